@@ -1,0 +1,47 @@
+"""Log large artifacts with DVC from async Python.
+
+``async with AsyncLive() as live: await live.log_artifact(path)`` does what DVCLive's
+``Live.log_artifact()`` does, for hundreds of artifacts at once, while the event loop runs on.
+"""
+
+from __future__ import annotations
+
+from ._artifact import LoggedArtifact
+from ._errors import (
+    ArtifactChangedError,
+    ArtifactConflictError,
+    ArtifactNotFoundError,
+    ArtifactPathError,
+    AsyncLiveError,
+    CommitError,
+    DvcYamlError,
+    InvalidArtifactNameError,
+    InvalidDataTypeError,
+    InvalidDvcyamlError,
+    InvalidMetadataError,
+    LockTimeoutError,
+    NotActiveError,
+    RepositoryNotFoundError,
+    StorageError,
+)
+from ._live import AsyncLive
+
+__all__ = [
+    "ArtifactChangedError",
+    "ArtifactConflictError",
+    "ArtifactNotFoundError",
+    "ArtifactPathError",
+    "AsyncLive",
+    "AsyncLiveError",
+    "CommitError",
+    "DvcYamlError",
+    "InvalidArtifactNameError",
+    "InvalidDataTypeError",
+    "InvalidDvcyamlError",
+    "InvalidMetadataError",
+    "LockTimeoutError",
+    "LoggedArtifact",
+    "NotActiveError",
+    "RepositoryNotFoundError",
+    "StorageError",
+]

@@ -1,0 +1,231 @@
+"""The records an artifact is handed forward in, and the checks on input; no I/O.
+
+``ArtifactRequest`` -> ``StagedArtifact`` -> ``TrackedArtifact`` -> ``LoggedArtifact``.
+Each is frozen and named by how far the artifact has come.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from . import _metadata
+from ._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTypeError
+
+if TYPE_CHECKING:
+    from ._place import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRequest:
+    """One call of ``log_artifact``: checked, with the values as they were at the call."""
+
+    given: str
+    """The path as the caller wrote it, for messages."""
+    source: str
+    """Where the bytes are: absolute, normalised, symlinks not resolved."""
+    path: str
+    """What gets tracked: ``source``, or the copy's destination."""
+    copy: bool
+    cache: bool
+    name: str
+    """Name of the entry; without an entry, what it would be."""
+    entry: dict[str, Any] | None
+    """The values for dvc.yaml, less ``path``; None: no entry is wanted."""
+    type: str | None = None
+    desc: str | None = None
+    labels: list[str] | None = None
+    meta: dict[Any, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file whose bytes are in the DVC cache."""
+
+    key: tuple[str, ...]
+    """Its place in the artifact; ``()`` when the artifact is the file."""
+    md5: str
+    size: int
+    isexec: bool
+    inode: int
+    """Inode and mtime of the workspace file these bytes are in, for DVC's state."""
+    mtime: float
+    relink: bool = False
+    """In the workspace it is not yet linked as ``cache.type`` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedArtifact:
+    """The bytes are in the cache, a copy lies complete beside its place; nothing refers to them."""
+
+    request: ArtifactRequest
+    isdir: bool
+    size: int
+    nfiles: int
+    files: tuple[StoredFile, ...] = field(repr=False, default=())
+    """Empty when the artifact is not cached."""
+    placement: Placement | None = None
+    """The finished copy that waits to take its place; None when logged in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedArtifact:
+    """DVC tracks it: the .dvc file is written, the workspace is as it will stay."""
+
+    staged: StagedArtifact
+    md5: str | None
+    """As in the .dvc file (``….dir`` for a directory); None when not cached."""
+    dvc_file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedArtifact:
+    """What ``log_artifact`` returns: an artifact that is tracked and recorded.
+
+    Attributes:
+        name: name in dvc.yaml; where no entry was wanted, the name it would have had.
+        path: the tracked path, absolute; with ``copy`` that of the copy.
+        type: as given.
+        desc: as given.
+        labels: as given, a copy.
+        meta: as given, a copy.
+        md5: hash as in the .dvc file, of a directory with ``.dir`` at the end; None when it
+            was not cached.
+        size: bytes of all files together.
+        nfiles: number of files; 1 for a file.
+        dvc_file: the .dvc file that points at it, absolute; None when it was not cached.
+    """
+
+    name: str
+    path: Path
+    type: str | None
+    desc: str | None
+    labels: list[str] | None
+    meta: dict[Any, Any] | None
+    md5: str | None
+    size: int
+    nfiles: int
+    dvc_file: Path | None
+
+    @classmethod
+    def from_tracked(cls, tracked: TrackedArtifact) -> LoggedArtifact:
+        request = tracked.staged.request
+        return cls(
+            name=request.name,
+            path=Path(request.path),
+            type=request.type,
+            desc=request.desc,
+            labels=request.labels,
+            meta=request.meta,
+            md5=tracked.md5,
+            size=tracked.staged.size,
+            nfiles=tracked.staged.nfiles,
+            dvc_file=None if tracked.dvc_file is None else Path(tracked.dvc_file),
+        )
+
+
+def make_request(
+    path: Any,
+    *,
+    root: str,
+    artifacts_dir: str,
+    type: Any = None,
+    name: Any = None,
+    desc: Any = None,
+    labels: Any = None,
+    meta: Any = None,
+    copy: Any = False,
+    cache: bool = True,
+) -> ArtifactRequest:
+    """Check the arguments of one call and take their values. No I/O.
+
+    Raises:
+        InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
+        ArtifactPathError: ``path`` or ``copy`` cannot name an artifact.
+        InvalidArtifactNameError: ``name``, or the default made from ``path``, is none.
+        InvalidMetadataError: ``type``, ``desc``, ``labels`` or ``meta`` do not fit YAML.
+    """
+    given = _fspath(path)
+    source = os.path.abspath(os.path.join(root, given))
+    values = {
+        "type": _metadata.check_text("type", type),
+        "desc": _metadata.check_text("desc", desc),
+        "labels": _metadata.check_labels(labels),
+        "meta": _metadata.check_meta(meta),
+    }
+    # As DVCLive decides it: one truthy value asks for an entry, which then holds all that
+    # are not None.
+    annotated = any((name, *values.values()))
+    return ArtifactRequest(
+        given=given,
+        source=source,
+        path=source if not copy else _destination(source, artifacts_dir, copy),
+        copy=bool(copy),
+        cache=bool(cache),
+        name=_name(name, source, required=annotated),
+        entry={k: v for k, v in values.items() if v is not None} if annotated else None,
+        **values,  # type: ignore[arg-type]  # the checks above give each its type
+    )
+
+
+def _fspath(path: Any) -> str:
+    try:
+        given = os.fspath(path)
+    except TypeError:
+        given = None
+    if not isinstance(given, str):
+        raise InvalidDataTypeError(path, path.__class__)
+    if not given or "\0" in given:
+        raise ArtifactPathError(given, "is not a path.")
+    return given
+
+
+def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
+    """Where the copy goes: ``{dir}/artifacts[/{copy}]/<basename>``, never outside it."""
+    below = ""
+    if copy is not True:
+        try:
+            below = os.fspath(copy)
+        except TypeError:
+            raise ArtifactPathError(
+                source, f"cannot be copied: copy must be a bool or a str, not {copy!r}."
+            ) from None
+        if (
+            not isinstance(below, str)
+            or "\0" in below
+            or os.path.isabs(below)
+            or os.pardir in PurePath(below).parts
+        ):
+            raise ArtifactPathError(
+                source, f"cannot be copied to copy={copy!r}: name a directory below artifacts/."
+            )
+    basename = os.path.basename(source)
+    if not basename:
+        raise ArtifactPathError(source, "cannot be copied: it is the root directory.")
+    destination = os.path.normpath(os.path.join(artifacts_dir, below, basename))
+    if is_inside(source, destination) or is_inside(destination, source):
+        raise ArtifactPathError(
+            source,
+            f"cannot be copied to '{destination}': one holds the other. "
+            "Log it in place, without copy.",
+        )
+    return destination
+
+
+def _name(name: Any, source: str, *, required: bool) -> str:
+    if name:
+        return _metadata.check_name(name)
+    stem = Path(source).stem
+    made = _metadata.make_name(stem)
+    if made is not None:
+        return made
+    if required:
+        raise InvalidArtifactNameError(stem, f" Pass name= for '{source}'.")
+    return stem
+
+
+def is_inside(path: str, directory: str) -> bool:
+    """Whether ``path`` is ``directory`` or below it; both absolute and normalised."""
+    return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)
