@@ -21,6 +21,7 @@ from ._errors import (
     InvalidMetadataError,
     LockTimeoutError,
     NotActiveError,
+    RepositoryError,
     RepositoryNotFoundError,
     StorageError,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "LockTimeoutError",
     "LoggedArtifact",
     "NotActiveError",
+    "RepositoryError",
     "RepositoryNotFoundError",
     "StorageError",
 ]

@@ -52,8 +52,6 @@ class StoredFile:
     inode: int
     """Inode and mtime of the workspace file these bytes are in, for DVC's state."""
     mtime: float
-    relink: bool = False
-    """In the workspace it is not yet linked as ``cache.type`` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class StagedArtifact:
     files: tuple[StoredFile, ...] = field(repr=False, default=())
     """Empty when the artifact is not cached."""
     placement: Placement | None = None
-    """The finished copy that waits to take its place; None when logged in place."""
+    """What waits to take its place in the workspace: a copy, or links; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

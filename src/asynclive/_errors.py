@@ -8,7 +8,8 @@
     ├── InvalidDvcyamlError        dvcyaml is not named "dvc.yaml"              (ValueError)
     ├── InvalidArtifactNameError   name cannot be an artifact name              (ValueError)
     ├── InvalidMetadataError       type, desc, labels or meta do not fit YAML   (ValueError)
-    ├── RepositoryNotFoundError    neither a DVC nor a Git repository
+    ├── RepositoryError            the DVC repository cannot be opened or read
+    │   └── RepositoryNotFoundError  there is neither a DVC nor a Git repository
     ├── ArtifactPathError          this path cannot be logged; says why and what to do
     │   ├── ArtifactNotFoundError  it does not exist                            (FileNotFoundError)
     │   └── ArtifactChangedError   it changed while it was read
@@ -80,15 +81,23 @@ class InvalidMetadataError(AsyncLiveError, ValueError):
         super().__init__(f"{field} {reason}")
 
 
-class RepositoryNotFoundError(AsyncLiveError):
+class RepositoryError(AsyncLiveError):
+    """The DVC repository at ``root`` cannot be opened or read; ``__cause__`` is DVC's error."""
+
+    def __init__(self, root: str, reason: str) -> None:
+        self.root = root
+        super().__init__(reason)
+
+
+class RepositoryNotFoundError(RepositoryError):
     """No DVC repository at or above ``root``, and no Git repository to make one in."""
 
-    def __init__(self, root: str, reason: str = "") -> None:
-        self.root = root
+    def __init__(self, root: str) -> None:
         super().__init__(
+            root,
             f"No DVC or Git repository at '{root}' or above it. "
             "Run 'git init' and 'dvc init' there ('dvc init --no-scm' without Git), "
-            f"or pass root= with the path of one.{reason}"
+            "or pass root= with the path of one.",
         )
 
 
@@ -153,6 +162,7 @@ class DvcYamlError(AsyncLiveError):
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         self.path = os.fspath(path)
+        self.reason = reason
         super().__init__(f"'{self.path}' {reason}")
 
 

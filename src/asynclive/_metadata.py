@@ -69,9 +69,7 @@ def check_labels(labels: Any) -> list[str] | None:
     if labels is None:
         return None
     if not isinstance(labels, (list, tuple)):
-        raise InvalidMetadataError(
-            "labels", f"must be a list of str, not {type(labels).__name__}."
-        )
+        raise InvalidMetadataError("labels", f"must be a list of str, not {type(labels).__name__}.")
     for index, label in enumerate(labels):
         if not isinstance(label, str):
             raise InvalidMetadataError(
@@ -125,8 +123,7 @@ class _Copier:
             }
         if isinstance(value, (list, tuple)):
             return [
-                self.copy(f"{field}[{index}]", item, depth + 1)
-                for index, item in enumerate(value)
+                self.copy(f"{field}[{index}]", item, depth + 1) for index, item in enumerate(value)
             ]
         return self._scalar(field, value)
 

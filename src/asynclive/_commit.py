@@ -1,0 +1,148 @@
+"""Group commit: what waits is committed together, under one hold of the repository's lock.
+
+Knows no DVC: the repository is a Protocol, and so is what is done with a group.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import anyio
+
+from ._errors import LockTimeoutError
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+# A group holds DVC's lock for about 3 ms an artifact: others get it within a second.
+MAX_GROUP = 256
+# Between two looks at a lock that another process holds (seconds). Nothing can be awaited
+# for that, so it is asked again: soon at first, for DVC mostly holds it shortly, then less
+# often, at random, so that several waiting processes do not ask in step.
+FIRST_DELAY = 0.01
+LONGEST_DELAY = 0.5
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting(Generic[ItemT, ResultT]):
+    item: ItemT
+    done: anyio.Event = field(default_factory=anyio.Event)
+    result: ResultT | None = None
+    error: Exception | None = None
+    asked_at: float | None = None
+    """When the lock was first asked for on its behalf."""
+
+    def resolve(self, outcome: ResultT | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self.error = outcome
+        else:
+            self.result = outcome
+        self.done.set()
+
+
+class GroupCommitter(Generic[ItemT, ResultT]):
+    """Gathers what is submitted while a group commits into the next one.
+
+    Args:
+        acquire: take the lock if it is free now; whether it was.
+        commit: commit a group under the lock; a result or an error for each, in order.
+        release: give the lock back.
+        lock_timeout: seconds to wait for the lock; None: for ever.
+    """
+
+    def __init__(
+        self,
+        *,
+        acquire: Callable[[], Awaitable[bool]],
+        commit: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT | Exception]]],
+        release: Callable[[], Awaitable[None]],
+        lock_timeout: float | None,
+    ) -> None:
+        self._acquire = acquire
+        self._commit = commit
+        self._release = release
+        self._lock_timeout = lock_timeout
+        # Ordered, and bounded by the calls in flight: each waits here once.
+        self._waiting: dict[_Waiting[ItemT, ResultT], None] = {}
+        self._arrived = anyio.Event()
+
+    async def submit(self, item: ItemT) -> ResultT:
+        """Commit ``item`` with the next group; returns its result or raises its error.
+
+        Cancellation: an item whose group has not begun is withdrawn. Once its group is
+        committing it is committed, and the cancellation takes effect after that.
+        """
+        waiting: _Waiting[ItemT, ResultT] = _Waiting(item)
+        self._waiting[waiting] = None
+        self._arrived.set()
+        try:
+            await waiting.done.wait()
+        except BaseException:
+            if waiting in self._waiting:
+                del self._waiting[waiting]
+            else:
+                with anyio.CancelScope(shield=True):
+                    await waiting.done.wait()
+            raise
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.result is not None
+        return waiting.result
+
+    async def run(self) -> None:
+        """Commit groups until cancelled; a group that has begun is finished first."""
+        while True:
+            if not self._waiting:
+                self._arrived = anyio.Event()
+                await self._arrived.wait()
+            if not await self._acquire_lock():
+                continue
+            # From here to the release nothing is interrupted: the group is committing.
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._commit_waiting()
+                finally:
+                    await self._release()
+
+    async def _commit_waiting(self) -> None:
+        group = list(self._waiting)[:MAX_GROUP]
+        for waiting in group:
+            del self._waiting[waiting]
+        if not group:  # all withdrawn while the lock was asked for
+            return
+        try:
+            outcomes = await self._commit([waiting.item for waiting in group])
+        except Exception as error:
+            for waiting in group:
+                waiting.resolve(error)
+            return
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            waiting.resolve(outcome)
+
+    async def _acquire_lock(self) -> bool:
+        """Get the lock for whoever waits; False: nobody waits any more."""
+        delay = FIRST_DELAY
+        while self._waiting:
+            now = anyio.current_time()
+            for waiting in self._waiting:
+                if waiting.asked_at is None:
+                    waiting.asked_at = now
+            with anyio.CancelScope(shield=True):  # or a lock just taken would be lost
+                taken = await self._acquire()
+            if taken:
+                return True
+            self._give_up_on(anyio.current_time())
+            await anyio.sleep(delay * random.uniform(0.5, 1.5))
+            delay = min(2 * delay, LONGEST_DELAY)
+        return False
+
+    def _give_up_on(self, now: float) -> None:
+        if self._lock_timeout is None:
+            return
+        for waiting in list(self._waiting):
+            if waiting.asked_at is not None and now - waiting.asked_at >= self._lock_timeout:
+                del self._waiting[waiting]
+                waiting.resolve(LockTimeoutError(self._lock_timeout))

@@ -1,0 +1,60 @@
+"""Keeps what importing DVC changes in the process as the application had it.
+
+``import dvc`` sets the process up for a command line: it gives its loggers handlers that
+write to stdout, silences the loggers of asyncio and aiohttp, and wraps the standard streams
+(``dvc.logger.setup``, ``colorama.init``). A library must do none of that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+
+_LOGGERS = ("dvc", "dvc_data", "dvc_objects", "asyncio", "aiohttp")
+
+
+@contextlib.contextmanager
+def process_settings_kept() -> Iterator[None]:
+    """Undo, at the end, what the first import of DVC in the block has set up.
+
+    Where the application had imported DVC before, its settings are the application's.
+    """
+    if "dvc" in sys.modules:
+        yield
+        return
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    streams = sys.stdout, sys.stderr
+    try:
+        yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            for handler in list(logger.handlers):
+                if handler not in handlers:
+                    logger.removeHandler(handler)
+        if _is_colorama(sys.stdout):
+            sys.stdout = streams[0]
+        if _is_colorama(sys.stderr):
+            sys.stderr = streams[1]
+
+
+@contextlib.contextmanager
+def logger_muted(name: str) -> Iterator[None]:
+    """Drop what the one logger ``name`` says meanwhile, at no cost to handlers or levels."""
+    logger = logging.getLogger(name)
+
+    def drop(_record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
+
+
+def _is_colorama(stream: object) -> bool:
+    return type(stream).__module__.startswith("colorama")

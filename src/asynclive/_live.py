@@ -1,0 +1,398 @@
+"""AsyncLive: owns the tasks, and takes each artifact through request, stage, commit, record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from logging import getLogger
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from ._artifact import (
+    ArtifactRequest,
+    LoggedArtifact,
+    StagedArtifact,
+    TrackedArtifact,
+    is_inside,
+    make_request,
+)
+from ._claims import Claims
+from ._commit import GroupCommitter
+from ._dvcyaml import DvcYaml
+from ._errors import DvcYamlError, InvalidDvcyamlError, NotActiveError
+from ._files import AsyncFiles
+from ._repo import DvcRepository, outside_repository
+from ._stage import Stager
+from ._store import ObjectStore
+from ._workers import FileWorkers, default_workers
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+logger = getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """One call of log_artifact in flight. A task of AsyncLive's own works on it."""
+
+    request: ArtifactRequest
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    done: anyio.Event = field(default_factory=anyio.Event)
+    logged: LoggedArtifact | None = None
+    error: Exception | None = None
+
+    async def wait(self) -> LoggedArtifact:
+        """Wait in the caller's task; hand its cancellation on to the task that works."""
+        try:
+            await self.done.wait()
+        except BaseException:
+            self.scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await self.done.wait()
+            raise
+        if self.error is not None:
+            raise self.error
+        assert self.logged is not None
+        return self.logged
+
+
+class AsyncLive:
+    """Logs artifacts with DVC: many at once, while the event loop runs on.
+
+    Use it as an async context manager, on asyncio or trio. Inside the block any number of
+    tasks may call :meth:`log_artifact`. Leaving the block waits for the calls in flight;
+    leaving it by an exception cancels them.
+
+    Args:
+        dir: where copies go, to ``{dir}/artifacts``; made when first needed.
+        root: where relative paths start and the DVC repository is looked for, upwards.
+            Default: the working directory now.
+        dvcyaml: the file that artifacts are recorded in; must be named ``dvc.yaml``. None or
+            False: none is written.
+        workers: how many threads copy and hash, at most, over all artifacts together.
+            Default: one more than the process has cores.
+        lock_timeout: seconds to wait for another process that holds DVC's repository lock;
+            None: for ever.
+
+    Raises:
+        InvalidDvcyamlError: ``dvcyaml`` has another name.
+        RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
+            repository without DVC, DVC is initialised, as DVCLive does.)
+        RepositoryError: on entering: DVC cannot open its repository.
+
+    Example::
+
+        async with AsyncLive() as live:
+            logged = await live.log_artifact("model.pt", type="model", name="mymodel")
+            print(logged.md5, logged.size)
+    """
+
+    def __init__(
+        self,
+        dir: str | os.PathLike[str] = "dvclive",
+        *,
+        root: str | os.PathLike[str] | None = None,
+        dvcyaml: str | os.PathLike[str] | bool | None = "dvc.yaml",
+        workers: int | None = None,
+        lock_timeout: float | None = 60.0,
+    ) -> None:
+        self._root = os.path.abspath(os.getcwd() if root is None else os.fspath(root))
+        self._artifacts_dir = os.path.abspath(os.path.join(self._root, os.fspath(dir), "artifacts"))
+        self._dvcyaml_path = _dvcyaml_path(self._root, dvcyaml)
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        if lock_timeout is not None and lock_timeout < 0:
+            raise ValueError(f"lock_timeout must not be negative, not {lock_timeout}")
+        self._worker_count = workers or default_workers()
+        self._lock_timeout = lock_timeout
+        self._claims = Claims()
+        self._in_flight = 0
+        self._entered = self._accepting = False
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise NotActiveError("An AsyncLive object can be entered once; make another one.")
+        self._entered = True
+        self._workers = FileWorkers(self._worker_count)
+        # DVC's classes know no threads: one is in them at a time.
+        self._dvc_limiter = anyio.CapacityLimiter(1)
+        self._idle = anyio.Event()
+        # Protects dvc.yaml between reading and replacing it.
+        self._dvcyaml_lock = anyio.Lock()
+        self._dvcyaml = (
+            None
+            if self._dvcyaml_path is None
+            else DvcYaml(self._dvcyaml_path, AsyncFiles(self._dvc_limiter))
+        )
+        # Owns every task of this object. Its only direct child is _serve, which owns the
+        # others and closes the repository once they have ended.
+        self._owner = anyio.create_task_group()
+        await self._owner.__aenter__()
+        try:
+            await self._owner.start(self._serve)
+        except BaseException as error:
+            self._owner.cancel_scope.cancel()
+            await self._owner.__aexit__(None, None, None)
+            raise _unwrapped(error) from None
+        self._accepting = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._accepting = False
+        try:
+            if exc is None and self._in_flight:
+                await self._idle.wait()
+        finally:
+            self._owner.cancel_scope.cancel()
+            # Without the exception: the task group would wrap it in an ExceptionGroup.
+            await self._owner.__aexit__(None, None, None)
+
+    async def log_artifact(
+        self,
+        path: str | os.PathLike[str],
+        type: str | None = None,
+        name: str | None = None,
+        desc: str | None = None,
+        labels: list[str] | None = None,
+        meta: dict[str, Any] | None = None,
+        copy: bool | str = False,
+        cache: bool = True,
+    ) -> LoggedArtifact:
+        """Track a file or directory with DVC, and record it in dvc.yaml.
+
+        The bytes go to the DVC cache and ``{path}.dvc`` points at them, as ``dvc add`` leaves
+        it. If any of ``type``, ``name``, ``desc``, ``labels``, ``meta`` is given, an entry
+        under ``artifacts:`` holds all of them that are not None, and replaces one of the same
+        name. ``type="model"`` puts it in the model registry. When the call returns, all of
+        this is on disk.
+
+        Args:
+            path: an existing file or directory, relative to ``root``.
+            type: for example ``"model"`` or ``"dataset"``.
+            name: name of the entry: letters, digits, ``-``, ``_`` and ``/``. Default: made
+                from the stem of ``path``.
+            desc: a description.
+            labels: a list of str.
+            meta: values that YAML holds, under keys of str; copied at the call.
+            copy: copy ``path`` to ``{dir}/artifacts/<basename>`` first and track the copy,
+                replacing what was there. A str names a directory below ``artifacts``.
+            cache: False: leave the bytes where they are, only record the entry.
+
+        Returns:
+            What was logged.
+
+        Raises:
+            NotActiveError: called outside of the ``async with`` block.
+            InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
+            InvalidArtifactNameError: ``name`` is not valid, or none can be made.
+            InvalidMetadataError: a value does not fit YAML; says which.
+            ArtifactConflictError: a call in flight has the same path, copy or name.
+            ArtifactNotFoundError: ``path`` does not exist.
+            ArtifactChangedError: ``path`` was written while it was read.
+            ArtifactPathError: ``path`` cannot be logged; says why and what to do.
+            LockTimeoutError: another process held DVC's lock for ``lock_timeout``.
+            DvcYamlError: dvc.yaml cannot be read or replaced.
+            StorageError: the disk refused.
+            CommitError: DVC refused.
+
+        Cancellation: before the commit of the group it belongs to has begun, nothing is left:
+            no copy, no .dvc file, no entry. After that the artifact is logged completely, and
+            the cancellation takes effect then. (Objects without a name may stay in the cache
+            until ``dvc gc``.)
+        """
+        if not self._accepting:
+            raise NotActiveError(
+                "log_artifact() works inside 'async with AsyncLive() as live:'; this object has "
+                f"{'been left' if self._entered else 'not been entered'}."
+            )
+        request = make_request(
+            path,
+            root=self._root,
+            artifacts_dir=self._artifacts_dir,
+            type=type,
+            name=name,
+            desc=desc,
+            labels=labels,
+            meta=meta,
+            copy=copy,
+            cache=cache,
+        )
+        repository_root = self._repository.layout.root
+        if not is_inside(request.path, repository_root):
+            raise outside_repository(request.path, repository_root)
+        self._claims.take(request)
+        call = _Call(request)
+        self._in_flight += 1
+        self._tasks.start_soon(self._work_on, call)
+        return await call.wait()
+
+    async def _log(self, request: ArtifactRequest) -> LoggedArtifact:
+        """The way through."""
+        if self._in_pipeline:
+            request = await self._left_to_pipeline(request)
+        plan = await self._stager.plan(request, self._repository.ignore_filter)
+        staged = await self._stager.stage(plan)
+        try:
+            tracked = await self._committer.submit(staged)
+        finally:
+            await self._stager.discard(staged)
+        self._claims.remember(request)
+        return LoggedArtifact.from_tracked(tracked)
+
+    async def _commit_group(
+        self, group: Sequence[StagedArtifact]
+    ) -> Sequence[TrackedArtifact | Exception]:
+        """Track a group under DVC's lock, then record it; its result or error for each.
+
+        The new dvc.yaml is complete beside the old one before anything is tracked, so that a
+        broken or read-only one is found while nothing has happened.
+        """
+        async with self._dvcyaml_lock:
+            if self._dvcyaml is None:
+                return await self._in_dvc_thread(lambda: self._repository.commit(group))
+            entries = {
+                staged.request.name: {
+                    "path": self._dvcyaml.entry_path(staged.request.path),
+                    **staged.request.entry,
+                }
+                for staged in group
+                if staged.request.entry is not None
+            }
+            mode = 0o666 & ~self._repository.layout.umask
+            try:
+                update = await self._dvcyaml.prepare(entries, mode)
+            except DvcYamlError as error:
+                bare = [staged for staged in group if staged.request.entry is None]
+                rest = iter(await self._in_dvc_thread(lambda: self._repository.commit(bare)))
+                return [
+                    next(rest) if staged.request.entry is None else _own(error) for staged in group
+                ]
+            try:
+                outcomes: list[TrackedArtifact | Exception] = [
+                    *await self._in_dvc_thread(lambda: self._repository.commit(group))
+                ]
+            except BaseException:
+                await self._dvcyaml.discard(update)
+                raise
+            names = {
+                outcome.staged.request.name
+                for outcome in outcomes
+                if isinstance(outcome, TrackedArtifact) and outcome.staged.request.entry
+            }
+            try:
+                await self._dvcyaml.replace(update, names)
+            except DvcYamlError as error:
+                return [
+                    _own(error)
+                    if isinstance(outcome, TrackedArtifact) and outcome.staged.request.entry
+                    else outcome
+                    for outcome in outcomes
+                ]
+            return outcomes
+
+    async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Open the repository, run what happens in it, close it."""
+        self._repository = await self._in_dvc_thread(lambda: DvcRepository.open(self._root))
+        try:
+            # As DVC tells a stage's command that it runs in a pipeline.
+            self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
+            self._stager = Stager(ObjectStore(self._repository.layout), self._workers)
+            self._committer = GroupCommitter(
+                acquire=lambda: self._in_dvc_thread(self._repository.acquire),
+                commit=self._commit_group,
+                release=lambda: self._in_dvc_thread(self._repository.release),
+                lock_timeout=self._lock_timeout,
+            )
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._committer.run)
+                task_status.started()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._in_dvc_thread(self._repository.close)
+
+    async def _work_on(self, call: _Call) -> None:
+        try:
+            with call.scope:
+                call.logged = await self._log(call.request)
+        except Exception as error:
+            call.error = error  # the caller's own, raised there
+        finally:
+            if call.logged is None and call.error is None:
+                # Seen only by a caller who was not cancelled himself.
+                call.error = NotActiveError(
+                    f"'{call.request.given}' was not logged: the block was left by an exception."
+                )
+            self._claims.release(call.request)
+            self._in_flight -= 1
+            if not self._in_flight and not self._accepting:
+                self._idle.set()
+            call.done.set()
+
+    async def _left_to_pipeline(self, request: ArtifactRequest) -> ArtifactRequest:
+        """Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording."""
+        if not request.cache:
+            return request
+        shown = request.path if request.copy else request.given
+        owner = await self._in_dvc_thread(lambda: self._repository.pipeline_owner(request.path))
+        if not owner:
+            logger.warning(
+                "To track '%s' automatically in the DVC pipeline, add it as an output of the "
+                "pipeline stage.",
+                shown,
+            )
+            return request
+        address, has_command = owner
+        if not has_command:
+            logger.warning(
+                "To track '%s' automatically in the DVC pipeline:"
+                "\n1. Run `dvc remove %s` to stop tracking it outside the pipeline."
+                "\n2. Add it as an output of the pipeline stage.",
+                shown,
+                address,
+            )
+            return request
+        logger.info(
+            "Skipping `dvc add %s` because it is already being tracked automatically as an "
+            "output of the DVC pipeline.",
+            shown,
+        )
+        return replace(request, cache=False)
+
+    async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)
+
+
+def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:
+    if dvcyaml is None or dvcyaml is False:
+        return None
+    path = "dvc.yaml" if dvcyaml is True else os.fspath(dvcyaml)
+    if not isinstance(path, str) or os.path.basename(path) != "dvc.yaml":
+        raise InvalidDvcyamlError(dvcyaml)
+    return os.path.abspath(os.path.join(root, path))
+
+
+def _own(error: DvcYamlError) -> DvcYamlError:
+    """The same error for one more caller: a raised exception collects its caller's traceback."""
+    own = DvcYamlError(error.path, error.reason)
+    own.__cause__ = error.__cause__
+    return own
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """The one error in the groups that nested task groups put around it."""
+    while isinstance(error, BaseException) and len(getattr(error, "exceptions", ())) == 1:
+        error = error.exceptions[0]  # type: ignore[attr-defined]  # BaseExceptionGroup, 3.11
+    return error

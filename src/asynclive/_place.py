@@ -1,0 +1,180 @@
+"""Put finished files into the workspace: complete beside, then replace. Blocking, no DVC."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A finished file or directory, and the path it is to have."""
+
+    source: str
+    destination: str
+    unless_changed: tuple[int, int] | None = None
+    """Inode and mtime (ns) of what may be replaced; of anything else the caller has written
+    newer bytes, which stay. None: whatever is there is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """All that one artifact changes in the workspace, besides DVC's own files."""
+
+    moves: tuple[Move, ...] = ()
+    modes: tuple[tuple[str, int], ...] = ()
+    """Files that stay, and the mode DVC would leave them with."""
+
+    def apply(self) -> Callable[[], None]:
+        """Do it; returns what takes it back, for as long as ``clear`` was not called.
+
+        Raises:
+            OSError: nothing has changed.
+        """
+        done: list[Callable[[], None]] = []
+        try:
+            for move in self.moves:
+                done.append(_replace(move))
+            for path, mode in self.modes:
+                done.append(_set_mode(path, mode))
+        except BaseException:
+            _undo(done)
+            raise
+        return lambda: _undo(done)
+
+    def clear(self) -> None:
+        """Remove what is left beside: a copy that was not placed, or what it replaced."""
+        for move in self.moves:
+            remove_tree(move.source)
+
+
+def make_parents(path: str) -> Callable[[], None]:
+    """Make the directories above ``path``; returns what removes those that were missing."""
+    missing: list[str] = []
+    directory = os.path.dirname(path)
+    while not os.path.isdir(directory):
+        missing.append(directory)
+        directory = os.path.dirname(directory)
+
+    def take_back() -> None:
+        with contextlib.suppress(OSError):  # somebody else uses it by now
+            for made in missing:
+                os.rmdir(made)
+
+    try:
+        for directory in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory)
+    except BaseException:
+        take_back()
+        raise
+    return take_back
+
+
+def _undo(done: list[Callable[[], None]]) -> None:
+    for take_back in reversed(done):
+        take_back()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _replace(move: Move) -> Callable[[], None]:
+    source, destination = move.source, move.destination
+    try:
+        there = os.lstat(destination)
+    except FileNotFoundError:
+        if move.unless_changed is not None:
+            return _nothing  # the caller removed it meanwhile
+        os.rename(source, destination)
+        return lambda: os.rename(destination, source)
+    if move.unless_changed is not None:
+        seen = os.stat(destination)
+        if (seen.st_ino, seen.st_mtime_ns) != move.unless_changed:
+            return _nothing
+    if os.path.samestat(there, os.lstat(source)):
+        return _nothing  # a hard link to the same file: rename would do nothing either
+    exchange(source, destination)
+    return lambda: exchange(source, destination)
+
+
+def _set_mode(path: str, mode: int) -> Callable[[], None]:
+    before = stat.S_IMODE(os.stat(path).st_mode)
+    if before == mode:
+        return _nothing
+    os.chmod(path, mode)
+    return lambda: os.chmod(path, before)
+
+
+def exchange(one: str, other: str) -> None:
+    """Swap two paths. At once on Linux; elsewhere in three renames, undone if one fails."""
+    if _renameat2 is not None:
+        names = os.fsencode(one), os.fsencode(other)
+        if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+            return
+        error = ctypes.get_errno()
+        if error not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+            raise OSError(error, os.strerror(error), other)
+    aside = f"{one}.old"
+    os.rename(other, aside)
+    try:
+        os.rename(one, other)
+    except BaseException:
+        os.rename(aside, other)
+        raise
+    os.rename(aside, one)
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file or directory of our own, write-protected or not, if it is there."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        os.unlink(path)
+        return
+
+    def make_writable(func: Callable[..., Any], failed: str, _info: object) -> None:
+        for below in (os.path.dirname(failed), failed):
+            with contextlib.suppress(OSError):
+                os.chmod(below, os.lstat(below).st_mode | stat.S_IRWXU)
+        func(failed)
+
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(path, onexc=make_writable)
+    else:
+        shutil.rmtree(path, onerror=make_writable)
+
+
+def _load_renameat2() -> Any:
+    """The C library's ``renameat2``, or None where there is none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_uint,
+    )
+    return function
+
+
+_renameat2 = _load_renameat2()

@@ -1,0 +1,260 @@
+"""What a path holds, as ``dvc add`` sees it: files, links, what is ignored, what cannot be logged.
+
+Blocking and without DVC: it takes DVC's ignore rules as a function.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ._artifact import ArtifactRequest, is_inside
+from ._errors import ArtifactNotFoundError, ArtifactPathError, StorageError
+
+DVCIGNORE = ".dvcignore"
+DVC_DIR = ".dvc"
+
+
+class IgnoreFilter(Protocol):
+    """DVC's ignore rules: the names of ``dirs`` and ``files`` in ``root`` that it tracks."""
+
+    def __call__(
+        self, root: str, dirs: list[str], files: list[str]
+    ) -> tuple[list[str], list[str]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One regular file, with the marks by which a change under the read is found."""
+
+    key: tuple[str, ...]
+    size: int
+    mode: int
+    inode: int
+    mtime_ns: int
+    mtime: float
+    """The same in seconds, rounded as DVC's state has it."""
+    nlink: int
+    islink: bool
+    """Reached through a symbolic link; the marks are those of the file behind it."""
+    tracked: bool
+    """False: copied along, but ``.dvcignore`` keeps it out of the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDir:
+    """One directory of a tree to be copied."""
+
+    key: tuple[str, ...]
+    mode: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactPlan:
+    """Everything there is to copy and hash."""
+
+    request: ArtifactRequest
+    isdir: bool
+    files: tuple[PlannedFile, ...] = field(repr=False)
+    dirs: tuple[PlannedDir, ...] = field(repr=False)
+    """Parents before children; empty when nothing is copied."""
+
+    @property
+    def tracked(self) -> Iterator[PlannedFile]:
+        return (file for file in self.files if file.tracked)
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+def make_plan(
+    request: ArtifactRequest,
+    ignore: Callable[[], IgnoreFilter],
+    checkpoint: Callable[[], None],
+) -> ArtifactPlan:
+    """Find out what ``request.source`` holds.
+
+    Args:
+        request: what is to be logged.
+        ignore: gives DVC's rules; asked for only when there is a directory to walk.
+        checkpoint: called once a directory; raises to stop.
+
+    Raises:
+        ArtifactNotFoundError: the source does not exist.
+        ArtifactPathError: it, or something in it, cannot be logged; or it is, holds or lies
+            in the destination of its copy.
+        StorageError: it cannot be read.
+    """
+    source = request.source
+    try:
+        found = os.stat(source)
+        if request.copy:
+            _check_apart(request)
+        if stat.S_ISREG(found.st_mode):
+            islink = os.path.islink(source)
+            return ArtifactPlan(request, False, (_planned((), found, islink, True),), ())
+        if not stat.S_ISDIR(found.st_mode):
+            raise ArtifactPathError(source, f"is a {_kind(found.st_mode)}, not a file.")
+        walk = _TreeWalk(request, ignore(), checkpoint)
+        walk.visit(source, (), found, tracked=True, above=())
+    except FileNotFoundError as error:
+        if error.filename == source and not os.path.islink(source):
+            raise ArtifactNotFoundError(source) from error
+        raise _dangling(source, error) from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ArtifactPathError(
+                source, f"holds a link to itself: '{error.filename}'."
+            ) from error
+        raise StorageError(source, error) from error
+    return ArtifactPlan(request, True, tuple(walk.files), tuple(walk.dirs))
+
+
+class _TreeWalk:
+    """Collects what lies below one directory.
+
+    In place, as DVC walks: a link to a file counts as that file, a link to a directory is
+    passed over. For a copy, as ``shutil.copytree`` walks: every link is followed.
+    """
+
+    def __init__(
+        self, request: ArtifactRequest, ignore: IgnoreFilter, checkpoint: Callable[[], None]
+    ) -> None:
+        self.request = request
+        self.ignore = ignore
+        self.checkpoint = checkpoint
+        self.files: list[PlannedFile] = []
+        self.dirs: list[PlannedDir] = []
+
+    def visit(
+        self,
+        path: str,
+        key: tuple[str, ...],
+        found: os.stat_result,
+        *,
+        tracked: bool,
+        above: tuple[tuple[int, int], ...],
+    ) -> None:
+        self.checkpoint()
+        here = (found.st_dev, found.st_ino)
+        if here in above:
+            raise ArtifactPathError(self.request.source, f"holds a link to itself: '{path}'.")
+        if self.request.copy:
+            self.dirs.append(PlannedDir(key, stat.S_IMODE(found.st_mode), found.st_mtime_ns))
+        stats: dict[str, os.stat_result] = {}
+        links: set[str] = set()
+        dirs: list[str] = []
+        files: list[str] = []
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    dirs.append(entry.name)
+                else:
+                    files.append(entry.name)
+                if entry.is_symlink():
+                    links.add(entry.name)
+                    if entry.is_dir() and not self.request.copy:
+                        dirs.pop()
+        kept_dirs, kept_files = self._tracked(key, dirs, files) if tracked else (set(), set())
+        if kept_files and DVCIGNORE in kept_files:
+            raise ArtifactPathError(
+                self.request.source,
+                f"holds a {DVCIGNORE} file ('{os.path.join(path, DVCIGNORE)}'), which DVC does not "
+                "track. Move its rules to one above the artifact.",
+            )
+        for name in files:
+            if not self.request.copy and name not in kept_files:
+                continue
+            below = f"{path}{os.sep}{name}"
+            stats[name] = found_file = os.stat(below)
+            if not stat.S_ISREG(found_file.st_mode):
+                raise ArtifactPathError(
+                    self.request.source,
+                    f"holds a {_kind(found_file.st_mode)} ('{below}'), which cannot be logged.",
+                )
+            self.files.append(_planned((*key, name), found_file, name in links, name in kept_files))
+        for name in dirs:
+            if not self.request.copy and name not in kept_dirs:
+                continue
+            below = f"{path}{os.sep}{name}"
+            self.visit(
+                below,
+                (*key, name),
+                os.stat(below),
+                tracked=name in kept_dirs,
+                above=(*above, here),
+            )
+
+    def _tracked(
+        self, key: tuple[str, ...], dirs: list[str], files: list[str]
+    ) -> tuple[set[str], set[str]]:
+        """The names that DVC would track, by the rules of where they will lie."""
+        root = os.path.join(self.request.path, *key)
+        kept_dirs, kept_files = self.ignore(root, list(dirs), list(files))
+        # Of a copy that is not there yet, DVC's rules cannot see that a directory in it is
+        # a repository of its own.
+        source = os.path.join(self.request.source, *key)
+        return (
+            {name for name in kept_dirs if not _is_repository(os.path.join(source, name))},
+            set(kept_files),
+        )
+
+
+def _is_repository(path: str) -> bool:
+    return os.path.lexists(os.path.join(path, DVC_DIR))
+
+
+def _check_apart(request: ArtifactRequest) -> None:
+    """The copy must not end up in, around or on its source, links resolved."""
+    source = os.path.realpath(request.source)
+    destination = os.path.join(
+        os.path.realpath(os.path.dirname(request.path)), os.path.basename(request.path)
+    )
+    if is_inside(source, destination) or is_inside(destination, source):
+        raise ArtifactPathError(
+            request.source,
+            f"cannot be copied to '{request.path}': one holds the other. "
+            "Log it in place, without copy.",
+        )
+
+
+def _planned(
+    key: tuple[str, ...], found: os.stat_result, islink: bool, tracked: bool
+) -> PlannedFile:
+    return PlannedFile(
+        key=key,
+        size=found.st_size,
+        mode=stat.S_IMODE(found.st_mode),
+        inode=found.st_ino,
+        mtime_ns=found.st_mtime_ns,
+        mtime=found.st_mtime,
+        nlink=found.st_nlink,
+        islink=islink,
+        tracked=tracked,
+    )
+
+
+def _dangling(source: str, error: FileNotFoundError) -> ArtifactPathError:
+    if os.path.islink(error.filename):
+        return ArtifactPathError(
+            source, f"is or holds a link to a file that does not exist: '{error.filename}'."
+        )
+    return ArtifactNotFoundError(source, f"lost '{error.filename}' while it was looked at.")
+
+
+def _kind(mode: int) -> str:
+    for test, kind in (
+        (stat.S_ISFIFO, "named pipe"),
+        (stat.S_ISSOCK, "socket"),
+        (stat.S_ISBLK, "block device"),
+        (stat.S_ISCHR, "character device"),
+    ):
+        if test(mode):
+            return kind
+    return "special file"

@@ -1,0 +1,437 @@
+"""The one module that imports DVC. Synchronous; called in one worker thread at a time.
+
+DVC's classes write DVC's files. What asynclive does itself is the work that needs no lock,
+before (the bytes are in the cache) and the questions that DVC can only answer for all
+targets at once (who overlaps, what Git tracks). It follows ``dvc.repo.add`` and
+``dvc.output.Output.add``, whose order of events it keeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
+from ._dvc_import import logger_muted, process_settings_kept
+from ._errors import (
+    ArtifactPathError,
+    AsyncLiveError,
+    CommitError,
+    RepositoryError,
+    RepositoryNotFoundError,
+    StorageError,
+)
+from ._outputs import OutputIndex
+from ._place import make_parents
+from ._plan import IgnoreFilter
+from ._store import CacheLayout, create, remove_file, write_all
+
+# DVC keeps state for the whole process (the umask, its memory file system, its ignore
+# caches) and guards none of it: only one thread is in DVC at a time, whatever the number
+# of AsyncLive objects and event loops.
+_DVC = threading.Lock()
+
+
+class DvcRepository:
+    """One DVC repository, opened."""
+
+    def __init__(self, repo: Any) -> None:
+        self._repo = repo
+        self._numbers = itertools.count()
+        self.layout = _read_layout(repo)
+
+    @classmethod
+    def open(cls, root: str) -> DvcRepository:
+        """Open the repository at or above ``root``; in a Git repository without one, make it.
+
+        Raises:
+            RepositoryNotFoundError: there is none, and no Git repository.
+            RepositoryError: there is one, and DVC cannot open it.
+        """
+        with _DVC, process_settings_kept():
+            return cls(_open_repo(root))
+
+    def close(self) -> None:
+        """Remove this session's temp files and let the repository go."""
+        with _DVC:
+            for directory in (self.layout.cache_tmp, self.layout.workspace_tmp):
+                shutil.rmtree(directory, ignore_errors=True)
+            self._repo.close()
+
+    def ignore_filter(self) -> IgnoreFilter:
+        """DVC's ignore rules as they are now. Safe in any thread: it shares nothing."""
+        from dvc.ignore import DvcIgnoreFilter
+
+        ignore: IgnoreFilter = DvcIgnoreFilter(self._repo.fs, self._repo.root_dir)
+        return ignore
+
+    def acquire(self) -> bool:
+        """Take DVC's repository lock if it is free at this moment; whether it was."""
+        from dvc.lock import HardlinkLock, LockError
+
+        lock = self._repo.lock
+        try:
+            if isinstance(lock, HardlinkLock):
+                lock.lock(timeout=1e-6)  # 0 would mean DVC's own 3 s
+            else:
+                lock._do_lock()  # lock() would sleep and retry in this thread
+        except LockError:
+            return False
+        # Whatever of DVC's runs inside must not take the lock again (dvc.repo.lock_repo).
+        self._repo._lock_depth += 1
+        return True
+
+    def release(self) -> None:
+        self._repo._lock_depth -= 1
+        self._repo.lock.unlock()
+
+    def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
+        """The stage that ``path`` is an output of: its address, and whether it runs a command."""
+        with _DVC:
+            self._repo._reset()
+            owner = self._read_outputs().owner(path)
+            return None if owner is None else (owner.stage.addressing, owner.stage.cmd is not None)
+
+    def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
+        """Track every artifact of the group that can be; the others' errors in their places.
+
+        The caller holds DVC's lock. An artifact with an error has left nothing behind.
+        """
+        with _DVC:
+            self._repo._reset()
+            try:
+                return self._commit(group)
+            finally:
+                self._repo._reset()
+
+    def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
+        results: list[TrackedArtifact | AsyncLiveError] = []
+        try:
+            outputs = self._read_outputs()
+            in_git = _names_in_git(self._repo)
+        except Exception as error:
+            reason = f"DVC cannot read its files in '{self.layout.root}': {error}"
+            return [_caused(RepositoryError(self.layout.root, reason), error) for _ in group]
+        try:
+            with self._repo.scm_context(quiet=True):
+                for staged in group:
+                    results.append(self._commit_isolated(staged, outputs, in_git))
+        except Exception as error:  # from leaving the context: core.autostage's `git add`
+            for index, result in enumerate(results):
+                if isinstance(result, TrackedArtifact):
+                    path = result.staged.request.path
+                    reason = f"it is tracked, but 'git add' of its .dvc file failed: {error}"
+                    results[index] = _caused(CommitError(path, reason), error)
+        self._save_state([result for result in results if isinstance(result, TrackedArtifact)])
+        return results
+
+    def _commit_isolated(
+        self, staged: StagedArtifact, outputs: OutputIndex[Any], in_git: frozenset[str]
+    ) -> TrackedArtifact | AsyncLiveError:
+        """Commit one artifact, or take back what was done of it and return its error."""
+        with contextlib.ExitStack() as undo:
+            try:
+                tracked = self._commit_one(staged, outputs, in_git, undo)
+            except Exception as error:
+                return _as_own_error(staged.request, error)
+            undo.pop_all()
+            return tracked
+
+    def _commit_one(
+        self,
+        staged: StagedArtifact,
+        outputs: OutputIndex[Any],
+        in_git: frozenset[str],
+        undo: contextlib.ExitStack,
+    ) -> TrackedArtifact:
+        request = staged.request
+        if not request.cache:
+            if request.copy:
+                undo.callback(make_parents(request.path))
+            _place(staged, undo)
+            return TrackedArtifact(staged, None, None)
+        output = outputs.claim(request.path)
+        if output is None:
+            output = self._new_output(request, undo)
+        md5 = self._fill(output, staged)
+        if output.use_scm_ignore:
+            if output.fs_path in in_git:
+                raise ArtifactPathError(
+                    output.fs_path,
+                    f"is already tracked by Git. Run 'git rm -r --cached {output.fs_path}' and "
+                    "commit, then log it again; or log a copy of it with copy=True.",
+                )
+            self._ignore(output, undo)
+        dvc_file = output.stage.path
+        text = self._write_beside(output.stage, undo)
+        _place(staged, undo)
+        os.replace(text, dvc_file)
+        self._repo.scm_context.track_file(output.stage.dvcfile.relpath)
+        outputs.add_output(output)
+        return TrackedArtifact(staged, md5, dvc_file)
+
+    def _new_output(self, request: ArtifactRequest, undo: contextlib.ExitStack) -> Any:
+        """DVC's ``Output`` for a path it does not track yet (``get_or_create_stage``)."""
+        from dvc.utils import resolve_paths
+
+        if not is_inside(request.path, self.layout.root):
+            raise outside_repository(request.path, self.layout.root)
+        dvc_file, directory, name = resolve_paths(self._repo, request.path)
+        if request.copy:
+            undo.callback(make_parents(request.path))
+        stage = self._repo.stage.create(
+            single_stage=True, validate=False, fname=dvc_file, wdir=directory, outs=[name]
+        )
+        return stage.outs[0]
+
+    def _fill(self, output: Any, staged: StagedArtifact) -> str:
+        """Give the output the hash and size of what was staged (``Output.add``)."""
+        from dvc_data.hashfile.db import add_update_tree
+        from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.meta import Meta
+        from dvc_data.hashfile.tree import Tree
+
+        request = staged.request
+        inner = output.fs_path != request.path
+        if inner and output.hash_info and not output.hash_info.isdir:
+            raise ArtifactPathError(
+                request.path, f"lies in '{output}', which is tracked as a file."
+            )
+        # Hashes of DVC 2 (md5-dos2unix) are never made any more.
+        output.update_legacy_hash_name(force=True)
+        versioned = output._get_versioned_meta()
+        if staged.isdir:
+            obj = Tree()
+            for file in staged.files:
+                obj.add(file.key, Meta(size=file.size), HashInfo("md5", file.md5))
+            meta = Meta(size=staged.size, nfiles=staged.nfiles, isdir=True)
+            _digest(obj, lambda: add_update_tree(output.cache, obj))
+        else:
+            (file,) = staged.files
+            obj = output.cache.get(file.md5)
+            meta = Meta(size=file.size, isexec=file.isexec)
+        md5: str = obj.hash_info.value
+        if inner:
+            meta, obj = output.apply(request.path, obj, meta)
+            add_update_tree(output.cache, obj)
+        output.obj, output.hash_info, output.meta, output.files = obj, obj.hash_info, meta, None
+        if versioned:
+            output.merge_version_meta(*versioned)
+        return md5
+
+    def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
+        """Hide the output from Git (``Output.ignore``), less its look into Git's index."""
+        context = self._repo.scm_context
+        before = len(context.ignored_paths)
+        context.ignore(output.fs_path)
+        if len(context.ignored_paths) > before:
+            undo.callback(context.ignore_remove, context.ignored_paths.pop())
+
+    def _write_beside(self, stage: Any, undo: contextlib.ExitStack) -> str:
+        """Write the text of the .dvc file (``Stage.dump``) to a temp file.
+
+        DVC would write into the file itself; a crash there would leave half of it.
+        """
+        from dvc.stage.serialize import to_single_stage_file
+        from dvc.utils.serialize import dumps_yaml
+
+        text = dumps_yaml(to_single_stage_file(stage))
+        try:
+            mode = os.stat(stage.path).st_mode & 0o777
+        except FileNotFoundError:
+            mode = 0o666 & ~self.layout.umask
+        temp = f"{self.layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
+        undo.callback(remove_file, temp)
+        fd = create(temp)
+        try:
+            write_all(fd, text.encode())
+        finally:
+            os.close(fd)
+        os.chmod(temp, mode)
+        return temp
+
+    def _read_outputs(self) -> OutputIndex[Any]:
+        outputs: OutputIndex[Any] = OutputIndex(self.layout.root)
+        for stage in self._repo.index.stages:
+            outputs.add_declaration(stage.path)
+            for output in stage.outs:
+                if output.protocol == "local":
+                    outputs.add_output(output)
+        return outputs
+
+    def _save_state(self, group: Sequence[TrackedArtifact]) -> None:
+        """Tell DVC what it would have learnt by hashing, so that nothing is read again."""
+        from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.utils import _tokenize_mtimes, to_nanoseconds
+
+        state, cache = self._repo.state, self._repo.cache.local
+        rows: list[tuple[str, Any, dict[str, Any] | None]] = []
+        links: list[tuple[str, str]] = []
+        for tracked in group:
+            staged, path = tracked.staged, tracked.staged.request.path
+            if tracked.md5 is None:
+                continue
+            mtimes: dict[str, float] = {}
+            for file in staged.files:
+                below = os.sep.join((path, *file.key))
+                info = {"ino": file.inode, "mtime": file.mtime, "size": file.size}
+                rows.append((below, HashInfo("md5", file.md5), info))
+                mtimes[below] = file.mtime
+            if staged.isdir:
+                links.append((path, _tokenize_mtimes(mtimes)))
+            else:
+                # Its object too, which a link may have made executable, so that DVC
+                # would no longer take it for protected.
+                rows.append((cache.oid_to_path(tracked.md5), HashInfo("md5", tracked.md5), None))
+                links.append((path, str(to_nanoseconds(file.mtime))))
+        if not links:
+            return
+        state.save_many(rows, self._repo.fs)
+        # As State.set_link, which takes a transaction of its own for each.
+        with state.links.transact():
+            for path, mtime in links:
+                with contextlib.suppress(FileNotFoundError):  # removed by its owner meanwhile
+                    inode = os.lstat(path).st_ino
+                    state.links[os.path.relpath(path, state.root_dir)] = (inode, mtime)
+
+
+def outside_repository(path: str, root: str) -> ArtifactPathError:
+    return ArtifactPathError(
+        path, f"is outside of the DVC repository '{root}'. Log a copy of it with copy=True."
+    )
+
+
+def _open_repo(root: str) -> Any:
+    """As DVCLive does (``dvclive.dvc.get_dvc_repo``), from ``root``."""
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo
+    from dvc.scm import Git, SCMError
+    from scmrepo.exceptions import SCMError as GitSCMError
+
+    try:
+        try:
+            return Repo(root)
+        except (NotDvcRepoError, SCMError):
+            try:
+                git_root = Git(root).root_dir
+            except GitSCMError as error:
+                raise RepositoryNotFoundError(root) from error
+            with logger_muted("dvc.repo.init"):
+                return Repo.init(git_root)
+    except DvcException as error:
+        raise RepositoryError(
+            root, f"DVC cannot open its repository at '{root}': {error}"
+        ) from error
+    except OSError as error:
+        raise StorageError(root, error) from error
+
+
+def _read_layout(repo: Any) -> CacheLayout:
+    from dvc_objects.fs.generic import test_links
+    from dvc_objects.fs.utils import umask
+
+    cache = repo.cache.local
+    token = secrets.token_hex(8)
+    cache_tmp = os.path.join(cache.path, f".asynclive-{token}")
+    workspace_tmp = os.path.join(repo.tmp_dir, f"asynclive-{token}")
+    try:
+        cache.makedirs(cache.path)
+        for directory in (cache_tmp, workspace_tmp):
+            os.mkdir(directory, 0o700)
+        links = test_links(
+            list(cache.cache_types), cache.fs, cache_tmp, repo.fs, os.path.join(workspace_tmp, "0")
+        )
+    except OSError as error:
+        raise StorageError(cache.path, error) from error
+    if not links:
+        raise RepositoryError(
+            repo.root_dir,
+            f"None of cache.type = {','.join(cache.cache_types)} works between the cache "
+            f"'{cache.path}' and '{repo.root_dir}'. Run 'dvc config cache.type reflink,copy'.",
+        )
+    return CacheLayout(
+        root=repo.root_dir,
+        cache_dir=cache.path,
+        types=tuple(cache.cache_types),
+        links=tuple(links),
+        object_mode=cache.CACHE_MODE,
+        dir_mode=cache._dir_mode,
+        file_mode=cache._file_mode,
+        umask=umask,
+        cache_tmp=cache_tmp,
+        workspace_tmp=workspace_tmp,
+    )
+
+
+def _names_in_git(repo: Any) -> frozenset[str]:
+    """Every path Git tracks and every directory above one, absolute; read once a group.
+
+    ``Git.is_tracked`` opens the index for each question.
+    """
+    from dvc.scm import NoSCM
+
+    if isinstance(repo.scm, NoSCM):
+        return frozenset()
+    root = repo.scm.root_dir
+    names: set[str] = set()
+    for raw in repo.scm.dulwich.repo.open_index():
+        path = os.path.join(root, os.fsdecode(raw).replace("/", os.sep))
+        while path not in names and path != root:
+            names.add(path)
+            path = os.path.dirname(path)
+    return frozenset(names)
+
+
+def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:
+    if staged.placement is not None:
+        undo.callback(staged.placement.apply())
+
+
+def _digest(tree: Any, store: Any) -> None:
+    """Hash the tree and store it, without leaving it in DVC's process-wide memory file system."""
+    tree.digest()
+    memory, path = tree.fs, tree.path
+    try:
+        store()
+    finally:
+        memory.remove(path)
+
+
+def _as_own_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:
+    """The error of ours that says what DVC's error means for the caller."""
+    from dvc.dvcfile import FileIsGitIgnored
+    from dvc.exceptions import DvcException
+    from dvc.output import OutputIsIgnoredError, OutputIsStageFileError
+    from dvc.stage.exceptions import StagePathOutsideError
+
+    path = request.path
+    if isinstance(error, AsyncLiveError):
+        return error
+    if isinstance(error, OSError):
+        return _caused(StorageError(path, error), error)
+    copy = "" if request.copy else " Log a copy of it with copy=True."
+    own: AsyncLiveError
+    if isinstance(error, FileIsGitIgnored):
+        own = ArtifactPathError(path, f"is in a directory that Git ignores: {error}{copy}")
+    elif isinstance(error, OutputIsIgnoredError):
+        own = ArtifactPathError(path, f"is ignored by .dvcignore: {error}.{copy}")
+    elif isinstance(error, OutputIsStageFileError):
+        own = ArtifactPathError(path, "is a DVC file itself, which DVC cannot track.")
+    elif isinstance(error, StagePathOutsideError):
+        own = ArtifactPathError(path, f"is outside of the DVC repository: {error}{copy}")
+    elif isinstance(error, DvcException) and "symlinked" in str(error):
+        own = ArtifactPathError(path, f"is reached through a symbolic link: {error}{copy}")
+    else:
+        own = CommitError(path, f"{type(error).__name__}: {error}")
+    return _caused(own, error)
+
+
+def _caused(own: AsyncLiveError, cause: Exception) -> AsyncLiveError:
+    own.__cause__ = cause
+    return own

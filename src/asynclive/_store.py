@@ -1,0 +1,137 @@
+"""The DVC cache as a place to put bytes: temp file, hash, publish by rename. No DVC, no loop.
+
+Every function here blocks and is called from worker threads; ``ObjectStore`` is thread-safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import stat
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLayout:
+    """What DVC says of this repository's cache, read once on entering."""
+
+    root: str
+    """Directory of the DVC repository."""
+    cache_dir: str
+    """Where objects lie, as ``<cache_dir>/ab/cdef...``."""
+    types: tuple[str, ...]
+    """``cache.type`` as configured."""
+    links: tuple[str, ...]
+    """Those of ``types`` that work between cache and workspace here, in the same order."""
+    object_mode: int
+    dir_mode: int
+    """Mode of directories in the cache (``cache.shared``)."""
+    file_mode: int
+    """Mode of a workspace file that DVC unprotects (``cache.shared``)."""
+    umask: int
+    cache_tmp: str
+    """This session's directory on the file system of the cache."""
+    workspace_tmp: str
+    """This session's directory on the file system of the workspace, hidden from Git."""
+
+    @property
+    def copy_mode(self) -> int:
+        """Mode of a file that DVC copies out of the cache."""
+        return self.file_mode if self.types[0] == "copy" else 0o666 & ~self.umask
+
+
+class ObjectStore:
+    """Puts bytes into the cache under their MD5."""
+
+    def __init__(self, layout: CacheLayout) -> None:
+        self.layout = layout
+        self._numbers = itertools.count()
+        # One lock a cache directory: between looking for an object and renaming ours into
+        # its place, no other thread may publish the same bytes, or hard links made to the
+        # one would be left on a nameless inode when the other replaces it.
+        self._locks = tuple(threading.Lock() for _ in range(256))
+
+    def object_path(self, md5: str) -> str:
+        return f"{self.layout.cache_dir}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
+
+    def temp_path(self) -> str:
+        return f"{self.layout.cache_tmp}{os.sep}{next(self._numbers)}"
+
+    def workspace_temp_path(self) -> str:
+        return f"{self.layout.workspace_tmp}{os.sep}{next(self._numbers)}"
+
+    def has(self, md5: str, size: int) -> bool:
+        """Whether the object is there and was not touched since DVC protected it."""
+        try:
+            found = os.stat(self.object_path(md5), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (
+            stat.S_ISREG(found.st_mode)
+            and found.st_size == size
+            # u+x is what DVC itself adds through a link to an executable's object.
+            and stat.S_IMODE(found.st_mode) & ~stat.S_IXUSR == self.layout.object_mode
+        )
+
+    def put(self, data: bytes, md5: str) -> bool:
+        """Store ``data``, whose hash is ``md5``; whether it was new."""
+        if self.has(md5, len(data)):
+            return False
+        temp = self.temp_path()
+        try:
+            fd = create(temp)
+            try:
+                write_all(fd, data)
+            finally:
+                os.close(fd)
+            return self.publish(temp, md5, len(data))
+        except BaseException:
+            remove_file(temp)
+            raise
+
+    def publish(self, temp: str, md5: str, size: int) -> bool:
+        """Give the finished file ``temp`` the name of its hash; whether it was new.
+
+        ``temp`` is gone afterwards: renamed, or removed where the object was there.
+        """
+        with self._locks[int(md5[:2], 16)]:
+            if self.has(md5, size):
+                os.unlink(temp)
+                return False
+            os.chmod(temp, self.layout.object_mode)
+            path = self.object_path(md5)
+            try:
+                os.replace(temp, path)
+            except FileNotFoundError:
+                self._make_dir(os.path.dirname(path))
+                os.replace(temp, path)
+            return True
+
+    def _make_dir(self, path: str) -> None:
+        with contextlib.suppress(FileExistsError):  # made by another process meanwhile
+            os.mkdir(path, self.layout.dir_mode)
+            # mkdir takes the umask off and never sets the group bit.
+            os.chmod(path, self.layout.dir_mode)
+
+
+def create(path: str) -> int:
+    """Open a new private file for reading and writing."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_CLOEXEC, 0o600)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def remove_file(path: str) -> None:
+    """Remove a file of our own that may be there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+_O_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+_O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
