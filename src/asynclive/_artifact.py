@@ -146,7 +146,7 @@ def make_request(
         InvalidMetadataError: ``type``, ``desc``, ``labels`` or ``meta`` do not fit YAML.
     """
     given = _fspath(path)
-    source = os.path.abspath(os.path.join(root, given))
+    source = os.path.normpath(os.path.join(root, given))
     values = {
         "type": _metadata.check_text("type", type),
         "desc": _metadata.check_text("desc", desc),

@@ -37,7 +37,7 @@ Entries = Mapping[str, Mapping[str, Any]]
 _KEY = "artifacts"
 _NULL_TAG = "tag:yaml.org,2002:null"
 _STR_TAG = "tag:yaml.org,2002:str"
-# Line breaks to one version of YAML or the other, and the BOM: read back intact only where they
+# Line breaks in one version of YAML or the other, and the BOM: read back intact only where they
 # are escaped, which ruamel.yaml does in double quotes alone.
 _NEEDS_ESCAPE = re.compile("[\x85\u2028\u2029\ufeff]")
 # Indentation beyond this is an alignment of one value, not the document's habit.
@@ -81,7 +81,7 @@ def merge(text: str | None, entries: Entries) -> str:
             return bom + merged
     raise DocumentError(
         f"has '{_KEY}:' written in a way that cannot be changed without changing other parts. "
-        f"Write the entries under '{_KEY}:' out, without anchors, aliases and merge keys."
+        "Write its entries out in block style, without anchors, aliases and merge keys."
     )
 
 
@@ -170,7 +170,7 @@ def _parse(text: str) -> _Document:
         # Before the data: constructing moves the nodes that merge keys name.
         place = _locate(document.lines, root)
         style = _detect_style(root, yaml.version)
-        data = None if root is None else yaml.constructor.construct_document(root)
+        data = _construct(yaml, root, text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = "" if mark is None else f" (line {mark.line + 1})"
@@ -189,6 +189,20 @@ def _parse(text: str) -> _Document:
         kind = type(data[_KEY]).__name__
         raise DocumentError(f"holds a {kind}, not a mapping, under '{_KEY}:'.")
     return dataclasses.replace(document, data=data, place=place, style=style)
+
+
+def _construct(yaml: Any, root: Any, text: str) -> Any:
+    """Return the data as DVC reads it: with libyaml where ruamel.yaml.clib is installed.
+
+    libyaml differs in corners (``%YAML 1.1``, ``{a: :0}``), so where it is what DVC
+    has, it is what must agree. Otherwise the nodes are the same, and need no second parse.
+    """
+    from ruamel.yaml import YAML
+
+    dvc = YAML(typ="safe")
+    if dvc.Parser is not yaml.Parser:
+        return dvc.load(text)
+    return None if root is None else yaml.constructor.construct_document(root)
 
 
 def _locate(text: str, root: Any) -> _Place | None:
@@ -353,6 +367,8 @@ def _dump(document: _Document, entries: Entries) -> str | None:
         root = yaml.load(text) or CommentedMap()
         if root.get(_KEY):
             root[_KEY].update(fresh)
+            # Not all values that a flow style of ours would hold are read back by libyaml.
+            root[_KEY].fa.set_block_style()
         else:
             root[_KEY] = fresh
         stream = io.StringIO()
@@ -373,6 +389,10 @@ def _escaped(value: Any) -> Any:
         return {_escaped(key): _escaped(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_escaped(item) for item in value]
+    if isinstance(value, datetime.datetime) and (offset := value.utcoffset()) is not None:
+        if offset % datetime.timedelta(minutes=1):  # YAML knows offsets of whole minutes
+            return value.astimezone(datetime.timezone.utc)
+        return value.replace(tzinfo=datetime.timezone(offset), fold=0)
     if isinstance(value, datetime.date):
         return value.replace()
     return value
@@ -399,6 +419,8 @@ def _same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_same, one, other))
     if type(one) is not type(other):
         return False
+    if isinstance(one, datetime.datetime) and None not in (one.utcoffset(), other.utcoffset()):
+        return not one - other  # == is False across time zones in the hour that comes twice
     return bool(one == other or (one != one and other != other))
 
 

@@ -104,8 +104,15 @@ class AsyncLive:
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
     ) -> None:
-        self._root = os.path.abspath(os.getcwd() if root is None else os.fspath(root))
-        self._artifacts_dir = os.path.abspath(os.path.join(self._root, os.fspath(dir), "artifacts"))
+        # normpath, not abspath: construction is allowed on a running event loop, and a root
+        # that is absolute already needs no look at the file system.
+        directory = "" if root is None else os.fspath(root)
+        if not os.path.isabs(directory):
+            directory = os.path.join(os.getcwd(), directory)
+        self._root = os.path.normpath(directory)
+        self._artifacts_dir = os.path.normpath(
+            os.path.join(self._root, os.fspath(dir), "artifacts")
+        )
         self._dvcyaml_path = _dvcyaml_path(self._root, dvcyaml)
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
@@ -261,19 +268,13 @@ class AsyncLive:
         broken or read-only one is found while nothing has happened.
         """
         async with self._dvcyaml_lock:
-            if self._dvcyaml is None:
+            dvcyaml = self._dvcyaml
+            if dvcyaml is None:
                 return await self._in_dvc_thread(lambda: self._repository.commit(group))
-            entries = {
-                staged.request.name: {
-                    "path": self._dvcyaml.entry_path(staged.request.path),
-                    **staged.request.entry,
-                }
-                for staged in group
-                if staged.request.entry is not None
-            }
+            entries = await self._in_dvc_thread(lambda: _entries(group, dvcyaml))
             mode = 0o666 & ~self._repository.layout.umask
             try:
-                update = await self._dvcyaml.prepare(entries, mode)
+                update = await dvcyaml.prepare(entries, mode)
             except DvcYamlError as error:
                 bare = [staged for staged in group if staged.request.entry is None]
                 rest = iter(await self._in_dvc_thread(lambda: self._repository.commit(bare)))
@@ -285,7 +286,7 @@ class AsyncLive:
                     *await self._in_dvc_thread(lambda: self._repository.commit(group))
                 ]
             except BaseException:
-                await self._dvcyaml.discard(update)
+                await dvcyaml.discard(update)
                 raise
             names = {
                 outcome.staged.request.name
@@ -293,7 +294,7 @@ class AsyncLive:
                 if isinstance(outcome, TrackedArtifact) and outcome.staged.request.entry
             }
             try:
-                await self._dvcyaml.replace(update, names)
+                await dvcyaml.replace(update, names)
             except DvcYamlError as error:
                 return [
                     _own(error)
@@ -381,7 +382,18 @@ def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:
     path = "dvc.yaml" if dvcyaml is True else os.fspath(dvcyaml)
     if not isinstance(path, str) or os.path.basename(path) != "dvc.yaml":
         raise InvalidDvcyamlError(dvcyaml)
-    return os.path.abspath(os.path.join(root, path))
+    return os.path.normpath(os.path.join(root, path))
+
+
+def _entries(group: Sequence[StagedArtifact], dvcyaml: DvcYaml) -> dict[str, dict[str, Any]]:
+    return {
+        staged.request.name: {
+            "path": dvcyaml.entry_path(staged.request.path),
+            **staged.request.entry,
+        }
+        for staged in group
+        if staged.request.entry is not None
+    }
 
 
 def _own(error: DvcYamlError) -> DvcYamlError:

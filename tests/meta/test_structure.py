@@ -1,0 +1,100 @@
+"""The shape of the package: who may import whom, what is public, what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import asynclive
+
+PACKAGE = Path(asynclive.__file__).parent
+MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
+
+# Data moves forward; a stage takes the last one's record and knows nothing of the next.
+# The facade composes them.
+RECORDS = {"_errors", "_artifact", "_metadata"}
+ALLOWED = {
+    "__init__": {"_live", "_artifact", "_errors"},
+    "_errors": set(),
+    "_metadata": {"_errors"},
+    "_artifact": {"_errors", "_metadata", "_place"},
+    "_claims": RECORDS,
+    "_store": set(),
+    "_place": set(),
+    "_workers": set(),
+    "_files": set(),
+    "_dvc_import": set(),
+    "_plan": RECORDS,
+    "_link": {"_plan", "_store"},
+    "_stage": RECORDS | {"_link", "_place", "_plan", "_store", "_workers"},
+    "_outputs": RECORDS,
+    "_commit": {"_errors"},
+    "_dvcyaml": {"_errors", "_files"},
+    "_repo": RECORDS | {"_dvc_import", "_outputs", "_place", "_plan", "_store"},
+    "_live": set(MODULES) - {"__init__", "_live"},
+}
+
+
+def imports_of(path: Path) -> tuple[set[str], set[str]]:
+    """Modules of ours, and top-level names of others', imported anywhere in a file."""
+    own: set[str] = set()
+    others: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            own |= {node.module} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            others.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Import):
+            others |= {alias.name.split(".")[0] for alias in node.names}
+    return own, others
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_only_what_comes_before_it(module: str) -> None:
+    own, _ = imports_of(MODULES[module])
+    assert own <= ALLOWED[module]
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"_repo"}))
+def test_no_module_but_repo_imports_dvc(module: str) -> None:
+    _, others = imports_of(MODULES[module])
+    assert not others & {"dvc", "dvc_data", "dvc_objects", "dvclive", "scmrepo", "zc", "dulwich"}
+
+
+def test_importing_asynclive_imports_neither_dvc_nor_ruamel() -> None:
+    code = (
+        "import sys, asynclive\n"
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in "
+        "('dvc', 'dvc_data', 'dvc_objects', 'ruamel', 'dvclive', 'trio')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_the_listed_ones() -> None:
+    public = {
+        name
+        for name, value in vars(asynclive).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
+    }
+    assert public == set(asynclive.__all__)
+    assert sorted(asynclive.__all__) == asynclive.__all__
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    for name in asynclive.__all__:
+        assert inspect.getdoc(getattr(asynclive, name)), name
+
+
+def test_the_signature_of_log_artifact_is_dvclives() -> None:
+    from dvclive import Live
+
+    ours = inspect.signature(asynclive.AsyncLive.log_artifact).parameters
+    theirs = inspect.signature(Live.log_artifact).parameters
+    assert list(ours) == list(theirs)
+    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
