@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import anyio.to_thread
 
 from ._artifact import (
@@ -26,6 +27,7 @@ from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
 from ._errors import DvcYamlError, InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
+from ._metadata import templates_escaped
 from ._repo import DvcRepository, outside_repository
 from ._stage import Stager
 from ._store import ObjectStore
@@ -221,6 +223,8 @@ class AsyncLive:
             until ``dvc gc``.)
         """
         if not self._accepting:
+            # A task that was cancelled along with the block is to see that, not an error.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             raise NotActiveError(
                 "log_artifact() works inside 'async with AsyncLive() as live:'; this object has "
                 f"{'been left' if self._entered else 'not been entered'}."
@@ -387,10 +391,9 @@ def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:
 
 def _entries(group: Sequence[StagedArtifact], dvcyaml: DvcYaml) -> dict[str, dict[str, Any]]:
     return {
-        staged.request.name: {
-            "path": dvcyaml.entry_path(staged.request.path),
-            **staged.request.entry,
-        }
+        staged.request.name: templates_escaped(
+            {"path": dvcyaml.entry_path(staged.request.path), **staged.request.entry}
+        )
         for staged in group
         if staged.request.entry is not None
     }

@@ -93,6 +93,31 @@ def check_meta(meta: Any) -> dict[Any, Any] | None:
     return copied
 
 
+def templates_escaped(value: Any) -> Any:
+    """Copy a value for dvc.yaml, where DVC takes ``${...}`` for a template of its own.
+
+    Unescaped, it fails to resolve, and every ``dvc`` command in the repository with it.
+    """
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, list):
+        return [templates_escaped(item) for item in value]
+    if isinstance(value, dict):
+        return {key: templates_escaped(item) for key, item in value.items()}
+    return value
+
+
+def _has_utc(value: datetime.datetime) -> bool:
+    """Whether the time, moved to UTC, is still in the years 1 to 9999."""
+    if value.tzinfo is None:
+        return True
+    try:
+        value.astimezone(datetime.timezone.utc)
+    except OverflowError:
+        return False
+    return True
+
+
 def _plain_str(field: str, value: str) -> str:
     value = str.__str__(value)
     try:
@@ -128,7 +153,7 @@ class _Copier:
         return self._scalar(field, value)
 
     def _key(self, field: str, key: Any) -> Any:
-        if not isinstance(key, (str, int, float)):
+        if not isinstance(key, (str, int, float)) or key != key:  # NaN finds nothing again
             raise InvalidMetadataError(
                 f"{field}[{key!r}]", f"has a key of type {type(key).__name__}; use a str."
             )
@@ -145,6 +170,8 @@ class _Copier:
             return int(value)
         if isinstance(value, float):
             return float(value)
+        if isinstance(value, datetime.datetime) and not _has_utc(value):
+            raise InvalidMetadataError(field, "is a time that cannot be told in UTC.")
         if type(value) in (bytes, datetime.date, datetime.datetime):
             return value
         raise InvalidMetadataError(

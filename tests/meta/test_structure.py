@@ -34,7 +34,8 @@ ALLOWED = {
     "_stage": RECORDS | {"_link", "_place", "_plan", "_store", "_workers"},
     "_outputs": RECORDS,
     "_commit": {"_errors"},
-    "_dvcyaml": {"_errors", "_files"},
+    "_merge": set(),
+    "_dvcyaml": {"_errors", "_files", "_merge"},
     "_repo": RECORDS | {"_dvc_import", "_outputs", "_place", "_plan", "_store"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }

@@ -1,0 +1,253 @@
+"""Cancelled: never happened, or wholly happened. At gates in every stage, three ways."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
+from twin import dvc
+
+import asynclive._stage
+from asynclive import AsyncLive, LoggedArtifact, NotActiveError
+from asynclive._repo import DvcRepository
+
+pytestmark = pytest.mark.anyio
+
+three_ways = pytest.mark.parametrize(
+    ("anyio_backend", "way"),
+    [("asyncio", "scope"), ("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")],
+)
+
+
+class WasCancelledError(Exception):
+    """Stands for the cancellation, whatever its class on the backend and way."""
+
+
+async def call_and_cancel(
+    way: str, log: Callable[[], Any], arm: Callable[[Callable[[], None]], None]
+) -> LoggedArtifact:
+    """Call ``log``, with ``arm`` given the function that cancels it; raises WasCancelledError."""
+    if way == "scope":
+        with anyio.CancelScope() as scope:
+            arm(scope.cancel)
+            return await log()
+        raise WasCancelledError
+    if way == "task.cancel":
+        task = asyncio.ensure_future(log())
+        arm(task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise WasCancelledError from None
+    # wait_for, with its timeout brought about by cancelling the inner awaitable's waiter
+    waiter = asyncio.ensure_future(asyncio.wait_for(log(), timeout=3600))
+    arm(waiter.cancel)
+    try:
+        return await waiter
+    except asyncio.CancelledError:
+        raise WasCancelledError from None
+
+
+def snapshot(repo: Path) -> dict[str, bytes | None]:
+    """Every file and directory, less Git's and DVC's own and the nameless cache objects."""
+    return {
+        str(path.relative_to(repo)): path.read_bytes() if path.is_file() else None
+        for path in repo.rglob("*")
+        if not {".git", "files"} & set(path.relative_to(repo).parts)
+        and path.relative_to(repo).parts[:2] not in ((".dvc", "tmp"), (".dvc", "cache"))
+    }
+
+
+def leftovers(repo: Path) -> list[Path]:
+    """Temp files of ours, in a session that still runs or after it."""
+    sessions = [*repo.glob(".dvc/tmp/asynclive-*"), *repo.glob(".dvc/cache/**/.asynclive-*")]
+    return [path for session in sessions for path in session.rglob("*")]
+
+
+def make_artifact(repo: Path, kind: str) -> Path:
+    path = repo / "artifact"
+    if kind == "small":
+        path.write_bytes(b"small")
+    elif kind == "large":
+        path.write_bytes(bytes(range(256)) * 4096 * 6)
+    else:
+        for number in range(200):
+            below = path / str(number % 5) / f"{number}.bin"
+            below.parent.mkdir(parents=True, exist_ok=True)
+            below.write_bytes(b"%d" % number)
+    return path
+
+
+@three_ways
+@pytest.mark.parametrize("kind", ["small", "large", "directory"])
+@pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, way: str, kind: str, copy: bool
+) -> None:
+    monkeypatch.setattr(asynclive._stage, "STEP_BYTES", 2**20)
+    path = make_artifact(repo, kind)
+    real_check = anyio.from_thread.check_cancelled
+    checks = cancel_at = 0
+    cancel: Callable[[], None] | None = None
+
+    def counted_check() -> None:
+        nonlocal checks, cancel
+        checks += 1
+        if checks == cancel_at and cancel is not None:
+            anyio.from_thread.run_sync(cancel)
+            cancel = None
+        real_check()
+
+    def arm(function: Callable[[], None]) -> None:
+        nonlocal cancel
+        cancel = function
+
+    monkeypatch.setattr(asynclive._stage, "check_cancelled", counted_check)
+    async with AsyncLive(root=repo) as live:
+
+        async def log() -> LoggedArtifact:
+            return await live.log_artifact(path, type="model", name="one", copy=copy)
+
+        before = snapshot(repo)
+        moments = 0
+        cancel_at = 1
+        # Every checkpoint of a small artifact, every few of one with hundreds.
+        while True:
+            checks = 0
+            with contextlib.suppress(WasCancelledError):
+                logged = await call_and_cancel(way, log, arm)
+                break
+            moments += 1
+            assert snapshot(repo) == before
+            assert leftovers(repo) == []
+            cancel_at += 1 if cancel_at < 8 else 29
+        assert logged.name == "one"
+    assert moments >= (1 if kind == "small" else 6)
+    assert "up to date" in dvc(repo, "status")
+
+
+@three_ways
+async def test_cancelled_while_its_group_commits_it_is_logged_and_then_cancelled(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    path = make_artifact(repo, "small")
+    commit = DvcRepository.commit
+    cancel: list[Callable[[], None]] = []
+
+    def cancelling_commit(repository: DvcRepository, group: Any) -> Any:
+        if cancel:
+            anyio.from_thread.run_sync(cancel.pop())
+        return commit(repository, group)
+
+    monkeypatch.setattr(DvcRepository, "commit", cancelling_commit)
+    async with AsyncLive(root=repo) as live:
+        with pytest.raises(WasCancelledError):
+            await call_and_cancel(
+                way, lambda: live.log_artifact(path, type="model", copy=True), cancel.append
+            )
+        assert (repo / "dvclive/artifacts/artifact.dvc").is_file()
+        assert (repo / "dvclive/artifacts/artifact").read_bytes() == b"small"
+        assert "artifact:" in (repo / "dvc.yaml").read_text()
+        assert leftovers(repo) == []
+        again = await live.log_artifact(path, type="model", copy=True)
+        assert again.size == 5
+
+
+@three_ways
+async def test_cancelled_while_another_process_holds_the_lock_leaves_nothing(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    path = make_artifact(repo, "small")
+    acquire = DvcRepository.acquire
+    cancel: list[Callable[[], None]] = []
+    held = True
+
+    def refused_acquire(repository: DvcRepository) -> bool:
+        if held and cancel:
+            anyio.from_thread.run_sync(cancel.pop())
+        return False if held else acquire(repository)
+
+    monkeypatch.setattr(DvcRepository, "acquire", refused_acquire)
+    async with AsyncLive(root=repo, lock_timeout=None) as live:
+        before = snapshot(repo)
+        with pytest.raises(WasCancelledError):
+            await call_and_cancel(
+                way, lambda: live.log_artifact(path, type="model", copy=True), cancel.append
+            )
+        assert snapshot(repo) == before
+        assert leftovers(repo) == []
+        held = False
+        assert (await live.log_artifact(path, type="model", copy=True)).name == "artifact"
+
+
+async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_nothing(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_artifact(repo, "large")
+    reached = anyio.Event()
+    real_check = anyio.from_thread.check_cancelled
+
+    def announcing_check() -> None:
+        anyio.from_thread.run_sync(reached.set)
+        real_check()
+
+    monkeypatch.setattr(asynclive._stage, "check_cancelled", announcing_check)
+    before = snapshot(repo)
+    errors: list[Exception] = []
+
+    async def log(live: AsyncLive) -> None:
+        try:
+            await live.log_artifact(path, type="model", copy=True)
+        except Exception as error:
+            errors.append(error)
+
+    async def fail_inside() -> None:
+        async with AsyncLive(root=repo) as live:
+            task_group.start_soon(log, live)
+            await reached.wait()
+            raise ZeroDivisionError
+
+    async with anyio.create_task_group() as task_group:
+        with pytest.raises(ZeroDivisionError):
+            await fail_inside()
+    assert [type(error) for error in errors] == [NotActiveError]
+    assert leftovers(repo) == []
+    assert snapshot(repo) == before
+
+
+async def test_the_outer_scope_cancelled_while_leaving_ends_the_block(repo: Path) -> None:
+    paths = [repo / f"{number}.bin" for number in range(10)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as task_group, AsyncLive(root=repo) as live:
+            for path in paths:
+                task_group.start_soon(live.log_artifact, path)
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert leftovers(repo) == []
+    async with AsyncLive(root=repo) as live:
+        assert (await live.log_artifact(paths[0])).size == 5
+
+
+async def test_cancelled_while_entering_leaves_no_session_behind(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = DvcRepository.open
+    with anyio.CancelScope() as scope:
+
+        def cancelling_open(root: str) -> DvcRepository:
+            anyio.from_thread.run_sync(scope.cancel)
+            return opened(root)
+
+        monkeypatch.setattr(DvcRepository, "open", cancelling_open)
+        async with AsyncLive(root=repo):
+            pytest.fail("entered, though cancelled")
+    assert list(repo.glob(".dvc/tmp/asynclive-*")) == []
+    assert list(repo.glob(".dvc/cache/**/.asynclive-*")) == []

@@ -1,0 +1,358 @@
+"""The merge of entries into a dvc.yaml, byte for byte."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import subprocess
+import sys
+import zoneinfo
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from asynclive._merge import DocumentError, _same, merge
+
+MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
+MODEL_LINES = """\
+  net:
+    path: models/net.pt
+    type: model
+    labels:
+    - a
+    - b
+"""
+
+
+def load(text: str) -> Any:
+    """Read as DVC does."""
+    return YAML(typ="safe").load(text)
+
+
+# --- Layout ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_a_new_document_is_what_dvclive_writes(text: str | None, tmp_path: Path) -> None:
+    from dvclive.serialize import dump_yaml
+
+    entries = {
+        "net": {
+            **MODEL,
+            "desc": "words " * 40,
+            "meta": {"lr": 1e-3, "deep": [[1, {"k": []}], {}], "no": None, "text": "a\nb\n"},
+        },
+        "other/name": {"path": "x", "labels": []},
+    }
+    dump_yaml({"artifacts": entries}, tmp_path / "dvc.yaml")
+    assert merge(text, entries) == (tmp_path / "dvc.yaml").read_text()
+
+
+# Each: the text before, and with «» where net's entry was and is to be.
+STAGES = """\
+# The pipeline.
+
+vars:
+    - params.yaml   # not two spaces
+
+stages:
+    train:          # slow
+        cmd: "python train.py --name 'x'   --very-long-option {long}"
+        deps:
+            - 'data'
+            -   src
+        outs: [a,b,   c]
+
+    eval: &eval
+        cmd: >-
+            python
+            eval.py
+    again:
+        <<: *eval
+
+plots:
+    - a: {{x: 1}}
+
+# The end.
+""".format(long="x" * 200)
+
+INDENTED = """\
+artifacts:
+    net:
+        path: models/net.pt
+        type: model
+        labels:
+            - a
+            - b
+"""
+
+
+def test_a_document_of_stages_is_kept_and_its_indentation_taken_over() -> None:
+    assert merge(STAGES, {"net": MODEL}) == STAGES + INDENTED
+
+
+def test_crlf_line_ends_are_kept_and_taken_over() -> None:
+    text = STAGES.replace("\n", "\r\n")
+    assert merge(text, {"net": MODEL}) == text + INDENTED.replace("\n", "\r\n")
+
+
+def test_a_missing_final_newline_stays_missing() -> None:
+    assert merge(STAGES.rstrip("\n"), {"net": MODEL}) == (STAGES + INDENTED).rstrip("\n")
+
+
+def test_a_bom_is_kept() -> None:
+    assert merge("\ufeff" + STAGES, {"net": MODEL}) == "\ufeff" + STAGES + INDENTED
+
+
+MIDDLE = """\
+stages:
+  a:
+    cmd: echo
+    deps:
+    - x
+# What we made:
+artifacts:   # see the wiki
+  # the first
+  first: {{path: "one"}}   # flow
+
+  # the network
+{net}
+  # a note on the last
+  last:
+    # inside
+    path: 'three'
+    desc: |
+      text
+      # not a comment
+
+  # nothing follows
+
+# Plots.
+plots: [a, b]
+"""
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "  net:\n    path: old\n",
+        "  net: {path: old,\n    desc: x}  # gone with it\n",
+        "  'net':\n\n    # inside\n    path: old  # inside\n    labels: [x]\n",
+        "  net:\n    path: old\n    desc: |+\n      text\n      # text\n",
+        "  net:\n    path: &p old\n    desc: *p\n",
+        "  ? net\n  : path: old\n",
+        "  net: null\n",
+        "  net:\n",
+    ],
+)
+def test_an_entry_is_replaced_between_its_neighbours_and_their_comments(old: str) -> None:
+    assert merge(MIDDLE.format(net=old), {"net": MODEL}) == MIDDLE.format(net=MODEL_LINES)
+
+
+def test_a_new_entry_follows_the_last_one() -> None:
+    text = MIDDLE.format(net=MODEL_LINES)
+    merged = merge(text, {"z": {"path": "z"}})
+    anchor = "      # not a comment\n"
+    assert merged == text.replace(anchor, anchor + "  z:\n    path: z\n")
+
+
+def test_blank_lines_that_belong_to_a_text_stay_in_it() -> None:
+    text = "artifacts:\n  a:\n    desc: |+\n      x\n\n\n# c\nb: 1\n"
+    merged = merge(text, {"z": {"path": "z"}})
+    assert merged == text.replace("# c", "  z:\n    path: z\n# c")
+
+
+def test_an_entry_with_equal_values_is_left_as_it_is_written() -> None:
+    text = 'artifacts:\n  net: {type: "model", labels: [a, "b"], path: models/net.pt} # mine\n'
+    assert merge(text, {"net": MODEL}) == text
+    assert merge(text, {"net": {**MODEL, "labels": ["a", "b", "c"]}}) != text
+
+
+def test_merging_twice_is_merging_once() -> None:
+    once = merge(STAGES, {"net": MODEL})
+    assert merge(once, {"net": MODEL}) == once
+
+
+def test_a_document_indented_as_a_whole_stays_so() -> None:
+    text = "  stages: {}\n  artifacts:\n    net:\n      path: old\n"
+    assert merge(text, {"net": {"path": "new"}}) == text.replace("old", "new")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# only a comment\n", "# only a comment\nartifacts:\n{net}"),
+        ("---\n", "---\nartifacts:\n{net}"),
+        ("--- # c\n", "--- # c\nartifacts:\n{net}"),
+        ("{}\n", "artifacts:\n{net}"),
+        ("null\n", "artifacts:\n{net}"),
+        ("a: 1\n...\n", "a: 1\nartifacts:\n{net}...\n"),
+        ("%YAML 1.2\n---\na: 1\n", "%YAML 1.2\n---\na: 1\nartifacts:\n{net}"),
+        ("artifacts:\n", "artifacts:\n{net}"),
+        ("artifacts:  # none\nb: 1\n", "artifacts:  # none\n{net}b: 1\n"),
+        ("artifacts: null\nb: 1\n", "artifacts:\n{net}b: 1\n"),
+        ("artifacts: {}  # none\nb: 1\n", "artifacts:  # none\n{net}b: 1\n"),
+        ("artifacts:\n  {}\nb: 1\n", "artifacts:\n{net}b: 1\n"),
+    ],
+)
+def test_where_nothing_is_yet_the_entries_take_its_place(before: str, after: str) -> None:
+    assert merge(before, {"net": MODEL}) == after.replace("{net}", MODEL_LINES)
+
+
+def test_values_are_written_for_the_yaml_version_that_the_document_names() -> None:
+    text = "%YAML 1.1\n---\na: yes\n"
+    merged = merge(text, {"n": {"path": "x", "labels": ["yes", "012", "1:30"]}})
+    assert merged.startswith(text)
+    assert load(merged)["artifacts"]["n"]["labels"] == ["yes", "012", "1:30"]
+
+
+def test_flow_style_opens_up_for_a_new_entry_and_keeps_the_old_ones() -> None:
+    head = "# c\nstages: # d\n    a:\n        deps:\n            - 'x' # e\n"
+    merged = merge(head + "artifacts: {a: {path: x}}\n# end\n", {"net": MODEL})
+    opened = INDENTED.replace("artifacts:\n", "artifacts:\n    a: {path: x}\n")
+    assert merged == head + opened + "# end\n"
+
+
+def test_a_document_in_flow_style_stays_so() -> None:
+    assert merge("{a: 1}\n", {"n": {"path": "x"}}) == "{a: 1, artifacts: {n: {path: x}}}\n"
+
+
+def test_an_entry_that_is_used_elsewhere_is_written_out_there() -> None:
+    text = "artifacts:\n  net: &net\n    path: old\n# c\nother: *net\n"
+    merged = merge(text, {"net": MODEL})
+    assert load(merged) == {"artifacts": {"net": MODEL}, "other": {"path": "old"}}
+
+
+def test_an_alias_at_the_end_of_an_entry_goes_with_it() -> None:
+    text = "x: &x\n- 1\nartifacts:\n  net:\n    labels: *x\n\n  b:\n    labels: *x\n"
+    assert merge(text, {"net": MODEL}) == text.replace("  net:\n    labels: *x\n", MODEL_LINES)
+
+
+# --- What cannot be merged ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("- a\n", "holds a list, not a mapping, at its top level"),
+        ("text\n", "holds a str, not a mapping, at its top level"),
+        ("artifacts: [a]\n", "holds a list, not a mapping, under 'artifacts:'"),
+        ("artifacts: text\n", "holds a str, not a mapping, under 'artifacts:'"),
+        ("a: 1\nb: [1\n", r"is not valid YAML \(line 3\): .*expected ',' or '\]'"),
+        ("a: 1\n\tb: 1\n", r"is not valid YAML \(line 2\)"),
+        ("a: 1\nb: 1\na: 2\n", r"is not valid YAML \(line 3\): .*duplicate key \"a\""),
+        ("artifacts:\n  a: {}\n  a: {}\n", r"\(line 3\): .*duplicate key"),
+        ("a: 1\n---\nb: 1\n", "expected a single document"),
+        ("a: *b\n", r"\(line 1\): .*undefined alias"),
+        ("a: !mine b\n", r"\(line 1\): .*tag"),
+        ("a: \x00\n", "special characters"),
+        ("a: " + "[" * 3000, "is not valid YAML"),
+        ("artifacts: &a\n  n: {path: x}\nb: *a\n", "without anchors"),
+    ],
+)
+def test_a_document_that_cannot_be_merged_into_says_why(text: str, reason: str) -> None:
+    with pytest.raises(DocumentError, match=reason):
+        merge(text, {"net": MODEL})
+
+
+# --- Values ---------------------------------------------------------------------------------
+
+# Characters that mean something to YAML are likelier than among all of Unicode.
+texts = st.text(st.characters(codec="utf-8"), max_size=40) | st.text(
+    st.sampled_from(
+        list("ab 01:-#&*!|>%@`'\"{}[],?~=<._+eTZxo\n\r\t\\\x00\x07\x7f\x85\u2028\ufeff")
+    ),
+    max_size=120,
+)
+offsets = st.timedeltas(
+    min_value=datetime.timedelta(hours=-23), max_value=datetime.timedelta(hours=23)
+).map(
+    lambda delta: datetime.timezone(
+        datetime.timedelta(minutes=delta // datetime.timedelta(minutes=1))
+    )
+)
+scalars = (
+    texts
+    | st.sampled_from(["1", "1.0", "1e3", "0x1f", "0o7", "true", "no", "null", "~", "2020-01-01"])
+    | st.sampled_from(["---", "...", "<<", "=", ".nan", "1_000", "1:30", "", "2020-01-01T00:00Z"])
+    | st.integers()
+    | st.floats()
+    | st.booleans()
+    | st.none()
+    | st.binary(max_size=100)
+    | st.dates()
+    | st.datetimes(timezones=st.none() | offsets)
+)
+keys = texts | st.integers() | st.floats(allow_nan=False) | st.booleans()
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(desc=texts, meta=st.dictionaries(keys, values, max_size=4))
+def test_dvc_reads_back_the_values_that_were_given(desc: str, meta: dict[Any, Any]) -> None:
+    entry = {"path": "p", "desc": desc, "meta": meta}
+    for text in (None, "artifacts: {a: {path: x}}\n", MIDDLE.format(net="  net: {path: x}\n")):
+        assert _same(load(merge(text, {"net": entry}))["artifacts"]["net"], entry)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from(["net", "first", "last", "new"]), values, min_size=1))
+def test_all_but_the_named_entries_is_kept(found: dict[str, Any]) -> None:
+    text = MIDDLE.format(net=MODEL_LINES)
+    entries = {name: {"path": "p", "meta": {"v": value}} for name, value in found.items()}
+    old = load(text)
+    merged = merge(text, entries)
+    assert _same(load(merged), {**old, "artifacts": {**old["artifacts"], **entries}})
+    assert merged.endswith(text[text.index("\n  # nothing follows") :])
+    assert merged.startswith(text[: text.index("  first")])
+
+
+def test_sixty_levels_of_nesting_are_read_back() -> None:
+    meta: Any = "leaf"
+    for _ in range(30):
+        meta = {"k": [meta]}
+    assert load(merge(None, {"n": {"path": "p", "meta": meta}}))["artifacts"]["n"]["meta"] == meta
+
+
+def test_a_value_that_occurs_twice_is_written_twice() -> None:
+    shared, day = ["a"], datetime.date(2020, 1, 1)
+    entry = {"path": "p", "labels": shared, "meta": {"l": shared, "d": [day, day]}}
+    assert not re.search("[&*]", merge(None, {"a": entry, "b": entry}))
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        datetime.timezone(datetime.timedelta(seconds=3661)),
+        zoneinfo.ZoneInfo("Europe/Berlin"),
+    ],
+)
+def test_an_instant_of_any_time_zone_is_read_back(zone: datetime.tzinfo) -> None:
+    # In Berlin the second half past two of that night.
+    instant = datetime.datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=zone)
+    merged = merge(None, {"n": {"path": "p", "meta": {"at": instant}}})
+    assert load(merged)["artifacts"]["n"]["meta"]["at"] - instant == datetime.timedelta(0)
+
+
+def test_types_are_told_apart_that_python_calls_equal() -> None:
+    assert not _same({"a": 1}, {"a": True})
+    assert not _same({"a": 1}, {"a": 1.0})
+    assert not _same({1: "a"}, {True: "a"})
+    assert _same({"a": float("nan")}, {"a": float("nan")})
+
+
+def test_importing_the_module_does_not_import_ruamel() -> None:
+    code = (
+        "import sys; before = set(sys.modules)\n"
+        "import asynclive._merge\n"
+        "assert not [m for m in set(sys.modules) - before if m.startswith('ruamel')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
