@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
@@ -27,6 +27,7 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
+from ._index import WorkspaceIndex
 from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
@@ -45,6 +46,7 @@ class DvcRepository:
         self._repo = repo
         self._numbers = itertools.count()
         self.layout = _read_layout(repo)
+        self._index: WorkspaceIndex[Any] = WorkspaceIndex(self.layout.root)
 
     @classmethod
     def open(cls, root: str) -> DvcRepository:
@@ -159,6 +161,8 @@ class DvcRepository:
         output = outputs.claim(request.path)
         if output is None:
             output = self._new_output(request, undo)
+        # Until the file is written, the output says more than the file does.
+        undo.callback(self._index.forget, output.stage.path)
         md5 = self._fill(output, staged)
         if output.use_scm_ignore:
             if output.fs_path in in_git:
@@ -169,11 +173,11 @@ class DvcRepository:
                 )
             self._ignore(output, undo)
         dvc_file = output.stage.path
-        text = self._write_beside(output.stage, undo)
+        temp = self._write_beside(output.stage, undo)
         _place(staged, undo)
-        os.replace(text, dvc_file)
+        os.replace(temp, dvc_file)
         self._repo.scm_context.track_file(output.stage.dvcfile.relpath)
-        outputs.add_output(output)
+        self._index.wrote(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file)
 
     def _new_output(self, request: ArtifactRequest, undo: contextlib.ExitStack) -> Any:
@@ -242,6 +246,7 @@ class DvcRepository:
         from dvc.utils.serialize import dumps_yaml
 
         text = dumps_yaml(to_single_stage_file(stage))
+        stage._stage_text = text  # what DVC would find in the file next time
         try:
             mode = os.stat(stage.path).st_mode & 0o777
         except FileNotFoundError:
@@ -257,13 +262,7 @@ class DvcRepository:
         return temp
 
     def _read_outputs(self) -> OutputIndex[Any]:
-        outputs: OutputIndex[Any] = OutputIndex(self.layout.root)
-        for stage in self._repo.index.stages:
-            outputs.add_declaration(stage.path)
-            for output in stage.outs:
-                if output.protocol == "local":
-                    outputs.add_output(output)
-        return outputs
+        return self._index.refresh(_Declarations(self._repo))
 
     def _save_state(self, group: Sequence[TrackedArtifact]) -> None:
         """Tell DVC what it would have learnt by hashing, so that nothing is read again."""
@@ -299,6 +298,41 @@ class DvcRepository:
                 with contextlib.suppress(FileNotFoundError):  # removed by its owner meanwhile
                     inode = os.lstat(path).st_ino
                     state.links[os.path.relpath(path, state.root_dir)] = (inode, mtime)
+
+
+class _Declarations:
+    """What DVC makes of the files in the workspace (``dvc.repo.index.collect_files``)."""
+
+    def __init__(self, repo: Any) -> None:
+        from dvc.dvcfile import PROJECT_FILE, is_valid_filename
+        from dvc.repo.index import Index
+
+        self._repo = repo
+        self._project_file: str = PROJECT_FILE
+        self.is_dvc_file: Callable[[str], bool] = is_valid_filename
+        self._index = Index
+
+    def kept(
+        self, directory: str, dirs: list[str], files: list[str]
+    ) -> tuple[list[str], list[str]]:
+        dirs, files = self._repo.dvcignore(directory, dirs, files)
+        hidden = self._repo.scm.is_ignored
+        return (
+            # Git's rules know a directory by the separator at the end.
+            [name for name in dirs if not hidden(os.path.join(directory, name, ""))],
+            [name for name in files if not hidden(os.path.join(directory, name))],
+        )
+
+    def load(self, path: str) -> list[Any] | None:
+        if os.path.basename(path) == self._project_file:
+            # With thousands of artifacts it takes DVC seconds to find no stage in it.
+            with open(path, encoding="utf-8") as file:
+                if "stages" not in file.read():
+                    return None
+        stages = self._index.from_file(self._repo, path).stages
+        if not stages:
+            return None
+        return [out for stage in stages for out in stage.outs if out.protocol == "local"]
 
 
 def outside_repository(path: str, root: str) -> ArtifactPathError:

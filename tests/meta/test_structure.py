@@ -33,10 +33,11 @@ ALLOWED = {
     "_link": {"_plan", "_store"},
     "_stage": RECORDS | {"_link", "_place", "_plan", "_store", "_workers"},
     "_outputs": RECORDS,
+    "_index": {"_outputs"},
     "_commit": {"_errors"},
     "_merge": set(),
     "_dvcyaml": {"_errors", "_files", "_merge"},
-    "_repo": RECORDS | {"_dvc_import", "_outputs", "_place", "_plan", "_store"},
+    "_repo": RECORDS | {"_dvc_import", "_index", "_outputs", "_place", "_plan", "_store"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 
