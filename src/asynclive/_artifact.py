@@ -128,6 +128,7 @@ def make_request(
     path: Any,
     *,
     root: str,
+    real_root: str,
     artifacts_dir: str,
     type: Any = None,
     name: Any = None,
@@ -139,6 +140,12 @@ def make_request(
 ) -> ArtifactRequest:
     """Check the arguments of one call and take their values. No I/O.
 
+    Args:
+        path: and the rest as in ``AsyncLive.log_artifact``.
+        root: where relative paths start; absolute.
+        real_root: the same directory with links resolved; what lies in ``root`` is named by it.
+        artifacts_dir: where copies go; absolute.
+
     Raises:
         InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
         ArtifactPathError: ``path`` or ``copy`` cannot name an artifact.
@@ -146,7 +153,8 @@ def make_request(
         InvalidMetadataError: ``type``, ``desc``, ``labels`` or ``meta`` do not fit YAML.
     """
     given = _fspath(path)
-    source = os.path.normpath(os.path.join(root, given))
+    source = relocated(os.path.normpath(os.path.join(root, given)), root, real_root)
+    artifacts_dir = relocated(artifacts_dir, root, real_root)
     values = {
         "type": _metadata.check_text("type", type),
         "desc": _metadata.check_text("desc", desc),
@@ -222,6 +230,14 @@ def _name(name: Any, source: str, *, required: bool) -> str:
     if required:
         raise InvalidArtifactNameError(stem, f" Pass name= for '{source}'.")
     return stem
+
+
+def relocated(path: str, directory: str, new_directory: str) -> str:
+    """``path`` as it is named where ``directory`` is called ``new_directory``."""
+    if directory == new_directory or not is_inside(path, directory):
+        return path
+    below = path[len(directory) :].lstrip(os.sep)
+    return os.path.join(new_directory, below) if below else new_directory
 
 
 def is_inside(path: str, directory: str) -> bool:

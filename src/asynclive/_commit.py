@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 import anyio
@@ -102,25 +103,30 @@ class GroupCommitter(Generic[ItemT, ResultT]):
                 continue
             # From here to the release nothing is interrupted: the group is committing.
             with anyio.CancelScope(shield=True):
+                group = self._take_group()
                 try:
-                    await self._commit_waiting()
+                    outcomes = await self._outcomes(group)
                 finally:
                     await self._release()
+            # Only now: who is told that it is done may go on to run `dvc`, which needs the lock.
+            for waiting, outcome in zip(group, outcomes, strict=True):
+                waiting.resolve(outcome)
 
-    async def _commit_waiting(self) -> None:
-        group = list(self._waiting)[:MAX_GROUP]
+    def _take_group(self) -> list[_Waiting[ItemT, ResultT]]:
+        group = list(islice(self._waiting, MAX_GROUP))
         for waiting in group:
             del self._waiting[waiting]
+        return group
+
+    async def _outcomes(
+        self, group: list[_Waiting[ItemT, ResultT]]
+    ) -> Sequence[ResultT | Exception]:
         if not group:  # all withdrawn while the lock was asked for
-            return
+            return ()
         try:
-            outcomes = await self._commit([waiting.item for waiting in group])
+            return await self._commit([waiting.item for waiting in group])
         except Exception as error:
-            for waiting in group:
-                waiting.resolve(error)
-            return
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            waiting.resolve(outcome)
+            return [error] * len(group)
 
     async def _acquire_lock(self) -> bool:
         """Get the lock for whoever waits; False: nobody waits any more."""

@@ -21,6 +21,7 @@ from ._artifact import (
     TrackedArtifact,
     is_inside,
     make_request,
+    relocated,
 )
 from ._claims import Claims
 from ._commit import GroupCommitter
@@ -136,11 +137,6 @@ class AsyncLive:
         self._idle = anyio.Event()
         # Protects dvc.yaml between reading and replacing it.
         self._dvcyaml_lock = anyio.Lock()
-        self._dvcyaml = (
-            None
-            if self._dvcyaml_path is None
-            else DvcYaml(self._dvcyaml_path, AsyncFiles(self._dvc_limiter))
-        )
         # Owns every task of this object. Its only direct child is _serve, which owns the
         # others and closes the repository once they have ended.
         self._owner = anyio.create_task_group()
@@ -232,6 +228,7 @@ class AsyncLive:
         request = make_request(
             path,
             root=self._root,
+            real_root=self._real_root,
             artifacts_dir=self._artifacts_dir,
             type=type,
             name=name,
@@ -295,14 +292,15 @@ class AsyncLive:
             names = {
                 outcome.staged.request.name
                 for outcome in outcomes
-                if isinstance(outcome, TrackedArtifact) and outcome.staged.request.entry
+                if isinstance(outcome, TrackedArtifact) and outcome.staged.request.entry is not None
             }
             try:
                 await dvcyaml.replace(update, names)
             except DvcYamlError as error:
                 return [
                     _own(error)
-                    if isinstance(outcome, TrackedArtifact) and outcome.staged.request.entry
+                    if isinstance(outcome, TrackedArtifact)
+                    and outcome.staged.request.entry is not None
                     else outcome
                     for outcome in outcomes
                 ]
@@ -310,10 +308,17 @@ class AsyncLive:
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
-        self._repository = await self._in_dvc_thread(lambda: DvcRepository.open(self._root))
+        # DVC knows a repository by its path: by the one that its command sees, which is in the
+        # working directory and so has no links.
+        self._real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
+        self._repository = await self._in_dvc_thread(lambda: DvcRepository.open(self._real_root))
         try:
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
+            self._dvcyaml = None
+            if self._dvcyaml_path is not None:
+                dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
+                self._dvcyaml = DvcYaml(dvcyaml_path, AsyncFiles(self._dvc_limiter))
             self._stager = Stager(ObjectStore(self._repository.layout), self._workers)
             self._committer = GroupCommitter(
                 acquire=lambda: self._in_dvc_thread(self._repository.acquire),
@@ -350,7 +355,7 @@ class AsyncLive:
         """Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording."""
         if not request.cache:
             return request
-        shown = request.path if request.copy else request.given
+        shown = request.path.removeprefix(self._root + os.sep) if request.copy else request.given
         owner = await self._in_dvc_thread(lambda: self._repository.pipeline_owner(request.path))
         if not owner:
             logger.warning(

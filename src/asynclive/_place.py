@@ -24,8 +24,8 @@ class Move:
     source: str
     destination: str
     unless_changed: tuple[int, int] | None = None
-    """Inode and mtime (ns) of what may be replaced; of anything else the caller has written
-    newer bytes, which stay. None: whatever is there is replaced."""
+    """Inode and mtime (ns) of what may be replaced, a link's own; anything else is newer bytes
+    of the caller's, which stay. None: whatever is there is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,8 @@ def _replace(move: Move) -> Callable[[], None]:
             return _nothing  # the caller removed it meanwhile
         os.rename(source, destination)
         return lambda: os.rename(destination, source)
-    if move.unless_changed is not None:
-        seen = os.stat(destination)
-        if (seen.st_ino, seen.st_mtime_ns) != move.unless_changed:
-            return _nothing
+    if move.unless_changed not in (None, (there.st_ino, there.st_mtime_ns)):
+        return _nothing
     if os.path.samestat(there, os.lstat(source)):
         return _nothing  # a hard link to the same file: rename would do nothing either
     exchange(source, destination)

@@ -44,6 +44,11 @@ class PlannedFile:
     tracked: bool
     """False: copied along, but ``.dvcignore`` keeps it out of the cache."""
 
+    @property
+    def marks(self) -> tuple[int, int]:
+        """What a file that is replaced or written does not keep."""
+        return self.inode, self.mtime_ns
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedDir:

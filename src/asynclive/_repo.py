@@ -13,6 +13,7 @@ import itertools
 import os
 import secrets
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -175,6 +176,8 @@ class DvcRepository:
         dvc_file = output.stage.path
         temp = self._write_beside(output.stage, undo)
         _place(staged, undo)
+        if output.fs_path != request.path:
+            _drop_exec(staged, self.layout)
         os.replace(temp, dvc_file)
         self._repo.scm_context.track_file(output.stage.dvcfile.relpath)
         self._index.wrote(dvc_file, output.stage.outs)
@@ -186,7 +189,10 @@ class DvcRepository:
 
         if not is_inside(request.path, self.layout.root):
             raise outside_repository(request.path, self.layout.root)
-        dvc_file, directory, name = resolve_paths(self._repo, request.path)
+        # Of a copy, ask for the .dvc file itself: what it replaces may be a link to a directory.
+        asked = f"{request.path}.dvc" if request.copy else request.path
+        _, directory, _ = resolve_paths(self._repo, asked)
+        dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)
         if request.copy:
             undo.callback(make_parents(request.path))
         stage = self._repo.stage.create(
@@ -425,6 +431,16 @@ def _names_in_git(repo: Any) -> frozenset[str]:
 def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:
     if staged.placement is not None:
         undo.callback(staged.placement.apply())
+
+
+def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:
+    """Inside a tracked directory DVC makes a file anew and keeps no mode (``Output.set_exec``)."""
+    if staged.isdir or not staged.files[0].isexec:
+        return
+    path = staged.request.path
+    found = os.lstat(path)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        os.chmod(path, layout.copy_mode)
 
 
 def _digest(tree: Any, store: Any) -> None:

@@ -216,8 +216,11 @@ class _StageJob:
         stored = _stored(planned, md5, now.st_ino, now.st_mtime)
         if copied:
             return _StagedFile(stored)
+        there = os.lstat(self.source(planned))
+        if not planned.islink and (there.st_ino, there.st_mtime_ns) != planned.marks:
+            raise ArtifactChangedError(self.source(planned), "was replaced or written")
         return _StagedFile(
-            stored, Move(path, self.source(planned), (planned.inode, planned.mtime_ns))
+            stored, Move(path, self.source(planned), (there.st_ino, there.st_mtime_ns))
         )
 
     def copies_bytes(self, planned: PlannedFile) -> bool:
@@ -366,7 +369,7 @@ def open_source(path: str, planned: PlannedFile) -> Iterator[int]:
 def check_unchanged(fd: int, planned: PlannedFile, path: str, read: int | None = None) -> None:
     """Raise ArtifactChangedError unless the open file is as planned, and was read whole."""
     now = os.fstat(fd)
-    if (now.st_ino, now.st_mtime_ns) != (planned.inode, planned.mtime_ns):
+    if (now.st_ino, now.st_mtime_ns) != planned.marks:
         raise ArtifactChangedError(path, "was replaced or written")
     if now.st_size != planned.size or (read is not None and read != planned.size):
         raise ArtifactChangedError(path, "grew or shrank")
