@@ -136,10 +136,15 @@ class GroupCommitter(Generic[ItemT, ResultT]):
             for waiting in self._waiting:
                 if waiting.asked_at is None:
                     waiting.asked_at = now
-            with anyio.CancelScope(shield=True):  # or a lock just taken would be lost
-                taken = await self._acquire()
-            if taken:
-                return True
+            try:
+                with anyio.CancelScope(shield=True):  # or a lock just taken would be lost
+                    if await self._acquire():
+                        return True
+            except Exception as error:
+                # The lock cannot even be asked for (its file is not writable, say).
+                for waiting in self._take_group():
+                    waiting.resolve(error)
+                continue
             self._give_up_on(anyio.current_time())
             await anyio.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(2 * delay, LONGEST_DELAY)

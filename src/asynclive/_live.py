@@ -146,7 +146,10 @@ class AsyncLive:
         except BaseException as error:
             self._owner.cancel_scope.cancel()
             await self._owner.__aexit__(None, None, None)
-            raise _unwrapped(error) from None
+            alone = _unwrapped(error)
+            if alone is error:
+                raise
+            raise alone from alone.__cause__
         self._accepting = True
         return self
 

@@ -75,7 +75,11 @@ class DvcRepository:
         return ignore
 
     def acquire(self) -> bool:
-        """Take DVC's repository lock if it is free at this moment; whether it was."""
+        """Take DVC's repository lock if it is free at this moment; whether it was.
+
+        Raises:
+            StorageError: its file cannot be made or opened.
+        """
         from dvc.lock import HardlinkLock, LockError
 
         lock = self._repo.lock
@@ -86,6 +90,8 @@ class DvcRepository:
                 lock._do_lock()  # lock() would sleep and retry in this thread
         except LockError:
             return False
+        except OSError as error:
+            raise StorageError(lock.lockfile, error) from error
         # Whatever of DVC's runs inside must not take the lock again (dvc.repo.lock_repo).
         self._repo._lock_depth += 1
         return True
