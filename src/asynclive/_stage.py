@@ -18,7 +18,7 @@ from anyio.from_thread import check_cancelled
 
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile
 from ._errors import ArtifactChangedError, StorageError
-from ._link import add_exec, copy_step, link_type, make_link
+from ._link import add_exec, clone, copy_step, link_type, make_link
 from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._store import ObjectStore, create, remove_file, write_all
@@ -29,9 +29,11 @@ from ._workers import FileWorkers
 SMALL_BYTES = 2**20
 BATCH_FILES = 64
 BATCH_BYTES = 8 * 2**20
-# Larger files are read in chunks that stay in the processor's cache, so many a step that a
-# hop costs nothing and others still get their turn every few hundredths of a second.
-CHUNK_BYTES = 2**20
+# Larger files are read in chunks that stay in a core's own cache while they are hashed and
+# written: with 1 MiB the same takes up to twice as long (perf/chunks.py). And so many of them
+# a step that a hop costs nothing, while others still get their turn after a few hundredths
+# of a second.
+CHUNK_BYTES = 256 * 2**10
 STEP_BYTES = 32 * 2**20
 
 
@@ -257,8 +259,9 @@ class _StageJob:
 class _LargeFile:
     """One large file on its way into the cache, a step at a time.
 
-    Each chunk is read once, hashed, and written to the temp file: what was hashed is what
-    was stored. The copy for the workspace is then made from the temp file, in the kernel.
+    Each chunk is read once, hashed, and written to the temp file and to the workspace's copy:
+    what was hashed is what was stored. Where the file system shares blocks, the temp file is a
+    clone and the hash is taken from it, so that nothing is written at all.
     """
 
     job: _StageJob
@@ -268,15 +271,19 @@ class _LargeFile:
     temp_fd: int = -1
     copy_fd: int = -1
     temp: str = ""
-    done_bytes: int = 0
-    copied_bytes: int = 0
+    read_fd: int = -1
+    """Where the chunks come from; -1: none are needed."""
+    write_fds: tuple[int, ...] = ()
+    """Where they go."""
+    read_bytes: int = 0
+    cloned_bytes: int = 0
 
     def step(self) -> list[_StagedFile] | None:
         try:
             with self.job.errors(self.planned):
                 if self.source_fd < 0:
                     self._open()
-                if not self._read_step() or not self._copy_step():
+                if not self._read_step() or not self._clone_step():
                     return None
                 staged = self._finish()
         except BaseException:
@@ -289,49 +296,61 @@ class _LargeFile:
         self.job.unfinished.add(self)
         self.md5 = hashlib.md5(usedforsecurity=False)
         self.source_fd = os.open(self.job.source(self.planned), _READ)
-        check_unchanged(self.source_fd, self.planned, self.job.source(self.planned))
+        self._check_unchanged()
+        shares_blocks = self.job.store.layout.links[0] == "reflink"
         if self.planned.tracked and self.job.plan.request.cache:
             temp = self.job.store.temp_path()
             self.temp_fd = create(temp)
             self.temp = temp
+            if shares_blocks and clone(self.source_fd, self.temp_fd):
+                self._check_unchanged()
+                self.read_fd = self.temp_fd
+            else:
+                self.read_fd = self.source_fd
+                self.write_fds = (self.temp_fd,)
         if self.job.copies_bytes(self.planned):
             self.copy_fd = create(self.job.target(self.planned))
+            if not shares_blocks:
+                self.read_fd = self.source_fd
+                self.write_fds += (self.copy_fd,)
 
     def _read_step(self) -> bool:
         """Hash and store the next bytes; whether all are."""
-        if self.temp_fd < 0 or self.done_bytes == self.planned.size:
+        if self.read_fd < 0 or self.read_bytes == self.planned.size:
             return True
-        end = min(self.done_bytes + STEP_BYTES, self.planned.size)
+        end = min(self.read_bytes + STEP_BYTES, self.planned.size)
         buffer = memoryview(bytearray(CHUNK_BYTES))
-        while self.done_bytes < end:
+        while self.read_bytes < end:
             check_cancelled()
-            count = os.readv(self.source_fd, [buffer]) if _READV else _read_into(self, buffer)
+            count = read_into(self.read_fd, buffer)
             if not count:
                 break
-            self.md5.update(buffer[:count])
-            write_all(self.temp_fd, buffer[:count])
-            self.done_bytes += count
-        if self.done_bytes < end or end == self.planned.size:
-            check_unchanged(
-                self.source_fd, self.planned, self.job.source(self.planned), self.done_bytes
-            )
-        return self.done_bytes == self.planned.size
+            chunk = buffer[:count]
+            if self.temp_fd >= 0:
+                self.md5.update(chunk)
+            for fd in self.write_fds:
+                write_all(fd, chunk)
+            self.read_bytes += count
+        if self.read_bytes < end or end == self.planned.size:
+            self._check_unchanged(self.read_bytes)
+        return self.read_bytes == self.planned.size
 
-    def _copy_step(self) -> bool:
-        """Copy the next bytes for the workspace; whether all are."""
-        if self.copy_fd < 0:
+    def _clone_step(self) -> bool:
+        """Where blocks are shared, clone the next ones for the workspace; whether all are."""
+        if self.copy_fd < 0 or self.copy_fd in self.write_fds:
             return True
         from_fd = self.temp_fd if self.temp_fd >= 0 else self.source_fd
         check_cancelled()
-        count = copy_step(from_fd, self.copy_fd, self.copied_bytes)
-        self.copied_bytes += count
-        if count and self.copied_bytes < self.planned.size:
+        count = copy_step(from_fd, self.copy_fd, self.cloned_bytes)
+        self.cloned_bytes += count
+        if count and self.cloned_bytes < self.planned.size:
             return False
         if self.temp_fd < 0:
-            check_unchanged(
-                self.source_fd, self.planned, self.job.source(self.planned), self.copied_bytes
-            )
+            self._check_unchanged(self.cloned_bytes)
         return True
+
+    def _check_unchanged(self, read: int | None = None) -> None:
+        check_unchanged(self.source_fd, self.planned, self.job.source(self.planned), read)
 
     def _finish(self) -> _StagedFile:
         if self.temp_fd < 0:
@@ -393,12 +412,6 @@ def _read(fd: int, count: int) -> bytes:
     return data
 
 
-def _read_into(large: _LargeFile, buffer: memoryview) -> int:
-    data = os.read(large.source_fd, len(buffer))
-    buffer[: len(data)] = data
-    return len(data)
-
-
 def _write_new(path: str, data: bytes) -> None:
     fd = create(path)
     try:
@@ -424,4 +437,18 @@ _READ = (
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_NONBLOCK", 0)
 )
-_READV = hasattr(os, "readv")
+
+
+if hasattr(os, "readv"):
+
+    def read_into(fd: int, buffer: memoryview) -> int:
+        """Read the next bytes into ``buffer``; how many, 0 at the end."""
+        return os.readv(fd, [buffer])
+
+else:  # Windows
+
+    def read_into(fd: int, buffer: memoryview) -> int:
+        """Read the next bytes into ``buffer``; how many, 0 at the end."""
+        data = os.read(fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
