@@ -16,7 +16,7 @@ import anyio
 
 from ._errors import DvcYamlError
 from ._files import AsyncFiles, FileStamp
-from ._merge import DocumentError, Entries, merge
+from ._merge import DocumentError, Entries, Merger
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class DvcYaml:
     def __init__(self, path: str, files: AsyncFiles) -> None:
         self.path = path
         self._files = files
+        self._merger = Merger()
 
     def entry_path(self, path: str) -> str:
         """Return ``path`` as an entry has it: POSIX, relative to the directory of dvc.yaml.
@@ -76,7 +77,7 @@ class DvcYaml:
             target: str = await self._files.run(os.path.realpath, self.path)
             text, stamp = await self._files.read_text(target) or (None, None)
             # In a thread: thousands of entries take seconds.
-            merged = await self._files.run(merge, text, entries)
+            merged = await self._files.run(self._merger.merge, text, entries)
             update = Update(target, None, stamp, dict(entries), mode, made=())
             if merged == text:
                 return update

@@ -18,6 +18,7 @@ import io
 import re
 import sys
 import textwrap
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,27 +53,51 @@ def merge(text: str | None, entries: Entries) -> str:
     Raises:
         DocumentError: it is not a dvc.yaml that could be merged into; says why.
     """
-    text = text or ""
-    bom = "\ufeff" if text.startswith("\ufeff") else ""
-    text = text[len(bom) :]
-    document = _parse(text)
-    old = document.data.get(_KEY) or {}  # null is an empty mapping
-    changed = {
-        name: entry
-        for name, entry in entries.items()
-        if name not in old or not _same(old[name], entry)
-    }
-    if not changed:
-        return bom + text
-    wanted = {**document.data, _KEY: {**old, **changed}}
-    for write in (_splice, _dump):
-        merged = write(document, changed)
-        if merged is not None and _holds(merged, wanted):
-            return bom + merged
-    raise DocumentError(
-        f"has '{_KEY}:' written in a way that cannot be changed without changing other parts. "
-        "Write its entries out in block style, without anchors, aliases and merge keys."
-    )
+    return Merger().merge(text, entries)
+
+
+class Merger:
+    """Merges into one document again and again, and remembers what the last merge wrote.
+
+    While nobody else writes to it, it is not parsed again: a merge then costs what its entries
+    cost, not what the document holds.
+    """
+
+    def __init__(self) -> None:
+        self._written: _Document | None = None
+
+    def merge(self, text: str | None, entries: Entries) -> str:
+        """As the function ``merge``."""
+        text = text or ""
+        bom = "\ufeff" if text.startswith("\ufeff") else ""
+        text = text[len(bom) :]
+        written = self._written
+        known = written is not None and written.text == text
+        document = written if written is not None and known else _parse(text)
+        old = document.data.get(_KEY) or {}  # null is an empty mapping
+        changed = {
+            name: entry
+            for name, entry in entries.items()
+            if name not in old or not _same(old[name], entry)
+        }
+        if not changed:
+            return bom + text
+        wanted = {**document.data, _KEY: {**old, **changed}}
+        spliced = _splice(document, changed)
+        # Of what we wrote ourselves all but the new lines has been checked before.
+        if spliced is not None and (
+            spliced.new_lines_hold(changed) if known else _holds(spliced.text, wanted)
+        ):
+            self._written = dataclasses.replace(spliced, data=wanted)
+            return bom + spliced.text
+        self._written = None
+        dumped = _dump(document, changed)
+        if dumped is not None and _holds(dumped, wanted):
+            return bom + dumped
+        raise DocumentError(
+            f"has '{_KEY}:' written in a way that cannot be changed without changing other parts. "
+            "Write its entries out in block style, without anchors, aliases and merge keys."
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +154,11 @@ class _Document:
     place: _Place | None
     """None if the lines of the entries cannot be told from others."""
     style: _Style
+    new_lines: str = ""
+    """Those that a splice has put in, as they stand below ``artifacts:`` in column 0."""
+
+    def new_lines_hold(self, entries: Entries) -> bool:
+        return _holds(f"{_KEY}:\n{self.new_lines}", {_KEY: dict(entries)})
 
     @property
     def newline(self) -> str:
@@ -320,27 +350,54 @@ def _indent(key: Any, value: Any) -> int | None:
     return indent if 0 <= indent <= _MAX_INDENT else None
 
 
-def _splice(document: _Document, entries: Entries) -> str | None:
-    """Exchange the lines of the entries and copy all else."""
+def _splice(document: _Document, entries: Entries) -> _Document | None:
+    """Exchange the lines of the entries and copy all else; None where that cannot be done."""
     place, text, newline = document.place, document.lines, document.newline
     if place is None:
         return None
+    rendered = document.style.render(entries)
     lines = {
         name: textwrap.indent(entry, " " * place.column).replace("\n", newline)
-        for name, entry in document.style.render(entries).items()
+        for name, entry in rendered.items()
     }
     edits = [(*place.entries[name], lines[name]) for name in lines if name in place.entries]
     if place.cut is not None:
         edits.append((*place.cut, ""))
-    added = "".join(entry for name, entry in lines.items() if name not in place.entries)
-    if not place.has_key:
-        added = f"{' ' * place.column}{_KEY}:{newline}{added}"
-    edits.append((place.end, place.end, added))
+    added = [name for name in lines if name not in place.entries]
+    key = "" if place.has_key else f"{' ' * place.column}{_KEY}:{newline}"
+    edits.append((place.end, place.end, key + "".join(lines[name] for name in added)))
+    edits.sort()
     pieces, position = [], 0
-    for start, end, new in sorted(edits):
+    for start, end, new in edits:
         pieces += [text[position:start], new]
         position = end
-    return document.ended_alike("".join([*pieces, text[position:]]))
+    merged = "".join([*pieces, text[position:]])
+    return dataclasses.replace(
+        document,
+        text=document.ended_alike(merged),
+        place=_moved(place, edits, [(name, lines[name]) for name in added], len(key)),
+        new_lines="".join(rendered.values()),
+    )
+
+
+def _moved(
+    place: _Place, edits: list[tuple[int, int, str]], added: list[tuple[str, str]], key: int
+) -> _Place:
+    """Where the entries stand after these edits, the last of which is the added lines."""
+    starts = [start for start, _, _ in edits]
+    shifts = [0]
+    for start, end, new in edits:
+        shifts.append(shifts[-1] + len(new) - (end - start))
+    replaced = {start: len(new) for start, end, new in edits if end > start}
+    entries = {}
+    for name, (start, end) in place.entries.items():
+        moved = start + shifts[bisect_left(starts, start)]
+        entries[name] = moved, moved + replaced.get(start, end - start)
+    at = place.end + shifts[bisect_left(starts, place.end)] + key
+    for name, new in added:
+        entries[name] = at, at + len(new)
+        at += len(new)
+    return _Place(entries, at, place.column, has_key=True)
 
 
 def _dump(document: _Document, entries: Entries) -> str | None:

@@ -29,10 +29,11 @@ from ._workers import FileWorkers
 SMALL_BYTES = 2**20
 BATCH_FILES = 64
 BATCH_BYTES = 8 * 2**20
-# Larger files are read in chunks that stay in a core's own cache while they are hashed and
-# written: with 1 MiB the same takes up to twice as long (perf/chunks.py). And so many of them
-# a step that a hop costs nothing, while others still get their turn after a few hundredths
-# of a second.
+# Larger files are read in chunks so small that they stay in a core's own cache while they are
+# hashed and written, and that ext4 does not take them for large folios, whose making costs
+# more: with 1 MiB the same takes up to twice as long (perf/chunks.py). And so many of them a
+# step that a hop costs nothing, while others still get their turn every few hundredths of a
+# second.
 CHUNK_BYTES = 256 * 2**10
 STEP_BYTES = 32 * 2**20
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive._merge import DocumentError, _same, merge
+from asynclive._merge import DocumentError, Merger, _parse, _same, merge
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\
@@ -356,3 +356,55 @@ def test_importing_the_module_does_not_import_ruamel() -> None:
         "assert not [m for m in set(sys.modules) - before if m.startswith('ruamel')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- Again and again ------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    start=st.sampled_from(
+        [
+            None,
+            "# only a comment\n",
+            "stages:\n  a:\n    cmd: ls\n",
+            "artifacts:\n  b: # a comment\n    path: x\n\n  # before c\n  c:\n    path: y\n\n# end",
+            "artifacts: {}\nvars:\n- a: 1",
+            "vars:\r\n- a: 1\r\nartifacts:\r\n    a:\r\n        path: z\r\n",
+        ]
+    ),
+    groups=st.lists(
+        st.dictionaries(
+            st.sampled_from("abcdef"),
+            st.fixed_dictionaries(
+                {"path": st.sampled_from(["x", "y", "a/b"])},
+                optional={"labels": st.lists(st.text(max_size=3), max_size=2)},
+            ),
+            min_size=1,
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+)
+def test_a_merger_that_remembers_writes_what_one_that_parses_would(
+    start: str | None, groups: list[dict[str, Any]]
+) -> None:
+    merger = Merger()
+    text = start
+    for entries in groups:
+        fresh = merge(text, entries)
+        text = merger.merge(text, entries)
+        assert text == fresh
+        written = merger._written
+        if written is not None:
+            parsed = _parse(text)
+            assert written.place == parsed.place
+            assert written.data == parsed.data
+
+
+def test_what_somebody_else_wrote_meanwhile_is_parsed() -> None:
+    merger = Merger()
+    text = merger.merge(None, {"a": {"path": "x"}})
+    text = merger.merge(f"# mine\n{text}", {"b": {"path": "y"}})
+    assert load(text) == {"artifacts": {"a": {"path": "x"}, "b": {"path": "y"}}}
+    assert text.startswith("# mine\n")
