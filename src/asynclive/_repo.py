@@ -221,7 +221,8 @@ class DvcRepository:
             )
         # Hashes of DVC 2 (md5-dos2unix) are never made any more.
         output.update_legacy_hash_name(force=True)
-        versioned = output._get_versioned_meta()
+        # Newer than DVC 3.60, which the lowest supported version is.
+        versioned = getattr(output, "_get_versioned_meta", lambda: None)()
         if staged.isdir:
             obj = Tree()
             for file in staged.files:
