@@ -1,0 +1,70 @@
+"""What every test shares: a machine of its own, both event loops, and real repositories."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twin import Templates
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home directory, configuration and caches that are not this machine's.
+
+    Everything that Git, DVC or DVCLive would read from, or leave on, the machine points here,
+    and the umask is fixed, so that file modes can be compared.
+    """
+    home = tmp_path_factory.mktemp("machine")
+    # DVC's state is in SQLite, which waits for the disk at each write: half of the time of these
+    # tests. In memory, where there is such a place, it does not.
+    shm = Path("/dev/shm")
+    memory = shm if os.access(shm, os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="asynclive-tests-", dir=memory) as site_cache,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name in list(os.environ):
+            if name.startswith(("DVC", "GIT_", "XDG_", "ITERATIVE_")):
+                patch.delenv(name)
+        for name, value in {
+            "HOME": home,
+            "XDG_CONFIG_HOME": home / "config",
+            "XDG_CACHE_HOME": home / "cache",
+            "XDG_DATA_HOME": home / "data",
+            "XDG_STATE_HOME": home / "state",
+            "GIT_CONFIG_GLOBAL": home / "gitconfig",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CEILING_DIRECTORIES": tmp_path_factory.getbasetemp(),
+            "DVC_GLOBAL_CONFIG_DIR": home / "dvc-global",
+            "DVC_SYSTEM_CONFIG_DIR": home / "dvc-system",
+            "DVC_SITE_CACHE_DIR": site_cache,
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_TEST": "0",
+            "ITERATIVE_DO_NOT_TRACK": "1",
+            "DVC_STUDIO_OFFLINE": "1",
+        }.items():
+            patch.setenv(name, str(value))
+        umask = os.umask(0o022)
+        yield home
+        os.umask(umask)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def templates(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Empty repositories of each kind, made once and copied for each test."""
+    return Templates(tmp_path_factory.mktemp("templates"))
+
+
+@pytest.fixture
+def repo(templates: Templates, tmp_path: Path) -> Path:
+    """A fresh Git repository with DVC in it and one commit."""
+    return templates.make("git", tmp_path / "base")

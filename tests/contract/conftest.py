@@ -1,0 +1,37 @@
+"""The DVCLive process and what it left, kept for the session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from parity import Case, Parity
+from reference import Reference
+from twin import Templates
+
+
+@pytest.fixture(scope="session")
+def reference(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    reference = Reference(tmp_path_factory.mktemp("reference") / "stderr")
+    yield reference
+    reference.stop()
+
+
+@pytest.fixture(scope="session")
+def _parity(
+    templates: Templates, reference: Reference, tmp_path_factory: pytest.TempPathFactory
+) -> Parity:
+    return Parity(templates, reference, tmp_path_factory.mktemp("dvclive"))
+
+
+@pytest.fixture
+def same(
+    _parity: Parity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Callable[[Case], Awaitable[None]]:
+    """Play a case on both sides and fail where they differ."""
+
+    async def same(case: Case) -> None:
+        await _parity.check(case, tmp_path / "base", caplog)
+
+    return same

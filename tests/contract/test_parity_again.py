@@ -1,0 +1,275 @@
+"""Logged again: unchanged, changed, by another name, as something else; and inside a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from parity import Again, Case, Do, Dvc, Git, Log
+from trees import NESTED, both, config, files, links, remove, replace
+
+pytestmark = pytest.mark.anyio
+
+FILE = files({"model.bin": "weights\n"})
+TREE = files({**NESTED, "data/run.sh": "#!\n"}, exec=("data/run.sh",))
+HAND = both(FILE, config("'remote \"elsewhere\"'", url="../../elsewhere"))
+
+
+def annotate_by_hand(repo: Path) -> None:
+    path = repo / "model.bin.dvc"
+    path.write_text(
+        "# Where it came from\n"
+        + path.read_text()
+        + "  desc: written by hand  # and kept\n"
+        + "  type: model\n"
+        + "  labels:\n  - mine\n"
+        + "  remote: elsewhere\n"
+        + "meta:\n  owner: me  # too\n"
+        + "desc: of the stage\n"
+    )
+
+
+AGAIN = [
+    Case("a file again, unchanged", FILE, (Log("model.bin"), Log("model.bin"))),
+    Case("a file in a new block, unchanged", FILE, (Log("model.bin"), Again(), Log("model.bin"))),
+    Case(
+        "a file overwritten in place",
+        FILE,
+        (Log("model.bin"), Do(files({"model.bin": "better\n"})), Log("model.bin")),
+    ),
+    Case(
+        "a file overwritten with the same bytes",
+        FILE,
+        (Log("model.bin"), Do(replace({"model.bin": "weights\n"})), Log("model.bin")),
+    ),
+    Case(
+        "a file replaced in a new block",
+        FILE,
+        (Log("model.bin"), Again(), Do(replace({"model.bin": "better\n"})), Log("model.bin")),
+    ),
+    Case(
+        "a file changed and changed back",
+        FILE,
+        (
+            Log("model.bin"),
+            Do(replace({"model.bin": "better\n"})),
+            Log("model.bin"),
+            Do(replace({"model.bin": "weights\n"})),
+            Log("model.bin"),
+        ),
+    ),
+    Case(
+        "a file that became executable",
+        FILE,
+        (Log("model.bin"), Do(lambda repo: (repo / "model.bin").chmod(0o755)), Log("model.bin")),
+    ),
+    Case(
+        "a file that is no longer executable",
+        files({"run.sh": "#!\n"}, exec=("run.sh",)),
+        (Log("run.sh"), Do(lambda repo: (repo / "run.sh").chmod(0o644)), Log("run.sh")),
+    ),
+    Case("a directory again, unchanged", TREE, (Log("data"), Log("data"))),
+    Case(
+        "a directory with files changed, new and gone",
+        TREE,
+        (
+            Log("data"),
+            Do(remove("data/sub", "data/z")),
+            Do(replace({"data/a.txt": "changed", "data/new/deep/n": "n"})),
+            Log("data"),
+        ),
+    ),
+    Case(
+        "a directory emptied",
+        TREE,
+        (Log("data"), Do(remove("data")), Do(files({"data/": ""})), Log("data")),
+    ),
+    Case(
+        "a file that became a directory",
+        files({"thing": "file"}),
+        (Log("thing"), Do(remove("thing")), Do(files({"thing/a": "a"})), Log("thing")),
+    ),
+    Case(
+        "a directory that became a file",
+        files({"thing/a": "a"}),
+        (Log("thing"), Do(remove("thing")), Do(files({"thing": "file"})), Log("thing")),
+    ),
+    Case(
+        "a file that became a symlink",
+        files({"model.bin": "m", "other.bin": "o"}),
+        (
+            Log("model.bin"),
+            Do(remove("model.bin")),
+            Do(links({"model.bin": "other.bin"})),
+            Log("model.bin"),
+        ),
+    ),
+    Case(
+        "a file that `dvc add` added",
+        FILE,
+        (Dvc("add", "model.bin"), Do(replace({"model.bin": "better\n"})), Log("model.bin")),
+    ),
+    Case(
+        "a file committed to Git with its .dvc",
+        FILE,
+        (
+            Dvc("add", "model.bin"),
+            Git("add", "--all"),
+            Git("commit", "--quiet", "--message=Add"),
+            Do(replace({"model.bin": "better\n"})),
+            Log("model.bin", type="model"),
+        ),
+    ),
+    Case(
+        "a file that `dvc add` added meanwhile",
+        files({"a.bin": "a", "b.bin": "b"}),
+        (Log("a.bin"), Dvc("add", "b.bin"), Log("b.bin")),
+    ),
+    Case(
+        "a .dvc file that was written on by hand",
+        HAND,
+        (
+            Log("model.bin"),
+            Do(annotate_by_hand),
+            Do(replace({"model.bin": "better\n"})),
+            Log("model.bin"),
+        ),
+    ),
+    Case(
+        "a .dvc file that was written on by hand, unchanged data",
+        HAND,
+        (Log("model.bin"), Do(annotate_by_hand), Log("model.bin")),
+    ),
+    Case(
+        "a .dvc file whose .gitignore line is gone",
+        FILE,
+        (Log("model.bin"), Do(remove(".gitignore")), Log("model.bin")),
+    ),
+    Case(
+        "an object that is gone from the cache",
+        FILE,
+        (Log("model.bin"), Again(), Do(remove(".dvc/cache")), Log("model.bin")),
+    ),
+]
+
+INSIDE = [
+    Case(
+        "a changed file inside a tracked directory",
+        TREE,
+        (Log("data"), Do(replace({"data/sub/c.txt": "changed"})), Log("data/sub/c.txt")),
+    ),
+    Case(
+        "an unchanged file inside a tracked directory",
+        TREE,
+        (Log("data"), Log("data/sub/c.txt")),
+    ),
+    Case(
+        "a new file inside a tracked directory",
+        TREE,
+        (Log("data"), Do(files({"data/new/n.txt": "n"})), Log("data/new/n.txt")),
+    ),
+    Case(
+        "a new executable inside a tracked directory",
+        TREE,
+        (Log("data"), Do(files({"data/x": "x"}, exec=("data/x",))), Log("data/x")),
+    ),
+    Case(
+        "a new empty file inside a tracked directory",
+        TREE,
+        (Log("data"), Do(files({"data/new": ""})), Log("data/new")),
+    ),
+    Case(
+        "a subdirectory of a tracked directory",
+        TREE,
+        (
+            Log("data"),
+            Do(replace({"data/sub/c.txt": "changed", "data/sub/new": "n"})),
+            Do(remove("data/sub/deep")),
+            Log("data/sub"),
+        ),
+    ),
+    Case(
+        "a new subdirectory of a tracked directory",
+        TREE,
+        (Log("data"), Do(files({"data/new/n": "n", "data/new/m/m": "m"})), Log("data/new")),
+    ),
+    Case(
+        "a new empty subdirectory of a tracked directory",
+        TREE,
+        (Log("data"), Do(files({"data/new/": ""})), Log("data/new")),
+    ),
+    Case(
+        "other changes inside are left alone",
+        TREE,
+        (
+            Log("data"),
+            Do(replace({"data/a.txt": "changed, not logged", "data/z": "logged"})),
+            Log("data/z"),
+        ),
+        dirty=True,
+    ),
+    Case(
+        "the rest of a tracked directory is not there",
+        TREE,
+        (Log("data"), Do(remove("data")), Do(files({"data/n": "n"})), Log("data/n")),
+        dirty=True,
+    ),
+    Case(
+        "several inside, one after the other, in one block",
+        TREE,
+        (
+            Log("data"),
+            Do(replace({"data/a.txt": "1", "data/sub/c.txt": "2", "data/new": "3"})),
+            Log("data/a.txt"),
+            Log("data/new"),
+            Log("data/sub"),
+        ),
+    ),
+    Case(
+        "a file inside, in a new block, then the directory",
+        TREE,
+        (
+            Log("data"),
+            Again(),
+            Do(replace({"data/a.txt": "changed", "data/z": "changed"})),
+            Log("data/a.txt"),
+            Log("data"),
+        ),
+    ),
+    Case(
+        "a file inside, annotated",
+        TREE,
+        (
+            Log("data", type="dataset"),
+            Do(replace({"data/a.txt": "changed"})),
+            Log("data/a.txt", type="model", name="inner", desc="inside"),
+        ),
+    ),
+    Case(
+        "a file inside a directory that `dvc add` added",
+        TREE,
+        (Dvc("add", "data"), Do(replace({"data/a.txt": "changed"})), Log("data/a.txt")),
+    ),
+    Case(
+        "a file inside a copied directory",
+        TREE,
+        (
+            Log("data", copy=True),
+            Do(replace({"dvclive/artifacts/data/a.txt": "changed"})),
+            Log("dvclive/artifacts/data/a.txt"),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", AGAIN, ids=lambda case: case.name)
+async def test_logged_again(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+    await same(case)
+
+
+@pytest.mark.parametrize("case", INSIDE, ids=lambda case: case.name)
+async def test_logged_inside_a_tracked_directory(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
+    await same(case)

@@ -1,0 +1,70 @@
+"""Many at once leave what DVCLive leaves after one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from parity import Again, Case, Do, Log, Together
+from trees import NESTED, both, cache_type, config, files, noise, replace
+
+pytestmark = pytest.mark.anyio
+
+# In directories of their own: who comes first in a shared .gitignore is nobody's promise.
+SHARDS = files(
+    {f"out/{n}/shard.bin": noise(n * 1000, seed=n) for n in range(12)}
+    | {f"out/{n}/tree/{m}.txt": f"{n * m}\n" for n in range(4) for m in range(20)}
+)
+ALL_SHARDS = Together(
+    *(
+        Log(f"out/{n}/shard.bin", name=f"shard-{n}", type="dataset", meta={"n": n})
+        for n in range(12)
+    ),
+    *(Log(f"out/{n}/tree", labels=["tree"], name=f"tree-{n}") for n in range(4)),
+)
+
+CASES = [
+    Case("together", SHARDS, (ALL_SHARDS,)),
+    Case(
+        "together, again after some changed",
+        SHARDS,
+        (
+            ALL_SHARDS,
+            Do(replace({"out/3/shard.bin": "changed", "out/2/tree/1.txt": "changed"})),
+            ALL_SHARDS,
+            Again(),
+            ALL_SHARDS,
+        ),
+    ),
+    Case(
+        "together, the same bytes everywhere",
+        files({f"out/{n}/{m}.bin": "same" for n in range(8) for m in range(3)}),
+        (Together(*(Log(f"out/{n}") for n in range(8))),),
+    ),
+    *(
+        Case(f"together, {kind}", both(SHARDS, cache_type(kind)), (ALL_SHARDS,))
+        for kind in ("hardlink", "symlink")
+    ),
+    Case(
+        "together, with core.autostage",
+        both(SHARDS, config("core", autostage="true")),
+        (ALL_SHARDS,),
+    ),
+    Case(
+        "together, some copied and some uncached",
+        both(files(NESTED), SHARDS),
+        (
+            Together(
+                Log("data", copy=True, type="dataset"),
+                Log("out/0/shard.bin", type="model", name="shard", cache=False),
+                Log("out/0/tree", copy=True, cache=False, name="tree"),
+                Log("out/1/tree"),
+            ),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_logged_together(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+    await same(case)

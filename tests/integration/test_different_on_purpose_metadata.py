@@ -1,0 +1,170 @@
+"""Metadata that YAML cannot hold is refused before any I/O.
+
+DVCLive fails while it writes, and leaves an empty dvc.yaml.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disk import refused, tree, write
+from ruamel.yaml import YAML
+
+from asynclive import AsyncLive, InvalidMetadataError
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+
+DVC_YAML = "# mine\nartifacts:\n  old: # keep\n    path: old.pt\n"
+
+
+class Float32:
+    """As numpy's and torch's scalars are: convertible, and not a float."""
+
+    def __float__(self) -> float:
+        return 0.5
+
+
+class Float64(float):
+    """As numpy's float64 is: a float, of another class."""
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+def in_circles() -> dict[str, Any]:
+    meta: dict[str, Any] = {"a": {}}
+    meta["a"]["self"] = [meta]
+    return meta
+
+
+def deep(levels: int) -> dict[str, Any]:
+    meta: dict[str, Any] = {}
+    for _ in range(levels):
+        meta = {"a": meta}
+    return meta
+
+
+def bomb() -> dict[str, Any]:
+    """Small in memory, for it is shared, and endless when written out."""
+    values: list[Any] = ["a"]
+    for _ in range(40):
+        values = [values, values]
+    return {"values": values}
+
+
+REFUSED = [
+    ({"meta": {"a": {1, 2}}}, "meta['a']"),
+    ({"meta": {"a": object()}}, "meta['a']"),
+    ({"meta": {"a": [0, {"b": Float32()}]}}, "meta['a'][1]['b']"),
+    ({"meta": {"a": Color.RED}}, "meta['a']"),
+    ({"meta": {"a": 1 + 2j}}, "meta['a']"),
+    ({"meta": {"a": Path("x")}}, "meta['a']"),
+    ({"meta": {"a": lambda: None}}, "meta['a']"),
+    ({"meta": {"a": datetime.timedelta(1)}}, "meta['a']"),
+    ({"meta": {"a": (x for x in "ab")}}, "meta['a']"),
+    ({"meta": {"a": "\ud800"}}, "meta['a']"),
+    ({"meta": {("a", "b"): 1}}, "meta[('a', 'b')]"),
+    ({"meta": {None: 1}}, "meta[None]"),
+    ({"meta": {"a": 10**5000}}, "meta['a']"),
+    ({"meta": in_circles()}, "meta"),
+    ({"meta": deep(100_000)}, "meta"),
+    ({"meta": bomb()}, "meta"),
+    ({"meta": ["a"]}, "meta"),
+    ({"meta": "a: 1"}, "meta"),
+    ({"labels": "resnet"}, "labels"),
+    ({"labels": {"resnet"}}, "labels"),
+    ({"labels": ["resnet", 50]}, "labels[1]"),
+    ({"labels": [None]}, "labels[0]"),
+    ({"labels": ["\udc80"]}, "labels[0]"),
+    ({"desc": 7}, "desc"),
+    ({"desc": b"text"}, "desc"),
+    ({"type": ["model"]}, "type"),
+    ({"type": True}, "type"),
+]
+
+
+def _id(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+@pytest.mark.parametrize(("values", "field"), REFUSED, ids=_id)
+async def test_what_yaml_cannot_hold_is_refused_before_any_io(
+    repo: Path, values: dict[str, Any], field: str
+) -> None:
+    write(repo, {"model.pt": "weights", "dvc.yaml": DVC_YAML})
+    async with AsyncLive(root=repo) as live:
+        with refused(repo, InvalidMetadataError) as caught:
+            # The first step of the coroutine: it has not waited for anything, in any thread.
+            live.log_artifact("missing.pt", name="old", copy=True, **values).send(None)
+        assert caught.value.field == field
+        assert str(caught.value).startswith(field)
+
+
+async def test_it_is_refused_where_no_dvc_yaml_is_written_too(repo: Path) -> None:
+    write(repo, {"model.pt": "weights"})
+    async with AsyncLive(root=repo, dvcyaml=False) as live:
+        with refused(repo, InvalidMetadataError):
+            await live.log_artifact("model.pt", meta={"a": {1}})
+
+
+async def test_after_a_refusal_the_same_artifact_can_be_logged(repo: Path) -> None:
+    write(repo, {"model.pt": "weights", "dvc.yaml": DVC_YAML})
+    async with AsyncLive(root=repo) as live:
+        with refused(repo, InvalidMetadataError):
+            await live.log_artifact("model.pt", meta={"tags": {"a"}})
+        await live.log_artifact("model.pt", meta={"tags": ["a"]})
+    assert tree(repo)["dvc.yaml"] == (
+        DVC_YAML + "  model:\n    path: model.pt\n    meta:\n      tags:\n      - a\n"
+    )
+
+
+HELD: dict[str, Any] = {
+    "text": "a: b # not a comment",
+    "lines": "one\ntwo\n",
+    "odd": "\x00\x07\x85\u2028\ufeff\U0001f600 é",
+    "like other types": ["no", "1", "1.0", "null", "~", "2020-01-01", "0o7", "", " ", "[a]"],
+    "numbers": [0, -1, 2**70, 0.1, 1e300, float("inf"), -0.0],
+    "not a number": float("nan"),
+    "none": None,
+    "bools": [True, False],
+    "bytes": b"\x00\xff",
+    "dates": [datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, 4, 5)],
+    "empty": [[], {}],
+    "nested": {"a": [{"b": {"c": [1]}}]},
+    "1": "a key like a number",
+    2: "a key that is one",
+    "[x]: ": "a key like YAML",
+}
+
+
+async def test_what_yaml_holds_is_read_back_equal(repo: Path) -> None:
+    write(repo, {"model.pt": "weights"})
+    async with AsyncLive(root=repo) as live:
+        logged = await live.log_artifact("model.pt", desc="a: 'b'\n- c", meta=HELD)
+    entry = YAML(typ="safe").load(tree(repo)["dvc.yaml"])["artifacts"]["model"]
+    assert repr(entry) == repr({"path": "model.pt", "desc": "a: 'b'\n- c", "meta": HELD})
+    assert repr(logged.meta) == repr(HELD)
+
+
+async def test_subclasses_are_written_and_returned_as_the_plain_types(repo: Path) -> None:
+    class Text(str):
+        __slots__ = ()
+
+    write(repo, {"model.pt": "weights"})
+    shared = [1]
+    meta = OrderedDict(f=Float64(0.5), s=Text("a"), t=(1, 2), x=shared, y=shared)
+    async with AsyncLive(root=repo) as live:
+        logged = await live.log_artifact("model.pt", type=Text("model"), meta=meta)
+    expected = {"f": 0.5, "s": "a", "t": [1, 2], "x": [1], "y": [1]}
+    assert logged.meta == expected
+    assert type(logged.meta) is dict
+    assert [type(value) for value in logged.meta.values()] == [float, str, list, list, list]
+    text = tree(repo)["dvc.yaml"]
+    assert YAML(typ="safe").load(text)["artifacts"]["model"]["meta"] == expected
+    assert not set("&*!") & set(text)

@@ -1,0 +1,335 @@
+"""make_request: what a call means, taken and checked at the call, without a look at the disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynclive._artifact import (
+    ArtifactRequest,
+    LoggedArtifact,
+    StagedArtifact,
+    TrackedArtifact,
+    is_inside,
+    make_request,
+    relocated,
+)
+from asynclive._errors import (
+    ArtifactPathError,
+    AsyncLiveError,
+    InvalidArtifactNameError,
+    InvalidDataTypeError,
+    InvalidMetadataError,
+)
+
+ROOT = "/repo/work"
+ARTIFACTS = "/repo/work/dvclive/artifacts"
+
+
+def request(path: Any, **values: Any) -> ArtifactRequest:
+    return make_request(
+        path, **{"root": ROOT, "real_root": ROOT, "artifacts_dir": ARTIFACTS} | values
+    )
+
+
+class Named:
+    """An os.PathLike of the caller's."""
+
+    def __init__(self, path: Any) -> None:
+        self.path = path
+
+    def __fspath__(self) -> Any:
+        return self.path
+
+
+# --- Values ---------------------------------------------------------------------------------
+
+
+def test_a_path_alone_is_logged_in_place_and_gets_no_entry() -> None:
+    assert request("models/net.pt") == ArtifactRequest(
+        given="models/net.pt",
+        source="/repo/work/models/net.pt",
+        path="/repo/work/models/net.pt",
+        copy=False,
+        cache=True,
+        name="net",
+        entry=None,
+    )
+
+
+def test_all_that_is_given_goes_into_the_entry_and_into_the_record() -> None:
+    values: dict[str, Any] = {"type": "model", "desc": "d", "labels": ["l"], "meta": {"k": 1}}
+    made = request("net.pt", name="my/net", **values)
+    assert made.name == "my/net"
+    assert made.entry == values
+    assert {name: getattr(made, name) for name in values} == values
+
+
+empty_or_not = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from([None, "", "n"]),
+        "type": st.sampled_from([None, "", "model"]),
+        "desc": st.sampled_from([None, "", "d"]),
+        "labels": st.sampled_from([None, [], ["l"]]),
+        "meta": st.sampled_from([None, {}, {"k": 1}]),
+    },
+)
+
+
+@given(empty_or_not)
+def test_one_true_value_asks_for_an_entry_of_all_that_are_not_none(values: dict[str, Any]) -> None:
+    # dvclive.Live.log_artifact: `if any((type, name, desc, labels, meta))`, then those not None.
+    made = request("net.pt", **values)
+    wanted = {k: v for k, v in values.items() if k != "name" and v is not None}
+    assert made.entry == (wanted if any(values.values()) else None)
+    assert made.name == (values.get("name") or "net")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("model.tar.gz", "model-tar"),
+        ("epoch=1-step=2.ckpt", "epoch-1-step-2"),
+        (".hidden", "hidden"),
+        ("data/", "data"),
+        ("_a b_.pt", "a-b"),
+    ],
+)
+def test_the_default_name_is_the_stem_made_valid(path: str, name: str) -> None:
+    assert request(path, type="model").name == name
+
+
+def test_no_name_can_be_made_of_some_stems() -> None:
+    with pytest.raises(InvalidArtifactNameError, match=r"Pass name= for '/repo/work/模型\.pt'"):
+        request("模型.pt", type="model")
+    # Nobody asked for an entry, so nobody needs a name.
+    assert request("模型.pt").name == "模型"
+    assert request("模型.pt", name="model").name == "model"
+
+
+def test_values_are_taken_at_the_call() -> None:
+    labels, meta = ["a"], {"k": [1]}
+    made = request("x", labels=labels, meta=meta)
+    labels.append("b")
+    meta["k"].append(2)
+    assert (made.labels, made.meta) == (["a"], {"k": [1]})
+    assert made.entry == {"labels": ["a"], "meta": {"k": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"name": "not valid"}, InvalidArtifactNameError),
+        ({"type": 1}, InvalidMetadataError),
+        ({"desc": b"d"}, InvalidMetadataError),
+        ({"labels": "one"}, InvalidMetadataError),
+        ({"meta": {"fn": print}}, InvalidMetadataError),
+    ],
+)
+def test_bad_values_are_refused(values: dict[str, Any], error: type[AsyncLiveError]) -> None:
+    with pytest.raises(error):
+        request("x", **values)
+
+
+@pytest.mark.parametrize("flag", [1, "yes", [0]])
+def test_flags_become_bools(flag: Any) -> None:
+    assert request("x", cache=flag).cache is True
+    assert request("x", cache=0).cache is False
+
+
+# --- Paths ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("x", "/repo/work/x"),
+        ("./a//b/.", "/repo/work/a/b"),
+        ("data/", "/repo/work/data"),
+        ("data///", "/repo/work/data"),
+        ("../x", "/repo/x"),
+        ("a/../../x", "/repo/x"),
+        ("../../../../x", "/x"),
+        ("/abs/x", "/abs/x"),
+        (".", "/repo/work"),
+        ("~/x", "/repo/work/~/x"),
+        ("a\nb", "/repo/work/a\nb"),
+        (Path("x"), "/repo/work/x"),
+        (PurePosixPath("x"), "/repo/work/x"),
+        (Named("x"), "/repo/work/x"),
+        (os.fsdecode(b"\xff.pt"), "/repo/work/\udcff.pt"),
+    ],
+)
+def test_a_path_is_made_absolute_from_root(path: Any, source: str) -> None:
+    made = request(path)
+    assert made.source == made.path == source
+    assert type(made.source) is str
+    assert made.given == os.fspath(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("x", "/real/work/x"),
+        ("/link/work/x", "/real/work/x"),
+        ("/link/work", "/real/work"),
+        ("/real/work/x", "/real/work/x"),
+        ("../x", "/link/x"),
+        ("/link/workbench", "/link/workbench"),
+    ],
+)
+def test_what_lies_in_root_is_named_by_roots_real_path(path: str, source: str) -> None:
+    made = request(path, root="/link/work", real_root="/real/work", artifacts_dir="/link/work/out")
+    assert made.source == source
+
+
+def test_a_copy_goes_below_roots_real_path() -> None:
+    made = request(
+        "x", root="/link/work", real_root="/real/work", artifacts_dir="/link/work/out", copy=True
+    )
+    assert made.path == "/real/work/out/x"
+
+
+@pytest.mark.parametrize("path", [None, 3, b"x", ["x"], object(), Named(b"x"), Named(3)])
+def test_what_is_no_path_of_str_is_refused_in_dvclives_words(path: Any) -> None:
+    with pytest.raises(InvalidDataTypeError) as caught:
+        request(path)
+    assert str(caught.value) == f"Data '{path}' has not supported type {type(path)}"
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", Path("a\0b"), Named("")])
+def test_a_str_that_no_path_can_be_is_refused(path: Any) -> None:
+    with pytest.raises(ArtifactPathError, match="is not a path"):
+        request(path)
+
+
+@pytest.mark.xfail(reason="only NUL is looked for; os.stat() then raises UnicodeEncodeError")
+def test_a_str_that_the_file_system_cannot_encode_is_refused() -> None:
+    with pytest.raises(ArtifactPathError):
+        request("\ud800.pt")
+
+
+# --- Copies ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("copy", "path"),
+    [
+        (True, f"{ARTIFACTS}/net.pt"),
+        ("sub", f"{ARTIFACTS}/sub/net.pt"),
+        ("sub/dir/", f"{ARTIFACTS}/sub/dir/net.pt"),
+        (Path("sub/dir"), f"{ARTIFACTS}/sub/dir/net.pt"),
+        (".", f"{ARTIFACTS}/net.pt"),
+        ("..x", f"{ARTIFACTS}/..x/net.pt"),
+    ],
+)
+def test_a_copy_goes_below_artifacts(copy: Any, path: str) -> None:
+    made = request("models/net.pt", copy=copy)
+    assert (made.source, made.path, made.copy) == ("/repo/work/models/net.pt", path, True)
+
+
+@pytest.mark.parametrize("copy", [False, None, "", 0])
+def test_nothing_asks_for_no_copy(copy: Any) -> None:
+    made = request("x", copy=copy)
+    assert (made.path, made.copy) == (made.source, False)
+
+
+@pytest.mark.parametrize(
+    "copy", ["..", "a/..", "../artifacts2", "/abs", "a/../../b", "a\0b", b"sub", 1, ["sub"], 1.5]
+)
+def test_a_place_outside_of_artifacts_is_refused(copy: Any) -> None:
+    with pytest.raises(ArtifactPathError, match="cannot be copied") as caught:
+        request("x", copy=copy)
+    assert repr(copy) in str(caught.value)
+
+
+@given(
+    st.lists(st.sampled_from(["..", ".", "a", "b", ""]), min_size=1, max_size=4).map("/".join),
+    st.lists(st.sampled_from(["..", ".", "a", "artifacts", "dvclive", "/"]), min_size=1, max_size=5)
+    .map("/".join)
+    .filter(bool),
+)
+def test_a_copy_never_leaves_artifacts_and_never_meets_its_source(copy: str, path: str) -> None:
+    try:
+        made = request(path, copy=copy or True)
+    except ArtifactPathError:
+        return
+    assert is_inside(made.path, ARTIFACTS)
+    assert made.path != ARTIFACTS
+    assert os.path.basename(made.path) == os.path.basename(made.source)
+    assert not is_inside(made.path, made.source)
+    assert not is_inside(made.source, made.path)
+
+
+@pytest.mark.parametrize(
+    ("path", "copy"),
+    [
+        ("dvclive/artifacts/x", True),
+        (".", "sub"),
+        ("dvclive", True),
+        ("/", True),
+        ("dvclive/artifacts/x/y/x", True),
+        ("dvclive/artifacts/sub/x", "sub"),
+    ],
+)
+def test_a_source_that_is_or_holds_or_lies_in_its_copy_is_refused(path: str, copy: Any) -> None:
+    with pytest.raises(ArtifactPathError, match="cannot be copied"):
+        request(path, copy=copy)
+
+
+# --- Helpers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "directory", "inside"),
+    [
+        ("/a", "/a", True),
+        ("/a/b", "/a", True),
+        ("/ab", "/a", False),
+        ("/a", "/a/b", False),
+        ("/a", "/", True),
+        ("/", "/", True),
+    ],
+)
+def test_a_path_lies_in_a_directory_by_its_parts(path: str, directory: str, inside: bool) -> None:
+    assert is_inside(path, directory) is inside
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "expected"),
+    [
+        ("/a/b", "/a", "/x", "/x/b"),
+        ("/a", "/a", "/x", "/x"),
+        ("/ab", "/a", "/x", "/ab"),
+        ("/a/b", "/", "/x", "/x/a/b"),
+        ("/a/b", "/a", "/", "/b"),
+    ],
+)
+def test_a_path_moves_with_its_directory(path: str, old: str, new: str, expected: str) -> None:
+    assert relocated(path, old, new) == expected
+
+
+def test_what_is_returned_says_what_was_logged() -> None:
+    made = request("data", type="dataset", desc="d", labels=["l"], meta={"k": 1}, copy=True)
+    staged = StagedArtifact(made, isdir=True, size=7, nfiles=3)
+    logged = LoggedArtifact.from_tracked(TrackedArtifact(staged, "abc.dir", f"{made.path}.dvc"))
+    assert logged == LoggedArtifact(
+        name="data",
+        path=Path(ARTIFACTS, "data"),
+        type="dataset",
+        desc="d",
+        labels=["l"],
+        meta={"k": 1},
+        md5="abc.dir",
+        size=7,
+        nfiles=3,
+        dvc_file=Path(ARTIFACTS, "data.dvc"),
+    )
+    uncached = LoggedArtifact.from_tracked(TrackedArtifact(staged, None, None))
+    assert (uncached.md5, uncached.dvc_file) == (None, None)
