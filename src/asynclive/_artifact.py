@@ -28,7 +28,8 @@ class ArtifactRequest:
     """Where the bytes are: absolute, normalised, symlinks not resolved."""
     path: str
     """What gets tracked: ``source``, or the copy's destination."""
-    copy: bool
+    artifacts_dir: str | None
+    """Where copies go, and must stay; None when logged in place."""
     cache: bool
     name: str
     """Name of the entry; without an entry, what it would be."""
@@ -38,6 +39,10 @@ class ArtifactRequest:
     desc: str | None = None
     labels: list[str] | None = None
     meta: dict[Any, Any] | None = None
+
+    @property
+    def copy(self) -> bool:
+        return self.artifacts_dir is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,7 @@ def make_request(
     root: str,
     real_root: str,
     artifacts_dir: str,
+    annotate: bool = True,
     type: Any = None,
     name: Any = None,
     desc: Any = None,
@@ -145,6 +151,7 @@ def make_request(
         root: where relative paths start; absolute.
         real_root: the same directory with links resolved; what lies in ``root`` is named by it.
         artifacts_dir: where copies go; absolute.
+        annotate: whether there is a dvc.yaml for an entry.
 
     Raises:
         InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
@@ -163,12 +170,13 @@ def make_request(
     }
     # As DVCLive decides it: one truthy value asks for an entry, which then holds all that
     # are not None.
-    annotated = any((name, *values.values()))
+    annotated = annotate and any((name, *values.values()))
+    copied = isinstance(copy, str) or bool(copy)
     return ArtifactRequest(
         given=given,
         source=source,
-        path=source if not copy else _destination(source, artifacts_dir, copy),
-        copy=bool(copy),
+        path=_destination(source, artifacts_dir, copy) if copied else source,
+        artifacts_dir=artifacts_dir if copied else None,
         cache=bool(cache),
         name=_name(name, source, required=annotated),
         entry={k: v for k, v in values.items() if v is not None} if annotated else None,

@@ -18,8 +18,13 @@ from ._errors import LockTimeoutError
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-# A group holds DVC's lock for about 3 ms an artifact: others get it within a second.
+# A group holds DVC's lock for about 3 ms an artifact, less than a second.
 MAX_GROUP = 256
+# A `dvc` command looks for the lock every 0.5 s, for 3 s. While groups follow each other
+# without a break it would never meet the moment between two of them: after so many seconds
+# the lock is left free for long enough to be found (seconds).
+LONGEST_USE = 2.0
+BREAK = 0.6
 # Between two looks at a lock that another process holds (seconds). Nothing can be awaited
 # for that, so it is asked again: soon at first, for DVC mostly holds it shortly, then less
 # often, at random, so that several waiting processes do not ask in step.
@@ -95,10 +100,15 @@ class GroupCommitter(Generic[ItemT, ResultT]):
 
     async def run(self) -> None:
         """Commit groups until cancelled; a group that has begun is finished first."""
+        in_use_since = anyio.current_time()
         while True:
             if not self._waiting:
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
+                in_use_since = anyio.current_time()
+            elif anyio.current_time() - in_use_since > LONGEST_USE:
+                await anyio.sleep(BREAK)
+                in_use_since = anyio.current_time()
             if not await self._acquire_lock():
                 continue
             # From here to the release nothing is interrupted: the group is committing.

@@ -233,6 +233,7 @@ class AsyncLive:
             root=self._root,
             real_root=self._real_root,
             artifacts_dir=self._artifacts_dir,
+            annotate=self._dvcyaml is not None,
             type=type,
             name=name,
             desc=desc,
@@ -243,7 +244,7 @@ class AsyncLive:
         )
         repository_root = self._repository.layout.root
         if not is_inside(request.path, repository_root):
-            raise outside_repository(request.path, repository_root)
+            raise outside_repository(request, repository_root)
         self._claims.take(request)
         call = _Call(request)
         self._in_flight += 1

@@ -86,11 +86,15 @@ class OutputIndex(Generic[OutputT]):
             return owner
         if path in self._above_output:
             inner = self._above_output[path]
+            first = (
+                f"Run 'dvc remove {inner.stage.path}' first, "
+                if inner.stage.cmd is None
+                else "Log a copy of it with copy=True, "
+            )
             raise ArtifactPathError(
                 path,
-                f"holds '{inner.fs_path}', which DVC tracks already by "
-                f"'{inner.stage.addressing}'. Run 'dvc remove {inner.stage.addressing}' first, "
-                "or log the parts of it that are not tracked.",
+                f"holds '{inner.fs_path}', which DVC tracks already by '{inner.stage.path}'. "
+                f"{first}or log the parts of it that are not tracked.",
             )
         if path in self._above_declaration:
             raise ArtifactPathError(

@@ -74,8 +74,11 @@ def make_parents(path: str) -> Callable[[], None]:
 
     try:
         for directory in reversed(missing):
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.mkdir(directory)
+            except FileExistsError:
+                if not os.path.isdir(directory):  # not just made by somebody else
+                    raise
     except BaseException:
         take_back()
         raise

@@ -80,6 +80,7 @@ class ArtifactPlan:
 
 def make_plan(
     request: ArtifactRequest,
+    root: str,
     ignore: Callable[[], IgnoreFilter],
     checkpoint: Callable[[], None],
 ) -> ArtifactPlan:
@@ -87,6 +88,7 @@ def make_plan(
 
     Args:
         request: what is to be logged.
+        root: the directory of the DVC repository.
         ignore: gives DVC's rules; asked for only when there is a directory to walk.
         checkpoint: called once a directory; raises to stop.
 
@@ -100,15 +102,17 @@ def make_plan(
     try:
         found = os.stat(source)
         if request.copy:
-            _check_apart(request)
+            _check_apart(request, root)
         if stat.S_ISREG(found.st_mode):
             islink = os.path.islink(source)
             return ArtifactPlan(request, False, (_planned((), found, islink, True),), ())
         if not stat.S_ISDIR(found.st_mode):
             raise ArtifactPathError(source, f"is a {_kind(found.st_mode)}, not a file.")
         walk = _TreeWalk(request, ignore(), checkpoint)
-        walk.visit(source, (), found, tracked=True, above=())
-    except FileNotFoundError as error:
+        # A copy that is a repository itself is nothing that DVC looks into.
+        tracked = not (request.copy and _is_repository(source))
+        walk.visit(source, (), found, tracked=tracked, above=())
+    except (FileNotFoundError, NotADirectoryError) as error:
         if error.filename == source and not os.path.islink(source):
             raise ArtifactNotFoundError(source) from error
         raise _dangling(source, error) from error
@@ -215,12 +219,18 @@ def _is_repository(path: str) -> bool:
     return os.path.lexists(os.path.join(path, DVC_DIR))
 
 
-def _check_apart(request: ArtifactRequest) -> None:
-    """The copy must not end up in, around or on its source, links resolved."""
+def _check_apart(request: ArtifactRequest, root: str) -> None:
+    """With links resolved, the copy must stay in its place, and off its source."""
     source = os.path.realpath(request.source)
-    destination = os.path.join(
-        os.path.realpath(os.path.dirname(request.path)), os.path.basename(request.path)
-    )
+    parent = os.path.realpath(os.path.dirname(request.path))
+    destination = os.path.join(parent, os.path.basename(request.path))
+    for boundary in (request.artifacts_dir, root):
+        if boundary is not None and not is_inside(parent, os.path.realpath(boundary)):
+            raise ArtifactPathError(
+                request.source,
+                f"cannot be copied to '{request.path}': a link on the way leads out of "
+                f"'{boundary}', to '{parent}'. Remove the link, or pass another dir=.",
+            )
     if is_inside(source, destination) or is_inside(destination, source):
         raise ArtifactPathError(
             request.source,
@@ -245,7 +255,7 @@ def _planned(
     )
 
 
-def _dangling(source: str, error: FileNotFoundError) -> ArtifactPathError:
+def _dangling(source: str, error: OSError) -> ArtifactPathError:
     if os.path.islink(error.filename):
         return ArtifactPathError(
             source, f"is or holds a link to a file that does not exist: '{error.filename}'."

@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import secrets
 import shutil
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
-from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
+from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact
 from ._dvc_import import logger_muted, process_settings_kept
 from ._errors import (
     ArtifactPathError,
@@ -85,7 +87,7 @@ class DvcRepository:
         lock = self._repo.lock
         try:
             if isinstance(lock, HardlinkLock):
-                lock.lock(timeout=1e-6)  # 0 would mean DVC's own 3 s
+                lock.lock(timeout=timedelta(microseconds=1))  # 0 would mean DVC's own 3 s
             else:
                 lock._do_lock()  # lock() would sleep and retry in this thread
         except LockError:
@@ -104,7 +106,10 @@ class DvcRepository:
         """The stage that ``path`` is an output of: its address, and whether it runs a command."""
         with _DVC:
             self._repo._reset()
-            owner = self._read_outputs().owner(path)
+            try:
+                owner = self._read_outputs().owner(path)
+            except Exception as error:
+                raise self._unreadable(error) from error
             return None if owner is None else (owner.stage.addressing, owner.stage.cmd is not None)
 
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
@@ -125,8 +130,7 @@ class DvcRepository:
             outputs = self._read_outputs()
             in_git = _names_in_git(self._repo)
         except Exception as error:
-            reason = f"DVC cannot read its files in '{self.layout.root}': {error}"
-            return [_caused(RepositoryError(self.layout.root, reason), error) for _ in group]
+            return [_caused(self._unreadable(error), error) for _ in group]
         try:
             with self._repo.scm_context(quiet=True):
                 for staged in group:
@@ -139,6 +143,10 @@ class DvcRepository:
                     results[index] = _caused(CommitError(path, reason), error)
         self._save_state([result for result in results if isinstance(result, TrackedArtifact)])
         return results
+
+    def _unreadable(self, error: Exception) -> RepositoryError:
+        root = self.layout.root
+        return RepositoryError(root, f"DVC cannot read its files in '{root}': {_text(error)}")
 
     def _commit_isolated(
         self, staged: StagedArtifact, outputs: OutputIndex[Any], in_git: frozenset[str]
@@ -176,7 +184,7 @@ class DvcRepository:
                 raise ArtifactPathError(
                     output.fs_path,
                     f"is already tracked by Git. Run 'git rm -r --cached {output.fs_path}' and "
-                    "commit, then log it again; or log a copy of it with copy=True.",
+                    f"commit, then log it again.{_or_copy(request)}",
                 )
             self._ignore(output, undo)
         dvc_file = output.stage.path
@@ -193,8 +201,10 @@ class DvcRepository:
         """DVC's ``Output`` for a path it does not track yet (``get_or_create_stage``)."""
         from dvc.utils import resolve_paths
 
-        if not is_inside(request.path, self.layout.root):
-            raise outside_repository(request.path, self.layout.root)
+        if request.path == self.layout.root:
+            raise ArtifactPathError(
+                request.path, "is the DVC repository itself. Log the directories in it."
+            )
         # Of a copy, ask for the .dvc file itself: what it replaces may be a link to a directory.
         asked = f"{request.path}.dvc" if request.copy else request.path
         _, directory, _ = resolve_paths(self._repo, asked)
@@ -348,35 +358,44 @@ class _Declarations:
         return [out for stage in stages for out in stage.outs if out.protocol == "local"]
 
 
-def outside_repository(path: str, root: str) -> ArtifactPathError:
-    return ArtifactPathError(
-        path, f"is outside of the DVC repository '{root}'. Log a copy of it with copy=True."
+def outside_repository(request: ArtifactRequest, root: str) -> ArtifactPathError:
+    hint = (
+        " Pass dir= with a directory inside of it."
+        if request.copy
+        else " Log a copy of it with copy=True."
     )
+    return ArtifactPathError(request.path, f"is outside of the DVC repository '{root}'.{hint}")
 
 
 def _open_repo(root: str) -> Any:
     """As DVCLive does (``dvclive.dvc.get_dvc_repo``), from ``root``."""
-    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import Git, SCMError
     from scmrepo.exceptions import SCMError as GitSCMError
 
+    if not os.path.isdir(root):
+        raise RepositoryError(root, f"'{root}' is not a directory. Pass root= with one that is.")
     try:
         try:
             return Repo(root)
         except (NotDvcRepoError, SCMError):
             try:
-                git_root = Git(root).root_dir
+                git = Git(root)
             except GitSCMError as error:
                 raise RepositoryNotFoundError(root) from error
+            # Fails where Git cannot work, before DVC has made anything.
+            git.list_submodules()
             with logger_muted("dvc.repo.init"):
-                return Repo.init(git_root)
-    except DvcException as error:
-        raise RepositoryError(
-            root, f"DVC cannot open its repository at '{root}': {error}"
-        ) from error
+                return Repo.init(git.root_dir)
+    except AsyncLiveError:
+        raise
     except OSError as error:
         raise StorageError(root, error) from error
+    except Exception as error:  # DVC's, scmrepo's, and those of Git's libraries below it
+        raise RepositoryError(
+            root, f"DVC cannot open its repository at '{root}': {_text(error)}"
+        ) from error
 
 
 def _read_layout(repo: Any) -> CacheLayout:
@@ -387,21 +406,25 @@ def _read_layout(repo: Any) -> CacheLayout:
     token = secrets.token_hex(8)
     cache_tmp = os.path.join(cache.path, f".asynclive-{token}")
     workspace_tmp = os.path.join(repo.tmp_dir, f"asynclive-{token}")
+    types = list(cache.cache_types)
     try:
         cache.makedirs(cache.path)
         for directory in (cache_tmp, workspace_tmp):
             os.mkdir(directory, 0o700)
-        links = test_links(
-            list(cache.cache_types), cache.fs, cache_tmp, repo.fs, os.path.join(workspace_tmp, "0")
-        )
-    except OSError as error:
-        raise StorageError(cache.path, error) from error
-    if not links:
-        raise RepositoryError(
-            repo.root_dir,
-            f"None of cache.type = {','.join(cache.cache_types)} works between the cache "
-            f"'{cache.path}' and '{repo.root_dir}'. Run 'dvc config cache.type reflink,copy'.",
-        )
+        links = test_links(types, cache.fs, cache_tmp, repo.fs, os.path.join(workspace_tmp, "0"))
+        if not links:
+            raise RepositoryError(
+                repo.root_dir,
+                f"None of cache.type = {','.join(types)} works between the cache '{cache.path}' "
+                f"and '{repo.root_dir}'. Run 'dvc config cache.type reflink,copy'.",
+            )
+    except BaseException as error:
+        for directory in (cache_tmp, workspace_tmp):
+            shutil.rmtree(directory, ignore_errors=True)
+        repo.close()
+        if isinstance(error, OSError):
+            raise StorageError(cache.path, error) from error
+        raise
     return CacheLayout(
         root=repo.root_dir,
         cache_dir=cache.path,
@@ -472,21 +495,32 @@ def _as_own_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:
         return error
     if isinstance(error, OSError):
         return _caused(StorageError(path, error), error)
-    copy = "" if request.copy else " Log a copy of it with copy=True."
+    copy, text = _or_copy(request), _text(error)
     own: AsyncLiveError
     if isinstance(error, FileIsGitIgnored):
-        own = ArtifactPathError(path, f"is in a directory that Git ignores: {error}{copy}")
+        own = ArtifactPathError(path, f"is in a place that Git ignores: {text}{copy}")
     elif isinstance(error, OutputIsIgnoredError):
-        own = ArtifactPathError(path, f"is ignored by .dvcignore: {error}.{copy}")
+        own = ArtifactPathError(path, f"is ignored by .dvcignore: {text}. Change that rule.{copy}")
     elif isinstance(error, OutputIsStageFileError):
         own = ArtifactPathError(path, "is a DVC file itself, which DVC cannot track.")
     elif isinstance(error, StagePathOutsideError):
-        own = ArtifactPathError(path, f"is outside of the DVC repository: {error}{copy}")
+        own = outside_repository(request, text)
     elif isinstance(error, DvcException) and "symlinked" in str(error):
-        own = ArtifactPathError(path, f"is reached through a symbolic link: {error}{copy}")
+        own = ArtifactPathError(
+            path, f"is, or is reached through, a symbolic link to a directory.{copy}"
+        )
     else:
-        own = CommitError(path, f"{type(error).__name__}: {error}")
+        own = CommitError(path, f"{type(error).__name__}: {text}")
     return _caused(own, error)
+
+
+def _or_copy(request: ArtifactRequest) -> str:
+    return "" if request.copy else " Or log a copy of it with copy=True."
+
+
+def _text(error: Exception) -> str:
+    """What the error says, less the colours that DVC puts into it."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
 
 
 def _caused(own: AsyncLiveError, cause: Exception) -> AsyncLiveError:

@@ -59,7 +59,8 @@ class Stager:
     ) -> ArtifactPlan:
         """Look at what ``request.source`` holds; raises as ``make_plan`` does."""
         return await self._workers.run(
-            partial(make_plan, request, ignore, check_cancelled), bulk=False
+            partial(make_plan, request, self._store.layout.root, ignore, check_cancelled),
+            bulk=False,
         )
 
     async def stage(self, plan: ArtifactPlan) -> StagedArtifact:

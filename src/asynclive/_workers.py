@@ -24,9 +24,10 @@ def default_workers() -> int:
 class FileWorkers:
     """At most ``workers`` threads over all artifacts together.
 
-    Work waits in two lanes, small and bulk, first come first served in each; while both
-    wait they take turns. A small artifact thus waits for one step of bulk work, not for all
-    of it, and bulk work is never starved.
+    Work waits in two lanes, small and bulk, first come first served in each. A thread that
+    gets free goes to the small lane: a small artifact waits for the end of one step of bulk
+    work. Only where no bulk work runs at all do the lanes take turns, so that it is never
+    starved.
     """
 
     def __init__(self, workers: int) -> None:
@@ -35,8 +36,10 @@ class FileWorkers:
         self._free = workers
         # Ordered sets, so that who gives up waiting leaves in O(1). Bounded by the tasks
         # that wait: each artifact has at most `workers`.
-        self._lanes: tuple[dict[anyio.Event, None], dict[anyio.Event, None]] = ({}, {})
-        self._turn = 0
+        self._small: dict[anyio.Event, None] = {}
+        self._bulk: dict[anyio.Event, None] = {}
+        self._bulk_running = 0
+        self._bulk_turn = False
 
     async def run(self, func: Callable[[], T], *, bulk: bool) -> T:
         """Run ``func`` in a worker thread and return what it returns.
@@ -44,10 +47,12 @@ class FileWorkers:
         Cancellation: takes effect at once while waiting for a thread. A running ``func``
         is waited for; it looks for cancellation itself, with ``from_thread.check_cancelled``.
         """
-        await self._acquire(self._lanes[bulk])
+        await self._acquire(self._bulk if bulk else self._small)
+        self._bulk_running += bulk
         try:
             return await anyio.to_thread.run_sync(func, limiter=self._limiter)
         finally:
+            self._bulk_running -= bulk
             self._release()
 
     async def run_to_end(self, func: Callable[[], T]) -> T:
@@ -98,11 +103,11 @@ class FileWorkers:
             raise
 
     def _release(self) -> None:
-        if all(self._lanes):
-            self._turn = 1 - self._turn
-            lane = self._lanes[self._turn]
+        if self._small and self._bulk and not self._bulk_running:
+            self._bulk_turn = not self._bulk_turn
+            lane = self._bulk if self._bulk_turn else self._small
         else:
-            lane = self._lanes[0] or self._lanes[1]
+            lane = self._small or self._bulk
         if lane:
             granted = next(iter(lane))
             del lane[granted]

@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from parity import Case, Parity
-from reference import Reference
-from twin import Templates
+
+pytest.register_assert_rewrite("parity")
+
+from case import Case  # noqa: E402  only then do parity's asserts say what differs
+from parity import Parity  # noqa: E402
+from reference import Reference  # noqa: E402
+from twin import Templates  # noqa: E402
 
 
 @pytest.fixture(scope="session")

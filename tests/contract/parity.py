@@ -1,7 +1,7 @@
-"""Cases: the same calls through DVCLive and through AsyncLive, in twin repositories.
+"""Plays the same calls through DVCLive and through AsyncLive, in twin repositories.
 
-A case is a name, a setup, and steps. ``Parity`` plays it once through DVCLive, and once a
-backend through AsyncLive, and compares what is on disk, line by line.
+A case is played once through DVCLive, and once a backend through AsyncLive; what is on disk
+then is compared, line by line.
 """
 
 from __future__ import annotations
@@ -10,99 +10,18 @@ import difflib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import anyio
 import pytest
+from case import Case, Do, Dvc, Log, Step, blocks, logs_of
 from reference import Outcome, Reference
 from ruamel.yaml import YAML
 from snapshot import Snapshot, take_snapshot
-from twin import Templates, git, settle
+from twin import Templates, settle
 
 from asynclive import AsyncLive, AsyncLiveError, LoggedArtifact
-
-
-class Log:
-    """Call ``log_artifact``. ``path`` as it is, or made from the repository's path."""
-
-    def __init__(self, path: Any, **values: Any) -> None:
-        self._path = path
-        self.values = values
-
-    def path(self, repo: Path) -> Any:
-        return self._path(repo) if callable(self._path) else self._path
-
-
-class Together:
-    """Call ``log_artifact`` for all of these at once; DVCLive does one after the other."""
-
-    def __init__(self, *logs: Log) -> None:
-        self.logs = logs
-
-
-class Do:
-    """Change the repository: call ``function(repo)``."""
-
-    def __init__(self, function: Callable[[Path], object]) -> None:
-        self.function = function
-
-
-class Dvc:
-    """Call a method of DVC's ``Repo``, as the ``dvc`` command would beside the library."""
-
-    def __init__(self, method: str, *args: Any, **kwargs: Any) -> None:
-        self.method, self.args, self.kwargs = method, args, kwargs
-
-
-class Git(Do):
-    """Run a ``git`` command."""
-
-    def __init__(self, *args: str) -> None:
-        super().__init__(lambda repo: git(repo, *args))
-
-
-class Again:
-    """Leave the block and enter a new one."""
-
-
-Step = Log | Together | Do | Dvc | Again
-
-
-def _nothing(repo: Path) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Case:
-    """One comparison. Steps before the first call of a block happen before it is entered."""
-
-    name: str
-    setup: Callable[[Path], object]
-    steps: tuple[Step, ...]
-    kind: str = "git"
-    """The template, see ``twin.Templates``."""
-    root: str = "."
-    """Where the library works, below the repository."""
-    dvc_root: str = "."
-    """Where DVC's root is, below the repository."""
-    live: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of ``Live`` and ``AsyncLive``."""
-    env: Callable[[Path], dict[str, str]] = lambda repo: {}
-    reference: Literal["dvclive", "dvc add"] = "dvclive"
-    """What to compare with; ``dvc add`` where DVCLive cannot do it and DVC can."""
-    messages: bool = False
-    """Compare what the two log, too."""
-    refused: bool = False
-    """Both refuse the last ``Log``."""
-    mtimes: bool = False
-    """Compare mtimes below ``{dir}``, too."""
-    dirty: bool = False
-    """``dvc status`` has something to say afterwards, on both sides."""
-    check: Callable[[Path], object] = _nothing
-    """More to assert of what asynclive left, where more than DVCLive does is promised."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +64,11 @@ class Parity:
     def _play_reference(self, case: Case) -> Result:
         repo = self._build(case, self._directory / str(next(self._numbers)))
         outcomes: list[Outcome] = []
-        for before, rest in _blocks(case.steps):
+        for before, rest in blocks(case.steps):
             self._perform(before, case, repo)
             if case.reference == "dvc add":
                 for step in rest:
-                    for log in _logs(step):
+                    for log in logs_of(step):
                         self._reference.dvc(repo / case.root, "add", log.path(repo))
                         outcomes.append(Outcome(None, ()))
                     self._perform([step], case, repo)
@@ -157,7 +76,7 @@ class Parity:
             self._reference.open(repo / case.root, case.env(repo), dict(case.live))
             try:
                 for step in rest:
-                    for log in _logs(step):
+                    for log in logs_of(step):
                         outcomes.append(self._reference.log(log.path(repo), log.values))
                     self._perform([step], case, repo)
             finally:
@@ -182,11 +101,11 @@ class Parity:
                 patch.chdir(repo / case.root)
             for name, value in case.env(repo).items():
                 patch.setenv(name, value)
-            for before, rest in _blocks(case.steps):
+            for before, rest in blocks(case.steps):
                 self._perform(before, case, repo)
                 async with AsyncLive(root=repo / case.root, **case.live) as live:
                     for step in rest:
-                        outcomes += await _log_all(live, _logs(step), repo, caplog)
+                        outcomes += await _log_all(live, logs_of(step), repo, caplog)
                         self._perform([step], case, repo)
         return self._result(case, repo, outcomes)
 
@@ -216,24 +135,6 @@ class Parity:
             ),
             outcomes=outcomes,
         )
-
-
-def _blocks(steps: tuple[Step, ...]) -> Iterator[tuple[list[Step], list[Step]]]:
-    """Split at ``Again``; each block into what comes before its first call, and the rest."""
-    block: list[Step] = []
-    for step in (*steps, Again()):
-        if not isinstance(step, Again):
-            block.append(step)
-            continue
-        first = next(i for i, step in enumerate(block) if _logs(step))
-        yield block[:first], block[first:]
-        block = []
-
-
-def _logs(step: Step) -> tuple[Log, ...]:
-    if isinstance(step, Together):
-        return step.logs
-    return (step,) if isinstance(step, Log) else ()
 
 
 async def _log_all(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from parity import Again, Case, Do, Git, Log
+from case import Again, Case, Do, Git, Log
 from trees import NESTED, both, cache_type, files, links, noise, remove, replace
 
 pytestmark = pytest.mark.anyio

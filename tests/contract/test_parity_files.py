@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 
 import pytest
-from parity import Case, Log
+from case import Case, Log
 from trees import NESTED, both, files, links, noise
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from parity import Again, Case, Do, Log, Step
+from case import Again, Case, Do, Log, Step
 from trees import NESTED, Setup, both, cache_type, files, links, remove, replace
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from parity import Case, Dvc, Log
+from case import Case, Dvc, Log
 from trees import NESTED, both, files
 
 pytestmark = pytest.mark.anyio

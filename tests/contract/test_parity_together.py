@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from parity import Again, Case, Do, Log, Together
+from case import Again, Case, Do, Log, Together
 from trees import NESTED, both, cache_type, config, files, noise, replace
 
 pytestmark = pytest.mark.anyio
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.anyio
 # In directories of their own: who comes first in a shared .gitignore is nobody's promise.
 SHARDS = files(
     {f"out/{n}/shard.bin": noise(n * 1000, seed=n) for n in range(12)}
-    | {f"out/{n}/tree/{m}.txt": f"{n * m}\n" for n in range(4) for m in range(20)}
+    | {f"trees/{n}/tree/{m}.txt": f"{n * m}\n" for n in range(4) for m in range(20)}
 )
 ALL_SHARDS = Together(
     *(
         Log(f"out/{n}/shard.bin", name=f"shard-{n}", type="dataset", meta={"n": n})
         for n in range(12)
     ),
-    *(Log(f"out/{n}/tree", labels=["tree"], name=f"tree-{n}") for n in range(4)),
+    *(Log(f"trees/{n}/tree", labels=["tree"], name=f"tree-{n}") for n in range(4)),
 )
 
 CASES = [
@@ -30,7 +30,7 @@ CASES = [
         SHARDS,
         (
             ALL_SHARDS,
-            Do(replace({"out/3/shard.bin": "changed", "out/2/tree/1.txt": "changed"})),
+            Do(replace({"out/3/shard.bin": "changed", "trees/2/tree/1.txt": "changed"})),
             ALL_SHARDS,
             Again(),
             ALL_SHARDS,
@@ -38,8 +38,8 @@ CASES = [
     ),
     Case(
         "together, the same bytes everywhere",
-        files({f"out/{n}/{m}.bin": "same" for n in range(8) for m in range(3)}),
-        (Together(*(Log(f"out/{n}") for n in range(8))),),
+        files({f"out/{n}/x/{m}.bin": "same" for n in range(8) for m in range(3)}),
+        (Together(*(Log(f"out/{n}/x") for n in range(8))),),
     ),
     *(
         Case(f"together, {kind}", both(SHARDS, cache_type(kind)), (ALL_SHARDS,))
@@ -57,8 +57,8 @@ CASES = [
             Together(
                 Log("data", copy=True, type="dataset"),
                 Log("out/0/shard.bin", type="model", name="shard", cache=False),
-                Log("out/0/tree", copy=True, cache=False, name="tree"),
-                Log("out/1/tree"),
+                Log("trees/0/tree", copy=True, cache=False, name="tree"),
+                Log("trees/1/tree"),
             ),
         ),
     ),

@@ -1,10 +1,11 @@
-"""A DVC cache laid out by hand, as ``_repo`` reads it off DVC, without DVC."""
+"""A DVC cache laid out by hand, as ``_repo`` reads it off DVC, without DVC; and requests."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from asynclive._artifact import ArtifactRequest
 from asynclive._store import CacheLayout, ObjectStore
 
 
@@ -57,3 +58,23 @@ def objects(store: ObjectStore) -> dict[str, bytes]:
         path.parent.name + path.name: path.read_bytes()
         for path in sorted(cache.glob("[0-9a-f][0-9a-f]/*"))
     }
+
+
+def request_of(
+    path: str | Path,
+    *,
+    source: str | Path | None = None,
+    cache: bool = True,
+    name: str = "n",
+    entry: bool = False,
+) -> ArtifactRequest:
+    """A request to track ``path``; with ``source``, as a copy from there."""
+    return ArtifactRequest(
+        given=str(source or path),
+        source=str(source or path),
+        path=str(path),
+        artifacts_dir=None if source is None else os.path.dirname(path),
+        cache=cache,
+        name=name,
+        entry={} if entry else None,
+    )

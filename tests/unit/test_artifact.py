@@ -55,7 +55,7 @@ def test_a_path_alone_is_logged_in_place_and_gets_no_entry() -> None:
         given="models/net.pt",
         source="/repo/work/models/net.pt",
         path="/repo/work/models/net.pt",
-        copy=False,
+        artifacts_dir=None,
         cache=True,
         name="net",
         entry=None,

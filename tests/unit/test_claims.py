@@ -8,25 +8,11 @@ from pathlib import PurePosixPath
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from layouts import request_of
 
 from asynclive._artifact import ArtifactRequest
 from asynclive._claims import Claims
 from asynclive._errors import ArtifactConflictError
-
-
-def request(
-    path: str, *, name: str = "n", entry: bool = False, source: str | None = None
-) -> ArtifactRequest:
-    """``source`` makes it a copy from there."""
-    return ArtifactRequest(
-        given=path,
-        source=source or path,
-        path=path,
-        copy=source is not None,
-        cache=True,
-        name=name,
-        entry={} if entry else None,
-    )
 
 
 def meet(one: str, other: str) -> bool:
@@ -69,7 +55,7 @@ class ClaimsModel(RuleBasedStateMachine):
     )
     def call(self, path: str, name: str, entry: bool, copy: bool) -> ArtifactRequest | None:
         source = f"/from/{next(self.numbers)}" if copy else None
-        new = request(path, name=name, entry=entry, source=source)
+        new = request_of(path, name=name, entry=entry, source=source)
         if self.may_go(new):
             self.claims.take(new)
             self.held.append(new)
@@ -105,63 +91,63 @@ TestClaimsModel = ClaimsModel.TestCase
 
 def test_a_refused_call_claims_nothing() -> None:
     claims = Claims()
-    claims.take(request("/a", name="n", entry=True))
+    claims.take(request_of("/a", name="n", entry=True))
     with pytest.raises(ArtifactConflictError):
-        claims.take(request("/b", name="n", entry=True))
-    claims.take(request("/b", name="m", entry=True))
+        claims.take(request_of("/b", name="n", entry=True))
+    claims.take(request_of("/b", name="m", entry=True))
 
 
 def test_paths_of_one_name_and_names_of_one_prefix_do_not_meet() -> None:
     claims = Claims()
     for path in ("/data", "/data_v2", "/dat", "/data.dvc", "/x/data"):
-        claims.take(request(path, name=path.replace("/", "-")[1:], entry=True))
+        claims.take(request_of(path, name=path.replace("/", "-")[1:], entry=True))
 
 
 def test_a_copy_may_be_taken_from_a_path_that_is_being_logged() -> None:
     claims = Claims()
-    claims.take(request("/model"))
-    claims.take(request("/artifacts/model", source="/model"))
+    claims.take(request_of("/model"))
+    claims.take(request_of("/artifacts/model", source="/model"))
 
 
 def test_the_message_names_both_and_how_they_meet() -> None:
     claims = Claims()
-    claims.take(request("/data"))
+    claims.take(request_of("/data"))
     with pytest.raises(ArtifactConflictError) as caught:
-        claims.take(request("/data/part"))
+        claims.take(request_of("/data/part"))
     assert (caught.value.path, caught.value.other) == ("/data/part", "/data")
     assert "'/data' is being logged at '/data'" in str(caught.value)
 
 
 def test_the_message_offers_another_place_to_a_copy_that_meets_a_copy() -> None:
     claims = Claims()
-    claims.take(request("/artifacts/net.pt", source="/run1/net.pt"))
+    claims.take(request_of("/artifacts/net.pt", source="/run1/net.pt"))
     with pytest.raises(ArtifactConflictError, match="copy='sub/dir'") as caught:
-        claims.take(request("/artifacts/net.pt", source="/run2/net.pt"))
+        claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt"))
     assert "'/run1/net.pt' is being copied to '/artifacts/net.pt'" in str(caught.value)
 
 
 @pytest.mark.xfail(reason="it asks whether this call copies, not whether the other one does")
 def test_the_message_says_of_the_other_call_what_that_one_does() -> None:
     claims = Claims()
-    claims.take(request("/artifacts/net.pt"))
+    claims.take(request_of("/artifacts/net.pt"))
     with pytest.raises(ArtifactConflictError, match="is being logged at"):
-        claims.take(request("/artifacts/net.pt", source="/run2/net.pt"))
+        claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt"))
 
 
 def test_a_copy_keeps_its_name_for_the_session() -> None:
     claims = Claims()
-    first = request("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
+    first = request_of("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
     claims.take(first)
     claims.remember(first)
     claims.release(first)
     with pytest.raises(ArtifactConflictError, match="the artifact 'one' of this session"):
-        claims.take(request("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
-    claims.take(request("/artifacts/net.pt", source="/run2/net.pt", name="one", entry=True))
+        claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
+    claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt", name="one", entry=True))
 
 
 def test_a_copy_that_was_not_logged_leaves_no_name() -> None:
     claims = Claims()
-    failed = request("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
+    failed = request_of("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
     claims.take(failed)
     claims.release(failed)
-    claims.take(request("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
+    claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
