@@ -16,18 +16,19 @@ from functools import partial
 
 from anyio.from_thread import check_cancelled
 
-from ._artifact import ArtifactRequest, StagedArtifact, StoredFile
+from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, is_inside
 from ._errors import ArtifactChangedError, StorageError
 from ._link import add_exec, clone, copy_step, link_type, make_link
 from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
-from ._store import ObjectStore, create, remove_file, write_all
+from ._store import ObjectStore, create, remove_file, set_mode, write_all
 from ._workers import FileWorkers
 
 # A file up to this size is read whole, and handled in a batch of such: a thread hop costs
 # more than a small file does.
 SMALL_BYTES = 2**20
 BATCH_FILES = 64
+CHECKED_FILES = 16
 BATCH_BYTES = 8 * 2**20
 # Larger files are read in chunks so small that they stay in a core's own cache while they are
 # hashed and written, and that ext4 does not take them for large folios, whose making costs
@@ -162,29 +163,31 @@ class _StageJob:
             remove_tree(self.beside)
 
     def _stage_batch(self, batch: list[PlannedFile]) -> list[_StagedFile]:
-        staged = []
-        for planned in batch:
+        staged: list[_StagedFile] = []
+        while len(staged) < len(batch):
+            # One look for cancellation, and one block that translates errors, for some files:
+            # for each of them they would cost as much as the file.
             check_cancelled()
-            with self.errors(planned):
-                staged.append(self._stage_small(planned))
+            some = batch[len(staged) : len(staged) + CHECKED_FILES]
+            with self.errors():
+                staged += [self._stage_small(planned) for planned in some]
         return staged
 
     def _stage_small(self, planned: PlannedFile) -> _StagedFile:
-        with open_source(self.source(planned), planned) as fd:
+        path = self.source(planned)
+        fd = os.open(path, _READ)
+        try:
+            check_unchanged(fd, planned, path)
             data = _read(fd, planned.size + 1)
-            check_unchanged(fd, planned, self.source(planned), len(data))
+            check_unchanged(fd, planned, path, len(data))
+        finally:
+            os.close(fd)
         if not (planned.tracked and self.plan.request.cache):
-            return self._only_copied(planned, data)
+            _write_copy(self.target(planned), data, planned)
+            return _StagedFile(None)
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         isnew = self.store.put(data, md5)
         return self.place(planned, md5, isnew, data)
-
-    def _only_copied(self, planned: PlannedFile, data: bytes | None) -> _StagedFile:
-        path = self.target(planned)
-        if data is not None:
-            _write_new(path, data)
-        _keep_times(path, planned)
-        return _StagedFile(None)
 
     def place(self, planned: PlannedFile, md5: str, isnew: bool, data: bytes | None) -> _StagedFile:
         """Make the workspace's file from an object, or from ``data``, the same bytes."""
@@ -204,7 +207,10 @@ class _StageJob:
                 mode=(self.source(planned), mode) if changed else None,
             )
         path = self.target(planned)
-        if data is not None and copied and kind in (None, "copy"):
+        if data is not None and copied and kind is None:
+            now = _write_copy(path, data, planned)
+            return _StagedFile(_stored(planned, md5, now.st_ino, now.st_mtime))
+        if data is not None and copied and kind == "copy":
             _write_new(path, data)
         elif kind in (None, "copy") and os.path.lexists(path):
             pass  # a large file, copied step by step before
@@ -246,11 +252,14 @@ class _StageJob:
         return _join(self.beside, planned.key) if self.beside else self.store.workspace_temp_path()
 
     @contextlib.contextmanager
-    def errors(self, planned: PlannedFile) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """Raise an OSError as what it means for the artifact."""
         try:
             yield
         except FileNotFoundError as error:
-            if error.filename == self.source(planned):
+            if isinstance(error.filename, str) and is_inside(
+                error.filename, self.plan.request.source
+            ):
                 raise ArtifactChangedError(error.filename, "vanished") from error
             raise StorageError(self.plan.request.source, error) from error
         except OSError as error:
@@ -282,7 +291,7 @@ class _LargeFile:
 
     def step(self) -> list[_StagedFile] | None:
         try:
-            with self.job.errors(self.planned):
+            with self.job.errors():
                 if self.source_fd < 0:
                     self._open()
                 if not self._read_step() or not self._clone_step():
@@ -356,7 +365,8 @@ class _LargeFile:
 
     def _finish(self) -> _StagedFile:
         if self.temp_fd < 0:
-            return self.job._only_copied(self.planned, None)
+            _keep_times(self.job.target(self.planned), self.planned)
+            return _StagedFile(None)
         md5 = self.md5.hexdigest()
         os.close(self.temp_fd)
         self.temp_fd = -1
@@ -374,17 +384,6 @@ class _LargeFile:
             remove_file(self.temp)
             self.temp = ""
         self.job.unfinished.discard(self)
-
-
-@contextlib.contextmanager
-def open_source(path: str, planned: PlannedFile) -> Iterator[int]:
-    """Open a planned file for reading, refusing one that is no longer the planned one."""
-    fd = os.open(path, _READ)
-    try:
-        check_unchanged(fd, planned, path)
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def check_unchanged(fd: int, planned: PlannedFile, path: str, read: int | None = None) -> None:
@@ -420,6 +419,21 @@ def _write_new(path: str, data: bytes) -> None:
         write_all(fd, data)
     finally:
         os.close(fd)
+
+
+def _write_copy(path: str, data: bytes, planned: PlannedFile) -> os.stat_result:
+    """Make a copy with the mode and mtime of its source; returns what it is then."""
+    fd = create(path)
+    try:
+        write_all(fd, data)
+        if os.utime in os.supports_fd:  # saves three ways along the path
+            set_mode(fd, path, planned.mode)
+            os.utime(fd, ns=(planned.mtime_ns, planned.mtime_ns))
+            return os.fstat(fd)
+    finally:
+        os.close(fd)
+    _keep_times(path, planned)
+    return os.stat(path)
 
 
 def _keep_times(path: str, planned: PlannedFile) -> None:

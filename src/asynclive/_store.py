@@ -77,19 +77,22 @@ class ObjectStore:
 
     def put(self, data: bytes, md5: str) -> bool:
         """Store ``data``, whose hash is ``md5``; whether it was new."""
-        if self.has(md5, len(data)):
-            return False
-        temp = self.temp_path()
-        try:
-            fd = create(temp)
+        with self._locks[int(md5[:2], 16)]:
+            if self.has(md5, len(data)):
+                return False
+            temp = self.temp_path()
             try:
-                write_all(fd, data)
-            finally:
-                os.close(fd)
-            return self.publish(temp, md5, len(data))
-        except BaseException:
-            remove_file(temp)
-            raise
+                fd = create(temp)
+                try:
+                    write_all(fd, data)
+                    set_mode(fd, temp, self.layout.object_mode)
+                finally:
+                    os.close(fd)
+                self._rename(temp, md5)
+            except BaseException:
+                remove_file(temp)
+                raise
+            return True
 
     def publish(self, temp: str, md5: str, size: int) -> bool:
         """Give the finished file ``temp`` the name of its hash; whether it was new.
@@ -101,13 +104,16 @@ class ObjectStore:
                 os.unlink(temp)
                 return False
             os.chmod(temp, self.layout.object_mode)
-            path = self.object_path(md5)
-            try:
-                os.replace(temp, path)
-            except FileNotFoundError:
-                self._make_dir(os.path.dirname(path))
-                os.replace(temp, path)
+            self._rename(temp, md5)
             return True
+
+    def _rename(self, temp: str, md5: str) -> None:
+        path = self.object_path(md5)
+        try:
+            os.replace(temp, path)
+        except FileNotFoundError:
+            self._make_dir(os.path.dirname(path))
+            os.replace(temp, path)
 
     def _make_dir(self, path: str) -> None:
         with contextlib.suppress(FileExistsError):  # made by another process meanwhile
@@ -119,6 +125,13 @@ class ObjectStore:
 def create(path: str) -> int:
     """Open a new private file for reading and writing."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_CLOEXEC, 0o600)
+
+
+def set_mode(fd: int, path: str, mode: int) -> None:
+    if hasattr(os, "fchmod"):  # saves the way along the path
+        os.fchmod(fd, mode)
+    else:
+        os.chmod(path, mode)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

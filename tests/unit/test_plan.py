@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -139,6 +140,7 @@ TREES: dict[str, tuple[dict[str, Any], str]] = {
     "a repository in it": ({"a": "1", "r": {".dvc": {"config": ""}, "b": "2"}}, ""),
     "git repositories in it": ({"a": "1", "r": {".git": {"HEAD": "x"}, "b": "2"}}, ""),
     "a git submodule in it": ({"a": "1", "r": {".git": "gitdir: x", "b": "2"}}, ""),
+    "a repository itself": ({".dvc": {"config": ""}, "a": "1"}, ""),
     "a .dvc file in it": ({"a": "1", "x.dvc": "outs: []"}, ""),
 }
 each_tree = pytest.mark.parametrize(("tree", "rules"), TREES.values(), ids=TREES)
@@ -374,20 +376,36 @@ def test_a_link_to_a_directory_around_it_ends_a_copy_and_not_a_walk_in_place(
 
 
 @pytest.mark.parametrize(
-    ("source", "link"),
-    [("data", "data"), ("data", "data/sub"), ("data/sub", "data")],
+    ("source", "artifacts"),
+    [("data", "."), ("data", "data/sub"), ("data/sub/data", ".")],
     ids=["is", "lies in", "holds"],
 )
-def test_a_copy_that_would_meet_its_source_through_a_link_is_refused(
-    base: Path, source: str, link: str
+def test_a_copy_that_meets_its_source_through_a_link_is_refused(
+    base: Path, source: str, artifacts: str
 ) -> None:
-    # {dir}/artifacts is a link to where the source is, too.
     (base / "data" / "sub" / "data").mkdir(parents=True)
     (base / "out").rmdir()
-    (base / "out").symlink_to((base / link).parent if link == "data" else base / "data")
-    copied = base / "out" / ("data" if link == "data" else "sub")
+    (base / "out").symlink_to(base / artifacts)
     with pytest.raises(ArtifactPathError, match="one holds the other"):
-        make_plan(request, lambda: DvcIgnoreFilter(localfs, str(base)), lambda: None)
+        plan_of(base, source, copy=True)
+
+
+def test_a_copy_that_a_link_would_lead_out_of_its_place_is_refused(base: Path) -> None:
+    (base / "data").touch()
+    (base / "elsewhere").mkdir()
+    (base / "out" / "sub").symlink_to(base / "elsewhere")
+    request = request_of(base / "out" / "sub" / "data", source=base / "data")
+    request = dataclasses.replace(request, artifacts_dir=str(base / "out"))
+    with pytest.raises(ArtifactPathError, match="leads out of '.*/out'"):
+        plan_request(base, request)
+
+
+def test_a_copy_that_a_link_would_lead_out_of_the_repository_is_refused(base: Path) -> None:
+    (base / "repo").mkdir()
+    (base / "repo" / "data").touch()
+    (base / "repo" / "out").symlink_to(base / "out")
+    with pytest.raises(ArtifactPathError, match="leads out of '.*/repo'"):
+        plan_of(base / "repo", copy=True)
 
 
 def test_the_walk_can_be_stopped_at_each_directory(base: Path) -> None:
