@@ -54,6 +54,8 @@ def link_type(
     """
     islink = planned.islink and not copied
     ishard = planned.nlink > 1 and not copied
+    if not layout.links:
+        return None
     first = layout.links[0]
     if not isdir:
         return "copy" if first == "reflink" else first

@@ -18,6 +18,7 @@ import stat
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from logging import getLogger
 from typing import Any
 
 from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact
@@ -35,6 +36,8 @@ from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
 from ._store import CacheLayout, create, remove_file, write_all
+
+logger = getLogger(__name__)
 
 # DVC keeps state for the whole process (the umask, its memory file system, its ignore
 # caches) and guards none of it: only one thread is in DVC at a time, whatever the number
@@ -311,8 +314,9 @@ class DvcRepository:
                 # Its object too, which a link may have made executable, so that DVC
                 # would no longer take it for protected.
                 rows.append((cache.oid_to_path(tracked.md5), HashInfo("md5", tracked.md5), None))
-                links.append((path, str(to_nanoseconds(file.mtime))))
-        if not links:
+                if self.layout.links:
+                    links.append((path, str(to_nanoseconds(file.mtime))))
+        if not rows:
             return
         state.save_many(rows, self._repo.fs)
         # As State.set_link, which takes a transaction of its own for each.
@@ -412,12 +416,6 @@ def _read_layout(repo: Any) -> CacheLayout:
         for directory in (cache_tmp, workspace_tmp):
             os.mkdir(directory, 0o700)
         links = test_links(types, cache.fs, cache_tmp, repo.fs, os.path.join(workspace_tmp, "0"))
-        if not links:
-            raise RepositoryError(
-                repo.root_dir,
-                f"None of cache.type = {','.join(types)} works between the cache '{cache.path}' "
-                f"and '{repo.root_dir}'. Run 'dvc config cache.type reflink,copy'.",
-            )
     except BaseException as error:
         for directory in (cache_tmp, workspace_tmp):
             shutil.rmtree(directory, ignore_errors=True)
@@ -425,6 +423,14 @@ def _read_layout(repo: Any) -> CacheLayout:
         if isinstance(error, OSError):
             raise StorageError(cache.path, error) from error
         raise
+    if not links:  # DVC says so at each `dvc add`, which tracks the file all the same
+        logger.warning(
+            "None of cache.type = %s works between the cache '%s' and '%s': files are tracked, and "
+            "stay in the workspace as they are. Run 'dvc config cache.type reflink,copy'.",
+            ",".join(types),
+            cache.path,
+            repo.root_dir,
+        )
     return CacheLayout(
         root=repo.root_dir,
         cache_dir=cache.path,

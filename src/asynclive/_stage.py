@@ -201,7 +201,7 @@ class _StageJob:
         if stays and not copied:
             # DVC makes a single file anew from the cache; these are the same bytes already.
             mode = layout.copy_mode | (0o100 if isexec else 0)
-            changed = not isdir and planned.mode != mode
+            changed = kind == "copy" and planned.mode != mode
             return _StagedFile(
                 _stored(planned, md5, planned.inode, planned.mtime),
                 mode=(self.source(planned), mode) if changed else None,
@@ -239,10 +239,12 @@ class _StageJob:
             return False
         if not (planned.tracked and self.plan.request.cache):
             return True
-        types = self.store.layout.types
+        types, links = self.store.layout.types, self.store.layout.links
+        if not links:
+            return True
         if self.plan.isdir:
             return types[0] != "hardlink" and ("copy" in types or "reflink" in types)
-        return self.store.layout.links[0] in ("copy", "reflink")
+        return links[0] in ("copy", "reflink")
 
     def source(self, planned: PlannedFile) -> str:
         return _join(self.plan.request.source, planned.key)
@@ -308,7 +310,7 @@ class _LargeFile:
         self.md5 = hashlib.md5(usedforsecurity=False)
         self.source_fd = os.open(self.job.source(self.planned), _READ)
         self._check_unchanged()
-        shares_blocks = self.job.store.layout.links[0] == "reflink"
+        shares_blocks = self.job.store.layout.shares_blocks
         if self.planned.tracked and self.job.plan.request.cache:
             temp = self.job.store.temp_path()
             self.temp_fd = create(temp)

@@ -24,7 +24,8 @@ class CacheLayout:
     types: tuple[str, ...]
     """``cache.type`` as configured."""
     links: tuple[str, ...]
-    """Those of ``types`` that work between cache and workspace here, in the same order."""
+    """Those of ``types`` that work between cache and workspace here, in the same order. None at
+    all: files are tracked and stay as they are (DVC's ``CacheLinkError``, which it prints)."""
     object_mode: int
     dir_mode: int
     """Mode of directories in the cache (``cache.shared``)."""
@@ -35,6 +36,11 @@ class CacheLayout:
     """This session's directory on the file system of the cache."""
     workspace_tmp: str
     """This session's directory on the file system of the workspace, hidden from Git."""
+
+    @property
+    def shares_blocks(self) -> bool:
+        """Copies are to be clones, which the file system can make."""
+        return self.links[:1] == ("reflink",)
 
     @property
     def copy_mode(self) -> int:

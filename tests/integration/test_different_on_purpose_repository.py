@@ -106,7 +106,9 @@ async def test_a_git_repository_without_files_is_an_error_of_ours_and_nothing_is
         await enter(AsyncLive(root=tmp_path / "bare.git"))
 
 
-async def test_no_link_type_that_works_is_an_error_that_says_what_to_run(repo: Path) -> None:
+async def test_where_no_link_type_works_files_are_tracked_as_they_are_and_a_warning_says_so(
+    repo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     elsewhere = Path("/dev/shm")
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == repo.stat().st_dev:
         pytest.skip("needs a second file system")
@@ -116,10 +118,18 @@ async def test_no_link_type_that_works_is_an_error_that_says_what_to_run(repo: P
         {".dvc/config": f"[cache]\n    dir = {cache}\n    type = hardlink\n", "m.pt": "weights"},
     )
     try:
-        before = look(repo, objects=True)
-        with pytest.raises(RepositoryError, match=r"dvc config cache\.type"):
-            await enter(AsyncLive(root=repo))
-        assert look(repo, objects=True) == before
+        (repo / "m.pt").chmod(0o640)
+        before = (repo / "m.pt").stat()
+        async with AsyncLive(root=repo) as live:
+            logged = await live.log_artifact("m.pt")
+            copied = await live.log_artifact("m.pt", copy=True)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "dvc config cache.type" in caplog.text
+        after = (repo / "m.pt").stat()
+        assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+        assert copied.path.read_text() == "weights"
+        assert logged.dvc_file is not None
+        assert logged.dvc_file.is_file()
         assert [path for path in cache.rglob("*") if "asynclive" in path.name] == []
     finally:
         shutil.rmtree(cache, ignore_errors=True)

@@ -143,7 +143,9 @@ def test_an_output_of_a_stage_with_a_command_is_left_to_the_pipeline() -> None:
 
 def test_a_directory_around_an_output_is_refused_naming_it_and_the_way_out() -> None:
     index = index_of([tracked("/repo/data/part")])
-    with pytest.raises(ArtifactPathError, match=r"'/repo/data/part'.*dvc remove data/part\.dvc"):
+    with pytest.raises(
+        ArtifactPathError, match=r"'/repo/data/part'.*dvc remove /repo/data/part\.dvc"
+    ):
         index.claim("/repo/data")
     with pytest.raises(ArtifactPathError, match="'/repo/data/part'"):
         index.claim("/repo")

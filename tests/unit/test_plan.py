@@ -140,7 +140,6 @@ TREES: dict[str, tuple[dict[str, Any], str]] = {
     "a repository in it": ({"a": "1", "r": {".dvc": {"config": ""}, "b": "2"}}, ""),
     "git repositories in it": ({"a": "1", "r": {".git": {"HEAD": "x"}, "b": "2"}}, ""),
     "a git submodule in it": ({"a": "1", "r": {".git": "gitdir: x", "b": "2"}}, ""),
-    "a repository itself": ({".dvc": {"config": ""}, "a": "1"}, ""),
     "a .dvc file in it": ({"a": "1", "x.dvc": "outs: []"}, ""),
 }
 each_tree = pytest.mark.parametrize(("tree", "rules"), TREES.values(), ids=TREES)
@@ -285,6 +284,14 @@ def test_links_out_of_the_tree_are_followed_for_a_copy(base: Path) -> None:
     assert keys(plan_of(base, copy=True)) == {("a",), ("f",), ("l", "b"), ("l", "d", "c")}
 
 
+def test_a_copy_of_a_repository_holds_nothing_to_track(base: Path) -> None:
+    # dvc.ignore: where it lies, DVC passes over it (DvcIgnoreFilter._update_sub_repo).
+    make_tree(base / "data", {".dvc": {"config": ""}, "a": "1"})
+    plan = plan_of(base, copy=True)
+    assert keys(plan) == {("a",), (".dvc", "config")}
+    assert tracked(plan) == set()
+
+
 def test_two_links_to_one_directory_are_no_loop(base: Path) -> None:
     make_tree(base / "data", {"d": {"a": "1"}, "l": "->d", "m": "->d"})
     assert keys(plan_of(base, copy=True)) == {("d", "a"), ("l", "a"), ("m", "a")}
@@ -396,7 +403,7 @@ def test_a_copy_that_a_link_would_lead_out_of_its_place_is_refused(base: Path) -
     (base / "out" / "sub").symlink_to(base / "elsewhere")
     request = request_of(base / "out" / "sub" / "data", source=base / "data")
     request = dataclasses.replace(request, artifacts_dir=str(base / "out"))
-    with pytest.raises(ArtifactPathError, match="leads out of '.*/out'"):
+    with pytest.raises(ArtifactPathError, match=r"leads out of '.*/out'"):
         plan_request(base, request)
 
 
@@ -404,7 +411,7 @@ def test_a_copy_that_a_link_would_lead_out_of_the_repository_is_refused(base: Pa
     (base / "repo").mkdir()
     (base / "repo" / "data").touch()
     (base / "repo" / "out").symlink_to(base / "out")
-    with pytest.raises(ArtifactPathError, match="leads out of '.*/repo'"):
+    with pytest.raises(ArtifactPathError, match=r"leads out of '.*/repo'"):
         plan_of(base / "repo", copy=True)
 
 

@@ -1,0 +1,85 @@
+"""One call in a task of its own, cancelled in one of three ways."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+BACKENDS = {
+    "asyncio": ("asyncio", {"use_uvloop": False}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+    "trio": ("trio", {}),
+}
+
+on_every_loop = pytest.mark.parametrize("anyio_backend", BACKENDS.values(), ids=BACKENDS)
+
+three_ways = pytest.mark.parametrize(
+    ("anyio_backend", "way"),
+    [
+        pytest.param(backend, way, id=f"{name}-{way}")
+        for name, backend in BACKENDS.items()
+        for way in ("scope", "task.cancel", "wait_for")
+        if way == "scope" or name != "trio"
+    ],
+)
+
+
+class Call:
+    """What became of the call: it ended with a result or an error, or was cancelled."""
+
+    def __init__(self, way: str, func: Callable[[], Awaitable[Any]]) -> None:
+        self.ended = False
+        self.cancelled = False
+        self.result: Any = None
+        self.error: Exception | None = None
+        self._way = way
+        self._func = func
+        self._scope = anyio.CancelScope()
+        self._task: asyncio.Future[Any] | None = None
+        self._timeout: asyncio.Future[Any] | None = None
+
+    def cancel(self) -> None:
+        if self._way == "scope":
+            self._scope.cancel()
+            return
+        assert self._task is not None
+        if self._way == "task.cancel":
+            self._task.cancel()
+        else:  # wait_for cancels what it waits for when its time is up: here at once
+            self._timeout = asyncio.ensure_future(asyncio.wait_for(self._task, 0))
+
+    async def run(self) -> None:
+        with self._scope:
+            try:
+                self.result = await self._run()
+            except Exception as error:
+                self.error = error
+        self.cancelled = self.cancelled or self._scope.cancelled_caught
+        self.ended = True
+
+    async def _run(self) -> Any:
+        if self._way == "scope":
+            return await self._func()
+        self._task = asyncio.ensure_future(self._func())
+        await asyncio.wait({self._task})
+        if self._timeout is not None:
+            with contextlib.suppress(Exception):
+                await self._timeout
+        self.cancelled = self._task.cancelled()
+        return None if self.cancelled else self._task.result()
+
+
+@asynccontextmanager
+async def in_task(way: str, func: Callable[[], Awaitable[Any]]) -> AsyncIterator[Call]:
+    """The call runs as far as it gets before the block begins, and has ended when it is left."""
+    call = Call(way, func)
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(call.run)
+        await anyio.wait_all_tasks_blocked()
+        yield call

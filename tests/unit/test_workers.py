@@ -1,0 +1,372 @@
+"""FileWorkers: counted from inside, with gates to hold the threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from functools import partial
+
+import anyio
+import anyio.abc
+import anyio.from_thread
+import anyio.lowlevel
+import pytest
+from cancelling import in_task, on_every_loop, three_ways
+
+from asynclive._workers import FileWorkers, default_workers
+
+pytestmark = pytest.mark.anyio
+
+TIMEOUT = 60  # seconds until a gate that nobody opens is a failure
+
+
+class Gate:
+    """Holds the thread that comes to it."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self.reached = anyio.Event()
+
+    def __call__(self) -> str:
+        anyio.from_thread.run_sync(self.reached.set)
+        assert self._open.wait(TIMEOUT)
+        return "passed"
+
+    def open(self) -> None:
+        self._open.set()
+
+
+@contextlib.asynccontextmanager
+async def held(workers: FileWorkers, *, bulk: bool = False) -> AsyncIterator[Gate]:
+    """One of the threads is busy until the gate opens, at the latest when the block is left."""
+    gate = Gate()
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(partial(workers.run, gate, bulk=bulk))
+        await gate.reached.wait()
+        try:
+            yield gate
+        finally:
+            gate.open()
+
+
+async def queue(
+    task_group: anyio.abc.TaskGroup, workers: FileWorkers, names: str, ran: list[str]
+) -> None:
+    """For each letter a job that writes it down; a capital is bulk."""
+    for name in names:
+        task_group.start_soon(partial(workers.run, partial(ran.append, name), bulk=name.isupper()))
+        await anyio.wait_all_tasks_blocked()
+
+
+async def assert_all_free(workers: FileWorkers) -> None:
+    """All threads can be inside at once, so none of them is lost; and nobody waits."""
+    together = threading.Barrier(workers.workers)
+    async with anyio.create_task_group() as task_group:
+        for number in range(2 * workers.workers):
+            job = partial(together.wait, TIMEOUT)
+            task_group.start_soon(partial(workers.run, job, bulk=bool(number % 2)))
+
+
+@on_every_loop
+async def test_all_of_the_workers_and_never_more_are_inside() -> None:
+    workers = FileWorkers(3)
+    lock = threading.Lock()
+    together = threading.Barrier(3)
+    inside = most = 0
+
+    def job() -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        together.wait(TIMEOUT)
+        with lock:
+            inside -= 1
+
+    async with anyio.create_task_group() as task_group:
+        for number in range(30):
+            task_group.start_soon(partial(workers.run, job, bulk=bool(number % 3)))
+    assert (inside, most) == (0, 3)
+
+
+@on_every_loop
+async def test_a_result_comes_back_and_an_error_is_raised() -> None:
+    workers = FileWorkers(1)
+    assert await workers.run(lambda: 7, bulk=False) == 7
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(lambda: 1 // 0, bulk=True)
+    await assert_all_free(workers)
+
+
+@on_every_loop
+async def test_a_lane_is_first_come_first_served() -> None:
+    for names in ("abcdef", "ABCDEF"):
+        workers, ran = FileWorkers(1), list[str]()
+        async with anyio.create_task_group() as task_group, held(workers):
+            await queue(task_group, workers, names, ran)
+        assert "".join(ran) == names
+
+
+@on_every_loop
+async def test_a_small_job_waits_for_one_bulk_job_at_most() -> None:
+    workers, ran = FileWorkers(1), list[str]()
+    async with anyio.create_task_group() as task_group, held(workers, bulk=True):
+        await queue(task_group, workers, "ABCs", ran)
+    assert ran.index("s") <= 1
+
+
+@on_every_loop
+async def test_the_lanes_of_a_single_thread_take_turns() -> None:
+    workers, ran = FileWorkers(1), list[str]()
+    async with anyio.create_task_group() as task_group, held(workers):
+        await queue(task_group, workers, "ABCDabcd", ran)
+    lanes = [name.isupper() for name in ran]
+    assert all(one != other for one, other in zip(lanes, lanes[1:], strict=False)), ran
+
+
+@on_every_loop
+async def test_while_bulk_work_runs_small_jobs_go_first() -> None:
+    workers, ran = FileWorkers(2), list[str]()
+    async with anyio.create_task_group() as task_group, held(workers, bulk=True):
+        async with held(workers):
+            await queue(task_group, workers, "ABabc", ran)
+        # The other thread is still in its bulk job.
+        while len(ran) < 5:
+            await anyio.lowlevel.checkpoint()
+    assert ran == list("abcAB")
+
+
+# --- Cancellation ---------------------------------------------------------------------------
+
+
+@three_ways
+async def test_a_call_cancelled_while_it_waits_ends_at_once_and_leaves_the_lane(way: str) -> None:
+    workers, ran = FileWorkers(1), list[str]()
+    for bulk in (False, True):
+        wait = partial(workers.run, partial(ran.append, "cancelled"), bulk=bulk)
+        async with held(workers) as gate, in_task(way, wait) as call:
+            call.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert call.ended
+            assert call.cancelled
+            gate.open()
+        await assert_all_free(workers)
+    assert ran == []
+
+
+@three_ways
+async def test_a_thread_granted_to_a_call_cancelled_at_that_moment_goes_to_the_next(
+    way: str,
+) -> None:
+    workers, ran = FileWorkers(1), list[str]()
+    gate = Gate()
+
+    async def hold_and_cancel() -> None:
+        await workers.run(gate, bulk=False)
+        # The thread is the waiting call's by now, and that has not run yet.
+        call.cancel()
+
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(hold_and_cancel)
+        await gate.reached.wait()
+        wait = partial(workers.run, partial(ran.append, "cancelled"), bulk=False)
+        async with in_task(way, wait) as call:
+            await queue(task_group, workers, "n", ran)
+            gate.open()
+        assert call.cancelled
+    assert ran[-1] == "n"
+    await assert_all_free(workers)
+
+
+@on_every_loop
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_a_running_job_is_waited_for_and_keeps_its_thread(bulk: bool) -> None:
+    workers, ran = FileWorkers(1), list[str]()
+    gate = Gate()
+    async with in_task("scope", partial(workers.run, gate, bulk=bulk)) as call:
+        call.cancel()
+        async with anyio.create_task_group() as task_group:
+            await queue(task_group, workers, "n", ran)
+            assert not call.ended
+            assert ran == []
+            gate.open()
+    assert call.ended
+    await assert_all_free(workers)
+
+
+@on_every_loop
+async def test_a_running_job_that_looks_for_cancellation_finds_it() -> None:
+    workers, gate = FileWorkers(1), Gate()
+    ran = []
+
+    def job() -> None:
+        gate()
+        anyio.from_thread.check_cancelled()
+        ran.append("to the end")
+
+    async with in_task("scope", partial(workers.run, job, bulk=False)) as call:
+        call.cancel()
+        gate.open()
+    assert call.cancelled
+    assert ran == []
+    await assert_all_free(workers)
+
+
+@on_every_loop
+async def test_what_must_run_to_its_end_does_so_though_cancelled() -> None:
+    workers = FileWorkers(1)
+
+    def job() -> int:
+        anyio.from_thread.check_cancelled()
+        return 7
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        assert await workers.run_to_end(job) == 7
+        await anyio.lowlevel.checkpoint()
+        pytest.fail("was not cancelled after")
+    await assert_all_free(workers)
+
+
+@on_every_loop
+async def test_what_must_run_to_its_end_waits_for_its_thread_though_cancelled() -> None:
+    workers, ran = FileWorkers(1), list[str]()
+    undo = partial(workers.run_to_end, partial(ran.append, "undone"))
+    async with held(workers) as gate, in_task("scope", undo) as call:
+        call.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert not call.ended
+        gate.open()
+    assert ran == ["undone"]
+
+
+@on_every_loop
+async def test_no_thread_is_lost_whenever_a_call_is_cancelled() -> None:
+    # After ever more steps of the loop: before it waits, waiting, granted, running, done.
+    workers, ran = FileWorkers(2), list[int]()
+
+    async def cancelled(scope: anyio.CancelScope, bulk: bool) -> None:
+        with scope:
+            await workers.run(lambda: None, bulk=bulk)
+
+    for steps in range(40):
+        scope = anyio.CancelScope()
+        async with anyio.create_task_group() as task_group:
+            for number in range(3):
+                job = partial(ran.append, number)
+                task_group.start_soon(partial(workers.run, job, bulk=bool(number % 2)))
+            task_group.start_soon(cancelled, scope, bool(steps % 2))
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            scope.cancel()
+    assert len(ran) == 120
+    await assert_all_free(workers)
+
+
+# --- Many jobs ------------------------------------------------------------------------------
+
+
+@on_every_loop
+async def test_all_jobs_run_and_all_results_come_back() -> None:
+    workers = FileWorkers(3)
+    jobs = (partial(lambda number: [number], number) for number in range(40))
+    assert sorted(await workers.run_all(jobs, bulk=True)) == [[number] for number in range(40)]
+    assert await workers.run_all([], bulk=False) == []
+
+
+@on_every_loop
+async def test_a_job_that_returns_none_is_run_again_and_any_other_result_ends_it() -> None:
+    workers = FileWorkers(2)
+    left = [2, 0, 5]
+
+    def job(number: int) -> list[int] | None:
+        left[number] -= 1
+        return [] if left[number] < 0 else None
+
+    jobs = (partial(job, number) for number in range(3))
+    assert await workers.run_all(jobs, bulk=True) == [[], [], []]
+    assert left == [-1, -1, -1]
+
+
+@on_every_loop
+async def test_jobs_that_run_again_let_each_other_run_between() -> None:
+    workers, ran = FileWorkers(1), list[str]()
+
+    def job(name: str) -> str | None:
+        ran.append(name)
+        return name if ran.count(name) == 4 else None
+
+    async with anyio.create_task_group() as task_group, held(workers):
+        for name in "ab":
+            task_group.start_soon(partial(workers.run_all, [partial(job, name)], bulk=True))
+            await anyio.wait_all_tasks_blocked()
+    assert "".join(ran) == "abababab"
+
+
+@on_every_loop
+async def test_the_first_error_starts_no_more_jobs_and_waits_for_those_that_run() -> None:
+    workers, gate, running = FileWorkers(2), Gate(), threading.Event()
+    ran = []
+
+    def hold() -> None:
+        running.set()
+        gate()
+        ran.append("held")
+
+    def fail() -> None:
+        assert running.wait(TIMEOUT)
+        raise ZeroDivisionError
+
+    async def run_all() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await workers.run_all([hold, fail, partial(ran.append, "third")], bulk=False)
+        assert ran == ["held"]
+
+    async with in_task("scope", run_all) as call:
+        await gate.reached.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert not call.ended
+        gate.open()
+    assert call.error is None
+    await assert_all_free(workers)
+
+
+@on_every_loop
+async def test_of_two_errors_the_first_is_raised() -> None:
+    workers, failed = FileWorkers(2), threading.Event()
+
+    def first() -> None:
+        raise KeyError
+
+    def second() -> None:
+        assert failed.wait(TIMEOUT)
+        raise ZeroDivisionError
+
+    async def run_all() -> None:
+        with pytest.raises(KeyError):
+            await workers.run_all([second, first], bulk=True)
+
+    async with in_task("scope", run_all) as call:
+        await anyio.wait_all_tasks_blocked()
+        failed.set()
+    assert call.error is None
+
+
+@on_every_loop
+async def test_cancelled_it_starts_no_more_jobs() -> None:
+    workers, gate = FileWorkers(1), Gate()
+    ran = list[str]()
+    jobs = [gate, partial(ran.append, "second")]
+    async with in_task("scope", partial(workers.run_all, jobs, bulk=True)) as call:
+        await gate.reached.wait()
+        call.cancel()
+        gate.open()
+    assert call.cancelled
+    assert ran == []
+    await assert_all_free(workers)
+
+
+@on_every_loop
+async def test_without_a_number_there_are_as_many_as_the_process_has_cores_and_one() -> None:
+    assert 2 <= default_workers() <= 32
