@@ -316,7 +316,7 @@ class DvcRepository:
                 rows.append((cache.oid_to_path(tracked.md5), HashInfo("md5", tracked.md5), None))
                 if self.layout.links:
                     links.append((path, str(to_nanoseconds(file.mtime))))
-        if not rows:
+        if not rows and not links:
             return
         state.save_many(rows, self._repo.fs)
         # As State.set_link, which takes a transaction of its own for each.
