@@ -14,9 +14,10 @@ from typing import Any
 
 import anyio
 
+from ._document import DocumentError, Entries
 from ._errors import DvcYamlError
 from ._files import AsyncFiles, FileStamp
-from ._merge import DocumentError, Entries, Merger
+from ._merge import Merger
 
 
 @dataclass(frozen=True, slots=True)

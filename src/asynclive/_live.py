@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from logging import getLogger
 from types import TracebackType
@@ -17,8 +17,6 @@ import anyio.to_thread
 from ._artifact import (
     ArtifactRequest,
     LoggedArtifact,
-    StagedArtifact,
-    TrackedArtifact,
     is_inside,
     make_request,
     relocated,
@@ -26,9 +24,9 @@ from ._artifact import (
 from ._claims import Claims
 from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
-from ._errors import DvcYamlError, InvalidDvcyamlError, NotActiveError
+from ._errors import InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
-from ._metadata import templates_escaped
+from ._record import Recorder
 from ._repo import DvcRepository, outside_repository
 from ._stage import Stager
 from ._store import ObjectStore
@@ -135,8 +133,6 @@ class AsyncLive:
         # DVC's classes know no threads: one is in them at a time.
         self._dvc_limiter = anyio.CapacityLimiter(1)
         self._idle = anyio.Event()
-        # Protects dvc.yaml between reading and replacing it.
-        self._dvcyaml_lock = anyio.Lock()
         # Owns every task of this object. Its only direct child is _serve, which owns the
         # others and closes the repository once they have ended.
         self._owner = anyio.create_task_group()
@@ -264,52 +260,6 @@ class AsyncLive:
         self._claims.remember(request)
         return LoggedArtifact.from_tracked(tracked)
 
-    async def _commit_group(
-        self, group: Sequence[StagedArtifact]
-    ) -> Sequence[TrackedArtifact | Exception]:
-        """Track a group under DVC's lock, then record it; its result or error for each.
-
-        The new dvc.yaml is complete beside the old one before anything is tracked, so that a
-        broken or read-only one is found while nothing has happened.
-        """
-        async with self._dvcyaml_lock:
-            dvcyaml = self._dvcyaml
-            if dvcyaml is None:
-                return await self._in_dvc_thread(lambda: self._repository.commit(group))
-            entries = await self._in_dvc_thread(lambda: _entries(group, dvcyaml))
-            mode = 0o666 & ~self._repository.layout.umask
-            try:
-                update = await dvcyaml.prepare(entries, mode)
-            except DvcYamlError as error:
-                bare = [staged for staged in group if staged.request.entry is None]
-                rest = iter(await self._in_dvc_thread(lambda: self._repository.commit(bare)))
-                return [
-                    next(rest) if staged.request.entry is None else _own(error) for staged in group
-                ]
-            try:
-                outcomes: list[TrackedArtifact | Exception] = [
-                    *await self._in_dvc_thread(lambda: self._repository.commit(group))
-                ]
-            except BaseException:
-                await dvcyaml.discard(update)
-                raise
-            names = {
-                outcome.staged.request.name
-                for outcome in outcomes
-                if isinstance(outcome, TrackedArtifact) and outcome.staged.request.entry is not None
-            }
-            try:
-                await dvcyaml.replace(update, names)
-            except DvcYamlError as error:
-                return [
-                    _own(error)
-                    if isinstance(outcome, TrackedArtifact)
-                    and outcome.staged.request.entry is not None
-                    else outcome
-                    for outcome in outcomes
-                ]
-            return outcomes
-
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
         # DVC knows a repository by its path: by the one that its command sees, which is in the
@@ -324,9 +274,10 @@ class AsyncLive:
                 dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
                 self._dvcyaml = DvcYaml(dvcyaml_path, AsyncFiles(self._dvc_limiter))
             self._stager = Stager(ObjectStore(self._repository.layout), self._workers)
+            recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
             self._committer = GroupCommitter(
                 acquire=lambda: self._in_dvc_thread(self._repository.acquire),
-                commit=self._commit_group,
+                commit=recorder.commit_group,
                 release=lambda: self._in_dvc_thread(self._repository.release),
                 lock_timeout=self._lock_timeout,
             )
@@ -396,23 +347,6 @@ def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:
     if not isinstance(path, str) or os.path.basename(path) != "dvc.yaml":
         raise InvalidDvcyamlError(dvcyaml)
     return os.path.normpath(os.path.join(root, path))
-
-
-def _entries(group: Sequence[StagedArtifact], dvcyaml: DvcYaml) -> dict[str, dict[str, Any]]:
-    return {
-        staged.request.name: templates_escaped(
-            {"path": dvcyaml.entry_path(staged.request.path), **staged.request.entry}
-        )
-        for staged in group
-        if staged.request.entry is not None
-    }
-
-
-def _own(error: DvcYamlError) -> DvcYamlError:
-    """The same error for one more caller: a raised exception collects its caller's traceback."""
-    own = DvcYamlError(error.path, error.reason)
-    own.__cause__ = error.__cause__
-    return own
 
 
 def _unwrapped(error: BaseException) -> BaseException:

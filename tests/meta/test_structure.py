@@ -35,8 +35,10 @@ ALLOWED = {
     "_outputs": RECORDS,
     "_index": {"_outputs"},
     "_commit": {"_errors"},
-    "_merge": set(),
-    "_dvcyaml": {"_errors", "_files", "_merge"},
+    "_document": set(),
+    "_merge": {"_document"},
+    "_dvcyaml": {"_document", "_errors", "_files", "_merge"},
+    "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS | {"_dvc_import", "_index", "_outputs", "_place", "_plan", "_store"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }

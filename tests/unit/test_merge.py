@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive._merge import DocumentError, Merger, _parse, _same, merge
+from asynclive._document import DocumentError, parse
+from asynclive._merge import Merger, _same, merge
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\
@@ -397,7 +398,7 @@ def test_a_merger_that_remembers_writes_what_one_that_parses_would(
         assert text == fresh
         written = merger._written
         if written is not None:
-            parsed = _parse(text)
+            parsed = parse(text)
             assert written.place == parsed.place
             assert written.data == parsed.data
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from itertools import pairwise
 
 import anyio
 import anyio.abc
 import anyio.from_thread
 import anyio.lowlevel
 import pytest
-from cancelling import in_task, on_every_loop, three_ways
+from cancelling import in_task, on_every_loop, settled, three_ways
 
 from asynclive._workers import FileWorkers, default_workers
 
@@ -56,7 +57,7 @@ async def queue(
     """For each letter a job that writes it down; a capital is bulk."""
     for name in names:
         task_group.start_soon(partial(workers.run, partial(ran.append, name), bulk=name.isupper()))
-        await anyio.wait_all_tasks_blocked()
+        await settled()
 
 
 async def assert_all_free(workers: FileWorkers) -> None:
@@ -122,7 +123,7 @@ async def test_the_lanes_of_a_single_thread_take_turns() -> None:
     async with anyio.create_task_group() as task_group, held(workers):
         await queue(task_group, workers, "ABCDabcd", ran)
     lanes = [name.isupper() for name in ran]
-    assert all(one != other for one, other in zip(lanes, lanes[1:], strict=False)), ran
+    assert all(one != other for one, other in pairwise(lanes)), ran
 
 
 @on_every_loop
@@ -147,7 +148,7 @@ async def test_a_call_cancelled_while_it_waits_ends_at_once_and_leaves_the_lane(
         wait = partial(workers.run, partial(ran.append, "cancelled"), bulk=bulk)
         async with held(workers) as gate, in_task(way, wait) as call:
             call.cancel()
-            await anyio.wait_all_tasks_blocked()
+            await settled()
             assert call.ended
             assert call.cancelled
             gate.open()
@@ -235,7 +236,7 @@ async def test_what_must_run_to_its_end_waits_for_its_thread_though_cancelled() 
     undo = partial(workers.run_to_end, partial(ran.append, "undone"))
     async with held(workers) as gate, in_task("scope", undo) as call:
         call.cancel()
-        await anyio.wait_all_tasks_blocked()
+        await settled()
         assert not call.ended
         gate.open()
     assert ran == ["undone"]
@@ -300,32 +301,40 @@ async def test_jobs_that_run_again_let_each_other_run_between() -> None:
     async with anyio.create_task_group() as task_group, held(workers):
         for name in "ab":
             task_group.start_soon(partial(workers.run_all, [partial(job, name)], bulk=True))
-            await anyio.wait_all_tasks_blocked()
+            await settled()
     assert "".join(ran) == "abababab"
 
 
 @on_every_loop
 async def test_the_first_error_starts_no_more_jobs_and_waits_for_those_that_run() -> None:
     workers, gate, running = FileWorkers(2), Gate(), threading.Event()
+    failed = anyio.Event()
     ran = []
 
-    def hold() -> None:
+    def hold() -> str:
         running.set()
         gate()
         ran.append("held")
+        return "held"
 
     def fail() -> None:
         assert running.wait(TIMEOUT)
         raise ZeroDivisionError
 
+    def jobs() -> Iterator[Callable[[], str | None]]:
+        yield hold
+        yield fail
+        failed.set()  # asked for more, it knows of the error
+        yield partial(ran.append, "third")
+
     async def run_all() -> None:
         with pytest.raises(ZeroDivisionError):
-            await workers.run_all([hold, fail, partial(ran.append, "third")], bulk=False)
+            await workers.run_all(jobs(), bulk=False)
         assert ran == ["held"]
 
     async with in_task("scope", run_all) as call:
-        await gate.reached.wait()
-        await anyio.wait_all_tasks_blocked()
+        await failed.wait()
+        await settled()
         assert not call.ended
         gate.open()
     assert call.error is None
@@ -343,14 +352,13 @@ async def test_of_two_errors_the_first_is_raised() -> None:
         assert failed.wait(TIMEOUT)
         raise ZeroDivisionError
 
-    async def run_all() -> None:
-        with pytest.raises(KeyError):
-            await workers.run_all([second, first], bulk=True)
+    def jobs() -> Iterator[Callable[[], None]]:
+        yield second
+        yield first
+        failed.set()  # asked for more, it is done with the first
 
-    async with in_task("scope", run_all) as call:
-        await anyio.wait_all_tasks_blocked()
-        failed.set()
-    assert call.error is None
+    with pytest.raises(KeyError):
+        await workers.run_all(jobs(), bulk=True)
 
 
 @on_every_loop
