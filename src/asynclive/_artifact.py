@@ -191,7 +191,11 @@ def _fspath(path: Any) -> str:
         given = None
     if not isinstance(given, str):
         raise InvalidDataTypeError(path, path.__class__)
-    if not given or "\0" in given:
+    try:
+        encoded = os.fsencode(given)
+    except UnicodeEncodeError:
+        raise ArtifactPathError(ascii(given), "is not a path: it cannot be encoded.") from None
+    if not given or b"\0" in encoded:
         raise ArtifactPathError(given, "is not a path.")
     return given
 

@@ -56,7 +56,7 @@ class Claims:
     def _check(self, request: ArtifactRequest) -> None:
         path = request.path
         for other in self._overlapping(path):
-            what = "copied to" if request.copy else "logged at"
+            what = "copied to" if other.copy else "logged at"
             raise ArtifactConflictError(
                 request.source,
                 other.source,

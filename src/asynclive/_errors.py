@@ -31,6 +31,19 @@ from typing import Any
 class AsyncLiveError(Exception):
     """Base of every error raised by asynclive."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickle and copy would call the class with `args`, which is the message alone.
+        return _rebuilt, (type(self), self.args, vars(self))
+
+
+def _rebuilt(
+    cls: type[AsyncLiveError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> AsyncLiveError:
+    error = cls.__new__(cls)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
 
 class NotActiveError(AsyncLiveError, RuntimeError):
     """The object was used outside its ``async with`` block."""

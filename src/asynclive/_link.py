@@ -67,6 +67,8 @@ def link_type(
         if kind == "hardlink" and ishard:
             same = planned.inode == os.stat(object_path).st_ino
             return None if same else _copy_for_reflink(first)
+        if kind == "symlink" and islink:
+            return None if planned.leads_to == object_path else _copy_for_reflink(first)
     return _copy_for_reflink(first)
 
 

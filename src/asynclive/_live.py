@@ -251,7 +251,8 @@ class AsyncLive:
         """The way through."""
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
-        plan = await self._stager.plan(request, self._repository.ignore_filter)
+        replaced = request.path if request.copy else None
+        plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
         staged = await self._stager.stage(plan)
         try:
             tracked = await self._committer.submit(staged)

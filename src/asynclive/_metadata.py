@@ -38,7 +38,7 @@ def check_name(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         valid = make_name(name)
         raise InvalidArtifactNameError(name, f" For example: {valid!r}." if valid else "")
-    return name
+    return str.__str__(name)
 
 
 def make_name(stem: str) -> str | None:
@@ -103,14 +103,17 @@ def templates_escaped(value: Any) -> Any:
     if isinstance(value, list):
         return [templates_escaped(item) for item in value]
     if isinstance(value, dict):
-        return {key: templates_escaped(item) for key, item in value.items()}
+        return {templates_escaped(key): templates_escaped(item) for key, item in value.items()}
     return value
 
 
 def _has_utc(value: datetime.datetime) -> bool:
-    """Whether the time, moved to UTC, is still in the years 1 to 9999."""
-    if value.tzinfo is None:
+    """Whether YAML can hold the time: an offset of minutes, in UTC in the years 1 to 9999."""
+    offset = value.utcoffset()
+    if offset is None:
         return True
+    if offset % datetime.timedelta(minutes=1):
+        return False
     try:
         value.astimezone(datetime.timezone.utc)
     except OverflowError:
@@ -142,10 +145,8 @@ class _Copier:
                 "meta", f"is nested deeper than {_MAX_DEPTH} levels, or holds itself."
             )
         if isinstance(value, dict):
-            return {
-                self._key(field, key): self.copy(f"{field}[{key!r}]", item, depth + 1)
-                for key, item in value.items()
-            }
+            keys = {self._key(field, key): item for key, item in value.items()}
+            return {key: self.copy(f"{field}[{key!r}]", keys[key], depth + 1) for key in keys}
         if isinstance(value, (list, tuple)):
             return [
                 self.copy(f"{field}[{index}]", item, depth + 1) for index, item in enumerate(value)
@@ -157,7 +158,9 @@ class _Copier:
             raise InvalidMetadataError(
                 f"{field}[{key!r}]", f"has a key of type {type(key).__name__}; use a str."
             )
-        return self._scalar(f"the key {key!r} of {field}", key)
+        # Some integers are too long for repr().
+        which = f"the key {key!r}" if isinstance(key, str) else "a key"
+        return self._scalar(f"{which} of {field}", key)
 
     def _scalar(self, field: str, value: Any) -> Any:
         if value is None or isinstance(value, bool):
@@ -171,7 +174,11 @@ class _Copier:
         if isinstance(value, float):
             return float(value)
         if isinstance(value, datetime.datetime) and not _has_utc(value):
-            raise InvalidMetadataError(field, "is a time that cannot be told in UTC.")
+            raise InvalidMetadataError(
+                field,
+                "is a time that YAML cannot hold: its offset is not of whole minutes, or it "
+                "leads out of the years 1 to 9999. Use UTC.",
+            )
         if type(value) in (bytes, datetime.date, datetime.datetime):
             return value
         raise InvalidMetadataError(

@@ -68,8 +68,8 @@ def make_parents(path: str) -> Callable[[], None]:
         directory = os.path.dirname(directory)
 
     def take_back() -> None:
-        with contextlib.suppress(OSError):  # somebody else uses it by now
-            for made in missing:
+        for made in missing:
+            with contextlib.suppress(OSError):  # not made yet, or somebody else uses it by now
                 os.rmdir(made)
 
     try:
@@ -148,11 +148,19 @@ def remove_tree(path: str) -> None:
         os.unlink(path)
         return
 
-    def make_writable(func: Callable[..., Any], failed: str, _info: object) -> None:
+    tried: set[str] = set()
+
+    def make_writable(func: Callable[..., Any], failed: str, info: Any) -> None:
+        if failed in tried:
+            raise info if isinstance(info, BaseException) else info[1]
+        tried.add(failed)
         for below in (os.path.dirname(failed), failed):
             with contextlib.suppress(OSError):
                 os.chmod(below, os.lstat(below).st_mode | stat.S_IRWXU)
-        func(failed)
+        if func in (os.unlink, os.rmdir):
+            func(failed)
+        else:  # it could not be listed: all of it is left
+            remove_tree(failed)
 
     if sys.version_info >= (3, 12):
         shutil.rmtree(path, onexc=make_writable)

@@ -43,6 +43,8 @@ class PlannedFile:
     """Reached through a symbolic link; the marks are those of the file behind it."""
     tracked: bool
     """False: copied along, but ``.dvcignore`` keeps it out of the cache."""
+    leads_to: str | None = None
+    """What the link says."""
 
     @property
     def marks(self) -> tuple[int, int]:
@@ -105,7 +107,8 @@ def make_plan(
             _check_apart(request, root)
         if stat.S_ISREG(found.st_mode):
             islink = os.path.islink(source)
-            return ArtifactPlan(request, False, (_planned((), found, islink, True),), ())
+            leads_to = os.readlink(source) if islink else None
+            return ArtifactPlan(request, False, (_planned((), found, leads_to, True),), ())
         if not stat.S_ISDIR(found.st_mode):
             raise ArtifactPathError(source, f"is a {_kind(found.st_mode)}, not a file.")
         walk = _TreeWalk(request, ignore(), checkpoint)
@@ -156,20 +159,17 @@ class _TreeWalk:
             raise ArtifactPathError(self.request.source, f"holds a link to itself: '{path}'.")
         if self.request.copy:
             self.dirs.append(PlannedDir(key, stat.S_IMODE(found.st_mode), found.st_mtime_ns))
-        stats: dict[str, os.stat_result] = {}
         links: set[str] = set()
         dirs: list[str] = []
         files: list[str] = []
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.is_dir():
-                    dirs.append(entry.name)
-                else:
-                    files.append(entry.name)
                 if entry.is_symlink():
                     links.add(entry.name)
-                    if entry.is_dir() and not self.request.copy:
-                        dirs.pop()
+                if not _is_dir(entry):
+                    files.append(entry.name)
+                elif self.request.copy or entry.name not in links:
+                    dirs.append(entry.name)
         kept_dirs, kept_files = self._tracked(key, dirs, files) if tracked else (set(), set())
         if kept_files and DVCIGNORE in kept_files:
             raise ArtifactPathError(
@@ -181,13 +181,14 @@ class _TreeWalk:
             if not self.request.copy and name not in kept_files:
                 continue
             below = f"{path}{os.sep}{name}"
-            stats[name] = found_file = os.stat(below)
+            found_file = os.stat(below)
             if not stat.S_ISREG(found_file.st_mode):
                 raise ArtifactPathError(
                     self.request.source,
                     f"holds a {_kind(found_file.st_mode)} ('{below}'), which cannot be logged.",
                 )
-            self.files.append(_planned((*key, name), found_file, name in links, name in kept_files))
+            leads_to = os.readlink(below) if name in links else None
+            self.files.append(_planned((*key, name), found_file, leads_to, name in kept_files))
         for name in dirs:
             if not self.request.copy and name not in kept_dirs:
                 continue
@@ -215,6 +216,13 @@ class _TreeWalk:
         )
 
 
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: a matter for whoever asks for the file
+        return False
+
+
 def _is_repository(path: str) -> bool:
     return os.path.lexists(os.path.join(path, DVC_DIR))
 
@@ -240,7 +248,7 @@ def _check_apart(request: ArtifactRequest, root: str) -> None:
 
 
 def _planned(
-    key: tuple[str, ...], found: os.stat_result, islink: bool, tracked: bool
+    key: tuple[str, ...], found: os.stat_result, leads_to: str | None, tracked: bool
 ) -> PlannedFile:
     return PlannedFile(
         key=key,
@@ -250,8 +258,9 @@ def _planned(
         mtime_ns=found.st_mtime_ns,
         mtime=found.st_mtime,
         nlink=found.st_nlink,
-        islink=islink,
+        islink=leads_to is not None,
         tracked=tracked,
+        leads_to=leads_to,
     )
 
 

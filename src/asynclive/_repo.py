@@ -17,11 +17,12 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import timedelta
 from logging import getLogger
 from typing import Any
 
-from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact
+from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
 from ._dvc_import import logger_muted, process_settings_kept
 from ._errors import (
     ArtifactPathError,
@@ -72,11 +73,19 @@ class DvcRepository:
                 shutil.rmtree(directory, ignore_errors=True)
             self._repo.close()
 
-    def ignore_filter(self) -> IgnoreFilter:
-        """DVC's ignore rules as they are now. Safe in any thread: it shares nothing."""
+    def ignore_filter(self, replaced: str | None = None) -> IgnoreFilter:
+        """DVC's ignore rules as they are now. Safe in any thread: it shares nothing.
+
+        Args:
+            replaced: a copy that is to be replaced. What lies in it now has no say.
+        """
         from dvc.ignore import DvcIgnoreFilter
 
-        ignore: IgnoreFilter = DvcIgnoreFilter(self._repo.fs, self._repo.root_dir)
+        fs = self._repo.fs
+        if replaced is not None:
+            fs = copy(fs)
+            fs.exists = lambda path: not is_inside(path, replaced) and self._repo.fs.exists(path)
+        ignore: IgnoreFilter = DvcIgnoreFilter(fs, self._repo.root_dir)
         return ignore
 
     def acquire(self) -> bool:
@@ -501,19 +510,21 @@ def _as_own_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:
         return error
     if isinstance(error, OSError):
         return _caused(StorageError(path, error), error)
-    copy, text = _or_copy(request), _text(error)
+    or_copy, text = _or_copy(request), _text(error)
     own: AsyncLiveError
     if isinstance(error, FileIsGitIgnored):
-        own = ArtifactPathError(path, f"is in a place that Git ignores: {text}{copy}")
+        own = ArtifactPathError(path, f"is in a place that Git ignores: {text}{or_copy}")
     elif isinstance(error, OutputIsIgnoredError):
-        own = ArtifactPathError(path, f"is ignored by .dvcignore: {text}. Change that rule.{copy}")
+        own = ArtifactPathError(
+            path, f"is ignored by .dvcignore: {text}. Change that rule.{or_copy}"
+        )
     elif isinstance(error, OutputIsStageFileError):
         own = ArtifactPathError(path, "is a DVC file itself, which DVC cannot track.")
     elif isinstance(error, StagePathOutsideError):
         own = outside_repository(request, text)
     elif isinstance(error, DvcException) and "symlinked" in str(error):
         own = ArtifactPathError(
-            path, f"is, or is reached through, a symbolic link to a directory.{copy}"
+            path, f"is, or is reached through, a symbolic link to a directory.{or_copy}"
         )
     else:
         own = CommitError(path, f"{type(error).__name__}: {text}")

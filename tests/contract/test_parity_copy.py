@@ -26,7 +26,15 @@ LINKED = both(
     links({"data/out": "../outside/x"}, absolute=True),
 )
 
+# An old copy whose part is a repository of its own, which DVC leaves out; the new one has none.
+NESTED_REPOSITORY = files({"data/a": "a", "data/r/.dvc/config": "", "data/r/b": "b"})
+
 COPIED = (
+    Case(
+        "a directory copied over an older one that held a repository",
+        NESTED_REPOSITORY,
+        (Log("data", copy=True), Do(remove("data/r/.dvc")), Log("data", copy=True)),
+    ),
     Case("a file copied", FILE, (Log("model.bin", copy=True),)),
     Case("an empty file copied", files({"e": ""}), (Log("e", copy=True),)),
     Case("a directory copied", TREE, (Log("data", copy=True),), mtimes=True),

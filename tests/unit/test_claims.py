@@ -126,7 +126,6 @@ def test_the_message_offers_another_place_to_a_copy_that_meets_a_copy() -> None:
     assert "'/run1/net.pt' is being copied to '/artifacts/net.pt'" in str(caught.value)
 
 
-@pytest.mark.xfail(reason="it asks whether this call copies, not whether the other one does")
 def test_the_message_says_of_the_other_call_what_that_one_does() -> None:
     claims = Claims()
     claims.take(request_of("/artifacts/net.pt"))

@@ -132,7 +132,6 @@ def test_a_conflict_names_both_artifacts() -> None:
     assert (error.path, error.other) == ("/a", "/b")
 
 
-@pytest.mark.xfail(reason="__init__ takes other arguments than args holds", raises=TypeError)
 def test_an_error_comes_back_from_a_worker_process_whole() -> None:
     for error, _ in EXAMPLES:
         for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):

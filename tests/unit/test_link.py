@@ -47,6 +47,7 @@ def planned(path: Path) -> PlannedFile:
         nlink=found.st_nlink,
         islink=path.is_symlink(),
         tracked=True,
+        leads_to=os.readlink(path) if path.is_symlink() else None,
     )
 
 
@@ -119,7 +120,6 @@ def test_a_file_of_a_directory_is_made_anew_just_where_dvc_relinks_it(
     compare(tmp_path, obj, file, types if file in LINKS_TO_OBJECTS else ALL_TYPES)
 
 
-@pytest.mark.xfail(reason="link_type() does not look at where a symbolic link leads")
 @pytest.mark.parametrize("file", LINKS_TO_OBJECTS)
 def test_a_symbolic_link_stays_just_where_dvc_leaves_it(
     tmp_path: Path, obj: Path, file: str

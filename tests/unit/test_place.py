@@ -296,7 +296,6 @@ def test_with_nothing_to_make_nothing_is_removed(tmp_path: Path) -> None:
     assert tmp_path.is_dir()
 
 
-@pytest.mark.xfail(reason="taking back ends at the first one that is not there")
 def test_directories_that_cannot_all_be_made_are_not_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,10 +345,6 @@ def test_a_write_protected_tree_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
-@pytest.mark.xfail(
-    reason="rmtree's failed call is repeated as func(path); os.open() needs flags, too",
-    raises=TypeError,
-)
 @pytest.mark.parametrize("mode", [0o000, 0o300])
 def test_a_tree_that_may_not_be_read_is_removed(tmp_path: Path, mode: int) -> None:
     protected_tree(tmp_path / "data", mode)
