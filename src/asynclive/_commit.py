@@ -5,24 +5,30 @@ Knows no DVC: the repository is a Protocol, and so is what is done with a group.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from logging import getLogger
 from typing import Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 
-from ._errors import LockTimeoutError
+from ._errors import AsyncLiveError, LockTimeoutError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
+logger = getLogger(__name__)
+
 # A group holds DVC's lock for about 3 ms an artifact, less than a second.
 MAX_GROUP = 256
-# A `dvc` command looks for the lock every 0.5 s, for 3 s. While groups follow each other
-# without a break it would never meet the moment between two of them: after so many seconds
-# the lock is left free for long enough to be found (seconds).
+# A `dvc` command looks for the lock every 0.5 s, for 3 s. While groups follow each other it
+# may never meet a moment between two of them. Once the lock was held for so long without
+# having been free for half as long in between, it is left free for long enough to be found
+# (seconds).
 LONGEST_USE = 2.0
 BREAK = 0.6
 # Between two looks at a lock that another process holds (seconds). Nothing can be awaited
@@ -100,27 +106,45 @@ class GroupCommitter(Generic[ItemT, ResultT]):
 
     async def run(self) -> None:
         """Commit groups until cancelled; a group that has begun is finished first."""
-        in_use_since = anyio.current_time()
+        use = 0.0  # seconds of holding the lock that were not made up for
+        freed_at = -math.inf
         while True:
+            await anyio.lowlevel.checkpoint_if_cancelled()
             if not self._waiting:
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
-                in_use_since = anyio.current_time()
-            elif anyio.current_time() - in_use_since > LONGEST_USE:
+            if use > LONGEST_USE:
                 await anyio.sleep(BREAK)
-                in_use_since = anyio.current_time()
+                use = 0.0
             if not await self._acquire_lock():
                 continue
-            # From here to the release nothing is interrupted: the group is committing.
-            with anyio.CancelScope(shield=True):
-                group = self._take_group()
+            taken_at = anyio.current_time()
+            use = max(0.0, use - 2 * (taken_at - freed_at))
+            await self._commit_next_group()
+            freed_at = anyio.current_time()
+            use += freed_at - taken_at
+
+    async def _commit_next_group(self) -> None:
+        """Commit who waits, give the lock back, and tell them. Nothing interrupts it."""
+        group = self._take_group()
+        outcomes: Sequence[ResultT | Exception] = [_interrupted() for _ in group]
+        with anyio.CancelScope(shield=True):
+            try:
                 try:
                     outcomes = await self._outcomes(group)
                 finally:
-                    await self._release()
-            # Only now: who is told that it is done may go on to run `dvc`, which needs the lock.
-            for waiting, outcome in zip(group, outcomes, strict=True):
-                waiting.resolve(outcome)
+                    await self._give_back()
+            finally:
+                # Only now: who is told that it is done may go on to run `dvc`, which needs the
+                # lock. But in any case: a native cancellation goes through the shield.
+                for waiting, outcome in zip(group, outcomes, strict=True):
+                    waiting.resolve(outcome)
+
+    async def _give_back(self) -> None:
+        try:
+            await self._release()
+        except Exception:  # the group is committed; who needs the lock next will say so
+            logger.exception("DVC's repository lock could not be given back.")
 
     def _take_group(self) -> list[_Waiting[ItemT, ResultT]]:
         group = list(islice(self._waiting, MAX_GROUP))
@@ -167,3 +191,10 @@ class GroupCommitter(Generic[ItemT, ResultT]):
             if waiting.asked_at is not None and now - waiting.asked_at >= self._lock_timeout:
                 del self._waiting[waiting]
                 waiting.resolve(LockTimeoutError(self._lock_timeout))
+
+
+def _interrupted() -> AsyncLiveError:
+    return AsyncLiveError(
+        "The event loop was shut down while this artifact was being committed: it may be tracked "
+        "or not, but nothing is half written. Log it again."
+    )

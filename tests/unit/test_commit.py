@@ -1,0 +1,646 @@
+"""GroupCommitter, with a repository that does what the test says and counts who is inside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from cancelling import Call, in_task, on_every_loop, settled, three_ways
+
+from asynclive import _commit
+from asynclive._commit import (
+    BREAK,
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    LONGEST_USE,
+    MAX_GROUP,
+    GroupCommitter,
+)
+from asynclive._errors import LockTimeoutError
+
+pytestmark = pytest.mark.anyio
+
+
+class Repository:
+    """A lock and a commit, with a gate in each. Fails if two are ever inside."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[Any]] = []
+        self.errors: dict[Any, Exception] = {}
+        self.asked = 0
+        self.locked = False
+        self.locked_elsewhere = False
+        self.acquire_gate = anyio.Event()
+        self.commit_gate = anyio.Event()
+        self.acquire_gate.set()
+        self.commit_gate.set()
+
+    async def acquire(self) -> bool:
+        assert not self.locked
+        self.asked += 1
+        await self.acquire_gate.wait()
+        await anyio.lowlevel.checkpoint()
+        if self.locked_elsewhere:
+            return False
+        self.locked = True
+        return True
+
+    async def commit(self, group: Sequence[Any]) -> list[Any]:
+        assert self.locked
+        assert group
+        self.groups.append(list(group))
+        count = len(self.groups)
+        await self.commit_gate.wait()
+        await anyio.lowlevel.checkpoint()
+        assert len(self.groups) == count, "another group began meanwhile"
+        return [self.errors.get(item, f"{item} done") for item in group]
+
+    async def release(self) -> None:
+        assert self.locked
+        await anyio.lowlevel.checkpoint()
+        self.locked = False
+
+
+@pytest.fixture
+def repository() -> Repository:
+    return Repository()
+
+
+def make_committer(
+    repository: Repository, lock_timeout: float | None = None
+) -> GroupCommitter[Any, Any]:
+    return GroupCommitter(
+        acquire=repository.acquire,
+        commit=repository.commit,
+        release=repository.release,
+        lock_timeout=lock_timeout,
+    )
+
+
+@asynccontextmanager
+async def running(
+    repository: Repository, lock_timeout: float | None = None
+) -> AsyncIterator[GroupCommitter[Any, Any]]:
+    committer = make_committer(repository, lock_timeout)
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(committer.run)
+        yield committer
+        task_group.cancel_scope.cancel()
+    assert not repository.locked
+
+
+def in_any_order(repository: Repository) -> list[list[Any]]:
+    """The groups, each sorted: trio starts tasks in any order."""
+    return [sorted(group) for group in repository.groups]
+
+
+@asynccontextmanager
+async def submitted(
+    committer: GroupCommitter[Any, Any], *items: Any, way: str = "scope"
+) -> AsyncIterator[list[Call]]:
+    """Each item submitted in a task of its own."""
+    calls = [Call(way, partial(committer.submit, item)) for item in items]
+    async with anyio.create_task_group() as task_group:
+        for call in calls:
+            task_group.start_soon(call.run)
+        await settled()
+        yield calls
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    monkeypatch.setattr(_commit.anyio, "sleep", clock.sleep)
+    monkeypatch.setattr(_commit.anyio, "current_time", lambda: clock.now)
+    yield clock
+    assert clock.sleeping == 0
+
+
+class Clock:
+    """Time that passes by being slept, and not otherwise; at once, or by hand with ``wake``."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+        self.sleeping = 0
+        self.before_sleep: Callable[[float], object] = lambda delay: None
+        self.by_hand = False
+        self._woken = anyio.Event()
+
+    async def sleep(self, delay: float) -> None:
+        self.slept.append(delay)
+        self.before_sleep(delay)
+        self.sleeping += 1
+        try:
+            if self.by_hand:
+                await self._woken.wait()
+            else:
+                await anyio.lowlevel.checkpoint()
+        finally:
+            self.sleeping -= 1
+        self.now += delay
+
+    async def wake(self) -> None:
+        woken, self._woken = self._woken, anyio.Event()
+        woken.set()
+        await settled()
+
+
+# --- Groups ---------------------------------------------------------------------------------
+
+
+@on_every_loop
+async def test_an_item_is_committed_and_its_result_comes_back(repository: Repository) -> None:
+    async with running(repository) as committer:
+        assert await committer.submit("a") == "a done"
+        assert await committer.submit("b") == "b done"
+    assert repository.groups == [["a"], ["b"]]
+
+
+@on_every_loop
+async def test_what_is_submitted_while_a_group_commits_is_the_next_group(
+    repository: Repository,
+) -> None:
+    repository.commit_gate = anyio.Event()
+    async with running(repository) as committer, submitted(committer, "a") as first:
+        async with submitted(committer, "b", "c", "d") as rest:
+            assert repository.groups == [["a"]]
+            assert not any(call.ended for call in first + rest)
+            repository.commit_gate.set()
+        assert [call.result for call in rest] == ["b done", "c done", "d done"]
+    assert in_any_order(repository) == [["a"], ["b", "c", "d"]]
+
+
+@on_every_loop
+async def test_a_group_is_bounded_and_the_rest_follows(repository: Repository) -> None:
+    repository.acquire_gate = anyio.Event()
+    items = list(range(2 * MAX_GROUP + 88))
+    async with running(repository) as committer, submitted(committer, *items) as calls:
+        repository.acquire_gate.set()
+    assert [len(group) for group in repository.groups] == [MAX_GROUP, MAX_GROUP, 88]
+    assert sorted(item for group in repository.groups for item in group) == items
+    assert [call.result for call in calls] == [f"{item} done" for item in items]
+
+
+@on_every_loop
+async def test_who_came_first_is_committed_first(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_commit, "MAX_GROUP", 2)
+    repository.acquire_gate = anyio.Event()
+    async with running(repository) as committer, AsyncExitStack() as stack:
+        for item in "abcde":
+            await stack.enter_async_context(submitted(committer, item))
+        repository.acquire_gate.set()
+    assert repository.groups == [["a", "b"], ["c", "d"], ["e"]]
+
+
+@on_every_loop
+async def test_an_error_reaches_the_one_item_it_belongs_to(repository: Repository) -> None:
+    repository.acquire_gate = anyio.Event()
+    repository.errors["b"] = error = KeyError("b")
+    async with running(repository) as committer, submitted(committer, "a", "b", "c") as calls:
+        repository.acquire_gate.set()
+    assert [call.error for call in calls] == [None, error, None]
+    assert [call.result for call in calls] == ["a done", None, "c done"]
+
+
+@on_every_loop
+async def test_a_commit_that_fails_fails_its_group_and_not_the_next(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.acquire_gate = anyio.Event()
+    commit = repository.commit
+
+    async def fail_the_first(group: Sequence[Any]) -> list[Any]:
+        outcomes = await commit(group)
+        if len(repository.groups) == 1:
+            raise ZeroDivisionError
+        return outcomes
+
+    monkeypatch.setattr(repository, "commit", fail_the_first)
+    async with running(repository) as committer:
+        async with submitted(committer, "a", "b") as calls:
+            repository.acquire_gate.set()
+        assert [type(call.error) for call in calls] == [ZeroDivisionError] * 2
+        assert await committer.submit("c") == "c done"
+
+
+@on_every_loop
+async def test_who_is_told_finds_the_lock_free(repository: Repository) -> None:
+    repository.acquire_gate = anyio.Event()
+    repository.errors["b"] = KeyError("b")
+    found = []
+
+    async def submit(item: str) -> None:
+        try:
+            await committer.submit(item)
+        except KeyError:
+            pass
+        found.append(repository.locked)
+
+    async with running(repository) as committer, anyio.create_task_group() as task_group:
+        for item in "abc":
+            task_group.start_soon(submit, item)
+        await settled()
+        repository.acquire_gate.set()
+    assert found == [False] * 3
+
+
+@on_every_loop
+async def test_however_many_submit_one_group_is_inside_at_a_time(repository: Repository) -> None:
+    # Repository.commit and acquire assert it.
+    async def submit_often(name: int) -> None:
+        for number in range(10):
+            item = (name, number)
+            if number % 3:
+                assert await committer.submit(item) == f"{item} done"
+            else:
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    await committer.submit(item)
+
+    async with running(repository) as committer, anyio.create_task_group() as task_group:
+        for name in range(20):
+            task_group.start_soon(submit_often, name)
+    committed = [item for group in repository.groups for item in group]
+    assert len(committed) == len(set(committed))
+    assert {item for item in committed if item[1] % 3} == {
+        (name, number) for name in range(20) for number in range(10) if number % 3
+    }
+
+
+# --- Cancelled calls ------------------------------------------------------------------------
+
+
+@three_ways
+async def test_an_item_cancelled_before_its_group_is_withdrawn(
+    repository: Repository, way: str
+) -> None:
+    repository.commit_gate = anyio.Event()
+    async with (
+        running(repository) as committer,
+        submitted(committer, "a"),
+        submitted(committer, "b", "c", "d", way=way) as calls,
+    ):
+        calls[1].cancel()
+        await settled()
+        assert calls[1].cancelled
+        assert not calls[0].ended
+        repository.commit_gate.set()
+    assert in_any_order(repository) == [["a"], ["b", "d"]]
+
+
+@three_ways
+async def test_an_item_cancelled_while_the_lock_is_taken_is_withdrawn(
+    repository: Repository, way: str
+) -> None:
+    repository.acquire_gate = anyio.Event()
+    async with running(repository) as committer:
+        async with submitted(committer, "a", way=way) as (call,):
+            call.cancel()
+            await settled()
+            assert call.cancelled
+            repository.acquire_gate.set()
+        # The lock was taken for nobody: given back, and nothing committed.
+        await settled()
+        assert not repository.locked
+        assert repository.groups == []
+        assert await committer.submit("b") == "b done"
+
+
+@three_ways
+async def test_an_item_cancelled_while_it_is_committed_is_committed_and_then_cancelled(
+    repository: Repository, way: str
+) -> None:
+    repository.commit_gate = anyio.Event()
+    async with running(repository) as committer:
+        async with submitted(committer, "a", way=way) as (call,), submitted(committer, "b"):
+            call.cancel()
+            await settled()
+            assert not call.ended
+            repository.commit_gate.set()
+        assert call.cancelled
+    assert repository.groups == [["a"], ["b"]]
+
+
+@three_ways
+async def test_an_item_that_fails_while_cancelled_is_cancelled(
+    repository: Repository, way: str
+) -> None:
+    repository.commit_gate = anyio.Event()
+    repository.errors["a"] = KeyError("a")
+    async with running(repository) as committer:
+        async with submitted(committer, "a", way=way) as (call,):
+            call.cancel()
+            await settled()
+            repository.commit_gate.set()
+        assert call.cancelled
+        assert call.error is None
+
+
+# --- The lock -------------------------------------------------------------------------------
+
+
+@on_every_loop
+async def test_a_lock_held_elsewhere_is_asked_for_until_it_is_free(
+    repository: Repository, clock: Clock
+) -> None:
+    repository.locked_elsewhere = True
+
+    def free_at_last(delay: float) -> None:
+        repository.locked_elsewhere = len(clock.slept) < 20
+
+    clock.before_sleep = free_at_last
+    async with running(repository) as committer:
+        assert await committer.submit("a") == "a done"
+    assert repository.asked == 21
+    # Soon at first, then less often, never in step with another who waits.
+    assert clock.slept[0] <= 1.5 * FIRST_DELAY
+    assert clock.slept[-1] >= 0.5 * LONGEST_DELAY
+    assert max(clock.slept) <= 1.5 * LONGEST_DELAY
+    assert len(set(clock.slept)) == 20
+
+
+@on_every_loop
+@pytest.mark.parametrize("lock_timeout", [0, 0.5, 60])
+async def test_a_lock_held_too_long_is_an_error(
+    repository: Repository, clock: Clock, lock_timeout: float
+) -> None:
+    repository.locked_elsewhere = True
+    start = clock.now
+    async with running(repository, lock_timeout) as committer:
+        with pytest.raises(LockTimeoutError) as caught:
+            await committer.submit("a")
+        assert caught.value.lock_timeout == lock_timeout
+        assert lock_timeout <= clock.now - start <= lock_timeout + 3 * LONGEST_DELAY
+        repository.locked_elsewhere = False
+        assert await committer.submit("b") == "b done"
+    assert repository.groups == [["b"]]
+
+
+@on_every_loop
+async def test_without_a_timeout_it_is_waited_for_for_ever(
+    repository: Repository, clock: Clock
+) -> None:
+    repository.locked_elsewhere = True
+
+    def free_at_last(delay: float) -> None:
+        clock.now += 1e6
+        repository.locked_elsewhere = len(clock.slept) < 5
+
+    clock.before_sleep = free_at_last
+    async with running(repository, None) as committer:
+        assert await committer.submit("a") == "a done"
+
+
+@on_every_loop
+async def test_each_item_waits_its_own_time_from_when_the_lock_was_asked_for(
+    repository: Repository, clock: Clock
+) -> None:
+    repository.locked_elsewhere = True
+    failed_at: dict[str, float] = {}
+    start = clock.now
+
+    async def submit(item: str) -> None:
+        with pytest.raises(LockTimeoutError):
+            await committer.submit(item)
+        failed_at[item] = clock.now - start
+
+    def arrive(delay: float) -> None:
+        if len(clock.slept) == 10:
+            task_group.start_soon(submit, "b")
+
+    clock.before_sleep = arrive
+    async with anyio.create_task_group() as task_group, running(repository, 5) as committer:
+        await submit("a")
+        assert "b" not in failed_at
+        while "b" not in failed_at:
+            await anyio.lowlevel.checkpoint()
+    assert 5 <= failed_at["a"] < failed_at["b"]
+    assert failed_at["b"] >= 5 + sum(clock.slept[:10])
+
+
+@on_every_loop
+async def test_waiting_for_the_lock_holds_nobody_up(repository: Repository, clock: Clock) -> None:
+    repository.locked_elsewhere = clock.by_hand = True
+    async with running(repository) as committer, submitted(committer, "a", "b") as (a, b):
+        assert clock.sleeping
+        b.cancel()
+        await settled()
+        assert b.cancelled  # withdrawn while the lock is waited for
+        async with submitted(committer, "c") as (c,):
+            await clock.wake()
+            assert not a.ended
+            repository.locked_elsewhere = False
+            await clock.wake()
+    assert (a.result, c.result) == ("a done", "c done")
+    assert repository.groups == [["a", "c"]]
+
+
+@on_every_loop
+async def test_when_nobody_waits_any_more_the_lock_is_not_asked_for(
+    repository: Repository, clock: Clock
+) -> None:
+    repository.locked_elsewhere = clock.by_hand = True
+    async with running(repository) as committer, submitted(committer, "a") as (call,):
+        call.cancel()
+        await settled()
+        await clock.wake()
+        assert not clock.sleeping
+        assert repository.asked == 1
+
+
+@on_every_loop
+async def test_a_lock_that_cannot_be_asked_for_is_the_error_of_those_who_wait(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = True
+    acquire = repository.acquire
+
+    async def acquire_if_not_broken() -> bool:
+        if broken:
+            raise PermissionError
+        return await acquire()
+
+    monkeypatch.setattr(repository, "acquire", acquire_if_not_broken)
+    async with running(repository) as committer:
+        with pytest.raises(PermissionError):
+            await committer.submit("a")
+        broken = False
+        assert await committer.submit("b") == "b done"
+
+
+@on_every_loop
+@pytest.mark.parametrize(
+    "when",
+    [
+        "during the commit",
+        pytest.param("after it"),
+    ],
+)
+async def test_while_there_is_always_more_the_lock_is_left_free_at_times(
+    repository: Repository, clock: Clock, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    commit = repository.commit
+
+    async def commit_slowly(group: Sequence[Any]) -> list[Any]:
+        clock.now += LONGEST_USE / 4
+        if when == "during the commit" and len(repository.groups) < 20:
+            task_group.start_soon(committer.submit, len(repository.groups))
+            await settled()
+        return await commit(group)
+
+    async def submit_after() -> None:
+        for number in range(20 if when == "after it" else 1):
+            await committer.submit(number)
+
+    def look(delay: float) -> None:
+        assert not repository.locked
+
+    clock.before_sleep = look
+    monkeypatch.setattr(repository, "commit", commit_slowly)
+    async with running(repository) as committer, anyio.create_task_group() as task_group:
+        task_group.start_soon(submit_after)
+    assert len(repository.groups) >= 20
+    assert len(clock.slept) >= 2
+    assert set(clock.slept) == {BREAK}
+
+
+# --- The end --------------------------------------------------------------------------------
+
+
+@three_ways
+async def test_cancelled_while_nobody_waits_it_ends(repository: Repository, way: str) -> None:
+    async with in_task(way, make_committer(repository).run) as call:
+        call.cancel()
+    assert call.cancelled
+    assert repository.asked == 0
+
+
+@on_every_loop
+async def test_cancelled_while_another_process_holds_the_lock_it_ends(
+    repository: Repository,
+) -> None:
+    repository.locked_elsewhere = True
+    committer = make_committer(repository)
+    async with submitted(committer, "a") as (item,):
+        async with in_task("scope", committer.run) as call:
+            call.cancel()
+        assert call.cancelled
+        item.cancel()
+    assert item.cancelled
+    assert repository.groups == []
+
+
+@on_every_loop
+async def test_cancelled_while_a_group_commits_it_finishes_the_group_and_gives_the_lock_back(
+    repository: Repository,
+) -> None:
+    repository.commit_gate = anyio.Event()
+    committer = make_committer(repository)
+    async with submitted(committer, "a") as (item,):
+        async with in_task("scope", committer.run) as call:
+            call.cancel()
+            await settled()
+            assert not call.ended
+            repository.commit_gate.set()
+        assert call.cancelled
+    assert item.result == "a done"
+    assert not repository.locked
+
+
+@on_every_loop
+async def test_cancelled_while_it_takes_the_lock_it_does_not_keep_it(
+    repository: Repository,
+) -> None:
+    repository.acquire_gate = anyio.Event()
+    committer = make_committer(repository)
+    async with submitted(committer, "a") as (item,):
+        async with in_task("scope", committer.run) as call:
+            call.cancel()
+            await settled()
+            repository.acquire_gate.set()
+        assert call.cancelled
+        item.cancel()
+    assert repository.asked == 1
+    assert not repository.locked
+
+
+@on_every_loop
+async def test_cancelled_while_a_group_commits_it_begins_no_other(repository: Repository) -> None:
+    repository.commit_gate = anyio.Event()
+    committer = make_committer(repository)
+    async with (
+        submitted(committer, "a"),
+        in_task("scope", committer.run) as call,
+        submitted(committer, "b") as (item,),
+    ):
+        call.cancel()
+        await settled()
+        repository.commit_gate.set()
+        await settled()
+        item.cancel()
+    assert repository.groups == [["a"]]
+
+
+@pytest.fixture
+def waitings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Everybody who waits, so that the test can let go whom nobody else will."""
+    made: list[Any] = []
+    waiting = _commit._Waiting
+
+    def make(item: Any) -> Any:
+        made.append(waiting(item))
+        return made[-1]
+
+    monkeypatch.setattr(_commit, "_Waiting", make)
+    return made
+
+
+@on_every_loop
+async def test_nobody_waits_for_ever_when_the_lock_cannot_be_given_back(
+    repository: Repository, waitings: list[Any]
+) -> None:
+    async def fail() -> None:
+        raise PermissionError
+
+    committer = make_committer(repository)
+    committer._release = fail  # type: ignore[method-assign]
+    repository.commit_gate = anyio.Event()
+    async with submitted(committer, "a") as (item,), in_task("scope", committer.run) as run:
+        repository.commit_gate.set()
+        await settled()
+        item.cancel()
+        await settled()
+        ended = item.ended
+        for waiting in waitings:
+            waiting.done.set()
+        run.cancel()
+    assert ended
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_nobody_waits_for_ever_when_every_task_of_the_loop_is_cancelled(
+    repository: Repository, waitings: list[Any]
+) -> None:
+    # As some programs end. Native cancellation goes through the shield of the group.
+    repository.commit_gate = anyio.Event()
+    committer = make_committer(repository)
+    async with (
+        submitted(committer, "a", way="task.cancel") as (item,),
+        in_task("task.cancel", committer.run) as run,
+    ):
+        item.cancel()
+        run.cancel()
+        await settled()
+        ended = item.ended
+        repository.commit_gate.set()
+        for waiting in waitings:
+            waiting.done.set()
+    assert ended
