@@ -100,6 +100,8 @@ class _StageJob:
     store: ObjectStore
     beside: str = ""
     """Where the copy is built; empty when there is none."""
+    made: list[str] = field(default_factory=list)
+    """The files made for places in the workspace, each alone; empty where there is a copy."""
     unfinished: set[_LargeFile] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -159,8 +161,9 @@ class _StageJob:
     def discard(self) -> None:
         for large in tuple(self.unfinished):
             large.discard()
-        if self.beside:
-            remove_tree(self.beside)
+        for path in (self.beside, *self.made):
+            if path:
+                remove_tree(path)
 
     def _stage_batch(self, batch: list[PlannedFile]) -> list[_StagedFile]:
         staged: list[_StagedFile] = []
@@ -251,7 +254,11 @@ class _StageJob:
 
     def target(self, planned: PlannedFile) -> str:
         """Where to make the workspace's file: in the copy, or alone beside its place."""
-        return _join(self.beside, planned.key) if self.beside else self.store.workspace_temp_path()
+        if self.beside:
+            return _join(self.beside, planned.key)
+        path = self.store.workspace_temp_path()
+        self.made.append(path)
+        return path
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:

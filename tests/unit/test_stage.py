@@ -524,11 +524,6 @@ async def test_a_full_disk_leaves_nothing_behind(
     assert leftovers(bench.store) == []
 
 
-LEAK = pytest.mark.xfail(
-    reason="what is made for the workspace in place is not remembered, and so not removed"
-)
-
-
 @pytest.mark.parametrize("types", [("reflink", "copy"), ("symlink",), ("hardlink",)], ids="-".join)
 @pytest.mark.parametrize(
     ("kind", "copy"),
@@ -551,8 +546,8 @@ async def test_cancelled_anywhere_nothing_is_left_but_objects(
     "types",
     [
         ("reflink", "copy"),
-        pytest.param(("symlink",), marks=LEAK),
-        pytest.param(("hardlink",), marks=LEAK),
+        ("symlink",),
+        ("hardlink",),
     ],
     ids="-".join,
 )
@@ -610,7 +605,6 @@ async def test_when_one_file_of_many_fails_nothing_is_left_of_the_others(tmp_pat
     assert leftovers(bench.store) == []
 
 
-@LEAK
 @pytest.mark.parametrize("types", [("symlink",), ("hardlink", "copy"), ("copy",)], ids="-".join)
 async def test_in_place_when_one_file_of_many_fails_nothing_is_left_of_the_others(
     tmp_path: Path, types: tuple[str, ...]
@@ -638,11 +632,6 @@ async def test_a_stage_that_is_not_to_be_committed_is_discarded(tmp_path: Path) 
         assert look(bench.source) == before
 
 
-@pytest.mark.xfail(
-    os.getuid() != 0,
-    reason="to be moved to another directory, a directory must be writable",
-    raises=PermissionError,
-)
 @pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
 async def test_a_write_protected_directory_is_copied_and_can_be_discarded(
     tmp_path: Path, there: bool
