@@ -94,8 +94,8 @@ class LoggedArtifact:
         desc: as given.
         labels: as given, a copy.
         meta: as given, a copy.
-        md5: hash as in the .dvc file, of a directory with ``.dir`` at the end; None when it
-            was not cached.
+        md5: hash as in the .dvc file, of a directory with ``.dir`` at the end; of a path inside
+            a tracked directory its own; None when it was not cached.
         size: bytes of all files together.
         nfiles: number of files; 1 for a file.
         dvc_file: the .dvc file that points at it, absolute; None when it was not cached.

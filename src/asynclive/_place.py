@@ -107,8 +107,17 @@ def _replace(move: Move) -> Callable[[], None]:
         return _nothing
     if os.path.samestat(there, os.lstat(source)):
         return _nothing  # a hard link to the same file: rename would do nothing either
+    protected = stat.S_ISDIR(there.st_mode) and not there.st_mode & stat.S_IWUSR
+    if protected:  # moved to another directory, it has to be written to, for its ".."
+        os.chmod(destination, stat.S_IMODE(there.st_mode) | stat.S_IWUSR)
     exchange(source, destination)
-    return lambda: exchange(source, destination)
+
+    def take_back() -> None:
+        exchange(source, destination)
+        if protected:
+            os.chmod(destination, stat.S_IMODE(there.st_mode))
+
+    return take_back
 
 
 def _set_mode(path: str, mode: int) -> Callable[[], None]:
@@ -138,8 +147,13 @@ def exchange(one: str, other: str) -> None:
     os.rename(aside, one)
 
 
-def remove_tree(path: str) -> None:
-    """Remove a file or directory of our own, write-protected or not, if it is there."""
+def remove_tree(path: str, tried: set[str] | None = None) -> None:
+    """Remove a file or directory of our own, write-protected or not, if it is there.
+
+    Args:
+        path: what to remove.
+        tried: what was made writable before, and could not be removed all the same.
+    """
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -148,7 +162,7 @@ def remove_tree(path: str) -> None:
         os.unlink(path)
         return
 
-    tried: set[str] = set()
+    tried = set() if tried is None else tried
 
     def make_writable(func: Callable[..., Any], failed: str, info: Any) -> None:
         if failed in tried:
@@ -160,7 +174,7 @@ def remove_tree(path: str) -> None:
         if func in (os.unlink, os.rmdir):
             func(failed)
         else:  # it could not be listed: all of it is left
-            remove_tree(failed)
+            remove_tree(failed, tried)
 
     if sys.version_info >= (3, 12):
         shutil.rmtree(path, onexc=make_writable)

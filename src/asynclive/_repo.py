@@ -111,8 +111,14 @@ class DvcRepository:
         return True
 
     def release(self) -> None:
-        self._repo._lock_depth -= 1
-        self._repo.lock.unlock()
+        """Give DVC's lock back, once no thread is in DVC any more.
+
+        A commit may still be at work though its task is gone: native cancellation of every
+        task, as some programs end, goes through shields.
+        """
+        with _DVC:
+            self._repo._lock_depth -= 1
+            self._repo.lock.unlock()
 
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
         """The stage that ``path`` is an output of: its address, and whether it runs a command."""

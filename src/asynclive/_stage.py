@@ -133,8 +133,10 @@ class _StageJob:
     def result(self, staged: list[_StagedFile]) -> StagedArtifact:
         request = self.plan.request
         moves = [file.move for file in staged if file.move]
+        modes = [file.mode for file in staged if file.mode]
         if self.beside:
             moves.append(Move(self.beside, request.path))
+            modes += [(request.path, top.mode) for top in self.plan.dirs[:1]]
         tracked = list(self.plan.tracked)
         return StagedArtifact(
             request=request,
@@ -142,7 +144,7 @@ class _StageJob:
             size=sum(file.size for file in tracked),
             nfiles=len(tracked),
             files=tuple(file.stored for file in staged if file.stored),
-            placement=Placement(tuple(moves), tuple(file.mode for file in staged if file.mode)),
+            placement=Placement(tuple(moves), tuple(modes)),
         )
 
     def make_dirs(self) -> None:
@@ -155,7 +157,8 @@ class _StageJob:
         for directory in reversed(self.plan.dirs):
             check_cancelled()
             path = os.path.join(self.beside, *directory.key)
-            os.chmod(path, directory.mode)
+            # To be moved into place, the copy itself has to be writable until it is there.
+            os.chmod(path, directory.mode if directory.key else directory.mode | 0o200)
             os.utime(path, ns=(directory.mtime_ns, directory.mtime_ns))
 
     def discard(self) -> None:

@@ -5,6 +5,7 @@ Each test runs on both. What the fake is used to show elsewhere is then true of 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -314,3 +316,40 @@ async def test_of_two_committers_on_one_repository_one_is_inside_at_a_time(side:
                 task_group.start_soon((first, second)[number % 2].submit, item)
     assert (inside, most) == (0, 1)
     assert side.committed() == {f"item{number}" for number in range(12)}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_lock_stays_taken_while_a_thread_commits_whose_task_is_gone(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Native cancellation of every task, as some programs end, goes through shields: the group's
+    # task goes on to the release while its thread is still at work.
+    side = DvcSide(repo.resolve())
+    inside, gate = threading.Event(), threading.Event()
+    commit = DvcRepository._commit
+
+    def held(self: DvcRepository, group: Any) -> Any:
+        inside.set()
+        assert gate.wait(TIMEOUT)
+        return commit(self, group)
+
+    monkeypatch.setattr(DvcRepository, "_commit", held)
+    async with opened(side) as one, opened(side) as other:
+        item = await side.item(one.repository, "a")
+        committer = one.committer()
+        tasks = [
+            asyncio.ensure_future(committer.run()),
+            asyncio.ensure_future(committer.submit(item)),
+        ]
+        assert await anyio.to_thread.run_sync(inside.wait, TIMEOUT)
+        for task in tasks:
+            task.cancel()
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+        taken = await other.call(other.repository.acquire)
+        if taken:
+            await other.call(other.repository.release)
+        gate.set()
+        await asyncio.wait(tasks)
+    assert not taken

@@ -205,6 +205,22 @@ def test_modes_are_set_and_taken_back(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_what_was_done_last_is_taken_back_first(tmp_path: Path, beside: Path, way: str) -> None:
+    path = tmp_path / "data"
+    path.write_text("old")
+    path.chmod(0o640)
+    (beside / "0").write_text("new")
+    (beside / "0").chmod(0o600)
+    take_back = Placement(
+        (Move(str(beside / "0"), str(path)),),
+        ((str(path), 0o644), (str(path), 0o755)),
+    ).apply()
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o755)
+    take_back()
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("old", 0o640)
+    assert stat.S_IMODE((beside / "0").stat().st_mode) == 0o600
+
+
 def test_an_unchanged_file_gives_way(tmp_path: Path, beside: Path, way: str) -> None:
     path = tmp_path / "data"
     path.write_text("seen")
@@ -351,7 +367,31 @@ def test_a_tree_that_may_not_be_read_is_removed(tmp_path: Path, mode: int) -> No
     try:
         remove_tree(str(tmp_path / "data"))
     finally:
-        for name in ("", "a", "a/b"):  # or pytest could not remove it
-            if (tmp_path / "data" / name).exists():
-                (tmp_path / "data" / name).chmod(0o700)
+        make_removable(tmp_path / "data")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o555])
+def test_a_tree_that_cannot_be_made_writable_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    # As when somebody else owns it.
+    def refuse(*args: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    protected_tree(tmp_path / "data", mode)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(_place.os, "chmod", refuse)
+            with pytest.raises(PermissionError):
+                remove_tree(str(tmp_path / "data"))
+    finally:
+        make_removable(tmp_path / "data")
+
+
+def make_removable(path: Path) -> None:
+    """Or pytest could not remove it."""
+    for name in ("", "a", "a/b"):
+        if (path / name).exists():
+            (path / name).chmod(0o700)

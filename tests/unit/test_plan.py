@@ -111,6 +111,19 @@ def test_a_link_to_a_file_has_the_marks_of_the_file_behind_it(base: Path) -> Non
     assert (file.size, file.inode, file.nlink) == (5, (base / "real").stat().st_ino, 2)
 
 
+@pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+def test_a_link_in_a_directory_is_told_from_the_file_it_leads_to(base: Path, copy: bool) -> None:
+    make_tree(base / "data", {"a": "12345", "l": "->a", "d": {"m": "->../a"}})
+    files = {file.key: file for file in plan_of(base, copy=copy).files}
+    assert {file.marks for file in files.values()} == {files[("a",)].marks}
+    assert {key: file.leads_to for key, file in files.items()} == {
+        ("a",): None,
+        ("l",): "a",
+        ("d", "m"): "../a",
+    }
+    assert {key for key, file in files.items() if file.islink} == {("l",), ("d", "m")}
+
+
 def test_the_ignore_rules_are_not_asked_for_a_file(base: Path) -> None:
     (base / "data").touch()
 
@@ -363,13 +376,16 @@ def test_a_link_to_itself_is_refused(base: Path, tree: Any, copy: bool) -> None:
         plan_of(base, copy=copy)
 
 
-@pytest.mark.parametrize("target", [".", "..", "../..", "../../data"])
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [(".", "d/l"), ("..", "d/l"), ("../..", "d/l/data"), ("../../data", "d/l")],
+)
 def test_a_link_to_a_directory_around_it_ends_a_copy_and_not_a_walk_in_place(
-    base: Path, target: str
+    base: Path, target: str, found: str
 ) -> None:
     make_tree(base / "data", {"d": {"a": "1", "l": f"->{target}"}})
     assert keys(plan_of(base)) == {("d", "a")}
-    with pytest.raises(ArtifactPathError, match="holds a link to itself"):
+    with pytest.raises(ArtifactPathError, match=f"holds a link to itself: '{base}/data/{found}'"):
         plan_of(base, copy=True)
 
 

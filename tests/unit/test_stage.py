@@ -437,6 +437,33 @@ async def test_a_large_file_that_changes_while_it_is_read_is_refused_and_not_sto
     assert leftovers(bench.store) == []
 
 
+@pytest.mark.parametrize("change", [rewrite, grow, shrink])
+@in_both_ways
+async def test_a_small_file_that_changes_while_it_is_read_is_refused_and_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], copy: bool
+) -> None:
+    bench = Bench(make_store(tmp_path))
+    make_small(bench.source)
+    plan = await bench.plan(copy=copy)
+    read = os.read
+    changed = False
+
+    def read_and_change(fd: int, count: int) -> bytes:
+        nonlocal changed
+        data = read(fd, count)
+        if not changed and len(data) == 100:
+            changed = True
+            change(bench.source)
+        return data
+
+    monkeypatch.setattr(os, "read", read_and_change)
+    with pytest.raises(ArtifactChangedError):
+        await bench.stager.stage(plan)
+    assert changed
+    assert objects(bench.store) == {}
+    assert leftovers(bench.store) == []
+
+
 async def test_a_large_file_replaced_while_it_is_read_is_stored_as_it_was_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -544,11 +571,7 @@ async def test_cancelled_anywhere_nothing_is_left_but_objects(
 
 @pytest.mark.parametrize(
     "types",
-    [
-        ("reflink", "copy"),
-        ("symlink",),
-        ("hardlink",),
-    ],
+    [("reflink", "copy"), ("symlink",), ("hardlink",)],
     ids="-".join,
 )
 async def test_cancelled_anywhere_in_a_directory_in_place_nothing_is_left_but_objects(
