@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _metadata
 from ._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTypeError
 
 if TYPE_CHECKING:
+    from ._known_file import PreparedRecord
     from ._place import Placement
 
 
@@ -45,9 +46,8 @@ class ArtifactRequest:
         return self.artifacts_dir is not None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """One file whose bytes are in the DVC cache."""
+class StoredFile(NamedTuple):
+    """One file whose bytes are in the DVC cache. A tuple: there are as many as files."""
 
     key: tuple[str, ...]
     """Its place in the artifact; ``()`` when the artifact is the file."""
@@ -56,7 +56,13 @@ class StoredFile:
     isexec: bool
     inode: int
     """Inode and mtime of the workspace file these bytes are in, for DVC's state."""
-    mtime: float
+    mtime_ns: int
+
+    @property
+    def mtime(self) -> float:
+        """In seconds, rounded as ``os.stat`` does it, which is what DVC's state compares."""
+        seconds, nanoseconds = divmod(self.mtime_ns, 10**9)
+        return seconds + 1e-9 * nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,13 @@ class StagedArtifact:
     size: int
     nfiles: int
     files: tuple[StoredFile, ...] = field(repr=False, default=())
-    """Empty when the artifact is not cached."""
+    """Empty when the artifact is not cached, or is a directory known by ``tree_md5``."""
+    tree_md5: str | None = None
+    """Of a directory in which nothing has changed since it was logged: the name of its object."""
     placement: Placement | None = None
     """What waits to take its place in the workspace: a copy, or links; None: nothing."""
+    record: PreparedRecord | None = field(repr=False, default=None)
+    """What will be known of its files once it is tracked."""
 
 
 @dataclass(frozen=True, slots=True)

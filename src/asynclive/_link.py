@@ -72,6 +72,18 @@ def link_type(
     return _copy_for_reflink(first)
 
 
+def leaves_plain_files(layout: CacheLayout, isdir: bool) -> bool:
+    """Whether a file that is no link is left with bytes of its own, whatever is new.
+
+    One in a directory stays as it is, a single one is made anew with the same bytes.
+    """
+    if not layout.links:
+        return True
+    if isdir:
+        return layout.types[0] != "hardlink" and not {"copy", "reflink"}.isdisjoint(layout.types)
+    return layout.links[0] in ("copy", "reflink")
+
+
 def _copy_for_reflink(kind: str) -> str:
     # The copy below shares its blocks where the file system can.
     return "copy" if kind == "reflink" else kind
@@ -124,20 +136,20 @@ def clone(source_fd: int, target_fd: int) -> bool:
     return True
 
 
-def copy_step(source_fd: int, target_fd: int, offset: int) -> int:
-    """Copy up to ``COPY_STEP_BYTES`` at ``offset``; returns how many, 0 at the end.
+def copy_step(source_fd: int, target_fd: int, offset: int, count: int = COPY_STEP_BYTES) -> int:
+    """Copy up to ``count`` bytes at ``offset``; returns how many, 0 at the end.
 
     In the kernel where it can: ``copy_file_range`` shares the blocks on file systems with
     reflinks, and saves the way through user space elsewhere.
     """
     if hasattr(os, "copy_file_range"):
         try:
-            return os.copy_file_range(source_fd, target_fd, COPY_STEP_BYTES, offset, offset)
+            return os.copy_file_range(source_fd, target_fd, count, offset, offset)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
     os.lseek(source_fd, offset, os.SEEK_SET)
     os.lseek(target_fd, offset, os.SEEK_SET)
-    data = os.read(source_fd, 2**20)
+    data = os.read(source_fd, min(count, 2**20))
     write_all(target_fd, data)
     return len(data)

@@ -252,10 +252,12 @@ class AsyncLive:
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
         replaced = request.path if request.copy else None
-        plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
-        staged = await self._stager.stage(plan)
+        staged = await self._stager.stage(
+            await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+        )
         try:
             tracked = await self._committer.submit(staged)
+            await self._stager.remember(tracked)
         finally:
             await self._stager.discard(staged)
         self._claims.remember(request)

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ._artifact import ArtifactRequest, is_inside
 from ._errors import ArtifactNotFoundError, ArtifactPathError, StorageError
@@ -27,24 +27,28 @@ class IgnoreFilter(Protocol):
     ) -> tuple[list[str], list[str]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
-    """One regular file, with the marks by which a change under the read is found."""
+class PlannedFile(NamedTuple):
+    """One regular file, with the marks by which a change under the read is found.
+
+    A tuple: there are as many as files, and a frozen dataclass takes five times as long to make.
+    """
 
     key: tuple[str, ...]
     size: int
     mode: int
     inode: int
     mtime_ns: int
-    mtime: float
-    """The same in seconds, rounded as DVC's state has it."""
+    ctime_ns: int
     nlink: int
-    islink: bool
-    """Reached through a symbolic link; the marks are those of the file behind it."""
     tracked: bool
     """False: copied along, but ``.dvcignore`` keeps it out of the cache."""
     leads_to: str | None = None
-    """What the link says."""
+    """What the link says, where it is one; the marks are those of the file behind it."""
+
+    @property
+    def islink(self) -> bool:
+        """Reached through a symbolic link."""
+        return self.leads_to is not None
 
     @property
     def marks(self) -> tuple[int, int]:
@@ -159,17 +163,19 @@ class _TreeWalk:
             raise ArtifactPathError(self.request.source, f"holds a link to itself: '{path}'.")
         if self.request.copy:
             self.dirs.append(PlannedDir(key, stat.S_IMODE(found.st_mode), found.st_mtime_ns))
+        copied = self.request.copy
         links: set[str] = set()
         dirs: list[str] = []
         files: list[str] = []
         with os.scandir(path) as entries:
             for entry in entries:
+                name = entry.name
                 if entry.is_symlink():
-                    links.add(entry.name)
+                    links.add(name)
                 if not _is_dir(entry):
-                    files.append(entry.name)
-                elif self.request.copy or entry.name not in links:
-                    dirs.append(entry.name)
+                    files.append(name)
+                elif copied or name not in links:
+                    dirs.append(name)
         kept_dirs, kept_files = self._tracked(key, dirs, files) if tracked else (set(), set())
         if kept_files and DVCIGNORE in kept_files:
             raise ArtifactPathError(
@@ -178,7 +184,8 @@ class _TreeWalk:
                 "track. Move its rules to one above the artifact.",
             )
         for name in files:
-            if not self.request.copy and name not in kept_files:
+            kept = name in kept_files
+            if not copied and not kept:
                 continue
             below = f"{path}{os.sep}{name}"
             found_file = os.stat(below)
@@ -188,7 +195,7 @@ class _TreeWalk:
                     f"holds a {_kind(found_file.st_mode)} ('{below}'), which cannot be logged.",
                 )
             leads_to = os.readlink(below) if name in links else None
-            self.files.append(_planned((*key, name), found_file, leads_to, name in kept_files))
+            self.files.append(_planned((*key, name), found_file, leads_to, kept))
         for name in dirs:
             if not self.request.copy and name not in kept_dirs:
                 continue
@@ -251,16 +258,15 @@ def _planned(
     key: tuple[str, ...], found: os.stat_result, leads_to: str | None, tracked: bool
 ) -> PlannedFile:
     return PlannedFile(
-        key=key,
-        size=found.st_size,
-        mode=stat.S_IMODE(found.st_mode),
-        inode=found.st_ino,
-        mtime_ns=found.st_mtime_ns,
-        mtime=found.st_mtime,
-        nlink=found.st_nlink,
-        islink=leads_to is not None,
-        tracked=tracked,
-        leads_to=leads_to,
+        key,
+        found.st_size,
+        stat.S_IMODE(found.st_mode),
+        found.st_ino,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_nlink,
+        tracked,
+        leads_to,
     )
 
 

@@ -236,6 +236,7 @@ class DvcRepository:
 
     def _fill(self, output: Any, staged: StagedArtifact) -> str:
         """Give the output the hash and size of what was staged (``Output.add``)."""
+        from dvc_data.hashfile import load
         from dvc_data.hashfile.db import add_update_tree
         from dvc_data.hashfile.hash_info import HashInfo
         from dvc_data.hashfile.meta import Meta
@@ -251,21 +252,30 @@ class DvcRepository:
         output.update_legacy_hash_name(force=True)
         # Newer than DVC 3.60, which the lowest supported version is.
         versioned = getattr(output, "_get_versioned_meta", lambda: None)()
+        obj: Any = None
         if staged.isdir:
-            obj = Tree()
-            for file in staged.files:
-                obj.add(file.key, Meta(size=file.size), HashInfo("md5", file.md5))
             meta = Meta(size=staged.size, nfiles=staged.nfiles, isdir=True)
-            _digest(obj, lambda: add_update_tree(output.cache, obj))
+            hash_info = HashInfo("md5", staged.tree_md5)
+            if staged.tree_md5 is None:
+                obj = Tree()
+                for file in staged.files:
+                    obj.add(file.key, None, HashInfo("md5", file.md5))
+                _digest(obj, lambda: add_update_tree(output.cache, obj))
+                hash_info = obj.hash_info
         else:
             (file,) = staged.files
-            obj = output.cache.get(file.md5)
             meta = Meta(size=file.size, isexec=file.isexec)
-        md5: str = obj.hash_info.value
+            hash_info = HashInfo("md5", file.md5)
+        md5: str = hash_info.value
         if inner:
+            if obj is None:
+                obj = load(output.cache, hash_info)
             meta, obj = output.apply(request.path, obj, meta)
             add_update_tree(output.cache, obj)
-        output.obj, output.hash_info, output.meta, output.files = obj, obj.hash_info, meta, None
+            hash_info = obj.hash_info
+        # Not the object: the index would keep it as long as the session lasts, and DVC loads it
+        # from the cache where it needs it.
+        output.obj, output.hash_info, output.meta, output.files = None, hash_info, meta, None
         if versioned:
             output.merge_version_meta(*versioned)
         return md5

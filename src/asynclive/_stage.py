@@ -2,7 +2,8 @@
 
 The bytes go into the DVC cache under their MD5, and what will stand in the workspace is
 made complete beside it. Nothing refers to either yet: a stage that is cancelled or fails
-leaves no trace but objects that ``dvc gc`` knows to remove.
+leaves no trace but objects that ``dvc gc`` knows to remove. What has not changed since it was
+logged is not read again.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from anyio.from_thread import check_cancelled
 
-from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, is_inside
+from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact, is_inside
 from ._errors import ArtifactChangedError, StorageError
-from ._link import add_exec, clone, copy_step, link_type, make_link
+from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
+from ._large import READ, LargeFile, check_unchanged
+from ._link import add_exec, leaves_plain_files, link_type, make_link
 from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
-from ._store import ObjectStore, create, remove_file, set_mode, write_all
-from ._workers import FileWorkers
+from ._store import ObjectStore, remove_file, write_new
+from ._unchanged import find_unchanged
+from ._workers import FileWorkers, run_together
+
+T = TypeVar("T")
 
 # A file up to this size is read whole, and handled in a batch of such: a thread hop costs
 # more than a small file does.
@@ -30,22 +38,15 @@ SMALL_BYTES = 2**20
 BATCH_FILES = 64
 CHECKED_FILES = 16
 BATCH_BYTES = 8 * 2**20
-# Larger files are read in chunks so small that they stay in a core's own cache while they are
-# hashed and written, and that ext4 does not take them for large folios, whose making costs
-# more: with 1 MiB the same takes up to twice as long (perf/chunks.py). And so many of them a
-# step that a hop costs nothing, while others still get their turn every few hundredths of a
-# second.
-CHUNK_BYTES = 256 * 2**10
-STEP_BYTES = 32 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class _StagedFile:
-    """What a job returns for a file: its record, and what the workspace needs of it."""
+@dataclass(slots=True)
+class _Batch:
+    """What came of some files: their records, and what the workspace needs of them."""
 
-    stored: StoredFile | None
-    move: Move | None = None
-    mode: tuple[str, int] | None = None
+    stored: list[StoredFile] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    modes: list[tuple[str, int]] = field(default_factory=list)
 
 
 class Stager:
@@ -54,6 +55,7 @@ class Stager:
     def __init__(self, store: ObjectStore, workers: FileWorkers) -> None:
         self._store = store
         self._workers = workers
+        self._known = KnownArtifacts(store.layout)
 
     async def plan(
         self, request: ArtifactRequest, ignore: Callable[[], IgnoreFilter]
@@ -65,7 +67,7 @@ class Stager:
         )
 
     async def stage(self, plan: ArtifactPlan) -> StagedArtifact:
-        """Copy and hash what the plan names.
+        """Copy and hash what the plan names, and is not known already.
 
         Raises:
             ArtifactChangedError: a file changed under the read.
@@ -73,23 +75,42 @@ class Stager:
 
         Cancellation: nothing is left but cache objects nobody names.
         """
-        job = _StageJob(plan, self._store)
         bulk = len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
+        job = _StageJob(plan, self._store, self._workers, bulk)
+        run = job.run
+        read_at_ns = time.time_ns()
         try:
+            if plan.request.cache and plan.total_bytes >= KNOWN_BYTES:
+                job.known = await run(partial(self._known.load, plan.request))
+                unchanged = await run(
+                    partial(find_unchanged, plan, job.known, self._store, check_cancelled)
+                )
+                if unchanged is not None:
+                    return unchanged
             if job.beside and plan.isdir:
-                await self._workers.run(job.make_dirs, bulk=bulk)
-            batches = await self._workers.run_all(job.steps(), bulk=bulk)
+                await run(job.make_dirs)
+            batches = await run_together(job.steps(), self._workers.workers)
             if job.beside and plan.isdir:
-                await self._workers.run(job.finish_dirs, bulk=bulk)
+                await run(job.finish_dirs)
+            staged = job.result(batches)
+            if plan.total_bytes >= KNOWN_BYTES:
+                record = await run(partial(self._known.prepare, plan, staged.files, read_at_ns))
+                staged = replace(staged, record=record)
+            return staged
         except BaseException:
             await self._workers.run_to_end(job.discard)
             raise
-        return job.result([staged for batch in batches for staged in batch])
+
+    async def remember(self, tracked: TrackedArtifact) -> None:
+        """The artifact is tracked: from now on its files are known."""
+        record = tracked.staged.record
+        if record is not None:
+            await self._workers.run(partial(record.publish, tracked.md5), bulk=False)
 
     async def discard(self, staged: StagedArtifact) -> None:
         """Take back a staged artifact that is not to be committed, or clear up after it."""
-        if staged.placement is not None and staged.placement.moves:
-            await self._workers.run_to_end(staged.placement.clear)
+        if (staged.placement is not None and staged.placement.moves) or staged.record is not None:
+            await self._workers.run_to_end(partial(_clear, staged))
 
 
 @dataclass(slots=True)
@@ -98,17 +119,26 @@ class _StageJob:
 
     plan: ArtifactPlan
     store: ObjectStore
+    workers: FileWorkers
+    bulk: bool
+    """There is so much of it that smaller artifacts go first."""
+    known: KnownArtifact = field(default_factory=KnownArtifact)
     beside: str = ""
     """Where the copy is built; empty when there is none."""
     made: list[str] = field(default_factory=list)
     """The files made for places in the workspace, each alone; empty where there is a copy."""
-    unfinished: set[_LargeFile] = field(default_factory=set)
+    temps: set[str] = field(default_factory=set)
+    """Objects of large files in the making."""
+    leaves_plain: bool = field(init=False)
+    """Files that are no links stay as they are."""
 
     def __post_init__(self) -> None:
         if self.plan.request.copy:
             self.beside = self.store.workspace_temp_path()
+        layout, isdir = self.store.layout, self.plan.isdir
+        self.leaves_plain = not layout.links or (isdir and leaves_plain_files(layout, isdir))
 
-    def steps(self) -> Iterator[Callable[[], list[_StagedFile] | None]]:
+    def steps(self) -> Iterator[Callable[[], Awaitable[_Batch]]]:
         """What is to be run: large files first, so that none of them is left to the end."""
         request = self.plan.request
         if not request.cache and not request.copy:
@@ -116,7 +146,7 @@ class _StageJob:
         files = [file for file in self.plan.files if file.tracked or request.copy]
         for file in files:
             if file.size > SMALL_BYTES:
-                yield _LargeFile(self, file).step
+                yield partial(self._stage_large, file)
         batch: list[PlannedFile] = []
         batch_bytes = 0
         for file in files:
@@ -125,15 +155,19 @@ class _StageJob:
             batch.append(file)
             batch_bytes += file.size
             if len(batch) >= BATCH_FILES or batch_bytes >= BATCH_BYTES:
-                yield partial(self._stage_batch, batch)
+                yield partial(self.run, partial(self._stage_batch, batch))
                 batch, batch_bytes = [], 0
         if batch:
-            yield partial(self._stage_batch, batch)
+            yield partial(self.run, partial(self._stage_batch, batch))
 
-    def result(self, staged: list[_StagedFile]) -> StagedArtifact:
+    async def run(self, func: Callable[[], T]) -> T:
+        """Run a function in a worker thread."""
+        return await self.workers.run(func, bulk=self.bulk)
+
+    def result(self, batches: Sequence[_Batch]) -> StagedArtifact:
         request = self.plan.request
-        moves = [file.move for file in staged if file.move]
-        modes = [file.mode for file in staged if file.mode]
+        moves = [move for batch in batches for move in batch.moves]
+        modes = [mode for batch in batches for mode in batch.modes]
         if self.beside:
             moves.append(Move(self.beside, request.path))
             modes += [(request.path, top.mode) for top in self.plan.dirs[:1]]
@@ -143,7 +177,7 @@ class _StageJob:
             isdir=self.plan.isdir,
             size=sum(file.size for file in tracked),
             nfiles=len(tracked),
-            files=tuple(file.stored for file in staged if file.stored),
+            files=tuple(stored for batch in batches for stored in batch.stored),
             placement=Placement(tuple(moves), tuple(modes)),
         )
 
@@ -162,43 +196,88 @@ class _StageJob:
             os.utime(path, ns=(directory.mtime_ns, directory.mtime_ns))
 
     def discard(self) -> None:
-        for large in tuple(self.unfinished):
-            large.discard()
+        for temp in self.temps:
+            remove_file(temp)
         for path in (self.beside, *self.made):
             if path:
                 remove_tree(path)
 
-    def _stage_batch(self, batch: list[PlannedFile]) -> list[_StagedFile]:
-        staged: list[_StagedFile] = []
-        while len(staged) < len(batch):
+    async def _stage_large(self, planned: PlannedFile) -> _Batch:
+        batch = _Batch()
+        md5 = self._known_md5(planned)
+        temp = self.store.temp_path() if md5 is None and self._is_cached(planned) else None
+        copy = self.target(planned) if self.copies_bytes(planned) else None
+        if temp is not None:
+            self.temps.add(temp)
+        if temp is not None or copy is not None:
+            source, clones = self.source(planned), self.store.layout.shares_blocks
+            large = LargeFile(planned, source, temp, copy, clones)
+            async with self.workers.large_files:
+                hashed = await large.transfer(lambda step: self.run(partial(self._explained, step)))
+            md5 = md5 or hashed
+        finish = partial(self._finish_large, planned, temp, md5, copy, batch)
+        await self.run(partial(self._explained, finish))
+        return batch
+
+    def _finish_large(
+        self,
+        planned: PlannedFile,
+        temp: str | None,
+        md5: str | None,
+        copy: str | None,
+        batch: _Batch,
+    ) -> None:
+        isnew = False
+        if temp is not None:
+            assert md5 is not None
+            isnew = self.store.publish(temp, md5, planned.size)
+            self.temps.discard(temp)
+        if md5 is not None:
+            self.place(planned, md5, isnew, None, batch)
+        elif copy is not None:
+            _keep_times(copy, planned)
+
+    def _stage_batch(self, files: list[PlannedFile]) -> _Batch:
+        batch = _Batch()
+        for start in range(0, len(files), CHECKED_FILES):
             # One look for cancellation, and one block that translates errors, for some files:
             # for each of them they would cost as much as the file.
             check_cancelled()
-            some = batch[len(staged) : len(staged) + CHECKED_FILES]
             with self.errors():
-                staged += [self._stage_small(planned) for planned in some]
-        return staged
+                for planned in files[start : start + CHECKED_FILES]:
+                    self._stage_small(planned, batch)
+        return batch
 
-    def _stage_small(self, planned: PlannedFile) -> _StagedFile:
-        path = self.source(planned)
-        fd = os.open(path, _READ)
-        try:
-            check_unchanged(fd, planned, path)
-            data = _read(fd, planned.size + 1)
-            check_unchanged(fd, planned, path, len(data))
-        finally:
-            os.close(fd)
-        if not (planned.tracked and self.plan.request.cache):
-            _write_copy(self.target(planned), data, planned)
-            return _StagedFile(None)
+    def _stage_small(self, planned: PlannedFile, batch: _Batch) -> None:
+        md5 = None if self.beside else self._known_md5(planned)
+        if md5 is not None:
+            self.place(planned, md5, False, None, batch)
+            return
+        data = _read_planned(self.source(planned), planned)
+        if not self._is_cached(planned):
+            write_new(self.target(planned), data, planned.mode, planned.mtime_ns)
+            return
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        isnew = self.store.put(data, md5)
-        return self.place(planned, md5, isnew, data)
+        self.place(planned, md5, self.store.put(data, md5), data, batch)
 
-    def place(self, planned: PlannedFile, md5: str, isnew: bool, data: bytes | None) -> _StagedFile:
+    def _is_cached(self, planned: PlannedFile) -> bool:
+        return planned.tracked and self.plan.request.cache
+
+    def _known_md5(self, planned: PlannedFile) -> str | None:
+        """The hash of a file that is known, and whose object is there."""
+        md5 = self.known.md5_of(planned)
+        return md5 if md5 is not None and self.store.has(md5, planned.size) else None
+
+    def place(
+        self, planned: PlannedFile, md5: str, isnew: bool, data: bytes | None, batch: _Batch
+    ) -> None:
         """Make the workspace's file from an object, or from ``data``, the same bytes."""
+        copied = bool(self.beside)
+        if self.leaves_plain and (copied or not (planned.islink or planned.nlink > 1)):
+            self._leave(planned, md5, data, batch)
+            return
         layout, object_path = self.store.layout, self.store.object_path(md5)
-        isdir, copied = self.plan.isdir, bool(self.beside)
+        isdir = self.plan.isdir
         isexec = bool(planned.mode & 0o111)
         kind = link_type(
             layout, planned, copied=copied, isdir=isdir, object_path=object_path, isnew=isnew
@@ -206,18 +285,14 @@ class _StageJob:
         stays = kind is None or (kind == "copy" and not planned.islink and planned.nlink == 1)
         if stays and not copied:
             # DVC makes a single file anew from the cache; these are the same bytes already.
+            batch.stored.append(_stored(planned, md5, planned.inode, planned.mtime_ns))
             mode = layout.copy_mode | (0o100 if isexec else 0)
-            changed = kind == "copy" and planned.mode != mode
-            return _StagedFile(
-                _stored(planned, md5, planned.inode, planned.mtime),
-                mode=(self.source(planned), mode) if changed else None,
-            )
+            if kind == "copy" and planned.mode != mode:
+                batch.modes.append((self.source(planned), mode))
+            return
         path = self.target(planned)
-        if data is not None and copied and kind is None:
-            now = _write_copy(path, data, planned)
-            return _StagedFile(_stored(planned, md5, now.st_ino, now.st_mtime))
         if data is not None and copied and kind == "copy":
-            _write_new(path, data)
+            write_new(path, data, layout.copy_mode)
         elif kind in (None, "copy") and os.path.lexists(path):
             pass  # a large file, copied step by step before
         else:
@@ -229,28 +304,32 @@ class _StageJob:
         if isexec and not isdir:
             add_exec(path)
         now = os.stat(path)
-        stored = _stored(planned, md5, now.st_ino, now.st_mtime)
+        batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
         if copied:
-            return _StagedFile(stored)
+            return
         there = os.lstat(self.source(planned))
         if not planned.islink and (there.st_ino, there.st_mtime_ns) != planned.marks:
             raise ArtifactChangedError(self.source(planned), "was replaced or written")
-        return _StagedFile(
-            stored, Move(path, self.source(planned), (there.st_ino, there.st_mtime_ns))
-        )
+        batch.moves.append(Move(path, self.source(planned), (there.st_ino, there.st_mtime_ns)))
+
+    def _leave(self, planned: PlannedFile, md5: str, data: bytes | None, batch: _Batch) -> None:
+        """The file stays what it is, or its copy what it was: the most frequent case."""
+        if not self.beside:
+            batch.stored.append(_stored(planned, md5, planned.inode, planned.mtime_ns))
+            return
+        path = self.target(planned)
+        if data is not None:
+            now = write_new(path, data, planned.mode, planned.mtime_ns)
+        else:  # a large file, copied step by step before
+            _keep_times(path, planned)
+            now = os.stat(path)
+        batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
 
     def copies_bytes(self, planned: PlannedFile) -> bool:
         """Whether a copy of the file will have bytes of its own, not be a link."""
-        if not self.beside:
-            return False
-        if not (planned.tracked and self.plan.request.cache):
-            return True
-        types, links = self.store.layout.types, self.store.layout.links
-        if not links:
-            return True
-        if self.plan.isdir:
-            return types[0] != "hardlink" and ("copy" in types or "reflink" in types)
-        return links[0] in ("copy", "reflink")
+        return bool(self.beside) and (
+            not self._is_cached(planned) or leaves_plain_files(self.store.layout, self.plan.isdir)
+        )
 
     def source(self, planned: PlannedFile) -> str:
         return _join(self.plan.request.source, planned.key)
@@ -262,6 +341,10 @@ class _StageJob:
         path = self.store.workspace_temp_path()
         self.made.append(path)
         return path
+
+    def _explained(self, func: Callable[[], T]) -> T:
+        with self.errors():
+            return func()
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
@@ -278,174 +361,36 @@ class _StageJob:
             raise StorageError(self.plan.request.source, error) from error
 
 
-@dataclass(eq=False, slots=True)
-class _LargeFile:
-    """One large file on its way into the cache, a step at a time.
+def _clear(staged: StagedArtifact) -> None:
+    if staged.placement is not None:
+        staged.placement.clear()
+    if staged.record is not None:
+        staged.record.discard()
 
-    Each chunk is read once, hashed, and written to the temp file and to the workspace's copy:
-    what was hashed is what was stored. Where the file system shares blocks, the temp file is a
-    clone and the hash is taken from it, so that nothing is written at all.
-    """
 
-    job: _StageJob
-    planned: PlannedFile
-    md5: hashlib._Hash = field(init=False)
-    source_fd: int = -1
-    temp_fd: int = -1
-    copy_fd: int = -1
-    temp: str = ""
-    read_fd: int = -1
-    """Where the chunks come from; -1: none are needed."""
-    write_fds: tuple[int, ...] = ()
-    """Where they go."""
-    read_bytes: int = 0
-    cloned_bytes: int = 0
+def _stored(planned: PlannedFile, md5: str, inode: int, mtime_ns: int) -> StoredFile:
+    isexec = bool(planned.mode & 0o111)
+    return StoredFile(planned.key, md5, planned.size, isexec, inode, mtime_ns)
 
-    def step(self) -> list[_StagedFile] | None:
+
+def _read_planned(path: str, planned: PlannedFile) -> bytes:
+    """All bytes of a small file, which is as it was planned before and after the read."""
+    size = planned.size
+    fd = os.open(path, READ)
+    try:
         try:
-            with self.job.errors():
-                if self.source_fd < 0:
-                    self._open()
-                if not self._read_step() or not self._clone_step():
-                    return None
-                staged = self._finish()
-        except BaseException:
-            self.discard()
+            data = os.read(fd, size + 1)
+            while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
+                data += more
+        except OSError:  # not a file any more?
+            check_unchanged(os.fstat(fd), planned, path)
             raise
-        self.discard()
-        return [staged]
-
-    def _open(self) -> None:
-        self.job.unfinished.add(self)
-        self.md5 = hashlib.md5(usedforsecurity=False)
-        self.source_fd = os.open(self.job.source(self.planned), _READ)
-        self._check_unchanged()
-        shares_blocks = self.job.store.layout.shares_blocks
-        if self.planned.tracked and self.job.plan.request.cache:
-            temp = self.job.store.temp_path()
-            self.temp_fd = create(temp)
-            self.temp = temp
-            if shares_blocks and clone(self.source_fd, self.temp_fd):
-                self._check_unchanged()
-                self.read_fd = self.temp_fd
-            else:
-                self.read_fd = self.source_fd
-                self.write_fds = (self.temp_fd,)
-        if self.job.copies_bytes(self.planned):
-            self.copy_fd = create(self.job.target(self.planned))
-            if not shares_blocks:
-                self.read_fd = self.source_fd
-                self.write_fds += (self.copy_fd,)
-
-    def _read_step(self) -> bool:
-        """Hash and store the next bytes; whether all are."""
-        if self.read_fd < 0 or self.read_bytes == self.planned.size:
-            return True
-        end = min(self.read_bytes + STEP_BYTES, self.planned.size)
-        buffer = memoryview(bytearray(CHUNK_BYTES))
-        while self.read_bytes < end:
-            check_cancelled()
-            count = read_into(self.read_fd, buffer)
-            if not count:
-                break
-            chunk = buffer[:count]
-            if self.temp_fd >= 0:
-                self.md5.update(chunk)
-            for fd in self.write_fds:
-                write_all(fd, chunk)
-            self.read_bytes += count
-        if self.read_bytes < end or end == self.planned.size:
-            self._check_unchanged(self.read_bytes)
-        return self.read_bytes == self.planned.size
-
-    def _clone_step(self) -> bool:
-        """Where blocks are shared, clone the next ones for the workspace; whether all are."""
-        if self.copy_fd < 0 or self.copy_fd in self.write_fds:
-            return True
-        from_fd = self.temp_fd if self.temp_fd >= 0 else self.source_fd
-        check_cancelled()
-        count = copy_step(from_fd, self.copy_fd, self.cloned_bytes)
-        self.cloned_bytes += count
-        if count and self.cloned_bytes < self.planned.size:
-            return False
-        if self.temp_fd < 0:
-            self._check_unchanged(self.cloned_bytes)
-        return True
-
-    def _check_unchanged(self, read: int | None = None) -> None:
-        check_unchanged(self.source_fd, self.planned, self.job.source(self.planned), read)
-
-    def _finish(self) -> _StagedFile:
-        if self.temp_fd < 0:
-            _keep_times(self.job.target(self.planned), self.planned)
-            return _StagedFile(None)
-        md5 = self.md5.hexdigest()
-        os.close(self.temp_fd)
-        self.temp_fd = -1
-        isnew = self.job.store.publish(self.temp, md5, self.planned.size)
-        self.temp = ""
-        return self.job.place(self.planned, md5, isnew, None)
-
-    def discard(self) -> None:
-        """Close and remove what is open; once finished, there is nothing left to remove."""
-        for fd in (self.source_fd, self.temp_fd, self.copy_fd):
-            if fd >= 0:
-                os.close(fd)
-        self.source_fd = self.temp_fd = self.copy_fd = -1
-        if self.temp:
-            remove_file(self.temp)
-            self.temp = ""
-        self.job.unfinished.discard(self)
-
-
-def check_unchanged(fd: int, planned: PlannedFile, path: str, read: int | None = None) -> None:
-    """Raise ArtifactChangedError unless the open file is as planned, and was read whole."""
-    now = os.fstat(fd)
-    if (now.st_ino, now.st_mtime_ns) != planned.marks:
-        raise ArtifactChangedError(path, "was replaced or written")
-    if now.st_size != planned.size or (read is not None and read != planned.size):
+        check_unchanged(os.fstat(fd), planned, path)
+    finally:
+        os.close(fd)
+    if len(data) != size:
         raise ArtifactChangedError(path, "grew or shrank")
-
-
-def _stored(planned: PlannedFile, md5: str, inode: int, mtime: float) -> StoredFile:
-    return StoredFile(
-        key=planned.key,
-        md5=md5,
-        size=planned.size,
-        isexec=bool(planned.mode & 0o111),
-        inode=inode,
-        mtime=mtime,
-    )
-
-
-def _read(fd: int, count: int) -> bytes:
-    data = os.read(fd, count)
-    while len(data) < count and (more := os.read(fd, count - len(data))):
-        data += more
     return data
-
-
-def _write_new(path: str, data: bytes) -> None:
-    fd = create(path)
-    try:
-        write_all(fd, data)
-    finally:
-        os.close(fd)
-
-
-def _write_copy(path: str, data: bytes, planned: PlannedFile) -> os.stat_result:
-    """Make a copy with the mode and mtime of its source; returns what it is then."""
-    fd = create(path)
-    try:
-        write_all(fd, data)
-        if os.utime in os.supports_fd:  # saves three ways along the path
-            set_mode(fd, path, planned.mode)
-            os.utime(fd, ns=(planned.mtime_ns, planned.mtime_ns))
-            return os.fstat(fd)
-    finally:
-        os.close(fd)
-    _keep_times(path, planned)
-    return os.stat(path)
 
 
 def _keep_times(path: str, planned: PlannedFile) -> None:
@@ -456,27 +401,3 @@ def _keep_times(path: str, planned: PlannedFile) -> None:
 
 def _join(root: str, key: tuple[str, ...]) -> str:
     return os.sep.join((root, *key))
-
-
-# O_NONBLOCK: a named pipe put in the place of a planned file must not hold the thread.
-_READ = (
-    os.O_RDONLY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_BINARY", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-)
-
-
-if hasattr(os, "readv"):
-
-    def read_into(fd: int, buffer: memoryview) -> int:
-        """Read the next bytes into ``buffer``; how many, 0 at the end."""
-        return os.readv(fd, [buffer])
-
-else:  # Windows
-
-    def read_into(fd: int, buffer: memoryview) -> int:
-        """Read the next bytes into ``buffer``; how many, 0 at the end."""
-        data = os.read(fd, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

@@ -38,6 +38,11 @@ class CacheLayout:
     """This session's directory on the file system of the workspace, hidden from Git."""
 
     @property
+    def known_dir(self) -> str:
+        """Where is written down what is known of artifacts that were logged."""
+        return os.path.join(os.path.dirname(self.workspace_tmp), "asynclive")
+
+    @property
     def shares_blocks(self) -> bool:
         """Copies are to be clones, which the file system can make."""
         return self.links[:1] == ("reflink",)
@@ -88,12 +93,8 @@ class ObjectStore:
                 return False
             temp = self.temp_path()
             try:
-                fd = create(temp)
-                try:
-                    write_all(fd, data)
-                    set_mode(fd, temp, self.layout.object_mode)
-                finally:
-                    os.close(fd)
+                # Nobody else can look into the directory of temp files.
+                write_new(temp, data, self.layout.object_mode)
                 self._rename(temp, md5)
             except BaseException:
                 remove_file(temp)
@@ -128,9 +129,28 @@ class ObjectStore:
             os.chmod(path, self.layout.dir_mode)
 
 
-def create(path: str) -> int:
-    """Open a new private file for reading and writing."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_CLOEXEC, 0o600)
+def create(path: str, mode: int = 0o600) -> int:
+    """Open a new file for reading and writing; private, or of ``mode`` less the umask."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_CLOEXEC, mode)
+
+
+def write_new(path: str, data: bytes, mode: int, mtime_ns: int | None = None) -> os.stat_result:
+    """Make a file of these bytes, permissions and mtime; returns what it is then.
+
+    For directories that nobody else can look into: the file has its mode from the start.
+    """
+    fd = create(path, mode)
+    try:
+        write_all(fd, data)
+        if mtime_ns is not None:
+            # By descriptor where the system can: it saves the way along the path.
+            os.utime(fd if os.utime in os.supports_fd else path, ns=(mtime_ns, mtime_ns))
+        found = os.fstat(fd)
+        if stat.S_IMODE(found.st_mode) != mode:  # less the umask
+            set_mode(fd, path, mode)
+        return found
+    finally:
+        os.close(fd)
 
 
 def set_mode(fd: int, path: str, mode: int) -> None:
@@ -141,9 +161,9 @@ def set_mode(fd: int, path: str, mode: int) -> None:
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
 
 
 def remove_file(path: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 T = TypeVar("T")
@@ -24,16 +26,20 @@ def default_workers() -> int:
 class FileWorkers:
     """At most ``workers`` threads over all artifacts together.
 
-    Work waits in two lanes, small and bulk, first come first served in each. A thread that
-    gets free goes to the small lane: a small artifact waits for the end of one step of bulk
-    work. Only where no bulk work runs at all do the lanes take turns, so that it is never
-    starved.
+    Work waits in two lanes, small and bulk, first come first served in each. Bulk work leaves
+    one thread free, so that a small artifact need not wait for it, and a thread that gets free
+    goes to the small lane. Only where no bulk work runs at all do the lanes take turns, so that
+    it is never starved.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._limiter = anyio.CapacityLimiter(workers)
+        # Large files in the making, each of which keeps its source open. So many that the next
+        # would only share the threads with them; so few that the process may have them open.
+        self.large_files = anyio.CapacityLimiter(16 * workers)
         self._free = workers
+        self._bulk_limit = max(1, workers - 1)
         # Ordered sets, so that who gives up waiting leaves in O(1). Bounded by the tasks
         # that wait: each artifact has at most `workers`.
         self._small: dict[anyio.Event, None] = {}
@@ -47,8 +53,7 @@ class FileWorkers:
         Cancellation: takes effect at once while waiting for a thread. A running ``func``
         is waited for; it looks for cancellation itself, with ``from_thread.check_cancelled``.
         """
-        await self._acquire(self._bulk if bulk else self._small)
-        self._bulk_running += bulk
+        await self._acquire(bulk=bulk)
         try:
             return await anyio.to_thread.run_sync(func, limiter=self._limiter)
         finally:
@@ -62,55 +67,60 @@ class FileWorkers:
             return await self.run(func, bulk=False)
         raise AssertionError("nobody cancels this scope")
 
-    async def run_all(self, jobs: Iterable[Callable[[], T | None]], *, bulk: bool) -> list[T]:
-        """Run every job, at most ``workers`` at once; results in no given order.
-
-        A job that returns None has more to do: it is run again, once others had their turn.
-        The first error stops the rest and is raised once none of them runs any more.
-        """
-        results: list[T] = []
-        errors: list[Exception] = []
-        remaining = iter(jobs)
-
-        async def run_remaining() -> None:
-            for job in remaining:
-                try:
-                    while (result := await self.run(job, bulk=bulk)) is None:
-                        pass
-                    results.append(result)
-                except Exception as error:
-                    errors.append(error)
-                    task_group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as task_group:
-            for _ in range(self.workers):
-                task_group.start_soon(run_remaining)
-        if errors:
-            raise errors[0]
-        return results
-
-    async def _acquire(self, lane: dict[anyio.Event, None]) -> None:
-        if self._free:  # then nobody waits
+    async def _acquire(self, *, bulk: bool) -> None:
+        if self._free and (not bulk or self._bulk_running < self._bulk_limit):  # nobody waits
             self._free -= 1
+            self._bulk_running += bulk
             return
+        lane = self._bulk if bulk else self._small
         granted = anyio.Event()
         lane[granted] = None
         try:
             await granted.wait()
         except BaseException:
             if lane.pop(granted, self) is self:  # granted and cancelled at once: hand it on
+                self._bulk_running -= bulk
                 self._release()
             raise
 
     def _release(self) -> None:
-        if self._small and self._bulk and not self._bulk_running:
-            self._bulk_turn = not self._bulk_turn
-            lane = self._bulk if self._bulk_turn else self._small
-        else:
-            lane = self._small or self._bulk
+        """Hand the thread that got free to whoever waits for it."""
+        bulk = bool(self._bulk) and self._bulk_running < self._bulk_limit
+        if self._small and bulk:
+            self._bulk_turn = not self._bulk_running and not self._bulk_turn
+            bulk = self._bulk_turn
+        lane = self._bulk if bulk else self._small
         if lane:
             granted = next(iter(lane))
             del lane[granted]
+            self._bulk_running += bulk
             granted.set()
         else:
             self._free += 1
+
+
+async def run_together(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
+    """Run every job, at most ``at_once`` at a time; results in no given order.
+
+    The first error stops the rest and is raised, alone, once none of them runs any more.
+    """
+    results: list[T] = []
+    errors: list[Exception] = []
+    remaining = iter(jobs)
+
+    async def run_from(job: Callable[[], Awaitable[T]] | None) -> None:
+        try:
+            while job is not None:
+                results.append(await job())
+                await anyio.lowlevel.checkpoint_if_cancelled()  # a job that was may not say so
+                job = next(remaining, None)
+        except Exception as error:
+            errors.append(error)
+            task_group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as task_group:
+        for job in islice(remaining, at_once):
+            task_group.start_soon(run_from, job)
+    if errors:
+        raise errors[0]
+    return results

@@ -43,9 +43,8 @@ def planned(path: Path) -> PlannedFile:
         mode=stat.S_IMODE(found.st_mode),
         inode=found.st_ino,
         mtime_ns=found.st_mtime_ns,
-        mtime=found.st_mtime,
+        ctime_ns=found.st_ctime_ns,
         nlink=found.st_nlink,
-        islink=path.is_symlink(),
         tracked=True,
         leads_to=os.readlink(path) if path.is_symlink() else None,
     )
@@ -285,7 +284,7 @@ def test_a_file_is_copied_whole_from_its_start(tmp_path: Path, way: str) -> None
 def test_a_copy_can_be_stopped_after_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_link, "COPY_STEP_BYTES", 2**20)
+    monkeypatch.setattr(_link.copy_step, "__defaults__", (2**20,))
     steps = 0
 
     class Stopped(Exception):  # noqa: N818

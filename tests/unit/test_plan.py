@@ -98,7 +98,7 @@ def test_a_file_is_planned_with_its_marks(base: Path) -> None:
     assert (plan.isdir, plan.dirs, plan.total_bytes) == (False, (), 5)
     assert (file.key, file.size, file.mode) == ((), 5, 0o750)
     assert file.marks == (found.st_ino, found.st_mtime_ns)
-    assert (file.mtime, file.nlink) == (found.st_mtime, 1)
+    assert (file.ctime_ns, file.nlink) == (found.st_ctime_ns, 1)
     assert (file.islink, file.tracked) == (False, True)
 
 

@@ -15,7 +15,7 @@ import anyio.from_thread
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _stage
+from asynclive import _large, _stage
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._plan import ArtifactPlan
@@ -34,9 +34,16 @@ STEP = 2**10
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a file of some KiB is a large one, of many chunks and some steps."""
     monkeypatch.setattr(_stage, "SMALL_BYTES", SMALL)
-    monkeypatch.setattr(_stage, "CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr(_stage, "STEP_BYTES", STEP)
+    monkeypatch.setattr(_large, "CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr(_large, "STEP_BYTES", STEP)
+    monkeypatch.setattr(_large, "LEAD_BYTES", 2 * STEP)
     monkeypatch.setattr(_stage, "BATCH_FILES", 8)
+
+
+def on_each_look(monkeypatch: pytest.MonkeyPatch, func: Callable[[], None]) -> None:
+    """Call ``func`` in the place of each look for cancellation."""
+    for module in (_stage, _large):
+        monkeypatch.setattr(module, "check_cancelled", func)
 
 
 def data_of(size: int, seed: int = 0) -> bytes:
@@ -255,7 +262,7 @@ async def test_what_is_ignored_is_copied_along_and_not_cached(tmp_path: Path) ->
 async def test_sizes_at_the_edges_of_chunks_and_steps_are_stored_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, step: int, copy: bool
 ) -> None:
-    monkeypatch.setattr(_stage, "STEP_BYTES", step)
+    monkeypatch.setattr(_large, "STEP_BYTES", step)
     bench = Bench(make_store(tmp_path))
     bench.source.write_bytes(data_of(size))
     staged = await bench.stage(copy=copy)
@@ -429,7 +436,7 @@ async def test_a_large_file_that_changes_while_it_is_read_is_refused_and_not_sto
         if looks == 12:
             change(bench.source)
 
-    monkeypatch.setattr(_stage, "check_cancelled", change_in_the_middle)
+    on_each_look(monkeypatch, change_in_the_middle)
     with pytest.raises(ArtifactChangedError):
         await bench.stager.stage(plan)
     assert looks >= 12
@@ -482,7 +489,7 @@ async def test_a_large_file_replaced_while_it_is_read_is_stored_as_it_was_planne
             make_small(bench.source / "new")
             (bench.source / "new").rename(bench.source / "file")
 
-    monkeypatch.setattr(_stage, "check_cancelled", replace_in_the_middle)
+    on_each_look(monkeypatch, replace_in_the_middle)
     staged = await bench.stager.stage(plan)
     assert objects(bench.store) == {md5(old): old}
     assert staged.files[0].md5 == md5(old)
@@ -534,17 +541,27 @@ async def test_a_full_disk_leaves_nothing_behind(
     bench = Bench(make_store(tmp_path))
     KINDS[kind](bench.source)
     plan = await bench.plan(copy=copy)
-    write = os.write
+    write, copy_range = os.write, getattr(os, "copy_file_range", None)
     written = 0
 
-    def write_until_full(fd: int, data: bytes) -> int:
+    def count(size: int) -> None:
         nonlocal written
-        written += len(data)
+        written += size
         if written > 60:
             raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_until_full(fd: int, data: bytes) -> int:
+        count(len(data))
         return write(fd, data)
 
+    def copy_until_full(source: int, target: int, size: int, *offsets: int) -> int:
+        count(size)
+        assert copy_range is not None
+        return copy_range(source, target, size, *offsets)
+
     monkeypatch.setattr(os, "write", write_until_full)
+    if copy_range is not None:
+        monkeypatch.setattr(os, "copy_file_range", copy_until_full)
     with pytest.raises(StorageError, match="No space left") as caught:
         await bench.stager.stage(plan)
     assert caught.value.errno == errno.ENOSPC
@@ -601,7 +618,7 @@ async def cancel_anywhere(
             anyio.from_thread.run_sync(scope.cancel)
         real_check()
 
-    monkeypatch.setattr(_stage, "check_cancelled", cancel_in_time)
+    on_each_look(monkeypatch, cancel_in_time)
     while True:
         cancel_at, looks = cancel_at + 1, 0
         with anyio.CancelScope() as scope:

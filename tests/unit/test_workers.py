@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 from cancelling import in_task, on_every_loop, settled, three_ways
 
-from asynclive._workers import FileWorkers, default_workers
+from asynclive._workers import FileWorkers, default_workers, run_together
 
 pytestmark = pytest.mark.anyio
 
@@ -62,18 +62,20 @@ async def queue(
 
 async def assert_all_free(workers: FileWorkers) -> None:
     """All threads can be inside at once, so none of them is lost; and nobody waits."""
-    together = threading.Barrier(workers.workers)
-    async with anyio.create_task_group() as task_group:
-        for number in range(2 * workers.workers):
-            job = partial(together.wait, TIMEOUT)
-            task_group.start_soon(partial(workers.run, job, bulk=bool(number % 2)))
+    for bulk, threads in ((False, workers.workers), (True, max(1, workers.workers - 1))):
+        together = threading.Barrier(threads)
+        async with anyio.create_task_group() as task_group:
+            for _ in range(2 * threads):
+                job = partial(together.wait, TIMEOUT)
+                task_group.start_soon(partial(workers.run, job, bulk=bulk))
 
 
 @on_every_loop
-async def test_all_of_the_workers_and_never_more_are_inside() -> None:
+@pytest.mark.parametrize(("bulk", "threads"), [(False, 3), (True, 2)], ids=["small", "bulk"])
+async def test_all_of_the_workers_and_never_more_are_inside(bulk: bool, threads: int) -> None:
     workers = FileWorkers(3)
     lock = threading.Lock()
-    together = threading.Barrier(3)
+    together = threading.Barrier(threads)
     inside = most = 0
 
     def job() -> None:
@@ -86,9 +88,9 @@ async def test_all_of_the_workers_and_never_more_are_inside() -> None:
             inside -= 1
 
     async with anyio.create_task_group() as task_group:
-        for number in range(30):
-            task_group.start_soon(partial(workers.run, job, bulk=bool(number % 3)))
-    assert (inside, most) == (0, 3)
+        for _ in range(30):
+            task_group.start_soon(partial(workers.run, job, bulk=bulk))
+    assert (inside, most) == (0, threads)
 
 
 @on_every_loop
@@ -127,15 +129,30 @@ async def test_the_lanes_of_a_single_thread_take_turns() -> None:
 
 
 @on_every_loop
+async def test_bulk_work_leaves_one_thread_to_small_jobs() -> None:
+    workers, ran = FileWorkers(3), list[str]()
+    async with (
+        anyio.create_task_group() as task_group,
+        held(workers, bulk=True),
+        held(workers, bulk=True),
+    ):
+        await queue(task_group, workers, "AB", ran)
+        await workers.run(partial(ran.append, "a"), bulk=False)
+        assert ran == ["a"]
+    assert ran == list("aAB")
+
+
+@on_every_loop
 async def test_while_bulk_work_runs_small_jobs_go_first() -> None:
-    workers, ran = FileWorkers(2), list[str]()
+    workers, ran = FileWorkers(3), list[str]()
     async with anyio.create_task_group() as task_group, held(workers, bulk=True):
-        async with held(workers):
+        async with held(workers, bulk=True), held(workers):
             await queue(task_group, workers, "ABabc", ran)
-        # The other thread is still in its bulk job.
+        # The third thread is still in its bulk job.
         while len(ran) < 5:
             await anyio.lowlevel.checkpoint()
-    assert ran == list("abcAB")
+    assert sorted(ran[:3]) == list("abc")
+    assert sorted(ran[3:]) == list("AB")
 
 
 # --- Cancellation ---------------------------------------------------------------------------
@@ -268,68 +285,56 @@ async def test_no_thread_is_lost_whenever_a_call_is_cancelled() -> None:
 # --- Many jobs ------------------------------------------------------------------------------
 
 
+async def give(value: object) -> object:
+    await anyio.lowlevel.checkpoint()
+    return value
+
+
 @on_every_loop
 async def test_all_jobs_run_and_all_results_come_back() -> None:
-    workers = FileWorkers(3)
-    jobs = (partial(lambda number: [number], number) for number in range(40))
-    assert sorted(await workers.run_all(jobs, bulk=True)) == [[number] for number in range(40)]
-    assert await workers.run_all([], bulk=False) == []
+    jobs = (partial(give, number) for number in range(40))
+    assert sorted(await run_together(jobs, 3)) == list(range(40))
+    assert await run_together([], 3) == []
 
 
 @on_every_loop
-async def test_a_job_that_returns_none_is_run_again_and_any_other_result_ends_it() -> None:
-    workers = FileWorkers(2)
-    left = [2, 0, 5]
+async def test_no_more_jobs_run_at_once_than_allowed() -> None:
+    inside, most = 0, 0
 
-    def job(number: int) -> list[int] | None:
-        left[number] -= 1
-        return [] if left[number] < 0 else None
+    async def job() -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await settled()
+        inside -= 1
 
-    jobs = (partial(job, number) for number in range(3))
-    assert await workers.run_all(jobs, bulk=True) == [[], [], []]
-    assert left == [-1, -1, -1]
-
-
-@on_every_loop
-async def test_jobs_that_run_again_let_each_other_run_between() -> None:
-    workers, ran = FileWorkers(1), list[str]()
-
-    def job(name: str) -> str | None:
-        ran.append(name)
-        return name if ran.count(name) == 4 else None
-
-    async with anyio.create_task_group() as task_group, held(workers):
-        for name in "ab":
-            task_group.start_soon(partial(workers.run_all, [partial(job, name)], bulk=True))
-            await settled()
-    assert "".join(ran) == "abababab"
+    await run_together([job] * 20, 3)
+    assert (inside, most) == (0, 3)
 
 
 @on_every_loop
 async def test_the_first_error_starts_no_more_jobs_and_waits_for_those_that_run() -> None:
-    workers, gate, running = FileWorkers(2), Gate(), threading.Event()
+    workers, gate = FileWorkers(2), Gate()
     failed = anyio.Event()
     ran = []
 
-    def hold() -> str:
-        running.set()
-        gate()
-        ran.append("held")
-        return "held"
+    async def hold() -> None:
+        try:
+            await workers.run(gate, bulk=False)
+        finally:
+            ran.append("held")
 
-    def fail() -> None:
-        assert running.wait(TIMEOUT)
+    async def fail() -> None:
+        await gate.reached.wait()
+        failed.set()
         raise ZeroDivisionError
 
-    def jobs() -> Iterator[Callable[[], str | None]]:
-        yield hold
-        yield fail
-        failed.set()  # asked for more, it knows of the error
-        yield partial(ran.append, "third")
+    async def third() -> None:
+        ran.append("third")
 
     async def run_all() -> None:
         with pytest.raises(ZeroDivisionError):
-            await workers.run_all(jobs(), bulk=False)
+            await run_together([hold, fail, third], 2)
         assert ran == ["held"]
 
     async with in_task("scope", run_all) as call:
@@ -343,30 +348,29 @@ async def test_the_first_error_starts_no_more_jobs_and_waits_for_those_that_run(
 
 @on_every_loop
 async def test_of_two_errors_the_first_is_raised() -> None:
-    workers, failed = FileWorkers(2), threading.Event()
-
-    def first() -> None:
+    async def first() -> None:
         raise KeyError
 
-    def second() -> None:
-        assert failed.wait(TIMEOUT)
-        raise ZeroDivisionError
-
-    def jobs() -> Iterator[Callable[[], None]]:
-        yield second
-        yield first
-        failed.set()  # asked for more, it is done with the first
+    async def second() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ZeroDivisionError
 
     with pytest.raises(KeyError):
-        await workers.run_all(jobs(), bulk=True)
+        await run_together([second, first], 2)
 
 
 @on_every_loop
 async def test_cancelled_it_starts_no_more_jobs() -> None:
     workers, gate = FileWorkers(1), Gate()
     ran = list[str]()
-    jobs = [gate, partial(ran.append, "second")]
-    async with in_task("scope", partial(workers.run_all, jobs, bulk=True)) as call:
+
+    async def second() -> None:
+        ran.append("second")
+
+    jobs = [partial(workers.run, gate, bulk=True), second]
+    async with in_task("scope", partial(run_together, jobs, 1)) as call:
         await gate.reached.wait()
         call.cancel()
         gate.open()

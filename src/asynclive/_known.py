@@ -1,0 +1,112 @@
+"""What is known of an artifact since it was last logged: the MD5 of each file, by its stat record.
+
+A file whose size, inode and times are as they were holds the bytes that it held: its MD5 is
+known without reading it. DVC's state says the same of the files in the workspace; this says it
+of the sources of copies too, and of a directory all at once. It is a cache: it lies below
+``.dvc/tmp``, may be deleted at any time, and what is not understood in it is not used.
+
+Blocking and without DVC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from . import _known_file
+from ._artifact import ArtifactRequest, StoredFile
+from ._known_file import KnownFile, PreparedRecord
+from ._plan import ArtifactPlan, PlannedFile
+from ._store import CacheLayout
+
+# Below this an artifact is read again as quickly as it is looked up.
+KNOWN_BYTES = 2**20
+# A file written within the tick of its file system's clock (2 s on FAT, some ms elsewhere) after
+# it was read keeps its times: what is so young when it is read is not remembered.
+_RACY_NS = 2 * 10**9
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KnownArtifact:
+    """All that is known of one artifact."""
+
+    tree_md5: str | None = None
+    """Of a directory: its object, which lists just these files."""
+    files: dict[tuple[str, ...], KnownFile] = field(default_factory=dict, repr=False)
+
+    def md5_of(self, planned: PlannedFile) -> str | None:
+        """The MD5 of this file, if it is as it was."""
+        known = self.files.get(planned.key)
+        return known.md5 if known is not None and known[:4] == _marks(planned) else None
+
+    def stored(self, planned: PlannedFile) -> StoredFile:
+        """The record of a file that is as it was."""
+        _, _, _, _, md5, inode, mtime_ns = self.files[planned.key]
+        isexec = bool(planned.mode & 0o111)
+        return StoredFile(planned.key, md5, planned.size, isexec, inode, mtime_ns)
+
+    def is_copied(self, planned: PlannedFile, copy: os.stat_result) -> bool:
+        """Whether this is the copy that was made of the file, which is as it was."""
+        known = self.files.get(planned.key)
+        return (
+            known is not None
+            and known[:4] == _marks(planned)
+            and (known.tracked_inode, known.tracked_mtime_ns) == (copy.st_ino, copy.st_mtime_ns)
+            and copy.st_size == planned.size
+        )
+
+
+class KnownArtifacts:
+    """What is known in one repository, a file an artifact."""
+
+    def __init__(self, layout: CacheLayout) -> None:
+        self._layout = layout
+        self._numbers = itertools.count()
+
+    def load(self, request: ArtifactRequest) -> KnownArtifact:
+        """What is known of the artifact tracked at ``request.path``, from ``request.source``."""
+        return KnownArtifact(*_known_file.read(self._path(request), _subject(request)))
+
+    def prepare(
+        self, plan: ArtifactPlan, files: Sequence[StoredFile], read_at_ns: int
+    ) -> PreparedRecord | None:
+        """Write down what will be known once the artifact is tracked; None: nothing will.
+
+        Args:
+            plan: its files as they were planned.
+            files: those in the cache, and in the workspace as it will be.
+            read_at_ns: when its reading began (ns since the epoch).
+        """
+        planned = {file.key: file for file in plan.files}
+        settled = (
+            (file.key, KnownFile(*_marks(source), file.md5, file.inode, file.mtime_ns))
+            for file in files
+            if _is_settled(source := planned[file.key], read_at_ns)
+        )
+        return _known_file.prepare(
+            os.path.join(self._layout.workspace_tmp, f"known-{next(self._numbers)}"),
+            self._path(plan.request),
+            _subject(plan.request),
+            settled,
+            len(plan.files) if plan.isdir else None,
+        )
+
+    def _path(self, request: ArtifactRequest) -> str:
+        name = hashlib.sha256(os.fsencode(request.path)).hexdigest()[:32]
+        return os.path.join(self._layout.known_dir, name)
+
+
+def _subject(request: ArtifactRequest) -> dict[str, object]:
+    return {"version": _VERSION, "source": request.source, "copy": request.copy}
+
+
+def _marks(planned: PlannedFile) -> tuple[int, int, int, int]:
+    return planned.size, planned.inode, planned.mtime_ns, planned.ctime_ns
+
+
+def _is_settled(planned: PlannedFile, read_at_ns: int) -> bool:
+    return max(planned.mtime_ns, planned.ctime_ns) < read_at_ns - _RACY_NS

@@ -1,0 +1,110 @@
+"""The file in which is written what is known of one artifact, and how it comes to be.
+
+Lines of JSON: some files each, and last what it is all about, without which nothing of it
+counts. A line is short, so that neither reading nor writing one holds the interpreter for long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ._store import create
+
+Key = tuple[str, ...]
+Subject = dict[str, object]
+"""Which artifact it is of: it counts for no other."""
+
+_LINE_FILES = 256
+
+
+class KnownFile(NamedTuple):
+    """The MD5 of a file that had this stat record, and the record of its copy."""
+
+    size: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    md5: str
+    tracked_inode: int
+    tracked_mtime_ns: int
+    """Of the workspace's file: of the copy, or of the file itself."""
+
+
+def read(path: str, subject: Subject) -> tuple[str | None, dict[Key, KnownFile]]:
+    """The MD5 of the tree, if it is known, and the files; none where it is not understood."""
+    files: dict[Key, KnownFile] = {}
+    last: Any = None
+    try:
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                last = json.loads(line)
+                if isinstance(last, list):
+                    files.update((tuple(key), KnownFile(*rest)) for key, *rest in last)
+        if last == {**subject, "files": len(files), "tree": last["tree"]}:
+            return last["tree"], files
+    except (OSError, ValueError, TypeError, LookupError):
+        pass  # missing, cut short, or not ours
+    return None, {}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRecord:
+    """What will be known of an artifact, once it is tracked."""
+
+    temp: str
+    path: str
+    subject: Subject
+    count: int
+    whole: bool
+    """It is of all files of a directory."""
+
+    def publish(self, md5: str | None) -> None:
+        """The artifact is tracked, as ``md5``: from now on this is known."""
+        tree = md5 if self.whole else None
+        head = {**self.subject, "files": self.count, "tree": tree}
+        with contextlib.suppress(OSError):
+            with open(self.temp, "a", encoding="utf-8") as lines:
+                lines.write(json.dumps(head) + "\n")
+            os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+            os.replace(self.temp, self.path)
+
+    def discard(self) -> None:
+        """The artifact is not tracked, or this was published."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.temp)
+
+
+def prepare(
+    temp: str,
+    path: str,
+    subject: Subject,
+    files: Iterable[tuple[Key, KnownFile]],
+    total: int | None,
+) -> PreparedRecord | None:
+    """Write down the files; None: it could not be done.
+
+    Args:
+        temp: where to write.
+        path: where it goes once it counts.
+        subject: what it is of.
+        files: those that are known.
+        total: how many there are in the directory; None: it is not one.
+    """
+    count = 0
+    remaining = iter(files)
+    try:
+        with os.fdopen(create(temp), "w", encoding="utf-8") as lines:
+            while some := [(key, *known) for key, known in islice(remaining, _LINE_FILES)]:
+                lines.write(json.dumps(some) + "\n")
+                count += len(some)
+    except OSError:  # a cache: logging goes on without it
+        with contextlib.suppress(OSError):
+            os.unlink(temp)
+        return None
+    return PreparedRecord(temp, path, subject, count, count == total)

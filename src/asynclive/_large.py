@@ -1,0 +1,207 @@
+"""One large file on its way into the cache: one thread copies it, another hashes what is copied.
+
+MD5 cannot be split within a file, so the hash of a large one takes a core for as long as it
+takes. All copying is hidden behind it: the kernel copies the next part into the temp file,
+and from there into the workspace's copy, while the part before is hashed. The hash is taken
+from the temp file: what was hashed is what was stored. Where the file system shares blocks,
+nothing is copied, and only the hash is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import anyio
+from anyio.from_thread import check_cancelled
+
+from ._errors import ArtifactChangedError
+from ._link import clone, copy_step
+from ._plan import PlannedFile
+from ._store import create
+from ._workers import run_together
+
+# What one hop to a thread does: long enough that the hop costs nothing, short enough that
+# others get their turn every few hundredths of a second. What was copied is still in the
+# processor's cache when it is hashed.
+STEP_BYTES = 8 * 2**20
+# How far copying may run ahead of hashing: enough for the hash never to wait.
+LEAD_BYTES = 4 * STEP_BYTES
+# A chunk stays in a core's own cache between its two copies, and ext4 does not take it for a
+# large folio, whose making costs more (perf/chunks.py). Cancellation is looked for once a chunk.
+CHUNK_BYTES = 256 * 2**10
+
+# The clock of a file system that shares blocks moves on within this.
+_TICK_NS = 50_000_000
+
+Run = Callable[[Callable[[], bool]], Awaitable[bool]]
+"""Runs a function in a worker thread."""
+
+
+@dataclass(eq=False, slots=True)
+class LargeFile:
+    """Copies and hashes one file, a step at a time.
+
+    Between two steps only the source stays open: a file that a saver puts in its place meanwhile
+    is another one, and what was planned is still read whole.
+    """
+
+    planned: PlannedFile
+    source: str
+    temp: str | None
+    """The new file that becomes the object; None: no object is made."""
+    copy: str | None
+    """The new file that becomes the workspace's copy; None: there is none."""
+    clones: bool
+    """The file system can share blocks: try that first."""
+    md5: Any = field(init=False)
+    _copied_bytes: int = 0
+    _hashed_bytes: int = 0
+    _source_fd: int = -1
+    _hashes_source: bool = False
+    _advanced: anyio.Event = field(default_factory=anyio.Event)
+
+    def __post_init__(self) -> None:
+        self.md5 = hashlib.md5(usedforsecurity=False)
+
+    async def transfer(self, run: Run) -> str | None:
+        """Make ``temp`` and ``copy``; returns the MD5 of what is in ``temp``.
+
+        Raises:
+            ArtifactChangedError: the source changed since it was planned, or meanwhile.
+            OSError: reading or writing failed.
+
+        Cancellation: takes effect within a chunk; both files are left to the caller.
+        """
+        loops = [partial(self._copy_all, run)]
+        if self.temp is not None:
+            loops.append(partial(self._hash_all, run))
+        try:
+            await run_together(loops, len(loops))
+        finally:
+            if self._source_fd >= 0:
+                os.close(self._source_fd)
+        return None if self.temp is None else self.md5.hexdigest()
+
+    async def _copy_all(self, run: Run) -> None:
+        while not await run(self._copy_step):
+            self._advance()
+            while self.temp is not None and self._copied_bytes - self._hashed_bytes > LEAD_BYTES:
+                await self._advanced.wait()
+        self._advance()
+
+    async def _hash_all(self, run: Run) -> None:
+        while self._hashed_bytes < self.planned.size:
+            if self._hashed_bytes == self._copied_bytes:
+                await self._advanced.wait()
+            else:
+                await run(self._hash_step)
+                self._advance()
+
+    def _advance(self) -> None:
+        self._advanced.set()
+        self._advanced = anyio.Event()
+
+    def _copy_step(self) -> bool:
+        """Copy the next bytes; whether all are."""
+        source_fd = self._open_source()
+        fds: list[int] = []
+        try:
+            self._open_targets(fds)
+            if self._copied_bytes == 0 and self.clones and _cloned([source_fd, *fds]):
+                self._copied_bytes = self.planned.size
+                # A write from now on moves the mtime. So as long as that stays, the source holds
+                # what the clone holds, and it is the one in the page cache.
+                self._hashes_source = self.planned.mtime_ns < time.time_ns() - _TICK_NS
+            end = min(self._copied_bytes + STEP_BYTES, self.planned.size)
+            while self._copied_bytes < end:
+                check_cancelled()
+                count = min(CHUNK_BYTES, end - self._copied_bytes)
+                copied = copy_step(source_fd, fds[0], self._copied_bytes, count)
+                if not copied:
+                    raise ArtifactChangedError(self.source, "grew or shrank")
+                for fd in fds[1:]:
+                    self._copy_range(fds[0], fd, copied)
+                self._copied_bytes += copied
+        finally:
+            for fd in fds:
+                os.close(fd)
+        check_unchanged(os.fstat(source_fd), self.planned, self.source)
+        return self._copied_bytes == self.planned.size
+
+    def _open_source(self) -> int:
+        if self._source_fd < 0:
+            self._source_fd = os.open(self.source, READ)
+            check_unchanged(os.fstat(self._source_fd), self.planned, self.source)
+        return self._source_fd
+
+    def _open_targets(self, fds: list[int]) -> None:
+        for path in (self.temp, self.copy):
+            if path is not None:
+                isnew = self._copied_bytes == 0
+                fds.append(create(path) if isnew else os.open(path, os.O_RDWR | _BINARY))
+
+    def _copy_range(self, source_fd: int, target_fd: int, count: int) -> None:
+        offset, end = self._copied_bytes, self._copied_bytes + count
+        while offset < end:
+            offset += copy_step(source_fd, target_fd, offset, end - offset)
+
+    def _hash_step(self) -> bool:
+        """Hash the next of the bytes that are copied."""
+        assert self.temp is not None
+        end = min(self._hashed_bytes + STEP_BYTES, self._copied_bytes)
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        fd = os.dup(self._source_fd) if self._hashes_source else os.open(self.temp, READ)
+        try:
+            os.lseek(fd, self._hashed_bytes, os.SEEK_SET)
+            while self._hashed_bytes < end:
+                check_cancelled()
+                count = read_into(fd, buffer[: end - self._hashed_bytes])
+                if not count:
+                    raise ArtifactChangedError(self.source, "grew or shrank")
+                self.md5.update(buffer[:count])
+                self._hashed_bytes += count
+            if self._hashes_source:
+                check_unchanged(os.fstat(fd), self.planned, self.source)
+        finally:
+            os.close(fd)
+        return True
+
+
+def _cloned(fds: list[int]) -> bool:
+    """Make each file a clone of the one before it; whether the file system can."""
+    return all(clone(one, other) for one, other in pairwise(fds))
+
+
+def check_unchanged(now: os.stat_result, planned: PlannedFile, path: str) -> None:
+    """Raise ArtifactChangedError unless the open file is as it was planned."""
+    if (now.st_ino, now.st_mtime_ns) != planned.marks:
+        raise ArtifactChangedError(path, "was replaced or written")
+    if now.st_size != planned.size:
+        raise ArtifactChangedError(path, "grew or shrank")
+
+
+_BINARY: int = getattr(os, "O_BINARY", 0)
+# O_NONBLOCK: a named pipe put in the place of a planned file must not hold the thread.
+READ: int = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | _BINARY | getattr(os, "O_NONBLOCK", 0)
+
+
+if hasattr(os, "readv"):
+
+    def read_into(fd: int, buffer: memoryview) -> int:
+        """Read the next bytes into ``buffer``; how many, 0 at the end."""
+        return os.readv(fd, [buffer])
+
+else:  # Windows
+
+    def read_into(fd: int, buffer: memoryview) -> int:
+        """Read the next bytes into ``buffer``; how many, 0 at the end."""
+        data = os.read(fd, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
