@@ -1,0 +1,60 @@
+"""Open files are bounded by the workers, whatever the number of artifacts in flight."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import anyio
+import pytest
+
+import asynclive._large
+from asynclive import AsyncLive
+
+resource = pytest.importorskip("resource", reason="no limit of open files can be set here")
+
+pytestmark = pytest.mark.anyio
+
+WORKERS = 2
+# A worker has a file, its cache object and its copy open. And what is there once: DVC's lock
+# and state, Git's index, dvc.yaml and the like.
+ALLOWED = 3 * WORKERS + 24
+
+
+@contextmanager
+def at_most_more_open_files(count: int) -> Iterator[None]:
+    """Opening more than so many files fails in the block, as it would at any limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The lowest number that is free is always taken. Some above the limit may be open already.
+    taken = set(map(int, os.listdir("/dev/fd")))
+    limit = next(islice((n for n in itertools.count() if n not in taken), count, None))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+async def test_many_large_files_and_a_large_directory_need_no_more_than_the_workers_have_open(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, copy: bool
+) -> None:
+    # Of several steps, so that one starts before the one before it has ended.
+    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 2**19)
+    large = [repo / f"{number}.bin" for number in range(40)]
+    for number, path in enumerate(large):
+        path.write_bytes(number.to_bytes(8, "little") * (5 * 2**15))
+    tree = repo / "tree"
+    for number in range(1_000):
+        path = tree / f"{number % 20}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"file {number}")
+    async with AsyncLive(root=repo, workers=WORKERS) as live:
+        with at_most_more_open_files(ALLOWED):
+            async with anyio.create_task_group() as task_group:
+                for path in (tree, *large):
+                    task_group.start_soon(lambda path: live.log_artifact(path, copy=copy), path)

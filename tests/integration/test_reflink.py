@@ -1,0 +1,133 @@
+"""Where the file system shares blocks, nothing is written twice: on real XFS and Btrfs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from disk import leftovers
+from loopfs import NotPossibleError, mounted, used_bytes
+from twin import Templates, dvc
+
+from asynclive import AsyncLive
+
+pytestmark = pytest.mark.anyio
+
+# Several steps of reading and of cloning, and far more than what DVC's own files and the file
+# system's take.
+FILE_BYTES = 64 * 2**20
+LITTLE = FILE_BYTES // 16
+# XFS makes none below 300 MiB. Room for all the copies that must not be there, so that a
+# failure is seen as space used.
+DISK_BYTES = 1024 * 2**20
+
+
+@pytest.fixture(scope="module", params=["xfs", "btrfs"])
+def disk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    where = tmp_path_factory.mktemp("disk")
+    with contextlib.ExitStack() as stack:
+        try:
+            point = stack.enter_context(mounted(request.param, DISK_BYTES, where))
+        except NotPossibleError as error:
+            pytest.skip(str(error))
+        yield point
+
+
+@pytest.fixture
+def base(disk: Path) -> Iterator[Path]:
+    """An empty directory on it; what a test leaves there does not count in the next one."""
+    base = disk / "base"
+    base.mkdir()
+    yield base
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def repo(templates: Templates, base: Path) -> Path:
+    return templates.make("git", base / "workspace")
+
+
+def write_large(path: Path, size: int = FILE_BYTES) -> Path:
+    block = os.urandom(2**20)
+    with path.open("wb") as file:
+        for number in range(size // len(block)):
+            file.write(number.to_bytes(8, "little") + block[8:])
+    return path
+
+
+def overwrite(path: Path) -> None:
+    """Write into the file itself, as savers do, at its start and at its end."""
+    with path.open("r+b") as file:
+        file.write(b"written later")
+        file.seek(-13, os.SEEK_END)
+        file.write(b"written later")
+
+
+def object_path(repo: Path, md5: str | None) -> Path:
+    assert md5 is not None
+    return repo / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+
+
+async def test_a_copy_and_its_cache_object_take_no_space_and_keep_the_bytes_of_the_call(
+    base: Path, repo: Path
+) -> None:
+    source = write_large(base / "model.pt")
+    before = used_bytes(base)
+    async with AsyncLive(root=repo) as live:
+        logged = await live.log_artifact(source, type="model", copy=True)
+    assert used_bytes(base) - before < LITTLE
+    data = source.read_bytes()
+    stored = object_path(repo, logged.md5)
+    assert logged.path.read_bytes() == stored.read_bytes() == data
+    overwrite(source)
+    assert logged.path.read_bytes() == stored.read_bytes() == data
+    assert "up to date" in dvc(repo, "status")
+    assert leftovers(base) == []
+
+
+async def test_a_file_in_place_shares_its_space_with_the_cache_and_not_what_is_written_later(
+    base: Path, repo: Path
+) -> None:
+    source = write_large(repo / "model.pt")
+    data = source.read_bytes()
+    before = used_bytes(base)
+    async with AsyncLive(root=repo) as live:
+        logged = await live.log_artifact(source, type="model")
+    assert used_bytes(base) - before < LITTLE
+    assert source.read_bytes() == data
+    assert "up to date" in dvc(repo, "status")
+    overwrite(source)
+    assert object_path(repo, logged.md5).read_bytes() == data
+
+
+async def test_large_files_of_a_directory_are_cloned_as_well(base: Path, repo: Path) -> None:
+    source = base / "data"
+    source.mkdir()
+    for number in range(2):
+        write_large(source / f"{number}.bin", FILE_BYTES // 2)
+    (source / "small.txt").write_text("read whole, and written")
+    before = used_bytes(base)
+    async with AsyncLive(root=repo) as live:
+        logged = await live.log_artifact(source, type="dataset", copy=True)
+    assert used_bytes(base) - before < LITTLE
+    for path in source.iterdir():
+        assert (logged.path / path.name).read_bytes() == path.read_bytes()
+
+
+async def test_from_another_file_system_the_bytes_are_written_once_and_the_copy_is_a_clone(
+    base: Path, repo: Path, tmp_path: Path
+) -> None:
+    source = write_large(tmp_path / "model.pt")
+    before = used_bytes(base)
+    async with AsyncLive(root=repo) as live:
+        logged = await live.log_artifact(source, type="model", copy=True)
+    assert abs(used_bytes(base) - before - FILE_BYTES) < LITTLE
+    data = source.read_bytes()
+    source.unlink()
+    assert logged.path.read_bytes() == object_path(repo, logged.md5).read_bytes() == data
