@@ -48,8 +48,8 @@ Run = Callable[[Callable[[], bool]], Awaitable[bool]]
 class LargeFile:
     """Copies and hashes one file, a step at a time.
 
-    Between two steps only the source stays open: a file that a saver puts in its place meanwhile
-    is another one, and what was planned is still read whole.
+    Between two steps the files stay open: what a saver puts in the place of the source meanwhile
+    is another file, and what was planned is still read whole.
     """
 
     planned: PlannedFile
@@ -63,7 +63,9 @@ class LargeFile:
     md5: Any = field(init=False)
     _copied_bytes: int = 0
     _hashed_bytes: int = 0
-    _source_fd: int = -1
+    _fds: list[int] = field(default_factory=list)
+    """Source, temp, copy."""
+    _cloned: bool = False
     _hashes_source: bool = False
     _advanced: anyio.Event = field(default_factory=anyio.Event)
 
@@ -85,8 +87,8 @@ class LargeFile:
         try:
             await run_together(loops, len(loops))
         finally:
-            if self._source_fd >= 0:
-                os.close(self._source_fd)
+            for fd in self._fds:
+                os.close(fd)
         return None if self.temp is None else self.md5.hexdigest()
 
     async def _copy_all(self, run: Run) -> None:
@@ -110,73 +112,64 @@ class LargeFile:
 
     def _copy_step(self) -> bool:
         """Copy the next bytes; whether all are."""
-        source_fd = self._open_source()
-        fds: list[int] = []
-        try:
-            self._open_targets(fds)
-            if self._copied_bytes == 0 and self.clones and _cloned([source_fd, *fds]):
-                self._copied_bytes = self.planned.size
-                # A write from now on moves the mtime. So as long as that stays, the source holds
-                # what the clone holds, and it is the one in the page cache.
-                self._hashes_source = self.planned.mtime_ns < time.time_ns() - _TICK_NS
-            end = min(self._copied_bytes + STEP_BYTES, self.planned.size)
-            while self._copied_bytes < end:
-                check_cancelled()
-                count = min(CHUNK_BYTES, end - self._copied_bytes)
-                copied = copy_step(source_fd, fds[0], self._copied_bytes, count)
-                if not copied:
-                    raise ArtifactChangedError(self.source, "grew or shrank")
-                for fd in fds[1:]:
-                    self._copy_range(fds[0], fd, copied)
-                self._copied_bytes += copied
-        finally:
-            for fd in fds:
-                os.close(fd)
+        if not self._fds:
+            self._open()
+        source_fd, first_fd, *more_fds = self._fds
+        end = min(self._copied_bytes + STEP_BYTES, self.planned.size)
+        while self._copied_bytes < end:
+            check_cancelled()
+            count = min(CHUNK_BYTES, end - self._copied_bytes)
+            copied = copy_step(source_fd, first_fd, self._copied_bytes, count)
+            if not copied:
+                raise ArtifactChangedError(self.source, "grew or shrank")
+            # Where blocks are shared the copy is made at the end, as a clone.
+            for fd in () if self.clones else more_fds:
+                _copy_range(first_fd, fd, self._copied_bytes, copied)
+            self._copied_bytes += copied
         check_unchanged(os.fstat(source_fd), self.planned, self.source)
-        return self._copied_bytes == self.planned.size
+        done = self._copied_bytes == self.planned.size
+        if done and self.clones and not self._cloned:
+            for fd in more_fds:
+                if not clone(first_fd, fd):
+                    _copy_range(first_fd, fd, 0, self.planned.size)
+        return done
 
-    def _open_source(self) -> int:
-        if self._source_fd < 0:
-            self._source_fd = os.open(self.source, READ)
-            check_unchanged(os.fstat(self._source_fd), self.planned, self.source)
-        return self._source_fd
-
-    def _open_targets(self, fds: list[int]) -> None:
-        for path in (self.temp, self.copy):
-            if path is not None:
-                isnew = self._copied_bytes == 0
-                fds.append(create(path) if isnew else os.open(path, os.O_RDWR | _BINARY))
-
-    def _copy_range(self, source_fd: int, target_fd: int, count: int) -> None:
-        offset, end = self._copied_bytes, self._copied_bytes + count
-        while offset < end:
-            offset += copy_step(source_fd, target_fd, offset, end - offset)
+    def _open(self) -> None:
+        self._fds.append(os.open(self.source, READ))
+        check_unchanged(os.fstat(self._fds[0]), self.planned, self.source)
+        self._fds += [create(path) for path in (self.temp, self.copy) if path is not None]
+        if self.clones:
+            self._cloned = all(clone(one, other) for one, other in pairwise(self._fds))
+        if self._cloned:
+            self._copied_bytes = self.planned.size
+            # A write from now on moves the mtime. So as long as that stays, the source holds what
+            # the clone holds, and it is the one in the page cache.
+            self._hashes_source = self.planned.mtime_ns < time.time_ns() - _TICK_NS
 
     def _hash_step(self) -> bool:
         """Hash the next of the bytes that are copied."""
         assert self.temp is not None
         end = min(self._hashed_bytes + STEP_BYTES, self._copied_bytes)
         buffer = memoryview(bytearray(CHUNK_BYTES))
-        fd = os.dup(self._source_fd) if self._hashes_source else os.open(self.temp, READ)
-        try:
-            os.lseek(fd, self._hashed_bytes, os.SEEK_SET)
-            while self._hashed_bytes < end:
-                check_cancelled()
-                count = read_into(fd, buffer[: end - self._hashed_bytes])
-                if not count:
-                    raise ArtifactChangedError(self.source, "grew or shrank")
-                self.md5.update(buffer[:count])
-                self._hashed_bytes += count
-            if self._hashes_source:
-                check_unchanged(os.fstat(fd), self.planned, self.source)
-        finally:
-            os.close(fd)
+        fd = self._fds[0 if self._hashes_source else 1]
+        while self._hashed_bytes < end:
+            check_cancelled()
+            wanted = buffer[: end - self._hashed_bytes]
+            count = read_at(fd, self.temp, wanted, self._hashed_bytes)
+            if not count:
+                raise ArtifactChangedError(self.source, "grew or shrank")
+            self.md5.update(buffer[:count])
+            self._hashed_bytes += count
+        if self._hashes_source:
+            check_unchanged(os.fstat(fd), self.planned, self.source)
         return True
 
 
-def _cloned(fds: list[int]) -> bool:
-    """Make each file a clone of the one before it; whether the file system can."""
-    return all(clone(one, other) for one, other in pairwise(fds))
+def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None:
+    end = offset + count
+    while offset < end:
+        check_cancelled()
+        offset += copy_step(source_fd, target_fd, offset, min(CHUNK_BYTES, end - offset))
 
 
 def check_unchanged(now: os.stat_result, planned: PlannedFile, path: str) -> None:
@@ -192,16 +185,17 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 READ: int = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | _BINARY | getattr(os, "O_NONBLOCK", 0)
 
 
-if hasattr(os, "readv"):
+if hasattr(os, "preadv"):
 
-    def read_into(fd: int, buffer: memoryview) -> int:
-        """Read the next bytes into ``buffer``; how many, 0 at the end."""
-        return os.readv(fd, [buffer])
+    def read_at(fd: int, path: str, buffer: memoryview, offset: int) -> int:  # noqa: ARG001
+        """Read the bytes at ``offset`` into ``buffer``; how many, 0 at the end."""
+        return os.preadv(fd, [buffer], offset)
 
 else:  # Windows
 
-    def read_into(fd: int, buffer: memoryview) -> int:
-        """Read the next bytes into ``buffer``; how many, 0 at the end."""
-        data = os.read(fd, len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+    def read_at(fd: int, path: str, buffer: memoryview, offset: int) -> int:  # noqa: ARG001
+        """Read the bytes at ``offset`` into ``buffer``; how many, 0 at the end."""
+        # The place in the file that is open is where it is being written to.
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.readinto(buffer) or 0

@@ -9,20 +9,22 @@ targets at once (who overlaps, what Git tracks). It follows ``dvc.repo.add`` and
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import json
 import os
 import re
 import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from datetime import timedelta
 from logging import getLogger
 from typing import Any
 
-from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
+from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact, is_inside
 from ._dvc_import import logger_muted, process_settings_kept
 from ._errors import (
     ArtifactPathError,
@@ -37,6 +39,7 @@ from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
 from ._store import CacheLayout, create, remove_file, write_all
+from ._workers import give_way
 
 logger = getLogger(__name__)
 
@@ -44,6 +47,9 @@ logger = getLogger(__name__)
 # caches) and guards none of it: only one thread is in DVC at a time, whatever the number
 # of AsyncLive objects and event loops.
 _DVC = threading.Lock()
+
+# How many files of a directory are seen to at a time, before others get their turn.
+_AT_A_TIME = 256
 
 
 class DvcRepository:
@@ -258,8 +264,10 @@ class DvcRepository:
             hash_info = HashInfo("md5", staged.tree_md5)
             if staged.tree_md5 is None:
                 obj = Tree()
-                for file in staged.files:
+                for number, file in enumerate(staged.files):
                     obj.add(file.key, None, HashInfo("md5", file.md5))
+                    if number % _AT_A_TIME == 0:
+                        give_way()
                 _digest(obj, lambda: add_update_tree(output.cache, obj))
                 hash_info = obj.hash_info
         else:
@@ -317,39 +325,49 @@ class DvcRepository:
 
     def _save_state(self, group: Sequence[TrackedArtifact]) -> None:
         """Tell DVC what it would have learnt by hashing, so that nothing is read again."""
-        from dvc_data.hashfile.hash_info import HashInfo
-        from dvc_data.hashfile.utils import _tokenize_mtimes, to_nanoseconds
+        from dvc_data.hashfile.utils import to_nanoseconds
 
-        state, cache = self._repo.state, self._repo.cache.local
-        rows: list[tuple[str, Any, dict[str, Any] | None]] = []
+        state = self._repo.state
         links: list[tuple[str, str]] = []
         for tracked in group:
             staged, path = tracked.staged, tracked.staged.request.path
-            if tracked.md5 is None:
-                continue
-            mtimes: dict[str, float] = {}
-            for file in staged.files:
-                below = os.sep.join((path, *file.key))
-                info = {"ino": file.inode, "mtime": file.mtime, "size": file.size}
-                rows.append((below, HashInfo("md5", file.md5), info))
-                mtimes[below] = file.mtime
+            if tracked.md5 is None or staged.tree_md5 is not None:
+                continue  # not DVC's, or known to it already
             if staged.isdir:
-                links.append((path, _tokenize_mtimes(mtimes)))
-            else:
-                # Its object too, which a link may have made executable, so that DVC
-                # would no longer take it for protected.
-                rows.append((cache.oid_to_path(tracked.md5), HashInfo("md5", tracked.md5), None))
-                if self.layout.links:
-                    links.append((path, str(to_nanoseconds(file.mtime))))
-        if not rows and not links:
+                links.append((path, _mtimes_token(path, staged.files)))
+            elif self.layout.links:
+                links.append((path, str(to_nanoseconds(staged.files[0].mtime))))
+        rows = self._state_rows(group)
+        while some := list(itertools.islice(rows, _AT_A_TIME)):
+            state.save_many(some, self._repo.fs)
+            give_way()
+        if not links:
             return
-        state.save_many(rows, self._repo.fs)
         # As State.set_link, which takes a transaction of its own for each.
         with state.links.transact():
             for path, mtime in links:
                 with contextlib.suppress(FileNotFoundError):  # removed by its owner meanwhile
                     inode = os.lstat(path).st_ino
                     state.links[os.path.relpath(path, state.root_dir)] = (inode, mtime)
+
+    def _state_rows(
+        self, group: Sequence[TrackedArtifact]
+    ) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
+        """One row a file, made when it is asked for: a large directory has many."""
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        for tracked in group:
+            staged, path = tracked.staged, tracked.staged.request.path
+            if tracked.md5 is None:
+                continue
+            for file in staged.files:
+                info = {"ino": file.inode, "mtime": file.mtime, "size": file.size}
+                yield os.sep.join((path, *file.key)), HashInfo("md5", file.md5), info
+            if not staged.isdir:
+                # Its object too, which a link may have made executable, so that DVC
+                # would no longer take it for protected.
+                object_path = self._repo.cache.local.oid_to_path(tracked.md5)
+                yield object_path, HashInfo("md5", tracked.md5), None
 
 
 class _Declarations:
@@ -512,6 +530,21 @@ def _digest(tree: Any, store: Any) -> None:
         store()
     finally:
         memory.remove(path)
+
+
+def _mtimes_token(path: str, files: Sequence[StoredFile]) -> str:
+    """What tells DVC whether a directory was changed (``_tokenize_mtimes``), some files at a time.
+
+    DVC makes one JSON object of all paths and mtimes, sorted by path.
+    """
+    digest = hashlib.md5(b"{", usedforsecurity=False)
+    mtimes = sorted((os.sep.join((path, *file.key)), file.mtime) for file in files)
+    for start in range(0, len(mtimes), _AT_A_TIME):
+        some = json.dumps(dict(mtimes[start : start + _AT_A_TIME]))[1:-1]
+        digest.update((", " if start else "").encode() + some.encode())
+        give_way()
+    digest.update(b"}")
+    return digest.hexdigest()
 
 
 def _as_own_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:

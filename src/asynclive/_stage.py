@@ -28,7 +28,7 @@ from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._store import ObjectStore, remove_file, write_new
 from ._unchanged import find_unchanged
-from ._workers import FileWorkers, run_together
+from ._workers import FileWorkers, give_way, run_together
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Stager:
     ) -> ArtifactPlan:
         """Look at what ``request.source`` holds; raises as ``make_plan`` does."""
         return await self._workers.run(
-            partial(make_plan, request, self._store.layout.root, ignore, check_cancelled),
+            partial(make_plan, request, self._store.layout.root, ignore, _checkpoint),
             bulk=False,
         )
 
@@ -83,7 +83,7 @@ class Stager:
             if plan.request.cache and plan.total_bytes >= KNOWN_BYTES:
                 job.known = await run(partial(self._known.load, plan.request))
                 unchanged = await run(
-                    partial(find_unchanged, plan, job.known, self._store, check_cancelled)
+                    partial(find_unchanged, plan, job.known, self._store, _checkpoint)
                 )
                 if unchanged is not None:
                     return unchanged
@@ -359,6 +359,12 @@ class _StageJob:
             raise StorageError(self.plan.request.source, error) from error
         except OSError as error:
             raise StorageError(self.plan.request.source, error) from error
+
+
+def _checkpoint() -> None:
+    """In a thread that walks and compares: stop if cancelled, and let the event loop run."""
+    check_cancelled()
+    give_way()
 
 
 def _clear(staged: StagedArtifact) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from typing import TypeVar
@@ -37,7 +38,7 @@ class FileWorkers:
         self._limiter = anyio.CapacityLimiter(workers)
         # Large files in the making, each of which keeps its source open. So many that the next
         # would only share the threads with them; so few that the process may have them open.
-        self.large_files = anyio.CapacityLimiter(16 * workers)
+        self.large_files = anyio.CapacityLimiter(4 * workers)
         self._free = workers
         self._bulk_limit = max(1, workers - 1)
         # Ordered sets, so that who gives up waiting leaves in O(1). Bounded by the tasks
@@ -97,6 +98,17 @@ class FileWorkers:
             granted.set()
         else:
             self._free += 1
+
+
+def give_way() -> None:
+    """Let another thread have the interpreter, in a long stretch of Python that never waits.
+
+    Python takes it from a thread only after 5 ms, during which an event loop that wakes up
+    stands still. Merely letting it go is no help, since it is taken back before another thread is
+    awake: this sleeps for the shortest time there is, some 50 microseconds. Called about every
+    millisecond.
+    """
+    time.sleep(1e-6)
 
 
 async def run_together(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:

@@ -44,7 +44,8 @@ ALLOWED = {
     "_merge": {"_document"},
     "_dvcyaml": {"_document", "_errors", "_files", "_merge"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
-    "_repo": RECORDS | {"_dvc_import", "_index", "_outputs", "_place", "_plan", "_store"},
+    "_repo": RECORDS
+    | {"_dvc_import", "_index", "_outputs", "_place", "_plan", "_store", "_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 
