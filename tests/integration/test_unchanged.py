@@ -1,0 +1,290 @@
+"""What was logged before and has not changed is neither read nor copied; all else is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twin import git
+
+import asynclive._large
+import asynclive._stage
+from asynclive import AsyncLive, LoggedArtifact
+
+pytestmark = pytest.mark.anyio
+
+in_both_ways = pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+of_both_kinds = pytest.mark.parametrize("isdir", [False, True], ids=["file", "directory"])
+
+
+@pytest.fixture(autouse=True)
+def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are made and logged within a moment here, and their times tell all changes apart."""
+    monkeypatch.setattr("asynclive._known._RACY_NS", 0)
+
+
+def make_source(repo: Path, tmp_path: Path, *, copy: bool, isdir: bool) -> Path:
+    source = (tmp_path / "elsewhere" if copy else repo) / "data"
+    source.parent.mkdir(exist_ok=True)
+    if not isdir:
+        source.write_bytes(os.urandom(2**21))
+        return source
+    for name, size in (("large", 2**21), ("a/one", 1000), ("a/two", 2000), ("b/empty", 0)):
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(size))
+    (source / "a/one").chmod(0o755)
+    return source
+
+
+@contextmanager
+def files_opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """The artifacts' files that are opened in the block."""
+    opened: set[str] = set()
+    real_open = os.open
+
+    def noted(path: str, *args: Any, **kwargs: Any) -> int:
+        opened.add(os.fspath(path))
+        return real_open(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asynclive._stage.os, "open", noted)
+        yield opened
+
+
+async def log(repo: Path, source: Path, *, copy: bool) -> LoggedArtifact:
+    async with AsyncLive(root=repo) as live:
+        return await live.log_artifact(source, type="dataset", copy=copy)
+
+
+def inodes(path: Path) -> dict[str, int]:
+    return {
+        str(below.relative_to(path.parent)): below.stat().st_ino
+        for below in (path, *path.rglob("*"))
+    }
+
+
+@in_both_ways
+@of_both_kinds
+async def test_an_unchanged_artifact_is_not_read_and_its_copy_stays(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: bool, isdir: bool
+) -> None:
+    source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
+    first = await log(repo, source, copy=copy)
+    before = inodes(first.path)
+    with files_opened(monkeypatch) as opened:
+        assert await log(repo, source, copy=copy) == first
+    assert not {path for path in opened if path.startswith((str(source), str(first.path) + "/"))}
+    assert inodes(first.path) == before
+
+
+@in_both_ways
+@of_both_kinds
+async def test_what_was_just_written_is_read_again(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: bool, isdir: bool
+) -> None:
+    # A write within the same tick of the clock could not be told by the times.
+    monkeypatch.setattr("asynclive._known._RACY_NS", 3600 * 10**9)
+    source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
+    first = await log(repo, source, copy=copy)
+    with files_opened(monkeypatch) as opened:
+        assert await log(repo, source, copy=copy) == first
+    assert {path for path in opened if path.startswith(str(source))}
+
+
+def write_alike(path: Path) -> None:
+    """Other bytes, as many, and the old mtime."""
+    found = path.stat()
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def replace(path: Path) -> None:
+    found = path.stat()
+    new = path.with_name("new")
+    new.write_bytes(bytes(found.st_size))
+    os.utime(new, ns=(found.st_atime_ns, found.st_mtime_ns))
+    new.replace(path)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize("change", [write_alike, replace, append])
+@in_both_ways
+@of_both_kinds
+async def test_a_changed_file_is_found_whatever_its_mtime_says(
+    repo: Path, tmp_path: Path, change: Callable[[Path], None], copy: bool, isdir: bool
+) -> None:
+    source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
+    first = await log(repo, source, copy=copy)
+    changed = source / "a/two" if isdir else source
+    change(changed)
+    again = await log(repo, source, copy=copy)
+    assert again.md5 != first.md5
+    assert (again.path / "a/two" if isdir else again.path).read_bytes() == changed.read_bytes()
+    assert again == await log(repo, source, copy=copy)
+
+
+def rewrite_large(copy: Path) -> None:
+    (copy / "large").write_bytes(b"mine")
+
+
+def remove_one(copy: Path) -> None:
+    (copy / "a/one").unlink()
+
+
+def add_one(copy: Path) -> None:
+    (copy / "b/more").write_bytes(b"more")
+
+
+def add_one_and_hide_it(copy: Path) -> None:
+    found = (copy / "b").stat()
+    (copy / "b/more").write_bytes(b"more")
+    os.utime(copy / "b", ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def change_mode(copy: Path) -> None:
+    (copy / "a/two").chmod(0o600)
+
+
+def change_mode_of_directory(copy: Path) -> None:
+    (copy / "a").chmod(0o700)
+
+
+def link_one(copy: Path) -> None:
+    target = copy.parent / "target"
+    (copy / "a/two").rename(target)
+    (copy / "a/two").symlink_to(target)
+
+
+def remove_directory(copy: Path) -> None:
+    (copy / "b/empty").unlink()
+    (copy / "b").rmdir()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        rewrite_large,
+        remove_one,
+        add_one,
+        add_one_and_hide_it,
+        change_mode,
+        change_mode_of_directory,
+        link_one,
+        remove_directory,
+    ],
+)
+async def test_a_copy_that_is_not_as_it_was_is_made_anew(
+    repo: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    source = make_source(repo, tmp_path, copy=True, isdir=True)
+    first = await log(repo, source, copy=True)
+    change(first.path)
+    assert await log(repo, source, copy=True) == first
+    for below in (source, *source.rglob("*")):
+        copied = first.path / below.relative_to(source)
+        assert copied.lstat().st_mode == below.lstat().st_mode
+        if below.is_file():
+            assert copied.read_bytes() == below.read_bytes()
+    assert len(list(first.path.rglob("*"))) == len(list(source.rglob("*")))
+
+
+@in_both_ways
+@of_both_kinds
+@pytest.mark.parametrize("name", ["*", "*.dir"])
+async def test_objects_that_are_gone_are_stored_again(
+    repo: Path, tmp_path: Path, copy: bool, isdir: bool, name: str
+) -> None:
+    source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
+    first = await log(repo, source, copy=copy)
+    cache = repo / ".dvc/cache/files/md5"
+    before = sorted(cache.glob("*/*"))
+    for path in cache.glob(f"*/{name}"):
+        path.unlink()
+    assert await log(repo, source, copy=copy) == first
+    assert sorted(cache.glob("*/*")) == before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: "",
+        lambda text: text[: len(text) // 2],
+        lambda text: text.rpartition("{")[0],
+        lambda text: "[]\n" * 3,
+        lambda text: '{"version": 1}\n',
+        lambda text: text.replace('"version": 1', '"version": 0'),
+    ],
+    ids=["empty", "cut", "no last line", "nothing in it", "not all", "another version"],
+)
+@in_both_ways
+async def test_what_is_not_understood_of_it_is_not_used(
+    repo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[str], str],
+    copy: bool,
+) -> None:
+    source = make_source(repo, tmp_path, copy=copy, isdir=True)
+    first = await log(repo, source, copy=copy)
+    (known,) = (repo / ".dvc/tmp/asynclive").iterdir()
+    known.write_text(spoil(known.read_text()))
+    with files_opened(monkeypatch) as opened:
+        assert await log(repo, source, copy=copy) == first
+    assert str(source / "a/one") in opened
+
+
+async def test_another_source_for_the_same_copy_is_read(repo: Path, tmp_path: Path) -> None:
+    source = make_source(repo, tmp_path, copy=True, isdir=True)
+    first = await log(repo, source, copy=True)
+    other = tmp_path / "other" / "data"
+    other.mkdir(parents=True)
+    (other / "large").write_bytes(os.urandom(2**21))
+    second = await log(repo, other, copy=True)
+    assert second.path == first.path
+    assert second.md5 != first.md5
+    assert (second.path / "large").read_bytes() == (other / "large").read_bytes()
+    assert await log(repo, source, copy=True) == first
+
+
+async def test_a_large_file_that_is_known_is_copied_and_not_hashed(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source(repo, tmp_path, copy=True, isdir=True)
+    first = await log(repo, source, copy=True)
+    (first.path / "a/one").unlink()
+    hashed: list[str] = []
+    hash_step = asynclive._large.LargeFile._hash_step
+
+    def noted(large: asynclive._large.LargeFile) -> bool:
+        hashed.append(large.source)
+        return hash_step(large)
+
+    monkeypatch.setattr(asynclive._large.LargeFile, "_hash_step", noted)
+    assert await log(repo, source, copy=True) == first
+    assert hashed == []
+    assert (first.path / "large").read_bytes() == (source / "large").read_bytes()
+
+
+async def test_nothing_is_known_of_what_could_not_be_tracked(repo: Path, tmp_path: Path) -> None:
+    source = make_source(repo, tmp_path, copy=False, isdir=True)
+    git(repo, "add", "data")
+    with pytest.raises(Exception, match="tracked by Git"):
+        await log(repo, source, copy=False)
+    assert not (repo / ".dvc/tmp/asynclive").exists()
+
+
+async def test_what_is_small_is_read_again_rather_than_looked_up(repo: Path) -> None:
+    (repo / "small").write_bytes(b"small")
+    await log(repo, repo / "small", copy=False)
+    assert not (repo / ".dvc/tmp/asynclive").exists()

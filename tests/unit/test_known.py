@@ -1,0 +1,98 @@
+"""The record of what is known: whatever names and numbers go in come out, or nothing does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asynclive import _known_file
+from asynclive._artifact import StoredFile
+from asynclive._known_file import KnownFile
+
+numbers = st.integers(min_value=0, max_value=2**63 - 1)
+# As os.fsdecode makes them of any bytes, surrogates too.
+names = st.binary(min_size=1, max_size=8).map(os.fsdecode)
+keys = st.lists(names, max_size=3).map(tuple)
+records = st.builds(
+    KnownFile, numbers, numbers, numbers, numbers, st.just("0" * 32), numbers, numbers
+)
+SUBJECT: dict[str, Any] = {"version": 1, "source": "/\udcff", "copy": True}
+
+
+@given(files=st.dictionaries(keys, records, max_size=20), isdir=st.booleans())
+def test_what_is_written_is_read_back(
+    tmp_path_factory: Any, files: dict[tuple[str, ...], KnownFile], isdir: bool
+) -> None:
+    base = tmp_path_factory.mktemp("known")
+    temp, path = str(base / "temp"), str(base / "below" / "path")
+    total = len(files) if isdir else None
+    record = _known_file.prepare(temp, path, SUBJECT, files.items(), total)
+    assert record is not None
+    record.publish("md5.dir")
+    assert not os.path.exists(temp)
+    assert _known_file.read(path, SUBJECT) == ("md5.dir" if isdir else None, files)
+    assert _known_file.read(path, {**SUBJECT, "copy": False}) == (None, {})
+
+
+def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
+    temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
+    file = (("a",), KnownFile(1, 2, 3, 4, "md5", 5, 6))
+    record = _known_file.prepare(temp, path, SUBJECT, [file], total=2)
+    assert record is not None
+    record.publish("md5.dir")
+    assert _known_file.read(path, SUBJECT) == (None, dict([file]))
+
+
+def test_what_is_discarded_leaves_nothing(tmp_path: Path) -> None:
+    record = _known_file.prepare(str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None)
+    assert record is not None
+    record.discard()
+    record.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
+    temp = str(tmp_path / "missing" / "temp")
+    assert _known_file.prepare(temp, str(tmp_path / "path"), SUBJECT, [], None) is None
+
+
+def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "path").mkdir()
+    record = _known_file.prepare(str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None)
+    assert record is not None
+    record.publish(None)
+    record.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["path"]
+
+
+@given(nanoseconds=st.integers(min_value=-(2**40), max_value=2**62))
+def test_an_mtime_in_seconds_is_the_one_that_the_system_gives(
+    tmp_path_factory: Any, nanoseconds: int
+) -> None:
+    path = tmp_path_factory.mktemp("mtime") / "file"
+    path.touch()
+    try:
+        os.utime(path, ns=(nanoseconds, nanoseconds))
+    except OSError:  # more than this file system can hold
+        return
+    found = path.stat()
+    file = StoredFile((), "", 0, False, 0, found.st_mtime_ns)
+    assert file.mtime == found.st_mtime
+
+
+def test_the_token_of_a_directory_is_dvcs() -> None:
+    from dvc_data.hashfile.utils import _tokenize_mtimes
+
+    from asynclive._repo import _AT_A_TIME, _mtimes_token
+
+    for count in (0, 1, 2, _AT_A_TIME, _AT_A_TIME + 1, 3 * _AT_A_TIME + 7):
+        files = [
+            StoredFile(("a-b" if n % 3 else "a", f"ü{n}"), "", 0, False, 0, 10**18 + 7 * n)
+            for n in range(count)
+        ]
+        mtimes = {os.sep.join(("/w/d", *file.key)): file.mtime for file in files}
+        assert _mtimes_token("/w/d", files) == _tokenize_mtimes(mtimes)
