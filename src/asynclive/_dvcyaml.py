@@ -14,10 +14,11 @@ from typing import Any
 
 import anyio
 
-from ._document import DocumentError, Entries
+from ._document import DocumentError
 from ._errors import DvcYamlError
 from ._files import AsyncFiles, FileStamp
 from ._merge import Merger
+from ._style import Entries
 
 
 @dataclass(frozen=True, slots=True)
