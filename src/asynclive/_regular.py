@@ -37,7 +37,7 @@ FEWEST = 16
 _LETTER = "A-Za-z\u00c0-\u167f\u3041-\ud7a3"
 # Inside a plain text: no "#", no quotation marks but "'", no brackets, no control characters.
 _INSIDE = rf"{_LETTER}0-9_./+=@%,;()'!?&~^*|<>$-"
-_WORDS = rf"(?:[{_INSIDE}]|:(?=[{_INSIDE}])| (?=[{_INSIDE}]))*"
+_WORDS = rf"[{_INSIDE}]*(?:[ :][{_INSIDE}]+)*"
 # Begins with a letter, a relative or absolute path, or digits and has a "/": a str, or one of
 # the words for booleans and null.
 _PLAIN = rf"(?:[{_LETTER}_]|\.{{0,2}}/|[0-9][0-9A-Za-z_.-]*/){_WORDS}"
@@ -146,7 +146,7 @@ def _patterns(
         # Directly before another key, in the same column.
         re.compile(rf"{indent}({_NAME}):{newline}({lines})(?={indent}[^\s#])"),
         # Indentation; a dash, a key, or nothing for a text that goes on; whether a value follows.
-        re.compile(rf"^( +)(-|(?:{_NAME}):(?= |\r?$)|)( ?)", re.MULTILINE),
+        re.compile(r"^( +)(-|(?:[A-Za-z0-9_./-]+|'[^']+'):(?=[ \r\n])|)( ?)", re.MULTILINE),
         re.compile(rf"^{indent}(?=[^\s#])", re.MULTILINE),
     )
 
