@@ -75,7 +75,9 @@ class Skimmed:
         removed = [0, *accumulate(end - start for start, end in self.runs)]
         at = [start - gone for (start, _), gone in zip(self.runs, removed, strict=False)]
         starts = {start for start, _ in rest.entries.values()}
-        if not starts.issuperset(at) or not self.entries.keys().isdisjoint(rest.entries):
+        if rest.column or not starts.issuperset(at):
+            return None
+        if not self.entries.keys().isdisjoint(rest.entries):
             return None
         spans = dict(self.entries)
         for name, (start, end) in rest.entries.items():
