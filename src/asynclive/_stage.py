@@ -21,6 +21,7 @@ from ._errors import ArtifactChangedError, StorageError
 from ._link import add_exec, clone, copy_step, link_type, make_link
 from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
+from ._statistics import Counters
 from ._store import ObjectStore, create, remove_file, set_mode, write_all
 from ._workers import FileWorkers
 
@@ -46,14 +47,22 @@ class _StagedFile:
     stored: StoredFile | None
     move: Move | None = None
     mode: tuple[str, int] | None = None
+    copied_bytes: int = 0
+    """Of a file that is not stored."""
 
 
 class Stager:
-    """Stages artifacts side by side, within the bounds of ``workers``."""
+    """Stages artifacts side by side, within the bounds of ``workers``.
 
-    def __init__(self, store: ObjectStore, workers: FileWorkers) -> None:
+    Counts the files that are done in ``counters``.
+    """
+
+    def __init__(
+        self, store: ObjectStore, workers: FileWorkers, counters: Counters | None = None
+    ) -> None:
         self._store = store
         self._workers = workers
+        self._counters = counters or Counters()
 
     async def plan(
         self, request: ArtifactRequest, ignore: Callable[[], IgnoreFilter]
@@ -78,13 +87,19 @@ class Stager:
         try:
             if job.beside and plan.isdir:
                 await self._workers.run(job.make_dirs, bulk=bulk)
-            batches = await self._workers.run_all(job.steps(), bulk=bulk)
+            batches = await self._workers.run_all(job.steps(), bulk=bulk, on_result=self._count)
             if job.beside and plan.isdir:
                 await self._workers.run(job.finish_dirs, bulk=bulk)
         except BaseException:
             await self._workers.run_to_end(job.discard)
             raise
         return job.result([staged for batch in batches for staged in batch])
+
+    def _count(self, batch: list[_StagedFile]) -> None:
+        self._counters.files_staged += len(batch)
+        self._counters.bytes_staged += sum(
+            file.stored.size if file.stored else file.copied_bytes for file in batch
+        )
 
     async def discard(self, staged: StagedArtifact) -> None:
         """Take back a staged artifact that is not to be committed, or clear up after it."""
@@ -190,7 +205,7 @@ class _StageJob:
             os.close(fd)
         if not (planned.tracked and self.plan.request.cache):
             _write_copy(self.target(planned), data, planned)
-            return _StagedFile(None)
+            return _StagedFile(None, copied_bytes=planned.size)
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         isnew = self.store.put(data, md5)
         return self.place(planned, md5, isnew, data)
@@ -378,7 +393,7 @@ class _LargeFile:
     def _finish(self) -> _StagedFile:
         if self.temp_fd < 0:
             _keep_times(self.job.target(self.planned), self.planned)
-            return _StagedFile(None)
+            return _StagedFile(None, copied_bytes=self.planned.size)
         md5 = self.md5.hexdigest()
         os.close(self.temp_fd)
         self.temp_fd = -1

@@ -41,6 +41,11 @@ class FileWorkers:
         self._bulk_running = 0
         self._bulk_turn = False
 
+    @property
+    def busy(self) -> int:
+        """How many threads are at work, or about to be."""
+        return self.workers - self._free
+
     async def run(self, func: Callable[[], T], *, bulk: bool) -> T:
         """Run ``func`` in a worker thread and return what it returns.
 
@@ -62,8 +67,16 @@ class FileWorkers:
             return await self.run(func, bulk=False)
         raise AssertionError("nobody cancels this scope")
 
-    async def run_all(self, jobs: Iterable[Callable[[], T | None]], *, bulk: bool) -> list[T]:
+    async def run_all(
+        self,
+        jobs: Iterable[Callable[[], T | None]],
+        *,
+        bulk: bool,
+        on_result: Callable[[T], object] = lambda _: None,
+    ) -> list[T]:
         """Run every job, at most ``workers`` at once; results in no given order.
+
+        ``on_result`` is told each of them at once.
 
         A job that returns None has more to do: it is run again, once others had their turn.
         The first error stops the rest and is raised once none of them runs any more.
@@ -78,6 +91,7 @@ class FileWorkers:
                     while (result := await self.run(job, bulk=bulk)) is None:
                         pass
                     results.append(result)
+                    on_result(result)
                 except Exception as error:
                     errors.append(error)
                     task_group.cancel_scope.cancel()

@@ -123,9 +123,8 @@ names = st.one_of(*[st.sampled_from("abcdefgh")] * 4, st.sampled_from(NAMES))
 def bodies(draw: st.DrawFn) -> list[str]:
     """Lines as they stand below the name of an entry."""
     lines = []
-    for key in draw(
-        st.lists(st.sampled_from(["path", "labels", "meta", "desc", "'k'"]), min_size=1)
-    ):
+    keys = st.sampled_from(["path", "labels", "meta", "desc", "'k'"])
+    for key in draw(st.lists(keys, min_size=1, max_size=3, unique=draw(st.integers(0, 9)) < 9)):
         kind = draw(st.sampled_from(["scalar", "scalar", "list", "mapping", "folded", "null"]))
         if kind == "scalar":
             lines.append(f"{key}: {draw(scalars)}")
@@ -171,10 +170,10 @@ def documents(draw: st.DrawFn) -> str:
         *lines,
         draw(st.sampled_from(["artifacts:"] * 9 + ["artifacts:  # c", "artifacts: &x"])),
     ]
-    for _ in range(draw(st.integers(1, 6))):
-        body = draw(plain_bodies | bodies())
-        lines.append(f"{' ' * step}{draw(names)}:")
-        lines += [" " * 2 * step + line for line in body]
+    unique = draw(st.integers(0, 9)) < 9
+    for name in draw(st.lists(names, min_size=1, max_size=6, unique=unique)):
+        lines.append(f"{' ' * step}{name}:")
+        lines += [" " * 2 * step + line for line in draw(plain_bodies | bodies())]
         if draw(st.integers(0, 9)) == 9:
             lines.append(draw(odd_lines))
     lines += draw(
