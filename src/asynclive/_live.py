@@ -253,8 +253,8 @@ class AsyncLive:
     def statistics(self) -> AsyncLiveStatistics:
         """Return what waits, what is in work and what is done, at this moment.
 
-        To be called at any time: before the block, in it, and after it. It takes some
-        microseconds, and nothing on disk is looked at.
+        May be called at any time: before the block, in it, and after it. It only reads
+        counters.
         """
         # Without calls in flight nothing waits or works, and before the block there is nobody
         # to ask.
