@@ -108,23 +108,31 @@ def _splice(document: Document, changed: Entries) -> Document | None:
     place = document.place
     if place is None:
         return None
-    rendered = document.style.render(changed)
+    plain = document.style.plain(changed)
+    rendered = document.style.render({name: changed[name] for name in changed.keys() - plain})
+    lines = {name: plain.get(name) or rendered[name] for name in changed}
     indent = " " * place.column
     merged = place.exchanged(
         {
-            name: textwrap.indent(lines, indent).replace("\n", document.newline)
-            for name, lines in rendered.items()
+            name: textwrap.indent(new, indent).replace("\n", document.newline)
+            for name, new in lines.items()
         }
     )
     wanted = {**document.data, KEY: {**document.entries, **changed}}
     skimmed = _less(document.skimmed, changed)
     if _can_be_exchanged(document, changed):
-        # All but the new lines is what was checked before.
-        holds = _holds(f"{KEY}:\n{''.join(rendered.values())}", {KEY: changed})
+        # All but the new lines is what was checked before, and the plain ones need no check.
+        others = {name: changed[name] for name in rendered}
+        holds = not others or _holds(f"{KEY}:\n{''.join(rendered.values())}", {KEY: others})
     else:
-        # Less the entries that were skimmed off: the copied lines of each are a mapping of its
-        # own with and without the others (see _regular).
-        holds = _holds(document.ended_alike(merged.text(without=skimmed)), wanted)
+        # Less the entries that were skimmed off, and the plain ones before a new one: the lines
+        # of each are a mapping of its own with and without the others (see _regular).
+        added = [name for name in changed if name not in place.index]
+        without = skimmed.union(plain.keys() & added[:-1] - document.entries.keys())
+        holds = _holds(
+            document.ended_alike(merged.text(without)),
+            {**wanted, KEY: {k: v for k, v in wanted[KEY].items() if k not in without}},
+        )
     if not holds:
         return None
     return dataclasses.replace(

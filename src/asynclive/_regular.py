@@ -94,23 +94,27 @@ def skim(text: str, newline: str) -> Skimmed | None:
     """
     if text.startswith("%") or "\n%" in text:
         return None  # a directive may change what values mean
-    head = re.compile(rf"^{KEY}: *(?:#.*)?{newline}", re.MULTILINE).search(text)
-    first = head and re.compile("^( +)[^ #\r\n]", re.MULTILINE).search(text, head.end())
-    if not head or not first or len(first[1]) > MAX_INDENT:
+    # Each of these searches is one step for the interpreter, and no other thread runs meanwhile:
+    # a line end to begin with is found ten times as fast as "^".
+    head = re.compile(rf"{KEY}: *(?:#.*)?(?={newline})")
+    top = head.match(text) or re.compile(rf"\n{head.pattern}").search(text)
+    first = top and re.compile(r"\n( +)[^ #\r\n]").search(text, top.end())
+    if not top or not first or len(first[1]) > MAX_INDENT:
         return None
-    after = re.compile(r"^[^\s#]", re.MULTILINE).search(text, head.end())
-    end = after.start() if after else len(text)
+    after = re.compile(r"\n[^\s#]").search(text, top.end())
+    end = after.start() + 1 if after else len(text)
+    start_of_first = first.start() + 1
     entry, line, key = _patterns(first[1], newline)
     found: dict[str, Span] = {}
     runs: list[list[int]] = []
     sound: dict[tuple[tuple[str, ...], ...], bool] = {}
     listed = False
-    position = first.start()
+    position = start_of_first
     while position < end:
         match = entry.match(text, position, end)
         if match is None:
-            following = key.search(text, position + 1, end)
-            position = following.start() if following else end
+            following = key.search(text, position, end)
+            position = following.start() + 1 if following else end
             continue
         start, position = match.span()
         shape = tuple(line.findall(match[2]))
@@ -118,7 +122,7 @@ def skim(text: str, newline: str) -> Skimmed | None:
             sound[shape] = _is_sound(shape, len(first[1]))
         has_list = not listed and any(mark == "-" for _, mark, _ in shape)
         name = match[1].strip("'")
-        if start == first.start() or has_list or not sound[shape]:
+        if start == start_of_first or has_list or not sound[shape]:
             listed = listed or (has_list and sound[shape])
         elif name in found:
             return None
@@ -139,7 +143,7 @@ def skim(text: str, newline: str) -> Skimmed | None:
 def _patterns(
     indent: str, newline: str
 ) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Return what matches an entry, the lines below its name, and where any entry may begin."""
+    """Return what matches an entry, the lines below its name, and the line end before an entry."""
     deeper = rf"{indent} +"
     plain = rf"{_PLAIN}(?:{newline}{deeper}[{_LETTER}0-9]{_WORDS})*"
     value = rf"(?:{_OTHER}|{plain})(?={newline})"
@@ -149,7 +153,7 @@ def _patterns(
         re.compile(rf"{indent}({_NAME}):{newline}({lines})(?={indent}[^\s#])"),
         # Indentation; a dash, a key, or nothing for a text that goes on; whether a value follows.
         re.compile(r"^( +)(-|(?:[A-Za-z0-9_./-]+|'[^']+'):(?=[ \r\n])|)( ?)", re.MULTILINE),
-        re.compile(rf"^{indent}(?=[^\s#])", re.MULTILINE),
+        re.compile(rf"\n{indent}(?=[^\s#])"),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._lines import KEY, is_block
+from ._plain import plain_lines
 
 Entries = Mapping[str, Mapping[str, Any]]
 
@@ -42,6 +43,16 @@ class Style:
         )
         yaml.version = self.version
         return yaml
+
+    def plain(self, entries: Entries) -> dict[str, str]:
+        """Return the lines of those that are plain, as ``render`` would."""
+        if self.version is not None:
+            return {}
+        found = {
+            name: plain_lines(name, entry, indent=self.mapping_indent, dash=self.dash_offset)
+            for name, entry in entries.items()
+        }
+        return {name: lines for name, lines in found.items() if lines}
 
     def render(self, entries: Entries) -> dict[str, str]:
         """Return the lines of each entry, indented as below ``artifacts:`` in column 0."""
