@@ -90,17 +90,16 @@ class Merger:
 
 def _changed(document: Document, entries: Entries) -> Entries:
     """Return those of the entries that the document does not have."""
-    changed = {}
-    for name, entry in entries.items():
-        if name in document.skimmed:
-            old = _alone(document, name)
-        elif name in document.entries:
-            old = document.entries[name]
-        else:
-            old = None
-        if old is None or not _same(old, entry):
-            changed[name] = entry
-    return changed
+    return {name: entry for name, entry in entries.items() if not _has(document, name, entry)}
+
+
+def _has(document: Document, name: str, entry: Mapping[str, Any]) -> bool:
+    if name not in document.skimmed:
+        return name in document.entries and _same(document.entries[name], entry)
+    assert document.place is not None
+    # Mostly it is written as we would write it: then nothing need be parsed.
+    lines = document.style.plain({name: entry}).get(name, "").replace("\n", document.newline)
+    return lines == document.place.lines(name) or _same(_alone(document, name), entry)
 
 
 def _splice(document: Document, changed: Entries) -> Document | None:
@@ -128,7 +127,9 @@ def _splice(document: Document, changed: Entries) -> Document | None:
         # Less the entries that were skimmed off, and the plain ones before a new one: the lines
         # of each are a mapping of its own with and without the others (see _regular).
         added = [name for name in changed if name not in place.index]
-        without = skimmed.union(plain.keys() & added[:-1] - document.entries.keys())
+        without = skimmed.union(
+            name for name in added[:-1] if name in plain and name not in document.entries
+        )
         holds = _holds(
             document.ended_alike(merged.text(without)),
             {**wanted, KEY: {k: v for k, v in wanted[KEY].items() if k not in without}},
