@@ -1,6 +1,6 @@
 """Regular entries of a dvc.yaml: found by their lines, so that thousands need no YAML parser.
 
-ruamel.yaml takes two milliseconds an entry to parse. Nearly all entries of a large dvc.yaml are
+ruamel.yaml takes some milliseconds an entry to parse. Nearly all entries of a large dvc.yaml are
 as DVCLive and we write them: block style, one plain or quoted value a line. Those are found
 here by regular expressions, and only what is left is parsed: a document of some lines.
 
