@@ -26,6 +26,7 @@ from ._errors import (
     StorageError,
 )
 from ._live import AsyncLive
+from ._statistics import AsyncLiveStatistics
 
 __all__ = [
     "ArtifactChangedError",
@@ -34,6 +35,7 @@ __all__ = [
     "ArtifactPathError",
     "AsyncLive",
     "AsyncLiveError",
+    "AsyncLiveStatistics",
     "CommitError",
     "DvcYamlError",
     "InvalidArtifactNameError",

@@ -81,6 +81,11 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         self._waiting: dict[_Waiting[ItemT, ResultT], None] = {}
         self._arrived = anyio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their group to begin."""
+        return len(self._waiting)
+
     async def submit(self, item: ItemT) -> ResultT:
         """Commit ``item`` with the next group; returns its result or raises its error.
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 
-from ._document import DocumentError, Entries
+from ._document import DocumentError
 from ._errors import DvcYamlError
 from ._files import AsyncFiles, FileStamp
 from ._merge import Merger
+from ._style import Entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,27 @@ class Update:
 
     target: str
     """The file itself: dvc.yaml, or what it is a symlink to."""
-    temp: str | None
-    """The new file; None when there is nothing to change."""
+    text: str
+    """What it will hold."""
     stamp: FileStamp | None
     """Of the text that was merged into; None if there was none."""
-    entries: dict[str, Mapping[str, Any]]
+    entries: Entries
     mode: int
     made: tuple[str, ...]
     """The directories that had to be made for it, outermost first."""
+    temp: str | None = None
+    """The new file; None when there is nothing to change."""
+    temp_stamp: FileStamp | None = None
+    """Of the new file; None if a later one might have the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    stamp: FileStamp | None
+    text: str
+    data: bytes | None
+    """What to write; None when there is nothing to change."""
+    made: tuple[str, ...] = ()
 
 
 class DvcYaml:
@@ -53,6 +66,8 @@ class DvcYaml:
         self.path = path
         self._files = files
         self._merger = Merger()
+        # What we put in place last, with its stamp: while the file has it, it need not be read.
+        self._placed: tuple[FileStamp, str] | None = None
 
     def entry_path(self, path: str) -> str:
         """Return ``path`` as an entry has it: POSIX, relative to the directory of dvc.yaml.
@@ -75,30 +90,45 @@ class DvcYaml:
         Cancellation: nothing is left of it.
         """
         with self._explained():
-            target: str = await self._files.run(os.path.realpath, self.path)
-            text, stamp = await self._files.read_text(target) or (None, None)
-            # In a thread: thousands of entries take seconds.
-            merged = await self._files.run(self._merger.merge, text, entries)
-            update = Update(target, None, stamp, dict(entries), mode, made=())
-            if merged == text:
+            target, merged = await self._files.run(self._merge_known, entries)
+            if merged is None:
+                text, stamp = await self._files.read_text(target) or (None, None)
+                merged = await self._files.run(self._merge, target, text, stamp, entries)
+            update = Update(target, merged.text, merged.stamp, dict(entries), mode, merged.made)
+            if merged.data is None:
                 return update
             directory, name = os.path.split(target)
-            update = dataclasses.replace(
-                update,
-                temp=os.path.join(directory, f".{name}.{secrets.token_hex(8)}.tmp"),
-                made=await self._files.run(_make_dirs, directory),
-            )
+            temp = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.tmp")
+            update = dataclasses.replace(update, temp=temp)
             written = False
             try:
-                assert update.temp is not None
-                await self._files.write_text(
-                    update.temp, merged, mode if stamp is None else stamp.mode
+                temp_stamp = await self._files.write(
+                    temp, merged.data, mode if merged.stamp is None else merged.stamp.mode
                 )
                 written = True
             finally:
                 if not written:
                     await self.discard(update)
-            return update
+            return dataclasses.replace(update, temp_stamp=temp_stamp)
+
+    def _merge_known(self, entries: Entries) -> tuple[str, _Merged | None]:
+        """Return the file to replace; and what to write, unless it has to be read for that."""
+        target = os.path.realpath(self.path)
+        stamp = FileStamp.at(target)
+        if stamp is None:
+            return target, self._merge(target, None, None, entries)
+        if self._placed is not None and self._placed[0] == stamp:
+            return target, self._merge(target, self._placed[1], stamp, entries)
+        return target, None
+
+    def _merge(
+        self, target: str, text: str | None, stamp: FileStamp | None, entries: Entries
+    ) -> _Merged:
+        # In a thread: hundreds of entries, or a first look at thousands, take their time.
+        merged = self._merger.merge(text, entries)
+        if merged == text:
+            return _Merged(stamp, merged, None)
+        return _Merged(stamp, merged, merged.encode(), _make_dirs(os.path.dirname(target)))
 
     async def replace(self, update: Update, names: Collection[str]) -> None:
         """Put the entries with these names in place, atomically; the others are dropped.
@@ -115,13 +145,12 @@ class DvcYaml:
         try:
             while entries:
                 with self._explained():
-                    # Between this look and os.replace, another's write would be lost. No file
-                    # system offers better; DVC's own commands are kept out by its lock.
-                    stamp = await self._files.stat_stamp(update.target)
-                    if stamp == update.stamp and entries.keys() == update.entries.keys():
-                        if update.temp is not None:
-                            await self._files.replace(update.temp, update.target)
+                    if entries.keys() == update.entries.keys() and await self._files.replace(
+                        update.temp, update.target, update.stamp
+                    ):
                         done = True
+                        if update.temp is not None:
+                            self._placed = update.temp_stamp and (update.temp_stamp, update.text)
                         return
                 fresh = await self.prepare(entries, update.mode)
                 stale, made = update, update.made + fresh.made

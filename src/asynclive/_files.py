@@ -1,12 +1,13 @@
 """aiofiles under anyio, in one place: small files, on asyncio and on trio.
 
-One thread hop an operation. That suits dvc.yaml, which is read and written once a group; the
-copy loop in ``_stage`` does a whole file a hop and does not come through here.
+About one thread hop an operation. That suits dvc.yaml, which is read and written once a group;
+the copy loop in ``_stage`` does a whole file a hop and does not come through here.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -33,6 +34,14 @@ class FileStamp(NamedTuple):
     @classmethod
     def of(cls, stat: os.stat_result) -> FileStamp:
         return cls(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_mode & 0o7777)
+
+    @classmethod
+    def at(cls, path: str) -> FileStamp | None:
+        """Return that of the file as it is now, or None if it is missing. Blocks."""
+        try:
+            return cls.of(os.stat(path))
+        except FileNotFoundError:
+            return None
 
 
 class _Threads:
@@ -76,38 +85,50 @@ class AsyncFiles:
             UnicodeDecodeError: it is not UTF-8.
             OSError: it cannot be read.
         """
+        stamps = []
+
+        def open_stamped(path: str, flags: int) -> int:
+            # The stamp first, and of the open file: text written meanwhile then has a newer one.
+            fd = os.open(path, flags)
+            stamps.append(FileStamp.of(os.fstat(fd)))
+            return fd
+
         try:
             # Not `async with`: its exit asks asyncio for the running loop.
-            file = await aiofiles.open(path, encoding="utf-8", newline="", loop=self._loop)
+            file = await aiofiles.open(
+                path, encoding="utf-8", newline="", opener=open_stamped, loop=self._loop
+            )
         except FileNotFoundError:
             return None
         try:
-            # The stamp first, and of the open file: text written meanwhile then has a newer one.
-            stat = await self.run(os.fstat, file.fileno())
-            return await file.read(), FileStamp.of(stat)
+            return await file.read(), stamps[0]
         finally:
             with anyio.CancelScope(shield=True):
                 await file.close()
 
-    async def write_text(self, path: str, text: str, mode: int) -> None:
+    async def write(self, path: str, data: bytes, mode: int) -> FileStamp | None:
         """Create a file that must not exist; it is whole, or gone.
 
         Nobody else can open it before it is whole: it starts as 0600 and then gets ``mode``.
+
+        Returns:
+            Its stamp, which no file has that was written by anybody later; None where the
+            file system is too coarse for that.
 
         Raises:
             FileExistsError: it exists, and is untouched.
             OSError: it cannot be written.
         """
-        file = await aiofiles.open(
-            path, "x", encoding="utf-8", newline="", opener=_open_private, loop=self._loop
-        )
+        file = await aiofiles.open(path, "xb", buffering=0, opener=_open_private, loop=self._loop)
         complete = False
         try:
             try:
                 # No fsync: on a disk busy with checkpoints it waits for all of them, and ext4 and
                 # Btrfs write the data of a file before they rename it over another.
-                await file.write(text)
-                await self.run(os.fchmod, file.fileno(), mode)
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[await file.write(rest) :]
+                stamp = await self.run(_seal, file.fileno(), mode)
             finally:
                 with anyio.CancelScope(shield=True):
                     await file.close()
@@ -116,17 +137,19 @@ class AsyncFiles:
             if not complete:
                 with anyio.CancelScope(shield=True):
                     await self.remove(path)
+        return stamp
 
-    async def replace(self, source: str, destination: str) -> None:
-        """Put ``source`` in the place of ``destination``, atomically."""
-        await aiofiles.os.replace(source, destination, loop=self._loop)
+    async def replace(self, source: str | None, destination: str, stamp: FileStamp | None) -> bool:
+        """Put ``source`` in the place of ``destination``, atomically, if that has this stamp.
 
-    async def stat_stamp(self, path: str) -> FileStamp | None:
-        """Return the stamp of the file as it is now, or None if it is missing."""
-        try:
-            return FileStamp.of(await aiofiles.os.stat(path, loop=self._loop))
-        except FileNotFoundError:
-            return None
+        Args:
+            source: None: only look.
+            destination: a file, or where none is if ``stamp`` is None.
+
+        Returns:
+            Whether it has the stamp. Nothing is replaced if it has another.
+        """
+        return await self.run(_replace, source, destination, stamp)
 
     async def remove(self, path: str) -> None:
         """Remove a file; one that is missing will do."""
@@ -138,3 +161,25 @@ class AsyncFiles:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
+
+
+def _seal(fd: int, mode: int) -> FileStamp | None:
+    os.fchmod(fd, mode)
+    if os.utime not in os.supports_fd:
+        return None
+    # The time that a write leaves is that of the kernel's last tick, some milliseconds ago: two
+    # writes between two ticks leave the same one. The time by the nanosecond is no tick's.
+    now = time.time_ns()
+    os.utime(fd, ns=(now, now))
+    stamp = FileStamp.of(os.fstat(fd))
+    return stamp if stamp.mtime_ns == now else None
+
+
+def _replace(source: str | None, destination: str, stamp: FileStamp | None) -> bool:
+    # Between this look and os.replace, another's write would be lost. No file system offers
+    # better; DVC's own commands are kept out by its lock.
+    if FileStamp.at(destination) != stamp:
+        return False
+    if source is not None:
+        os.replace(source, destination)
+    return True

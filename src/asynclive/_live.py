@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from logging import getLogger
 from types import TracebackType
@@ -17,6 +17,7 @@ import anyio.to_thread
 from ._artifact import (
     ArtifactRequest,
     LoggedArtifact,
+    StagedArtifact,
     is_inside,
     make_request,
     relocated,
@@ -26,9 +27,10 @@ from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
 from ._errors import InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
-from ._record import Recorder
+from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
 from ._stage import Stager
+from ._statistics import AsyncLiveStatistics, Counters
 from ._store import ObjectStore
 from ._workers import FileWorkers, default_workers
 
@@ -122,6 +124,7 @@ class AsyncLive:
         self._worker_count = workers or default_workers()
         self._lock_timeout = lock_timeout
         self._claims = Claims()
+        self._counters = Counters()
         self._in_flight = 0
         self._entered = self._accepting = False
 
@@ -247,19 +250,36 @@ class AsyncLive:
         self._tasks.start_soon(self._work_on, call)
         return await call.wait()
 
+    def statistics(self) -> AsyncLiveStatistics:
+        """Return what waits, what is in work and what is done, at this moment.
+
+        May be called at any time: before the block, in it, and after it. It only reads
+        counters.
+        """
+        # Without calls in flight nothing waits or works, and before the block there is nobody
+        # to ask.
+        return self._counters.statistics(
+            in_flight=self._in_flight,
+            staged=self._committer.waiting if self._in_flight else 0,
+            busy_workers=self._workers.busy if self._in_flight else 0,
+            total_workers=self._worker_count,
+        )
+
     async def _log(self, request: ArtifactRequest) -> LoggedArtifact:
         """The way through."""
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
         replaced = request.path if request.copy else None
-        staged = await self._stager.stage(
-            await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
-        )
-        try:
-            tracked = await self._committer.submit(staged)
-            await self._stager.remember(tracked)
-        finally:
-            await self._stager.discard(staged)
+        plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+        with self._counters.one("staging"):
+            staged = await self._stager.stage(plan)
+        del plan  # of a large directory it is larger than what is needed from here on
+        with self._counters.one("submitted"):
+            try:
+                tracked = await self._committer.submit(staged)
+                await self._stager.remember(tracked)
+            finally:
+                await self._stager.discard(staged)
         self._claims.remember(request)
         return LoggedArtifact.from_tracked(tracked)
 
@@ -276,11 +296,12 @@ class AsyncLive:
             if self._dvcyaml_path is not None:
                 dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
                 self._dvcyaml = DvcYaml(dvcyaml_path, AsyncFiles(self._dvc_limiter))
-            self._stager = Stager(ObjectStore(self._repository.layout), self._workers)
-            recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
+            store = ObjectStore(self._repository.layout)
+            self._stager = Stager(store, self._workers, self._counters)
+            self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
             self._committer = GroupCommitter(
                 acquire=lambda: self._in_dvc_thread(self._repository.acquire),
-                commit=recorder.commit_group,
+                commit=self._commit_group,
                 release=lambda: self._in_dvc_thread(self._repository.release),
                 lock_timeout=self._lock_timeout,
             )
@@ -291,14 +312,22 @@ class AsyncLive:
             with anyio.CancelScope(shield=True):
                 await self._in_dvc_thread(self._repository.close)
 
+    async def _commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
+        outcomes = await self._recorder.commit_group(group)
+        self._counters.count_group(len(group))
+        return outcomes
+
     async def _work_on(self, call: _Call) -> None:
         try:
             with call.scope:
                 call.logged = await self._log(call.request)
+                self._counters.logged += 1
         except Exception as error:
             call.error = error  # the caller's own, raised there
+            self._counters.failed += 1
         finally:
             if call.logged is None and call.error is None:
+                self._counters.cancelled += 1
                 # Seen only by a caller who was not cancelled himself.
                 call.error = NotActiveError(
                     f"'{call.request.given}' was not logged: the block was left by an exception."

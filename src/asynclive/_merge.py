@@ -18,11 +18,12 @@ import io
 import re
 import sys
 import textwrap
-from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
-from ._document import KEY, Document, DocumentError, Entries, Place, escaped, parse
+from ._document import Document, DocumentError, parse, parse_whole
+from ._lines import KEY
+from ._style import Entries, escaped
 
 
 def merge(text: str | None, entries: Entries) -> str:
@@ -51,95 +52,143 @@ class Merger:
 
     def __init__(self) -> None:
         self._written: Document | None = None
+        # What was merged into: it is what is there if the merged text is not taken up.
+        self._read: Document | None = None
 
     def merge(self, text: str | None, entries: Entries) -> str:
         """As the function ``merge``."""
         text = text or ""
         bom = "\ufeff" if text.startswith("\ufeff") else ""
         text = text[len(bom) :]
-        written = self._written
-        known = written is not None and written.text == text
-        document = written if written is not None and known else parse(text)
-        old = document.data.get(KEY) or {}  # null is an empty mapping
-        changed = {
-            name: entry
-            for name, entry in entries.items()
-            if name not in old or not _same(old[name], entry)
-        }
+        document = self._remembered(text) or parse(text)
+        self._read = document
+        changed = _changed(document, entries)
         if not changed:
             return bom + text
-        wanted = {**document.data, KEY: {**old, **changed}}
         spliced = _splice(document, changed)
-        # Of what we wrote ourselves all but the new lines has been checked before.
-        if spliced is not None and (
-            _holds(f"{KEY}:\n{spliced.new_lines}", {KEY: changed})
-            if known
-            else _holds(spliced.text, wanted)
-        ):
-            self._written = dataclasses.replace(spliced, data=wanted)
+        if spliced is None and document.skimmed:
+            document = parse_whole(text)
+            spliced = _splice(document, changed)
+        self._written = spliced
+        if spliced is not None:
+            self._read = dataclasses.replace(document, checked=True)
             return bom + spliced.text
-        self._written = None
         dumped = _dump(document, changed)
-        if dumped is not None and _holds(dumped, wanted):
+        if dumped is not None:
             return bom + dumped
         raise DocumentError(
             f"has '{KEY}:' written in a way that cannot be changed without changing other parts. "
             "Write its entries out in block style, without anchors, aliases and merge keys."
         )
 
+    def _remembered(self, text: str) -> Document | None:
+        for document in (self._written, self._read):
+            if document is not None and document.text == text:
+                return document
+        return None
 
-def _splice(document: Document, entries: Entries) -> Document | None:
+
+def _changed(document: Document, entries: Entries) -> Entries:
+    """Return those of the entries that the document does not have."""
+    return {name: entry for name, entry in entries.items() if not _has(document, name, entry)}
+
+
+def _has(document: Document, name: str, entry: Mapping[str, Any]) -> bool:
+    if name not in document.skimmed:
+        return name in document.entries and _same(document.entries[name], entry)
+    assert document.place is not None
+    # Mostly it is written as we would write it: then nothing need be parsed.
+    lines = document.style.plain({name: entry}).get(name, "").replace("\n", document.newline)
+    return lines == document.place.lines(name) or _same(_alone(document, name), entry)
+
+
+def _splice(document: Document, changed: Entries) -> Document | None:
     """Exchange the lines of the entries and copy all else; None where that cannot be done."""
-    place, text, newline = document.place, document.lines, document.newline
+    place = document.place
     if place is None:
         return None
-    rendered = document.style.render(entries)
-    lines = {
-        name: textwrap.indent(entry, " " * place.column).replace("\n", newline)
-        for name, entry in rendered.items()
-    }
-    edits = [(*place.entries[name], lines[name]) for name in lines if name in place.entries]
-    if place.cut is not None:
-        edits.append((*place.cut, ""))
-    added = [name for name in lines if name not in place.entries]
-    key = "" if place.has_key else f"{' ' * place.column}{KEY}:{newline}"
-    edits.append((place.end, place.end, key + "".join(lines[name] for name in added)))
-    edits.sort()
-    pieces, position = [], 0
-    for start, end, new in edits:
-        pieces += [text[position:start], new]
-        position = end
-    merged = "".join([*pieces, text[position:]])
+    plain = document.style.plain(changed)
+    rendered = document.style.render({name: changed[name] for name in changed.keys() - plain})
+    lines = {name: plain.get(name) or rendered[name] for name in changed}
+    indent = " " * place.column
+    merged = place.exchanged(
+        {
+            name: textwrap.indent(new, indent).replace("\n", document.newline)
+            for name, new in lines.items()
+        }
+    )
+    wanted = {**document.data, KEY: {**document.entries, **changed}}
+    skimmed = _less(document.skimmed, changed)
+    if _can_be_exchanged(document, changed):
+        # All but the new lines is what was checked before, and the plain ones need no check.
+        others = {name: changed[name] for name in rendered}
+        holds = not others or _holds(f"{KEY}:\n{''.join(rendered.values())}", {KEY: others})
+    else:
+        # Less the entries that were skimmed off, and the plain ones before a new one: the lines
+        # of each are a mapping of its own with and without the others (see _regular).
+        added = [name for name in changed if name not in place.index]
+        without = skimmed.union(
+            name for name in added[:-1] if name in plain and name not in document.entries
+        )
+        holds = _holds(
+            document.ended_alike(merged.text(without)),
+            {**wanted, KEY: {k: v for k, v in wanted[KEY].items() if k not in without}},
+        )
+    if not holds:
+        return None
     return dataclasses.replace(
         document,
-        text=document.ended_alike(merged),
-        place=_moved(place, edits, [(name, lines[name]) for name in added], len(key)),
-        new_lines="".join(rendered.values()),
+        text=document.ended_alike(merged.text()),
+        data=wanted,
+        place=merged,
+        foreign=_less(document.foreign, changed),
+        skimmed=skimmed,
+        checked=True,
     )
 
 
-def _moved(
-    place: Place, edits: list[tuple[int, int, str]], added: list[tuple[str, str]], key: int
-) -> Place:
-    """Where the entries stand after these edits, the last of which is the added lines."""
-    starts = [start for start, _, _ in edits]
-    shifts = [0]
-    for start, end, new in edits:
-        shifts.append(shifts[-1] + len(new) - (end - start))
-    replaced = {start: len(new) for start, end, new in edits if end > start}
-    entries = {}
-    for name, (start, end) in place.entries.items():
-        moved = start + shifts[bisect_left(starts, start)]
-        entries[name] = moved, moved + replaced.get(start, end - start)
-    at = place.end + shifts[bisect_left(starts, place.end)] + key
-    for name, new in added:
-        entries[name] = at, at + len(new)
-        at += len(new)
-    return Place(entries, at, place.column, has_key=True)
+def _less(names: frozenset[str], changed: Entries) -> frozenset[str]:
+    return names if names.isdisjoint(changed) else names.difference(changed)
 
 
-def _dump(document: Document, entries: Entries) -> str | None:
-    """Load and dump the whole document: the layout is ruamel.yaml's, comments are kept."""
+def _can_be_exchanged(document: Document, changed: Entries) -> bool:
+    """Whether new lines for these entries leave the data of all others as it is.
+
+    That holds for lines of our own making and for regular ones: nothing in them reaches out of
+    them. What others wrote may have an anchor that is used elsewhere, or lines that
+    belong to an entry in a way of their own.
+    """
+    place = document.place
+    assert place is not None
+    if not document.checked:
+        return False
+    isadded = not place.index.keys() >= changed.keys()
+    if isadded and (place.last is None or place.last in document.foreign):
+        return False
+    return all(
+        "&" not in place.lines(name) and _same(_alone(document, name), document.entries.get(name))
+        for name in document.foreign.intersection(changed)
+    )
+
+
+def _alone(document: Document, name: str) -> Any:
+    """Return what the lines of an entry hold by themselves; None if they do not say."""
+    from ruamel.yaml import YAML
+
+    assert document.place is not None
+    text = f"{' ' * document.place.column}{KEY}:\n{document.place.lines(name)}"
+    try:
+        found = YAML(typ="safe").load(text)[KEY]
+    except Exception:  # not readable, for whatever reason
+        return None
+    return found[name] if list(found) == [name] else None
+
+
+def _dump(document: Document, changed: Entries) -> str | None:
+    """Load and dump the whole document: the layout is ruamel.yaml's, comments are kept.
+
+    None where that cannot be done.
+    """
     from ruamel.yaml.comments import CommentedMap
 
     text = document.text.replace("\r\n", "\n")
@@ -148,7 +197,7 @@ def _dump(document: Document, entries: Entries) -> str | None:
     yaml.width = sys.maxsize  # so that no line is folded
     yaml.explicit_start = re.search("^---", text, re.MULTILINE) is not None
     try:
-        fresh = escaped(entries)
+        fresh = escaped(changed)
         root = yaml.load(text) or CommentedMap()
         if root.get(KEY):
             root[KEY].update(fresh)
@@ -160,7 +209,9 @@ def _dump(document: Document, entries: Entries) -> str | None:
         yaml.dump(root, stream)
     except Exception:  # whatever keeps ruamel.yaml from it; merge() says what to do
         return None
-    return document.ended_alike(stream.getvalue().replace("\n", document.newline))
+    dumped = document.ended_alike(stream.getvalue().replace("\n", document.newline))
+    wanted = {**document.data, KEY: {**document.entries, **changed}}
+    return dumped if _holds(dumped, wanted) else None
 
 
 def _holds(text: str, wanted: dict[Any, Any]) -> bool:

@@ -26,6 +26,7 @@ from ._large import READ, LargeFile, check_unchanged
 from ._link import add_exec, leaves_plain_files, link_type, make_link
 from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
+from ._statistics import Counters
 from ._store import ObjectStore, remove_file, write_new
 from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
@@ -47,14 +48,32 @@ class _Batch:
     stored: list[StoredFile] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     modes: list[tuple[str, int]] = field(default_factory=list)
+    files_staged: int = 0
+    bytes_staged: int = 0
+    files_unchanged: int = 0
+    bytes_unchanged: int = 0
+
+    def count(self, planned: PlannedFile, *, unchanged: bool = False) -> None:
+        if unchanged:
+            self.files_unchanged += 1
+            self.bytes_unchanged += planned.size
+        else:
+            self.files_staged += 1
+            self.bytes_staged += planned.size
 
 
 class Stager:
-    """Stages artifacts side by side, within the bounds of ``workers``."""
+    """Stages artifacts side by side, within the bounds of ``workers``.
 
-    def __init__(self, store: ObjectStore, workers: FileWorkers) -> None:
+    Counts the files that are done in ``counters``.
+    """
+
+    def __init__(
+        self, store: ObjectStore, workers: FileWorkers, counters: Counters | None = None
+    ) -> None:
         self._store = store
         self._workers = workers
+        self._counters = counters or Counters()
         self._known = KnownArtifacts(store.layout)
 
     async def plan(
@@ -86,10 +105,13 @@ class Stager:
                     partial(find_unchanged, plan, job.known, self._store, _checkpoint)
                 )
                 if unchanged is not None:
+                    self._counters.files_unchanged += unchanged.nfiles
+                    self._counters.bytes_unchanged += unchanged.size
                     return unchanged
             if job.beside and plan.isdir:
                 await run(job.make_dirs)
-            batches = await run_together(job.steps(), self._workers.workers)
+            steps = (partial(self._counted, step) for step in job.steps())
+            batches = await run_together(steps, self._workers.workers)
             if job.beside and plan.isdir:
                 await run(job.finish_dirs)
             staged = job.result(batches)
@@ -100,6 +122,14 @@ class Stager:
         except BaseException:
             await self._workers.run_to_end(job.discard)
             raise
+
+    async def _counted(self, step: Callable[[], Awaitable[_Batch]]) -> _Batch:
+        batch = await step()
+        self._counters.files_staged += batch.files_staged
+        self._counters.bytes_staged += batch.bytes_staged
+        self._counters.files_unchanged += batch.files_unchanged
+        self._counters.bytes_unchanged += batch.bytes_unchanged
+        return batch
 
     async def remember(self, tracked: TrackedArtifact) -> None:
         """The artifact is tracked: from now on its files are known."""
@@ -205,6 +235,7 @@ class _StageJob:
     async def _stage_large(self, planned: PlannedFile) -> _Batch:
         batch = _Batch()
         md5 = self._known_md5(planned)
+        batch.count(planned, unchanged=md5 is not None)
         temp = self.store.temp_path() if md5 is None and self._is_cached(planned) else None
         copy = self.target(planned) if self.copies_bytes(planned) else None
         if temp is not None:
@@ -250,6 +281,7 @@ class _StageJob:
 
     def _stage_small(self, planned: PlannedFile, batch: _Batch) -> None:
         md5 = None if self.beside else self._known_md5(planned)
+        batch.count(planned, unchanged=md5 is not None)
         if md5 is not None:
             self.place(planned, md5, False, None, batch)
             return

@@ -48,6 +48,11 @@ class FileWorkers:
         self._bulk_running = 0
         self._bulk_turn = False
 
+    @property
+    def busy(self) -> int:
+        """How many threads are at work, or about to be."""
+        return self.workers - self._free
+
     async def run(self, func: Callable[[], T], *, bulk: bool) -> T:
         """Run ``func`` in a worker thread and return what it returns.
 

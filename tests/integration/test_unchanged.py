@@ -13,7 +13,7 @@ from twin import git
 
 import asynclive._large
 import asynclive._stage
-from asynclive import AsyncLive, LoggedArtifact
+from asynclive import AsyncLive, AsyncLiveStatistics, LoggedArtifact
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +61,12 @@ async def log(repo: Path, source: Path, *, copy: bool) -> LoggedArtifact:
         return await live.log_artifact(source, type="dataset", copy=copy)
 
 
+async def statistics_of(repo: Path, source: Path, *, copy: bool) -> AsyncLiveStatistics:
+    async with AsyncLive(root=repo) as live:
+        await live.log_artifact(source, type="dataset", copy=copy)
+    return live.statistics()
+
+
 def inodes(path: Path) -> dict[str, int]:
     return {
         str(below.relative_to(path.parent)): below.stat().st_ino
@@ -78,8 +84,31 @@ async def test_an_unchanged_artifact_is_not_read_and_its_copy_stays(
     before = inodes(first.path)
     with files_opened(monkeypatch) as opened:
         assert await log(repo, source, copy=copy) == first
-    assert not {path for path in opened if path.startswith((str(source), str(first.path) + "/"))}
+    assert not [
+        path
+        for path in map(Path, opened)
+        if not path.name.startswith(".")
+        and (path.is_relative_to(source) or path.is_relative_to(first.path))
+    ]
     assert inodes(first.path) == before
+
+
+@in_both_ways
+@of_both_kinds
+async def test_what_is_not_read_is_counted_as_unchanged(
+    repo: Path, tmp_path: Path, copy: bool, isdir: bool
+) -> None:
+    source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
+    files, total = (4, 2**21 + 3000) if isdir else (1, 2**21)
+    for unchanged in (False, True):
+        seen = await statistics_of(repo, source, copy=copy)
+        expected = (0, 0, files, total) if unchanged else (files, total, 0, 0)
+        assert expected == (
+            seen.files_staged,
+            seen.bytes_staged,
+            seen.files_unchanged,
+            seen.bytes_unchanged,
+        )
 
 
 @in_both_ways

@@ -79,6 +79,14 @@ def test_every_error_is_explained() -> None:
     assert explained == errors - {"AsyncLiveError"}
 
 
+def test_every_statistic_is_in_the_table() -> None:
+    record = asynclive.AsyncLiveStatistics
+    table = README.partition("## Statistics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
+    explained = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert explained == {name for name in dir(record) if not name.startswith("_")}
+
+
 def test_every_parameter_is_in_the_tables() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     for function in (asynclive.AsyncLive.__init__, asynclive.AsyncLive.log_artifact):

@@ -19,11 +19,12 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_live", "_artifact", "_errors"},
+    "__init__": {"_live", "_artifact", "_errors", "_statistics"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
+    "_statistics": set(),
     "_store": set(),
     "_place": set(),
     "_workers": set(),
@@ -36,13 +37,18 @@ ALLOWED = {
     "_large": RECORDS | {"_link", "_plan", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_stage": RECORDS
-    | {"_known", "_large", "_link", "_place", "_plan", "_store", "_unchanged", "_workers"},
+    | {"_known", "_large", "_link", "_place", "_plan", "_statistics", "_store"}
+    | {"_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_index": {"_outputs"},
     "_commit": {"_errors"},
-    "_document": set(),
-    "_merge": {"_document"},
-    "_dvcyaml": {"_document", "_errors", "_files", "_merge"},
+    "_lines": set(),
+    "_plain": set(),
+    "_style": {"_lines", "_plain"},
+    "_regular": {"_lines", "_style"},
+    "_document": {"_lines", "_regular", "_style"},
+    "_merge": {"_document", "_lines", "_style"},
+    "_dvcyaml": {"_document", "_errors", "_files", "_merge", "_style"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
     | {"_dvc_import", "_index", "_outputs", "_place", "_plan", "_store", "_workers"},

@@ -174,6 +174,42 @@ async def test_a_file_that_appeared_or_went_between_the_steps_is_noticed(
 
 
 @pytest.mark.anyio
+async def test_an_edit_right_after_the_file_was_put_in_place_is_merged_into(
+    dvcyaml: DvcYaml, path: Path
+) -> None:
+    # Of the same length, and the next moment: only the time of the file tells.
+    for _ in range(20):
+        await dvcyaml.replace(await dvcyaml.prepare(A, 0o644), A)
+        path.write_text("artifacts:\n  a:\n    path: b\n")
+        await dvcyaml.replace(await dvcyaml.prepare(B, 0o644), B)
+        assert load(path.read_text()) == {"artifacts": {"a": {"path": "b"}, **B}}
+        path.unlink()
+
+
+@pytest.mark.anyio
+async def test_what_was_put_in_place_is_merged_into_without_reading_it_again(
+    dvcyaml: DvcYaml, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.utime not in os.supports_fd:
+        pytest.skip("this platform cannot set the time of an open file")
+    await dvcyaml.replace(await dvcyaml.prepare(A, 0o644), A)
+    read: list[str] = []
+    read_text = AsyncFiles.read_text
+
+    async def counted(self: AsyncFiles, path: str) -> Any:
+        read.append(path)
+        return await read_text(self, path)
+
+    monkeypatch.setattr(AsyncFiles, "read_text", counted)
+    await dvcyaml.replace(await dvcyaml.prepare(B, 0o644), B)
+    assert read == []
+    path.chmod(0o600)
+    await dvcyaml.replace(await dvcyaml.prepare({"c": {"path": "c"}}, 0o644), ["c"])
+    assert read == [str(path)]
+    assert load(path.read_text()) == {"artifacts": {**A, **B, "c": {"path": "c"}}}
+
+
+@pytest.mark.anyio
 async def test_an_entry_removed_since_it_was_found_equal_is_written_again(
     dvcyaml: DvcYaml, path: Path
 ) -> None:

@@ -35,7 +35,7 @@ async def test_text_comes_back_with_its_line_ends(files: AsyncFiles, tmp_path: P
 
 async def test_a_missing_file_reads_as_none(files: AsyncFiles, tmp_path: Path) -> None:
     assert await files.read_text(str(tmp_path / "f")) is None
-    assert await files.stat_stamp(str(tmp_path / "f")) is None
+    assert FileStamp.at(str(tmp_path / "f")) is None
 
 
 async def test_what_is_not_utf8_is_an_error(files: AsyncFiles, tmp_path: Path) -> None:
@@ -46,24 +46,36 @@ async def test_what_is_not_utf8_is_an_error(files: AsyncFiles, tmp_path: Path) -
 
 async def test_a_written_file_has_its_bytes_and_its_mode(files: AsyncFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
-    await files.write_text(str(path), "a\r\né\n", 0o664)
+    stamp = await files.write(str(path), "a\r\né\n".encode(), 0o664)
     assert path.read_bytes() == "a\r\né\n".encode()
     assert stat.S_IMODE(path.stat().st_mode) == 0o664  # whatever the umask
+    assert stamp in (None, FileStamp.of(path.stat()))
+
+
+async def test_a_file_written_over_at_once_has_another_stamp(
+    files: AsyncFiles, tmp_path: Path
+) -> None:
+    # Many of these writes fall between the same two ticks of the clock for file times.
+    for number in range(50):
+        path = tmp_path / str(number)
+        stamp = await files.write(str(path), b"ours", 0o600)
+        path.write_bytes(b"mine")
+        assert stamp is None or stamp != FileStamp.at(str(path))
 
 
 async def test_a_file_that_exists_is_not_written(files: AsyncFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("mine")
     with pytest.raises(FileExistsError):
-        await files.write_text(str(path), "yours", 0o600)
+        await files.write(str(path), b"yours", 0o600)
     assert path.read_text() == "mine"
 
 
 async def test_a_file_that_cannot_be_completed_is_removed(
     files: AsyncFiles, tmp_path: Path
 ) -> None:
-    with pytest.raises(UnicodeEncodeError):
-        await files.write_text(str(tmp_path / "f"), "\ud800", 0o600)
+    with pytest.raises(OverflowError):
+        await files.write(str(tmp_path / "f"), b"text", mode=2**64)
     assert os.listdir(tmp_path) == []
 
 
@@ -78,7 +90,7 @@ async def test_a_cancelled_write_leaves_a_whole_file_or_none(
         async def write(scope: anyio.CancelScope) -> None:
             nonlocal finished
             with scope:
-                await files.write_text(str(path), "text" * 10_000, 0o600)
+                await files.write(str(path), b"text" * 10_000, 0o600)
                 finished = True
 
         async with anyio.create_task_group() as group:
@@ -99,9 +111,24 @@ async def test_replace_puts_one_file_in_the_place_of_another(
     new, old = tmp_path / "new", tmp_path / "old"
     new.write_text("new")
     old.write_text("old")
-    await files.replace(str(new), str(old))
+    assert await files.replace(str(new), str(old), FileStamp.at(str(old)))
     assert old.read_text() == "new"
     assert not new.exists()
+
+
+async def test_a_file_that_is_not_as_it_was_is_not_replaced(
+    files: AsyncFiles, tmp_path: Path
+) -> None:
+    new, old = tmp_path / "new", tmp_path / "old"
+    new.write_text("new")
+    old.write_text("old")
+    stamp = FileStamp.at(str(old))
+    old.write_text("edited")
+    assert not await files.replace(str(new), str(old), stamp)
+    assert not await files.replace(str(new), str(old), None)
+    assert not await files.replace(None, str(tmp_path / "missing"), stamp)
+    assert await files.replace(None, str(tmp_path / "missing"), None)
+    assert (new.read_text(), old.read_text()) == ("new", "edited")
 
 
 async def test_removing_what_is_gone_is_fine(files: AsyncFiles, tmp_path: Path) -> None:
@@ -111,23 +138,21 @@ async def test_removing_what_is_gone_is_fine(files: AsyncFiles, tmp_path: Path) 
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_stamp_tells_a_replaced_a_changed_and_a_touched_file(
-    files: AsyncFiles, tmp_path: Path
-) -> None:
+def test_a_stamp_tells_a_replaced_a_changed_and_a_touched_file(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("1")
-    stamps = [await files.stat_stamp(str(path))]
+    stamps = [FileStamp.at(str(path))]
     path.write_text("12")
-    stamps.append(await files.stat_stamp(str(path)))
+    stamps.append(FileStamp.at(str(path)))
     os.utime(path, ns=(1, 1))
-    stamps.append(await files.stat_stamp(str(path)))
+    stamps.append(FileStamp.at(str(path)))
     other = tmp_path / "other"
     other.write_text("34")
     os.utime(other, ns=(1, 1))
     os.replace(other, path)
-    stamps.append(await files.stat_stamp(str(path)))
+    stamps.append(FileStamp.at(str(path)))
     path.chmod(0o600)
-    stamps.append(await files.stat_stamp(str(path)))
+    stamps.append(FileStamp.at(str(path)))
     assert len(set(stamps)) == 5
 
 

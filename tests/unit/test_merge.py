@@ -409,3 +409,22 @@ def test_what_somebody_else_wrote_meanwhile_is_parsed() -> None:
     text = merger.merge(f"# mine\n{text}", {"b": {"path": "y"}})
     assert load(text) == {"artifacts": {"a": {"path": "x"}, "b": {"path": "y"}}}
     assert text.startswith("# mine\n")
+
+
+def test_an_anchor_that_is_used_elsewhere_outlives_its_entry_also_in_a_later_merge() -> None:
+    merger = Merger()
+    text = "artifacts:\n  net: &net\n    path: old\n# c\nother: *net\n"
+    text = merger.merge(text, {"z": {"path": "z"}})
+    text = merger.merge(text, {"net": MODEL})
+    assert load(text) == {
+        "artifacts": {"net": MODEL, "z": {"path": "z"}},
+        "other": {"path": "old"},
+    }
+
+
+def test_an_update_that_was_not_taken_up_is_forgotten() -> None:
+    merger = Merger()
+    text = merger.merge("# mine\n", {"a": {"path": "x"}})
+    dropped = merger.merge(text, {"b": {"path": "y"}})
+    assert load(dropped)["artifacts"] == {"a": {"path": "x"}, "b": {"path": "y"}}
+    assert merger.merge(text, {"c": {"path": "z"}}) == merge(text, {"c": {"path": "z"}})

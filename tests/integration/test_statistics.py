@@ -1,0 +1,220 @@
+"""statistics(): the numbers while calls stand still in each state, and after they ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
+from gate import locked
+
+import asynclive._stage
+from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
+from asynclive._commit import GroupCommitter
+from asynclive._repo import DvcRepository
+from asynclive._store import ObjectStore
+
+pytestmark = pytest.mark.anyio
+
+STATES = ("waiting", "staging", "staged", "committing", "logged", "failed", "cancelled")
+
+
+def states(live: AsyncLive) -> dict[str, int]:
+    """Those in which there is any call."""
+    now = live.statistics()
+    found = {state: getattr(now, state) for state in STATES if getattr(now, state)}
+    assert now.in_flight == sum(found.get(state, 0) for state in STATES[:4])
+    return found
+
+
+class Stop:
+    """Where a worker thread stops, each time it comes there, until the test lets it go on."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        self.reached = anyio.Event()
+        self._go = threading.Event()
+        function = getattr(owner, name)
+
+        def stopped(*args: Any, **kwargs: Any) -> Any:
+            anyio.from_thread.run_sync(self.reached.set)
+            assert self._go.wait(timeout=60)
+            return function(*args, **kwargs)
+
+        patch.setattr(owner, name, stopped)
+
+    def open(self) -> None:
+        self._go.set()
+
+
+def when_submitted(patch: pytest.MonkeyPatch, count: int) -> anyio.Event:
+    """Set once so many artifacts wait for their group."""
+    submitted = anyio.Event()
+    submit: Callable[..., Any] = GroupCommitter.submit
+    seen = 0
+
+    async def counted(self: GroupCommitter[Any, Any], item: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == count:
+            submitted.set()  # whoever waits for it runs once this task waits for its group
+        return await submit(self, item)
+
+    patch.setattr(GroupCommitter, "submit", counted)
+    return submitted
+
+
+def make_files(repo: Path, count: int) -> list[Path]:
+    paths = [repo / f"{number}.bin" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(b"%03d" % number)
+    return paths
+
+
+async def test_a_call_is_counted_in_each_state_on_its_way(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = make_files(repo, 1)
+    stops = {
+        "waiting": Stop(monkeypatch, asynclive._stage, "make_plan"),
+        "staging": Stop(monkeypatch, ObjectStore, "put"),
+        "staged": Stop(monkeypatch, DvcRepository, "acquire"),
+        "committing": Stop(monkeypatch, DvcRepository, "commit"),
+    }
+    live = AsyncLive(root=repo, workers=2)
+    assert states(live) == {}
+    async with live:
+        assert states(live) == {}
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(live.log_artifact, path, "model")
+            for state, stop in stops.items():
+                await stop.reached.wait()
+                assert states(live) == {state: 1}
+                assert live.statistics().busy_workers == (state in ("waiting", "staging"))
+                stop.open()
+        assert states(live) == {"logged": 1}
+    assert live.statistics() == AsyncLiveStatistics(
+        waiting=0,
+        staging=0,
+        staged=0,
+        committing=0,
+        logged=1,
+        failed=0,
+        cancelled=0,
+        files_staged=1,
+        bytes_staged=3,
+        files_unchanged=0,
+        bytes_unchanged=0,
+        group_sizes={1: 1},
+        busy_workers=0,
+        total_workers=2,
+    )
+
+
+async def test_what_comes_while_a_group_commits_is_one_group_after_it(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = make_files(repo, 4)
+    commit = Stop(monkeypatch, DvcRepository, "commit")
+    submitted = when_submitted(monkeypatch, 4)
+    async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
+        task_group.start_soon(live.log_artifact, paths[0])
+        await commit.reached.wait()
+        for path in paths[1:]:
+            task_group.start_soon(live.log_artifact, path)
+        await submitted.wait()
+        assert states(live) == {"committing": 1, "staged": 3}
+        assert live.statistics().groups == 0
+        commit.open()
+    assert states(live) == {"logged": 4}
+    assert live.statistics().group_sizes == {1: 1, 3: 1}
+    assert live.statistics().groups == 2
+
+
+async def test_what_another_process_keeps_waiting_is_staged(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = make_files(repo, 3)
+    submitted = when_submitted(monkeypatch, 3)
+    with locked(repo) as gate:
+        async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
+            for path in paths:
+                task_group.start_soon(live.log_artifact, path)
+            await submitted.wait()
+            assert states(live) == {"staged": 3}
+            gate.open()
+    assert live.statistics().group_sizes == {3: 1}
+
+
+async def test_what_failed_is_counted_and_what_was_refused_at_once_is_not(repo: Path) -> None:
+    (path,) = make_files(repo, 1)
+    async with AsyncLive(root=repo) as live:
+        with pytest.raises(ArtifactNotFoundError):
+            await live.log_artifact("missing.bin")
+        with pytest.raises(InvalidMetadataError):
+            await live.log_artifact(path, meta={"function": print})
+        assert states(live) == {"failed": 1}
+        await live.log_artifact(path)
+        assert states(live) == {"failed": 1, "logged": 1}
+
+
+async def test_what_was_cancelled_is_counted_before_and_while_its_group_commits(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, commits = make_files(repo, 2)
+    submitted = when_submitted(monkeypatch, 1)
+    with locked(repo) as gate:
+        async with AsyncLive(root=repo) as live:
+            async with anyio.create_task_group() as task_group:
+                task_group.start_soon(live.log_artifact, waits)
+                await submitted.wait()
+                task_group.cancel_scope.cancel()
+            assert states(live) == {"cancelled": 1}
+            gate.open()
+            stop = Stop(monkeypatch, DvcRepository, "commit")
+            async with anyio.create_task_group() as task_group:
+                task_group.start_soon(live.log_artifact, commits)
+                await stop.reached.wait()
+                task_group.cancel_scope.cancel()
+                assert states(live) == {"cancelled": 1, "committing": 1}
+                stop.open()
+            assert states(live) == {"cancelled": 2}
+            assert live.statistics().group_sizes == {1: 1}
+            assert commits.with_name(f"{commits.name}.dvc").exists()
+            assert not waits.with_name(f"{waits.name}.dvc").exists()
+
+
+async def test_files_and_bytes_count_when_they_are_done_whatever_becomes_of_them(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = repo / "tree"
+    tree.mkdir()
+    make_files(tree, 5)
+    (repo / "large.bin").write_bytes(bytes(3 * 2**20))
+    (repo / "copied.bin").write_bytes(bytes(7))
+    async with AsyncLive(root=repo) as live:
+        await live.log_artifact(tree)
+        assert (live.statistics().files_staged, live.statistics().bytes_staged) == (5, 15)
+        await live.log_artifact("large.bin", copy=True)
+        await live.log_artifact("copied.bin", type="model", copy=True, cache=False)
+        now = live.statistics()
+        assert (now.files_staged, now.bytes_staged) == (7, 15 + 3 * 2**20 + 7)
+        await live.log_artifact("large.bin", type="model", cache=False)
+        assert live.statistics().files_staged == 7
+
+
+async def test_what_is_returned_does_not_change(repo: Path) -> None:
+    (path,) = make_files(repo, 1)
+    async with AsyncLive(root=repo) as live:
+        before = live.statistics()
+        await live.log_artifact(path)
+        assert before.logged == 0
+        assert before.groups == 0
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            before.logged = 1  # type: ignore[misc]
+        with pytest.raises(TypeError):
+            before.group_sizes[1] = 1  # type: ignore[index]
