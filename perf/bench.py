@@ -25,7 +25,7 @@ import options
 import results
 from peers import missing
 from report import table
-from repository import RunFailed, fresh_repository
+from repository import RunFailedError, fresh_repository
 from series import MIN_PAIRS, Series, WorkloadResult
 from sides import SIDES
 from sources import MIB, make, place
@@ -75,7 +75,7 @@ def measure(
     options.need_space(work_dir, 4 * size + 512 * MIB, workload.name)
     made = make(sources, work_dir / "sources" / f"{workload.name}-{scale:g}", workload.name)
     series = {
-        side: Series(side, failure=missing(side))
+        side: Series(side, failure=missing(side, workload))
         for side in sides
         if side != "floor" or workload.has_floor
     }
@@ -94,7 +94,7 @@ def run_once(workload: Workload, series: Series, scale: float, made: Path, where
         here = place(sources, made, repository.path, in_place=workload.in_place)
         try:
             run = repository.run("worker.py", series.side, workload.name, here, scale)
-        except RunFailed as error:
+        except RunFailedError as error:
             series.failure = str(error)
         else:
             series.runs.append(run)

@@ -10,17 +10,23 @@ import importlib.util
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from workloads import Call
+from workloads import Call, Workload
 
 
-def missing(side: str) -> str | None:
-    """Why a side cannot run here; None where it can."""
-    if side == "xvc" and importlib.util.find_spec("xvc") is None:
+def missing(side: str, workload: Workload) -> str | None:
+    """Why a side cannot run a workload here; None where it can."""
+    if side != "xvc":
+        return None
+    if importlib.util.find_spec("xvc") is None:
         return "xvc is not installed"
+    if workload.change is not None:
+        return "xvc has another command for what has changed"
     return None
 
 
@@ -32,7 +38,9 @@ def xvc(calls: list[Call], clock: AbstractContextManager[Any]) -> None:
     from xvc import run_xvc
 
     if not Path(".xvc").exists():
-        run_xvc("xvc --skip-git init")
+        # In another process: one that began outside of a repository does not find it later.
+        init = "import xvc; xvc.run_xvc('xvc --skip-git init')"
+        subprocess.run([sys.executable, "-c", init], check=True, stdout=subprocess.DEVNULL)
     with clock:
         targets = [_copied(call.path) if call.options.get("copy") else call.path for call in calls]
         paths = [os.path.relpath(path) for path in targets]

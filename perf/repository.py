@@ -17,7 +17,7 @@ from typing import Any
 PERF = Path(__file__).resolve().parent
 
 
-class RunFailed(Exception):
+class RunFailedError(Exception):
     """A run that ended with an error; says the last line it printed."""
 
 
@@ -42,7 +42,7 @@ class Repository:
         )
         if done.returncode != 0:
             lines = (done.stderr or done.stdout).strip().splitlines()
-            raise RunFailed(lines[-1] if lines else f"exit status {done.returncode}")
+            raise RunFailedError(lines[-1] if lines else f"exit status {done.returncode}")
         printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return printed
 
@@ -52,26 +52,24 @@ def fresh_repository(where: Path) -> Iterator[Repository]:
     """A repository in ``where``, removed afterwards."""
     run_dir = Path(tempfile.mkdtemp(dir=where))
     try:
-        repository = Repository(run_dir / "repo", _environment(run_dir))
-        repository.path.mkdir()
-        for command in (
-            ["git", "init", "--quiet"],
-            [sys.executable, "-m", "dvc", "init", "--quiet"],
-            ["git", "commit", "--quiet", "--message", "start"],
-        ):
-            subprocess.run(
-                command,
-                cwd=repository.path,
-                env=repository.env,
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
+        repository = Repository(run_dir / "repo", environment(run_dir))
+        make_repository(repository.path, repository.env)
         yield repository
     finally:
         shutil.rmtree(run_dir, ignore_errors=True)
 
 
-def _environment(run_dir: Path) -> dict[str, str]:
+def make_repository(path: Path, env: dict[str, str]) -> None:
+    path.mkdir()
+    for command in (
+        ["git", "init", "--quiet"],
+        [sys.executable, "-m", "dvc", "init", "--quiet"],
+        ["git", "commit", "--quiet", "--message", "start"],
+    ):
+        subprocess.run(command, cwd=path, env=env, check=True, stdout=subprocess.DEVNULL)
+
+
+def environment(run_dir: Path) -> dict[str, str]:
     """The environment, without what would point Git and DVC elsewhere or make them report."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DVC", "PYTEST_"))}
     env["DVC_SITE_CACHE_DIR"] = str(run_dir / "site-cache")
