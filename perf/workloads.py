@@ -199,7 +199,7 @@ WORKLOADS = [
     ),
     Workload(
         name="mix-copy",
-        title="the directory, 4 files of 256 MiB and 50 of 12 bytes, gathered, copy=True",
+        title="the directory, 4 x 256 MiB and 50 x 12 bytes, gathered, copy=True",
         sources=_mix,
         options=_COPIED,
         prewarm_bytes=4 * 1024 * MIB,
