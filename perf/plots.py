@@ -110,11 +110,12 @@ def _bars(ax: Axes, document: dict[str, Any]) -> None:
         )
         ax.plot([seconds["min"], seconds["max"]], [row, row], color="#222222", linewidth=1)
         gain = measured["times_faster_than_dvclive"]
-        said = f"{_short(seconds['median'])} s"
+        said, right = f"{_short(seconds['median'])} s", seconds["max"]
         if side == "asynclive":
             said += f"   {gain['median']:.1f} x" if gain else ""
-            said += f"   (goal {_short(goal)} s)" if goal is not None else ""
-        right = max(seconds["median"], seconds["max"])
+            if goal is not None:
+                said += f"   (goal {_short(goal)} s)"
+                right = max(right, goal)
         ax.annotate(
             said,
             (right, row),
@@ -123,8 +124,8 @@ def _bars(ax: Axes, document: dict[str, Any]) -> None:
             va="center",
             fontsize=8,
         )
-    most = max(max(each["seconds"]["max"], each["seconds"]["median"]) for each in sides.values())
-    ax.set_xlim(0, most * 1.2)
+    most = max(each["seconds"]["max"] for each in sides.values())
+    ax.set_xlim(0, 1.25 * max(most, goal or 0))
     if goal is not None and "asynclive" in sides:
         middle = list(sides).index("asynclive")
         ax.plot([goal, goal], [middle - 0.55, middle + 0.55], color=GOAL, linewidth=2.2)

@@ -73,8 +73,8 @@ def _workloads(directory: Path) -> str:
 
 
 def _speed(directory: Path) -> str:
-    """The short table of the project's README."""
-    documents = _workload_documents(directory)
+    """The short table of the project's README: what has a goal."""
+    documents = [each for each in _workload_documents(directory) if any(each["goals"].values())]
     if not documents:
         return _NONE
     header = ["workload", "DVCLive", "asynclive", "times faster", "single pairs", "floor"]
@@ -212,6 +212,23 @@ def _reflink(directory: Path) -> str:
     return _table(["", "median", "times the hash", "MiB more used"], rows)
 
 
+def _beside_large(directory: Path) -> str:
+    document = results.read("beside_large", directory)
+    if document is None:
+        return _NONE
+    rows = [
+        [
+            case["large"],
+            case["small"],
+            _milliseconds(case["alone"]),
+            _milliseconds(case["beside"]),
+            f"{case['ratio']:.2f}" if case["ratio"] else "",
+        ]
+        for case in document["cases"]
+    ]
+    return _table(["in flight", "small artifact", "alone", "beside it", "times"], rows)
+
+
 def _workload_documents(directory: Path) -> list[dict[str, Any]]:
     found = (results.read(f"workload-{each.name}", directory) for each in WORKLOADS)
     return [each for each in found if each]
@@ -260,6 +277,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "memory": _memory,
     "imports": _imports,
     "reflink": _reflink,
+    "beside_large": _beside_large,
 }
 
 

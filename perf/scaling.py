@@ -43,7 +43,7 @@ POINTS = [
 ]
 SHORT_POINTS = [
     *(("asynclive", tracked, 0) for tracked in (10, 200, 1000)),
-    *(("dvclive", tracked, 0) for tracked in (10, 200)),
+    *(("dvclive", tracked, 0) for tracked in (10, 100)),
 ]
 ONE_BY_ONE = {"asynclive": 10, "dvclive": 3}
 GATHERED = 100
