@@ -60,7 +60,7 @@ def main() -> int:
             document = result.as_json()
             print(f"\n{table(document)}\n", flush=True)
             results.write(bench, document, work_dir, full=full, out=args.out)
-            failed |= any(one.failure and one.runs for one in result.series.values())
+            failed |= result.failed
     return failed
 
 
@@ -75,14 +75,14 @@ def measure(
     options.need_space(work_dir, 4 * size + 512 * MIB, workload.name)
     made = make(sources, work_dir / "sources" / f"{workload.name}-{scale:g}", workload.name)
     series = {
-        side: Series(side, failure=missing(side, workload))
+        side: Series(side, skipped=missing(side, workload))
         for side in sides
         if side != "floor" or workload.has_floor
     }
     with runs_dir(work_dir) as where:
         for pair in range(1, pairs + 1):
             for one in series.values():
-                if one.failure is None:
+                if not one.ended:
                     run_once(workload, one, scale, made, where)
                     print(f"  {pair}/{pairs}  {one.side:<12} {_said(one)}", flush=True)
     return WorkloadResult(workload, scale, pairs, series)

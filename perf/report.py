@@ -18,7 +18,7 @@ def table(document: dict[str, Any]) -> str:
     for side, measured in document["sides"].items():
         seconds = measured["seconds"]
         if seconds is None:
-            lines.append(f"  {side:<10}  no result: {measured['failure']}")
+            lines.append(f"  {side:<10}  no result: {measured['skipped'] or measured['failure']}")
             continue
         rate = document["bytes"] / 2**20 / seconds["median"]
         gain, over = measured["times_faster_than_dvclive"], measured["times_the_floor"]

@@ -17,8 +17,14 @@ class Series:
 
     side: str
     runs: list[dict[str, Any]] = field(default_factory=list)
+    skipped: str | None = None
+    """Why it cannot run here."""
     failure: str | None = None
-    """Why it has no result: it failed, or could not be run here."""
+    """What went wrong."""
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.skipped or self.failure)
 
     @property
     def seconds(self) -> list[float]:
@@ -34,6 +40,10 @@ class WorkloadResult:
     pairs: int
     series: dict[str, Series]
 
+    @property
+    def failed(self) -> bool:
+        return any(series.failure for series in self.series.values())
+
     def as_json(self) -> dict[str, Any]:
         return {
             "workload": self.workload.name,
@@ -46,10 +56,11 @@ class WorkloadResult:
         }
 
     def _side(self, series: Series) -> dict[str, Any]:
-        measured = not series.failure and bool(series.runs)
+        measured = not series.ended
         return {
             "seconds": spread(series.seconds) if measured else None,
             "peak_mib": max(run["rss_peak_mib"] for run in series.runs) if measured else None,
+            "skipped": series.skipped,
             "failure": series.failure,
             "times_faster_than_dvclive": ratio(self.series.get("dvclive"), series),
             "times_the_floor": ratio(series, self.series.get("floor")),
@@ -62,7 +73,7 @@ def ratio(slow: Series | None, fast: Series | None) -> dict[str, float] | None:
 
     None from fewer than ``MIN_PAIRS`` pairs, and for a side with itself.
     """
-    if slow is None or fast is None or slow is fast or slow.failure or fast.failure:
+    if slow is None or fast is None or slow is fast or slow.ended or fast.ended:
         return None
     pairs = list(zip(slow.seconds, fast.seconds, strict=False))
     if len(pairs) < MIN_PAIRS:

@@ -50,7 +50,7 @@ def main() -> int:
             "workloads": [_as_json(result) for result in measured],
         }
         print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
-    return any(series.failure for result in measured for series in result.series.values())
+    return any(result.failed for result in measured)
 
 
 def _as_json(result: WorkloadResult) -> dict[str, object]:
