@@ -19,15 +19,19 @@ def describe(work_dir: Path) -> dict[str, object]:
         "file_system": _file_system(work_dir),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("dvc", "dvclive", "asynclive")},
+        **_versions("dvc", "dvclive", "asynclive", "xvc"),
     }
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _versions(*distributions: str) -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _cpu_model() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -12,8 +13,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 
-from sides import SIDES
-from workloads import MIB, Workload
+from sides import named
+from sources import MIB
+from workloads import BY_NAME, Changed, Workload
 
 # Memory of a virtual machine is slow to touch for the first time. In a child, because the
 # peak memory of this process is measured too; right before, because it goes cold again.
@@ -51,18 +53,19 @@ class PrewarmedClock:
         self.system_seconds = usage.ru_stime - self._usage.ru_stime
 
 
-def run(side: str, workload: Workload, where: Path, scale: float) -> None:
-    """Log ``workload`` from ``where`` in the working directory; print the result as JSON."""
-    log = SIDES[side]
+def run(side: str, workload: Workload, where: Path, scale: float) -> dict[str, float]:
+    """Log ``workload`` from ``where`` in the working directory; return what it took."""
+    log = named(side)
     calls = workload.calls(where, scale)
+    changed = Changed()
     if workload.logged_before:
         log(calls, nullcontext())
         if workload.change is not None:
-            workload.change(calls)
+            changed = workload.change(calls)
     clock = PrewarmedClock(int(workload.prewarm_bytes * min(1.0, scale)))
     log(calls, clock)
-    _verify(side, workload, scale)
-    result = {
+    _verify(side, workload, scale, changed)
+    return {
         "seconds": clock.seconds,
         # Far more system time in some runs: the memory, or the disk, was the slow part.
         "user_seconds": clock.user_seconds,
@@ -70,23 +73,23 @@ def run(side: str, workload: Workload, where: Path, scale: float) -> None:
         "rss_start_mib": clock.rss_start_mib,
         "rss_peak_mib": peak_rss_mib(),
     }
-    print(json.dumps(result))
 
 
 def peak_rss_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
 
 
-def _verify(side: str, workload: Workload, scale: float) -> None:
+def _verify(side: str, workload: Workload, scale: float, changed: Changed) -> None:
     """A fast run that did not do the work is not a result."""
     sources = workload.sources(scale)
-    expected = sum(source.objects if side != "floor" else source.nfiles for source in sources) * (
-        2 if workload.change else 1
-    )
-    objects = sum(1 for path in Path(".dvc/cache/files/md5").rglob("*") if path.is_file())
+    listed = side not in ("floor", "xvc")  # a directory's listing is an object of DVC's
+    expected = sum(each.objects if listed else each.nfiles for each in sources)
+    expected += changed.objects if listed else changed.files
+    cache = Path(".xvc/b3" if side == "xvc" else ".dvc/cache/files/md5")
+    objects = sum(1 for path in cache.rglob("*") if path.is_file())
     if objects != expected:
         raise SystemExit(f"{side}: {objects} cache objects instead of {expected}")
-    if side == "floor":
+    if not listed:
         return
 
     from ruamel.yaml import YAML
@@ -98,3 +101,13 @@ def _verify(side: str, workload: Workload, scale: float) -> None:
             f"{side}: {len(entries)} entries and {len(tracked)} .dvc files "
             f"instead of {len(sources)}"
         )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side")
+    parser.add_argument("workload", choices=sorted(BY_NAME))
+    parser.add_argument("sources", type=Path)
+    parser.add_argument("scale", type=float)
+    given = parser.parse_args()
+    print(json.dumps(run(given.side, BY_NAME[given.workload], given.sources, given.scale)))

@@ -1,4 +1,4 @@
-"""What is logged in a bench: seeded sources, and the calls made on them.
+"""What is logged in a bench: the calls, what happened before them, and the goals.
 
 To add a workload, append a ``Workload`` to ``WORKLOADS``; nothing else knows their names.
 """
@@ -6,17 +6,12 @@ To add a workload, append a ``Workload`` to ``WORKLOADS``; nothing else knows th
 from __future__ import annotations
 
 import os
-import random
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-KIB = 1024
-MIB = 1024 * KIB
-
-_BLOCK_BYTES = 8 * MIB  # random data is made in blocks: bounds the memory it takes
+from sources import KIB, MIB, Sources
 
 
 @dataclass(frozen=True)
@@ -28,22 +23,25 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What one call logs: a file, or a directory of ``nfiles`` files of ``file_bytes``."""
+class Changed:
+    """How many files, and listings of directories, were changed: as many new cache objects."""
 
-    name: str
-    file_bytes: int
-    nfiles: int = 1
-    isdir: bool = False
-
-    @property
-    def size(self) -> int:
-        return self.nfiles * self.file_bytes
+    files: int = 0
+    listings: int = 0
 
     @property
     def objects(self) -> int:
-        """How many cache objects it becomes."""
-        return self.nfiles + self.isdir
+        return self.files + self.listings
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What asynclive has to reach on 2 cores."""
+
+    dvclive: float | None = None
+    """How many times faster than DVCLive, at least."""
+    floor: float | None = None
+    """How many times the floor, at most."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +54,22 @@ class Workload:
     """What to log at a scale; 1.0 is the workload, less is for trying out the bench."""
     options: dict[str, Any] = field(default_factory=dict)
     """Passed to every call, besides ``name``."""
+    goals: Goals = Goals()
     logged_before: bool = False
-    """Log everything once before the clock starts."""
-    change: Callable[[list[Call]], None] | None = None
+    """Log everything once before the clock starts, in the same way, with another object."""
+    change: Callable[[list[Call]], Changed] | None = None
     """With ``logged_before``: what happens to the sources in between."""
-    has_floor: bool = True
-    """Whether moving the bytes alone says anything about it."""
     prewarm_bytes: int = 256 * MIB
     """Memory to touch before the clock starts: what the hungriest side fills, page cache too."""
 
     @property
     def in_place(self) -> bool:
         return not self.options.get("copy")
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether moving the bytes alone says anything about it."""
+        return not self.logged_before and sum(each.size for each in self.sources(1.0)) >= MIB
 
     def calls(self, where: Path, scale: float) -> list[Call]:
         return [
@@ -76,82 +78,147 @@ class Workload:
         ]
 
 
-def make_sources(workload: Workload, scale: float, base: Path) -> Path:
-    """Return the directory of the workload's sources; made once, then reused."""
-    where = base / f"{workload.name}-{scale:g}"
-    complete = where / ".complete"
-    if complete.exists():
-        return where
-    shutil.rmtree(where, ignore_errors=True)
-    where.mkdir(parents=True)
-    rng = random.Random(workload.name)
-    for source in workload.sources(scale):
-        if source.isdir:
-            for index in range(source.nfiles):
-                path = where / source.name / f"{index // 100:03}" / f"{index:05}.bin"
-                if index % 100 == 0:
-                    path.parent.mkdir(parents=True)
-                _write_random(path, source.file_bytes, rng)
-        else:
-            _write_random(where / source.name, source.file_bytes, rng)
-    complete.touch()
-    return where
+def rewrite(calls: list[Call]) -> Changed:
+    """Other bytes in every file."""
+    for call in calls:
+        _rewrite(call.path)
+    return Changed(files=len(calls))
 
 
-def _write_random(path: Path, size: int, rng: random.Random) -> None:
-    with path.open("wb") as file:
-        while size > 0:
-            file.write(rng.randbytes(min(size, _BLOCK_BYTES)))
-            size -= _BLOCK_BYTES
+def rewrite_one_percent(calls: list[Call]) -> Changed:
+    """Other bytes in every hundredth file of each directory, whose listing changes with them."""
+    files = [
+        path
+        for call in calls
+        for path in sorted(each for each in call.path.rglob("*") if each.is_file())[::100]
+    ]
+    for path in files:
+        _rewrite(path)
+    return Changed(files=len(files), listings=len(calls))
 
 
-def place_sources(workload: Workload, scale: float, made: Path, repo: Path) -> Path:
-    """Bring the sources where they get logged from, into the page cache. Returns that place."""
-    if workload.in_place:
-        for source in workload.sources(scale):
-            if source.isdir:
-                shutil.copytree(made / source.name, repo / source.name)
-            else:
-                shutil.copyfile(made / source.name, repo / source.name)
-        return repo
-    buffer = bytearray(MIB)
-    for folder, _, names in os.walk(made):
-        for name in names:
-            with open(os.path.join(folder, name), "rb", buffering=0) as file:
-                while file.readinto(buffer):
-                    pass
-    return made
+def _rewrite(path: Path) -> None:
+    # More bytes, so that no clock has to tell; a new file, since the old may be protected.
+    data = path.read_bytes() + os.urandom(1)
+    path.unlink()
+    path.write_bytes(data)
 
 
 def _count(n: int, scale: float) -> int:
     return max(1, round(n * scale))
 
 
+def _tiny(n: int) -> Callable[[float], list[Sources]]:
+    return lambda scale: [
+        Sources(f"artifact-{index:04}.bin", 12) for index in range(_count(n, scale))
+    ]
+
+
+def _large(n: int, mib: int) -> Callable[[float], list[Sources]]:
+    return lambda scale: [
+        Sources(f"checkpoint-{index}.pt", _count(mib * MIB, scale)) for index in range(n)
+    ]
+
+
+def _directory(scale: float) -> list[Sources]:
+    return [Sources("dataset", 16 * KIB, _count(10_000, scale), isdir=True)]
+
+
+def _mix(scale: float) -> list[Sources]:
+    return [*_directory(scale), *_large(4, 256)(scale), *_tiny(50)(scale)]
+
+
+# The source, the cache and the copy, and what DVCLive writes a third time.
+_DIRECTORY: dict[str, Any] = {"sources": _directory, "prewarm_bytes": 1024 * MIB}
+_GIBS: dict[str, Any] = {"prewarm_bytes": 6 * 1024 * MIB}
+_IN_PLACE = {"type": "dataset"}
+_COPIED = {"type": "dataset", "copy": True}
+
 WORKLOADS = [
     Workload(
-        name="small-200",
-        title="200 artifacts of 12 bytes, gathered",
-        sources=lambda scale: [
-            Sources(f"artifact-{index:04}.bin", 12) for index in range(_count(200, scale))
-        ],
-        options={"type": "model"},
-        has_floor=False,
+        name="dir-10k-copy",
+        title="10,000 files of 16 KiB in a directory, copy=True",
+        options=_COPIED,
+        goals=Goals(dvclive=2.5, floor=1.3),
+        **_DIRECTORY,
+    ),
+    Workload(
+        name="big-8-copy",
+        title="8 files of 256 MiB, gathered, copy=True",
+        sources=_large(8, 256),
+        options=_COPIED,
+        goals=Goals(dvclive=3, floor=1.2),
+        **_GIBS,
+    ),
+    Workload(
+        name="tiny-200",
+        title="200 files of 12 bytes, gathered",
+        sources=_tiny(200),
+        options=_IN_PLACE,
+        goals=Goals(dvclive=40),
+    ),
+    Workload(
+        name="huge-1-copy",
+        title="one file of 2 GiB, copy=True",
+        sources=_large(1, 2048),
+        options=_COPIED,
+        goals=Goals(dvclive=3, floor=1.15),
+        **_GIBS,
     ),
     Workload(
         name="dir-10k",
-        title="a directory of 10,000 files of 16 KiB, copy=True",
-        sources=lambda scale: [Sources("dataset", 16 * KIB, _count(10_000, scale), isdir=True)],
-        options={"type": "dataset", "copy": True},
-        # The source, the cache and the copy, and what dvclive writes a third time.
-        prewarm_bytes=1024 * MIB,
+        title="10,000 files of 16 KiB in a directory, in place",
+        options=_IN_PLACE,
+        goals=Goals(dvclive=2.5, floor=1.3),
+        **_DIRECTORY,
+    ),
+    Workload(
+        name="tiny-100-changed",
+        title="100 known files of 12 bytes, changed, gathered",
+        sources=_tiny(100),
+        options=_IN_PLACE,
+        goals=Goals(dvclive=40),
+        logged_before=True,
+        change=rewrite,
+    ),
+    Workload(
+        name="dir-10k-copy-again",
+        title="the directory again, unchanged, copy=True",
+        options=_COPIED,
+        goals=Goals(dvclive=8),
+        logged_before=True,
+        **_DIRECTORY,
+    ),
+    Workload(
+        name="dir-10k-again",
+        title="the directory again, unchanged, in place",
+        options=_IN_PLACE,
+        goals=Goals(dvclive=1.5),
+        logged_before=True,
+        **_DIRECTORY,
+    ),
+    Workload(
+        name="mix-copy",
+        title="the directory, 4 x 256 MiB and 50 x 12 bytes, gathered, copy=True",
+        sources=_mix,
+        options=_COPIED,
+        prewarm_bytes=4 * 1024 * MIB,
     ),
     Workload(
         name="big-8",
-        title="8 artifacts of 256 MiB, gathered, copy=True",
-        sources=lambda scale: [
-            Sources(f"checkpoint-{index}.pt", _count(256 * MIB, scale)) for index in range(8)
-        ],
-        options={"type": "model", "copy": True},
-        prewarm_bytes=6 * 1024 * MIB,
+        title="8 files of 256 MiB, gathered, in place",
+        sources=_large(8, 256),
+        options=_IN_PLACE,
+        **_GIBS,
+    ),
+    Workload(
+        name="dir-10k-changed",
+        title="the directory again, 1 % of it changed, in place",
+        options=_IN_PLACE,
+        logged_before=True,
+        change=rewrite_one_percent,
+        **_DIRECTORY,
     ),
 ]
+
+BY_NAME = {workload.name: workload for workload in WORKLOADS}

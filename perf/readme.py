@@ -1,0 +1,285 @@
+"""Writes the results into the READMEs: the tables between their markers, from the JSON files.
+
+    python perf/readme.py
+
+A marked part begins with ``<!-- results: NAME -->`` and ends with ``<!-- end -->``; what is
+between them is replaced. ``perf/README.md`` has all of them, the README of the project one.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import results
+from workloads import WORKLOADS
+
+PERF = Path(__file__).resolve().parent
+_PART = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SIDES = ("dvclive", "naive", "asynclive", "floor", "xvc")
+_NONE = "Not measured yet.\n"
+
+
+def main() -> int:
+    for path in (PERF / "README.md", PERF.parent / "README.md"):
+        path.write_text(filled(path.read_text(), results.FULL))
+    return 0
+
+
+def filled(text: str, directory: Path) -> str:
+    """``text`` with its marked parts made anew from the results in ``directory``."""
+
+    def part(found: re.Match[str]) -> str:
+        return f"{found[1]}{PARTS[found[2]](directory)}{found[3]}"
+
+    return _PART.sub(part, text)
+
+
+def _machine(directory: Path) -> str:
+    """The machines and days of all results, each once."""
+    told: dict[str, list[str]] = {}
+    for path in sorted(directory.glob("*.json")):
+        document = results.read(path.stem, directory) or {}
+        facts = ", ".join(f"{key} {value}" for key, value in document["machine"].items())
+        told.setdefault(f"{facts} ({document['taken']})", []).append(path.stem)
+    if len(told) == 1:
+        return f"{next(iter(told))}\n"
+    return "".join(f"- {facts}: {', '.join(names)}\n" for facts, names in told.items()) or _NONE
+
+
+def _workloads(directory: Path) -> str:
+    documents = _workload_documents(directory)
+    if not documents:
+        return _NONE
+    header = ["workload", *_SIDES, "times faster than dvclive", "goal", "times the floor", "goal"]
+    rows = []
+    for document in documents:
+        ours = document["sides"].get("asynclive", {})
+        goals = document["goals"]
+        rows.append(
+            [
+                document["title"],
+                *(_seconds(document["sides"].get(side)) for side in _SIDES),
+                _ratio(ours.get("times_faster_than_dvclive"), 1),
+                f"≥ {goals['dvclive']:g}" if goals["dvclive"] else "",
+                _ratio(ours.get("times_the_floor"), 2),
+                f"≤ {goals['floor']:g}" if goals["floor"] else "",
+            ]
+        )
+    return _table(header, rows)
+
+
+def _speed(directory: Path) -> str:
+    """The short table of the project's README: what has a goal."""
+    documents = [each for each in _workload_documents(directory) if any(each["goals"].values())]
+    if not documents:
+        return _NONE
+    header = ["workload", "DVCLive", "asynclive", "times faster", "single pairs", "floor"]
+    rows = []
+    for document in documents:
+        sides = document["sides"]
+        gain = sides.get("asynclive", {}).get("times_faster_than_dvclive")
+        rows.append(
+            [
+                document["title"],
+                *(_seconds(sides.get(side)) for side in ("dvclive", "asynclive")),
+                f"{gain['median']:.1f}" if gain else "",
+                f"{gain['min']:.1f} to {gain['max']:.1f}" if gain else "",
+                _seconds(sides.get("floor")),
+            ]
+        )
+    facts = documents[0]["machine"]
+    machine = (
+        f"{facts['cpus']} cores of an {facts['cpu']}, {facts['file_system']}, "
+        f"Python {facts['python']}, DVC {facts['dvc']}, DVCLive {facts['dvclive']}."
+    )
+    return f"{_table(header, rows)}\n{machine}\n"
+
+
+def _scaling(directory: Path) -> str:
+    document = results.read("scaling", directory)
+    if document is None:
+        return _NONE
+    whats = ["first", "new_one_by_one", "known_one_by_one", "new_gathered", "known_gathered"]
+    header = ["side", "tracked", "untracked files", *(what.replace("_", " ") for what in whats)]
+    rows = [
+        [
+            point["side"],
+            f"{point['tracked']:,}",
+            f"{point['untracked']:,}" if point["untracked"] else "",
+            *(_milliseconds(point["seconds"].get(what)) for what in whats),
+        ]
+        for point in document["points"]
+    ]
+    return f"{_table(header, rows)}\n{_growth(document, whats[1:])}"
+
+
+def _growth(document: dict[str, Any], whats: list[str]) -> str:
+    """How the cost at the most tracked compares with the goal; of enough runs only."""
+    goal = document["goal"]
+    at = {
+        point["tracked"]: point["seconds"]
+        for point in document["points"]
+        if point["side"] == "asynclive" and not point["untracked"]
+    }
+    few, many = at.get(goal["against"]), at.get(goal["tracked"])
+    if not few or not many or document["pairs"] < 3:
+        return "No ratios: they need 3 runs of each.\n"
+    said = ", ".join(
+        f"{what.replace('_', ' ')} {many[what]['median'] / few[what]['median']:.2f}"
+        for what in whats
+    )
+    return (
+        f"Cost at {goal['tracked']:,} over that at {goal['against']:,} "
+        f"(goal: ≤ {goal['times']:g}): {said}.\n"
+    )
+
+
+def _looplag(directory: Path) -> str:
+    document = results.read("looplag", directory)
+    if document is None:
+        return _NONE
+    goals = document["goals_ms"]
+    names = list(next(iter(document["sides"].values()))["lag_ms"])
+    header = ["", "sleeps", *(f"{name}, ms" for name in names)]
+    rows = [
+        [
+            side.replace("-", ", "),
+            f"{measured['sleeps']:,}",
+            *(_span(measured["lag_ms"][name]) for name in names),
+        ]
+        for side, measured in document["sides"].items()
+    ]
+    wanted = [f"≤ {goals[name]:g}" if name in goals else "" for name in names]
+    return _table(header, [*rows, ["goal for asynclive", "", *wanted]])
+
+
+def _workers(directory: Path) -> str:
+    document = results.read("workers", directory)
+    if document is None:
+        return _NONE
+    counts = [point["workers"] for point in document["workloads"][0]["points"]]
+    header = ["MiB/s", *(f"{count} workers" for count in counts)]
+    rows = [
+        [workload["title"], *(_rate(point["mib_per_second"]) for point in workload["points"])]
+        for workload in document["workloads"]
+    ]
+    return _table(header, rows)
+
+
+def _memory(directory: Path) -> str:
+    document = results.read("memory", directory)
+    if document is None:
+        return _NONE
+    rows = [
+        [
+            f"{case['files']:,} files" if case["files"] > 1 else _size(case["file_bytes"]),
+            "copy=True" if case["copy"] else "in place",
+            f"{case['above_mib']:.1f}",
+            f"≤ {case['goal_mib']:.0f}",
+        ]
+        for case in document["cases"]
+    ]
+    return _table(["artifact", "", "MiB above the start", "goal"], rows)
+
+
+def _imports(directory: Path) -> str:
+    document = results.read("imports", directory)
+    if document is None:
+        return _NONE
+    sides = document["sides"]
+    rows = [[f"`import {name}`", _milliseconds(each)] for name, each in sides.items()]
+    rows.append(["goal for asynclive", f"≤ {1000 * document['goal_seconds']:.0f} ms"])
+    return _table(["", "median"], rows)
+
+
+def _reflink(directory: Path) -> str:
+    document = results.read("reflink", directory)
+    if document is None:
+        return _NONE
+    rows = [
+        [
+            side,
+            f"{measured['median']:.2f} s",
+            f"{measured['ratio_to_hash']:.2f}" if measured["ratio_to_hash"] else "",
+            f"{measured['used_mib']:,.1f}",
+        ]
+        for side, measured in document["sides"].items()
+    ]
+    return _table(["", "median", "times the hash", "MiB more used"], rows)
+
+
+def _beside_large(directory: Path) -> str:
+    document = results.read("beside_large", directory)
+    if document is None:
+        return _NONE
+    rows = [
+        [
+            case["large"],
+            case["small"],
+            _milliseconds(case["alone"]),
+            _milliseconds(case["beside"]),
+            f"{case['ratio']:.2f}" if case["ratio"] else "",
+        ]
+        for case in document["cases"]
+    ]
+    return _table(["in flight", "small artifact", "alone", "beside it", "times"], rows)
+
+
+def _workload_documents(directory: Path) -> list[dict[str, Any]]:
+    found = (results.read(f"workload-{each.name}", directory) for each in WORKLOADS)
+    return [each for each in found if each]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _seconds(measured: dict[str, Any] | None) -> str:
+    seconds = measured and measured["seconds"]
+    return f"{seconds['median']:.2f} s" if seconds else ""
+
+
+def _milliseconds(seconds: dict[str, Any] | None) -> str:
+    return f"{1000 * seconds['median']:.1f} ms" if seconds else ""
+
+
+def _ratio(ratio: dict[str, float] | None, digits: int) -> str:
+    if not ratio:
+        return ""
+    middle, low, high = (f"{ratio[key]:.{digits}f}" for key in ("median", "min", "max"))
+    return f"**{middle}** ({low} to {high})"
+
+
+def _span(spread: dict[str, Any]) -> str:
+    return f"{spread['median']:.2f} ({spread['min']:.2f} to {spread['max']:.2f})"
+
+
+def _rate(rate: dict[str, Any] | None) -> str:
+    return f"{rate['median']:.0f}" if rate else ""
+
+
+def _size(count: int) -> str:
+    return f"a file of {count / 2**20:,.0f} MiB"
+
+
+PARTS: dict[str, Callable[[Path], str]] = {
+    "machine": _machine,
+    "workloads": _workloads,
+    "speed": _speed,
+    "scaling": _scaling,
+    "looplag": _looplag,
+    "workers": _workers,
+    "memory": _memory,
+    "imports": _imports,
+    "reflink": _reflink,
+    "beside_large": _beside_large,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The benches work, at a tiny scale, and the READMEs say what the results say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PERF = ROOT / "perf"
+
+
+@pytest.fixture(autouse=True)
+def perf_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modules of perf/ import each other as the scripts they are."""
+    monkeypatch.syspath_prepend(PERF)
+
+
+def run(script: str, *arguments: object, cwd: Path) -> str:
+    command = [sys.executable, str(PERF / script), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The result of one workload, from one pair at a tiny scale."""
+    directory = tmp_path_factory.mktemp("measured")
+    tiny = ("--scale", "0.0005", "--pairs", "1", "--workload", "mix-copy")
+    sides = ("--side", "asynclive", "--side", "floor")
+    run("bench.py", *tiny, *sides, "--out", directory, cwd=directory)
+    return directory
+
+
+def test_a_run_is_written_with_its_machine_and_every_side(measured: Path) -> None:
+    (path,) = measured.glob("*.json")
+    document = json.loads(path.read_text())
+    assert path.name == "workload-mix-copy.json"
+    assert document["machine"]["dvc"]
+    assert set(document["sides"]) == {"asynclive", "floor"}
+    for side in document["sides"].values():
+        assert side["failure"] is None
+        assert side["seconds"]["min"] == side["seconds"]["max"] == side["seconds"]["median"]
+        assert len(side["runs"]) == 1
+
+
+def test_no_ratio_is_made_from_one_pair(measured: Path) -> None:
+    document = json.loads((measured / "workload-mix-copy.json").read_text())
+    assert document["sides"]["asynclive"]["times_the_floor"] is None
+
+
+def test_a_scaled_run_does_not_count_as_full(measured: Path) -> None:
+    import results
+
+    assert json.loads((measured / "workload-mix-copy.json").read_text())["full"] is False
+    assert results.directory(full=False) == PERF / "results" / "short"
+
+
+def test_a_result_that_is_there_is_not_measured_again(measured: Path) -> None:
+    before = (measured / "workload-mix-copy.json").read_bytes()
+    only = ("--workload", "mix-copy", "--scale", "0.0005")
+    said = run("bench.py", *only, "--resume", "--out", measured, cwd=measured)
+    assert "workload-mix-copy: in" in said
+    assert (measured / "workload-mix-copy.json").read_bytes() == before
+
+
+def test_a_ratio_is_made_from_three_pairs_with_its_spread() -> None:
+    from series import Series, ratio
+
+    slow = Series("dvclive", [{"seconds": seconds} for seconds in (4.0, 6.0, 9.0)])
+    fast = Series("asynclive", [{"seconds": seconds} for seconds in (2.0, 2.0, 3.0)])
+    assert ratio(slow, fast) == {"median": 3.0, "min": 2.0, "max": 3.0}
+
+
+def test_the_loop_lag_is_measured_while_artifacts_are_logged(repo: Path, tmp_path: Path) -> None:
+    import looplag
+    from sources import make
+
+    made = make(looplag.sources_at(0.0005), tmp_path / "sources", "seed")
+    given = ("--run", "asynclive-trio", "--sources", made, "--scale", "0.0005")
+    one: dict[str, Any] = json.loads(run("looplag.py", *given, cwd=repo))
+    assert sum(one["counts"]) == one["sleeps"] > 0
+    assert 0 <= one["p50"] <= one["p99"] <= one["max"]
+
+
+def test_the_cost_of_one_artifact_is_measured_each_way(repo: Path) -> None:
+    one = json.loads(run("scaling.py", "--run", "asynclive", "10", "1000", cwd=repo))
+    assert set(one) == {
+        "first",
+        "new_one_by_one",
+        "known_one_by_one",
+        "new_gathered",
+        "known_gathered",
+    }
+
+
+def test_tables_are_made_from_a_result_and_say_so_where_there_is_none(measured: Path) -> None:
+    from readme import filled
+
+    text = "before\n<!-- results: {} -->\nold\n<!-- end -->\nafter\n"
+    table = filled(text.format("workloads"), measured)
+    assert "old" not in table
+    assert "| the directory, 4 x 256 MiB" in table
+    assert "Not measured yet." in filled(text.format("scaling"), measured)
+
+
+@pytest.mark.parametrize("readme", ["README.md", "perf/README.md"])
+def test_the_readme_says_what_the_committed_results_say(readme: str) -> None:
+    import results
+    from readme import filled
+
+    text = (ROOT / readme).read_text()
+    assert filled(text, results.FULL) == text, "run: python perf/readme.py"
+
+
+def test_pictures_are_drawn_from_what_there_is(measured: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra: make .venv/.bench-installed")
+    from plots import draw_all
+
+    drawn = draw_all(measured)
+    assert [path.name for path in drawn] == ["workloads.png"]
+    assert all(1_000 < path.stat().st_size < 100_000 for path in drawn)
+
+
+def test_committed_results_can_be_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need the extra: make .venv/.bench-installed")
+    from plots import draw_all
+
+    for path in (PERF / "results").glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert all(path.stat().st_size < 100_000 for path in draw_all(tmp_path))
