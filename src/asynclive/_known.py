@@ -24,9 +24,10 @@ from ._store import CacheLayout
 
 # Below this an artifact is read again as quickly as it is looked up.
 KNOWN_BYTES = 2**20
-# A file written within the tick of its file system's clock (2 s on FAT, some ms elsewhere) after
-# it was read keeps its times: what is so young when it is read is not remembered.
-_RACY_NS = 2 * 10**9
+# A file written within the tick of its file system's clock after it was read keeps its times: what
+# is so young when it is read is not remembered. Where times have no fractions, a tick is long.
+_TICK_NS = 50_000_000
+_COARSE_TICK_NS = 2 * 10**9
 _VERSION = 1
 
 
@@ -109,4 +110,6 @@ def _marks(planned: PlannedFile) -> tuple[int, int, int, int]:
 
 
 def _is_settled(planned: PlannedFile, read_at_ns: int) -> bool:
-    return max(planned.mtime_ns, planned.ctime_ns) < read_at_ns - _RACY_NS
+    written_at_ns = max(planned.mtime_ns, planned.ctime_ns)
+    tick_ns = _TICK_NS if written_at_ns % 10**9 else _COARSE_TICK_NS
+    return written_at_ns < read_at_ns - tick_ns
