@@ -6,6 +6,7 @@ Every function here blocks and is called from worker threads; ``ObjectStore`` is
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
@@ -63,6 +64,7 @@ class ObjectStore:
         # its place, no other thread may publish the same bytes, or hard links made to the
         # one would be left on a nameless inode when the other replaces it.
         self._locks = tuple(threading.Lock() for _ in range(256))
+        self._unnamed = bool(_UNNAMED)
 
     def object_path(self, md5: str) -> str:
         return f"{self.layout.cache_dir}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
@@ -88,8 +90,14 @@ class ObjectStore:
 
     def put(self, data: bytes, md5: str) -> bool:
         """Store ``data``, whose hash is ``md5``; whether it was new."""
+        path = self.object_path(md5)
         with self._locks[int(md5[:2], 16)]:
-            if self.has(md5, len(data)):
+            # Asked first, for most are new: a stat of what is not there costs an exception.
+            if os.access(path, os.F_OK) and self.has(md5, len(data)):
+                return False
+            if self._unnamed and self._put_unnamed(data, path):
+                return True
+            if self.has(md5, len(data)):  # published by another process meanwhile
                 return False
             temp = self.temp_path()
             try:
@@ -100,6 +108,36 @@ class ObjectStore:
                 remove_file(temp)
                 raise
             return True
+
+    def _put_unnamed(self, data: bytes, path: str) -> bool:
+        """Store by a file that has no name before it is whole; whether that was possible.
+
+        Cheaper than to name it twice, and nothing of it is left by a crash.
+        """
+        directory, mode = os.path.dirname(path), self.layout.object_mode
+        try:
+            try:
+                fd = os.open(directory, _UNNAMED, mode)
+            except FileNotFoundError:
+                self._make_dir(directory)
+                fd = os.open(directory, _UNNAMED, mode)
+            try:
+                write_all(fd, data)
+                if stat.S_IMODE(os.fstat(fd).st_mode) != mode:  # less the umask
+                    os.fchmod(fd, mode)
+                # With a descriptor for the directory, which an absolute path does not use: only
+                # then does Python follow the link that /proc has for the file.
+                os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+            finally:
+                os.close(fd)
+        except FileExistsError:
+            return False  # one that was touched, or that another process has just published
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED:
+                raise
+            self._unnamed = False  # not here, so do not try again
+            return False
+        return True
 
     def publish(self, temp: str, md5: str, size: int) -> bool:
         """Give the finished file ``temp`` the name of its hash; whether it was new.
@@ -174,3 +212,15 @@ def remove_file(path: str) -> None:
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
+# Linux: open a file that has no name. What says that this file system cannot, or that there is
+# no /proc to name it by.
+_UNNAMED: int = os.O_RDWR | _O_CLOEXEC | os.O_TMPFILE if hasattr(os, "O_TMPFILE") else 0
+_NO_UNNAMED = (
+    errno.EOPNOTSUPP,
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EXDEV,
+    errno.EPERM,
+)
