@@ -63,17 +63,19 @@ class OutputIndex(Generic[OutputT]):
             for directory in self._directories_above(output.fs_path):
                 self._outputs_below.setdefault(directory, {})[output.fs_path] = None
 
-    def retract(self, declaration: str) -> None:
-        """The file ``declaration`` is no more, or declares nothing."""
+    def retract(self, declaration: str) -> Sequence[OutputT]:
+        """The file ``declaration`` is no more, or declares nothing; what it declared."""
         if declaration not in self._declared:
-            return
-        for output in self._declared.pop(declaration):
+            return ()
+        outputs = self._declared.pop(declaration)
+        for output in outputs:
             path = output.fs_path
             self._outputs[path] = [other for other in self._outputs[path] if other is not output]
             if not self._outputs[path]:
                 del self._outputs[path]
                 self._remove_below(self._outputs_below, path)
         self._remove_below(self._declarations_below, declaration)
+        return outputs
 
     def owner(self, path: str) -> OutputT | None:
         """The output that is ``path``, or the directory output that holds it."""

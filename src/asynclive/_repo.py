@@ -32,11 +32,15 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
+from ._gitignore import GitIgnore
+from ._gitindex import GitIndex
 from ._index import WorkspaceIndex
+from ._inotify import open_inotify
 from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
 from ._store import CacheLayout, create, remove_file, write_all
+from ._watch import ByStamps, Watch
 
 logger = getLogger(__name__)
 
@@ -53,7 +57,9 @@ class DvcRepository:
         self._repo = repo
         self._numbers = itertools.count()
         self.layout = _read_layout(repo)
-        self._index: WorkspaceIndex[Any] = WorkspaceIndex(self.layout.root)
+        self._declarations = _Declarations(repo)
+        self._index: WorkspaceIndex[Any] = WorkspaceIndex(self.layout.root, *_watches())
+        self._git_index = _git_index(repo)
 
     @classmethod
     def open(cls, root: str) -> DvcRepository:
@@ -71,6 +77,7 @@ class DvcRepository:
         with _DVC:
             for directory in (self.layout.cache_tmp, self.layout.workspace_tmp):
                 shutil.rmtree(directory, ignore_errors=True)
+            self._index.close()
             self._repo.close()
 
     def ignore_filter(self, replaced: str | None = None) -> IgnoreFilter:
@@ -123,7 +130,7 @@ class DvcRepository:
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
         """The stage that ``path`` is an output of: its address, and whether it runs a command."""
         with _DVC:
-            self._repo._reset()
+            self._declarations.reset()
             try:
                 owner = self._read_outputs().owner(path)
             except Exception as error:
@@ -136,7 +143,7 @@ class DvcRepository:
         The caller holds DVC's lock. An artifact with an error has left nothing behind.
         """
         with _DVC:
-            self._repo._reset()
+            self._declarations.reset()
             try:
                 return self._commit(group)
             finally:
@@ -146,13 +153,14 @@ class DvcRepository:
         results: list[TrackedArtifact | AsyncLiveError] = []
         try:
             outputs = self._read_outputs()
-            in_git = _names_in_git(self._repo)
+            if self._git_index is not None:
+                self._git_index.renew()
         except Exception as error:
             return [_caused(self._unreadable(error), error) for _ in group]
         try:
             with self._repo.scm_context(quiet=True):
                 for staged in group:
-                    results.append(self._commit_isolated(staged, outputs, in_git))
+                    results.append(self._commit_isolated(staged, outputs))
         except Exception as error:  # from leaving the context: core.autostage's `git add`
             for index, result in enumerate(results):
                 if isinstance(result, TrackedArtifact):
@@ -167,13 +175,15 @@ class DvcRepository:
         return RepositoryError(root, f"DVC cannot read its files in '{root}': {_text(error)}")
 
     def _commit_isolated(
-        self, staged: StagedArtifact, outputs: OutputIndex[Any], in_git: frozenset[str]
+        self, staged: StagedArtifact, outputs: OutputIndex[Any]
     ) -> TrackedArtifact | AsyncLiveError:
         """Commit one artifact, or take back what was done of it and return its error."""
         with contextlib.ExitStack() as undo:
             try:
-                tracked = self._commit_one(staged, outputs, in_git, undo)
+                tracked = self._commit_one(staged, outputs, undo)
             except Exception as error:
+                # It may have asked DVC for what nobody watches: an ignored directory, say.
+                self._declarations.forget_dvcignore()
                 return _as_own_error(staged.request, error)
             undo.pop_all()
             return tracked
@@ -182,7 +192,6 @@ class DvcRepository:
         self,
         staged: StagedArtifact,
         outputs: OutputIndex[Any],
-        in_git: frozenset[str],
         undo: contextlib.ExitStack,
     ) -> TrackedArtifact:
         request = staged.request
@@ -195,10 +204,10 @@ class DvcRepository:
         if output is None:
             output = self._new_output(request, undo)
         # Until the file is written, the output says more than the file does.
-        undo.callback(self._index.forget, output.stage.path)
+        undo.callback(self._index.reread, output.stage.path, self._declarations)
         md5 = self._fill(output, staged)
         if output.use_scm_ignore:
-            if output.fs_path in in_git:
+            if self._git_index is not None and self._git_index.tracks(output.fs_path):
                 raise ArtifactPathError(
                     output.fs_path,
                     f"is already tracked by Git. Run 'git rm -r --cached {output.fs_path}' and "
@@ -276,6 +285,7 @@ class DvcRepository:
         before = len(context.ignored_paths)
         context.ignore(output.fs_path)
         if len(context.ignored_paths) > before:
+            undo.callback(self._declarations.wrote_gitignore, os.path.dirname(output.fs_path))
             undo.callback(context.ignore_remove, context.ignored_paths.pop())
 
     def _write_beside(self, stage: Any, undo: contextlib.ExitStack) -> str:
@@ -303,7 +313,7 @@ class DvcRepository:
         return temp
 
     def _read_outputs(self) -> OutputIndex[Any]:
-        return self._index.refresh(_Declarations(self._repo))
+        return self._index.refresh(self._declarations)
 
     def _save_state(self, group: Sequence[TrackedArtifact]) -> None:
         """Tell DVC what it would have learnt by hashing, so that nothing is read again."""
@@ -347,12 +357,52 @@ class _Declarations:
 
     def __init__(self, repo: Any) -> None:
         from dvc.dvcfile import PROJECT_FILE, is_valid_filename
+        from dvc.ignore import DvcIgnoreFilter
         from dvc.repo.index import Index
+        from dvc.scm import NoSCM
 
         self._repo = repo
         self._project_file: str = PROJECT_FILE
         self.is_dvc_file: Callable[[str], bool] = is_valid_filename
         self._index = Index
+        self._ignore_filter = DvcIgnoreFilter
+        self._dvcignore: Any = None
+        self._has_git = not isinstance(repo.scm, NoSCM)
+        self.gitignore = _gitignore(repo) if self._has_git else None
+        self._rules_changed = False
+
+    def reset(self) -> None:
+        """DVC forgets what it read; but for the rules of which it is known what changed."""
+        self._repo._reset()
+        if self._dvcignore is not None:
+            self._repo.dvcignore = self._dvcignore
+        if self.gitignore is not None:
+            self._repo.scm.dulwich.ignore_manager = self.gitignore
+            self._rules_changed |= self.gitignore.renew()
+
+    def forget_dvcignore(self) -> None:
+        """DVC has asked for rules where nobody sees them change."""
+        self._dvcignore = None
+
+    def wrote_gitignore(self, directory: str) -> None:
+        """DVC has written to its .gitignore."""
+        if self.gitignore is not None:
+            self.gitignore.forget(directory)
+
+    def renew(self) -> None:
+        # Made anew, it lists the root; it asks for what lies in a directory only once.
+        self._dvcignore = self._repo.dvcignore = self._ignore_filter(
+            self._repo.fs, self._repo.root_dir
+        )
+
+    def outdated(self) -> bool:
+        changed, self._rules_changed = self._rules_changed, False
+        if self.gitignore is not None:
+            directory, top = self._repo.root_dir, self._repo.scm.root_dir
+            while directory != top and is_inside(directory, top):
+                directory = os.path.dirname(directory)
+                changed |= self.news(directory) != set()
+        return changed
 
     def kept(
         self, directory: str, dirs: list[str], files: list[str]
@@ -364,6 +414,17 @@ class _Declarations:
             [name for name in dirs if not hidden(os.path.join(directory, name, ""))],
             [name for name in files if not hidden(os.path.join(directory, name))],
         )
+
+    def is_hidden(self, path: str, isdir: bool) -> bool:
+        dvcignore, scm = self._repo.dvcignore, self._repo.scm
+        if isdir:
+            return bool(dvcignore.is_ignored_dir(path) or scm.is_ignored(os.path.join(path, "")))
+        return bool(dvcignore.is_ignored_file(path) or scm.is_ignored(path))
+
+    def news(self, directory: str) -> set[str] | None:
+        if self.gitignore is None:
+            return None if self._has_git else set()
+        return self.gitignore.file(directory).take_news()
 
     def load(self, path: str) -> list[Any] | None:
         if os.path.basename(path) == self._project_file:
@@ -460,23 +521,43 @@ def _read_layout(repo: Any) -> CacheLayout:
     )
 
 
-def _names_in_git(repo: Any) -> frozenset[str]:
-    """Every path Git tracks and every directory above one, absolute; read once a group.
+def _watches() -> list[Watch]:
+    """In the order in which they are tried."""
+    from dvc.dvcfile import is_valid_filename
 
-    ``Git.is_tracked`` opens the index for each question.
-    """
+    inotify = open_inotify()
+    by_stamps = ByStamps(is_valid_filename)
+    return [by_stamps] if inotify is None else [inotify, by_stamps]
+
+
+def _git_index(repo: Any) -> GitIndex | None:
     from dvc.scm import NoSCM
 
     if isinstance(repo.scm, NoSCM):
-        return frozenset()
-    root = repo.scm.root_dir
-    names: set[str] = set()
-    for raw in repo.scm.dulwich.repo.open_index():
-        path = os.path.join(root, os.fsdecode(raw).replace("/", os.sep))
-        while path not in names and path != root:
-            names.add(path)
-            path = os.path.dirname(path)
-    return frozenset(names)
+        return None
+    return GitIndex(repo.scm.dulwich.repo, repo.scm.root_dir)
+
+
+def _gitignore(repo: Any) -> GitIgnore | None:
+    """In the place of dulwich's answers and scmrepo's lines; None: they are made differently."""
+    import dulwich.ignore
+    import scmrepo.git
+
+    scm = repo.scm
+    try:
+        escape, add_by_scmrepo = scmrepo.git.GitWildMatchPattern.escape, scm._add_entry_to_gitignore
+        gitignore = GitIgnore(dulwich.ignore, scm.dulwich.repo)
+    except AttributeError:
+        return None
+
+    def add(entry: str, path: str) -> None:
+        directory = os.path.dirname(path)
+        if not gitignore.file(directory).add(escape(entry)):
+            add_by_scmrepo(entry, path)
+            gitignore.forget(directory)
+
+    scm._add_entry_to_gitignore = add
+    return gitignore
 
 
 def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:
