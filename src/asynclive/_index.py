@@ -310,9 +310,10 @@ class WorkspaceIndex(Generic[OutputT]):
         found = stamp_of(path)
         if found is not None and found == self._dvc_files.get(path) and not changed:
             return
-        self._note_link(path)
         if found is None:
             self._drop_file(path)
+        self._note_link(path)
+        if found is None:
             return
         stamp = unless_racy(found)
         outputs = declarations.load(path)
