@@ -63,6 +63,9 @@ class GitIgnore:
             path: relative to the work tree; with a separator at its end it is a directory.
         """
         parts = path.replace(os.sep, "/").split("/")
+        last = self._rules_of("/".join(parts[:-1]))
+        if last.readable and last.ends_with(parts[-1]):
+            return True  # as Git: no other file, and no line above, has a say
         filters = {}
         for depth, name in enumerate(parts):
             directory = "/".join(parts[:depth])
@@ -76,16 +79,24 @@ class GitIgnore:
 
     def file(self, directory: str) -> IgnoreFile:
         """The .gitignore of an absolute ``directory``, as it is now."""
-        return self._rules_of(os.path.relpath(directory, self._top).replace(os.sep, "/"))
+        return self._rules_of(self._relative(directory))
 
-    def forget(self, directory: str) -> None:
-        """The .gitignore of ``directory`` was written to: look at it again."""
-        name = os.path.relpath(directory, self._top).replace(os.sep, "/")
-        self._filter_of.pop("" if name == os.curdir else name, None)
+    def forget(self, directory: str | None = None) -> None:
+        """The .gitignore of ``directory`` was written to: look at it again.
+
+        None: whatever was known of any was not enough.
+        """
+        if directory is None:
+            self._files.clear()
+            self._filter_of.clear()
+        else:
+            self._filter_of.pop(self._relative(directory), None)
+
+    def _relative(self, directory: str) -> str:
+        relative = os.path.relpath(directory, self._top).replace(os.sep, "/")
+        return "" if relative == os.curdir else relative
 
     def _rules_of(self, directory: str) -> IgnoreFile:
-        if directory == os.curdir:
-            directory = ""
         rules = self._filter_of.get(directory)
         if rules is None:
             rules = self._files.get(directory)
@@ -160,6 +171,11 @@ class IgnoreFile:
         reduced._patterns[:0] = self._patterns[:before]
         reduced._patterns += self._patterns[before:]
         return reduced
+
+    def ends_with(self, name: str) -> bool:
+        """Whether a line of DVC's hides ``name``, and none but such lines come after it."""
+        literal = self._literals.get(self._key(os.fsencode(name)))
+        return literal is not None and literal[0] == len(self._patterns)
 
     def add(self, entry: str) -> bool:
         """Add a line, unless it is there already, as scmrepo would; False: let scmrepo do it.

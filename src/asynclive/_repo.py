@@ -24,6 +24,7 @@ from typing import Any
 
 from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
 from ._dvc_import import logger_muted, process_settings_kept
+from ._dvctext import DvcText
 from ._errors import (
     ArtifactPathError,
     AsyncLiveError,
@@ -60,6 +61,7 @@ class DvcRepository:
         self._declarations = _Declarations(repo)
         self._index: WorkspaceIndex[Any] = WorkspaceIndex(self.layout.root, *_watches())
         self._git_index = _git_index(repo)
+        self._text = _dvc_text()
 
     @classmethod
     def open(cls, root: str) -> DvcRepository:
@@ -205,6 +207,7 @@ class DvcRepository:
             output = self._new_output(request, undo)
         # Until the file is written, the output says more than the file does.
         undo.callback(self._index.reread, output.stage.path, self._declarations)
+        said = output.stage.dumpd() if output.stage._stage_text is not None else None
         md5 = self._fill(output, staged)
         if output.use_scm_ignore:
             if self._git_index is not None and self._git_index.tracks(output.fs_path):
@@ -215,7 +218,7 @@ class DvcRepository:
                 )
             self._ignore(output, undo)
         dvc_file = output.stage.path
-        temp = self._write_beside(output.stage, undo)
+        temp = self._write_beside(output.stage, said, undo)
         _place(staged, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self.layout)
@@ -288,15 +291,19 @@ class DvcRepository:
             undo.callback(self._declarations.wrote_gitignore, os.path.dirname(output.fs_path))
             undo.callback(context.ignore_remove, context.ignored_paths.pop())
 
-    def _write_beside(self, stage: Any, undo: contextlib.ExitStack) -> str:
+    def _write_beside(self, stage: Any, said: Any, undo: contextlib.ExitStack) -> str:
         """Write the text of the .dvc file (``Stage.dump``) to a temp file.
 
         DVC would write into the file itself; a crash there would leave half of it.
+
+        Args:
+            said: what the stage said when the file was written or read, where there is one.
         """
         from dvc.stage.serialize import to_single_stage_file
-        from dvc.utils.serialize import dumps_yaml
 
-        text = dumps_yaml(to_single_stage_file(stage))
+        text = self._text.update(said, stage._stage_text, stage.dumpd())
+        if text is None:
+            text = self._text.dump(to_single_stage_file(stage))
         stage._stage_text = text  # what DVC would find in the file next time
         try:
             mode = os.stat(stage.path).st_mode & 0o777
@@ -390,6 +397,8 @@ class _Declarations:
             self.gitignore.forget(directory)
 
     def renew(self) -> None:
+        if self.gitignore is not None:
+            self.gitignore.forget()
         # Made anew, it lists the root; it asks for what lies in a directory only once.
         self._dvcignore = self._repo.dvcignore = self._ignore_filter(
             self._repo.fs, self._repo.root_dir
@@ -528,6 +537,12 @@ def _watches() -> list[Watch]:
     inotify = open_inotify()
     by_stamps = ByStamps(is_valid_filename)
     return [by_stamps] if inotify is None else [inotify, by_stamps]
+
+
+def _dvc_text() -> DvcText:
+    from dvc.utils.serialize import dumps_yaml
+
+    return DvcText(dumps_yaml)
 
 
 def _git_index(repo: Any) -> GitIndex | None:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Files:
 
     def renew(self) -> None:
         self.renewed += 1
+        self.told.clear()
 
     def outdated(self) -> bool:
         return False
@@ -571,18 +573,18 @@ def change_something(root: Path, change: tuple[str, str, str, str]) -> None:
         pass
 
 
-places = st.sampled_from(["", "a", "b", "a/b", "b/a"])
+places = st.sampled_from(["", "a", "b", "a/b"])
 changes = st.tuples(
     st.sampled_from(["track", "track", "replace", "untrack", "ignore", "rename", "remove"]),
     places,
-    st.sampled_from(["a", "b", "c"]),
-    st.sampled_from(["a", "b", "c", "a b", ""]),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from(["a", "b", "a b", ""]),
 )
 
 
 @pytest.mark.parametrize("kind", ["inotify", "by_stamps"])
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(changes, max_size=4), max_size=6))
+@given(st.lists(st.lists(changes, min_size=1, max_size=4), min_size=3, max_size=8))
 def test_after_any_changes_all_is_known_that_an_index_made_anew_finds(
     kind: str, groups: list[list[tuple[str, str, str, str]]]
 ) -> None:
@@ -600,10 +602,10 @@ def test_after_any_changes_all_is_known_that_an_index_made_anew_finds(
             anew: WorkspaceIndex[Output] = WorkspaceIndex(str(root), ByStamps(files.is_dvc_file))
             expected = anew.refresh(Files())
             found = index.refresh(files)
-            for path in [*(str(root / place) for place in PATHS), *map(str, root.rglob("*"))]:
+            for path in [str(root / place) for place in PATHS]:
                 ours, theirs = found.owner(path), expected.owner(path)
                 assert (ours and ours.fs_path) == (theirs and theirs.fs_path), path
         index.close()
 
 
-PATHS = ["a", "b", "c", "a/a", "a/b", "a/c", "b/a", "b/b", "b/c", "a/b/a", "a/b/c", "b/a/c"]
+PATHS = ["/".join(parts) for depth in (1, 2, 3) for parts in product("ab", repeat=depth)]
