@@ -57,7 +57,7 @@ class DvcText:
         values: list[str] = []
         try:
             return _shape(state, values), values
-        except _NotPlain:
+        except _NotPlainError:
             return None, []
 
     def _fill(self, shape: Shape, values: list[str]) -> str:
@@ -65,12 +65,10 @@ class DvcText:
         if around is None:
             slots = iter(range(len(values)))
             around = self._around[shape] = _SLOT.split(self._dump(_with_slots(shape, slots)))
-        return "".join(
-            part for pair in zip(around, [*values, ""], strict=True) for part in pair
-        )
+        return "".join(part for pair in zip(around, [*values, ""], strict=True) for part in pair)
 
 
-class _NotPlain(Exception):
+class _NotPlainError(Exception):
     pass
 
 
@@ -88,7 +86,7 @@ def _shape(state: Any, values: list[str]) -> Shape:
         return ("dict", *((key, _shape(value, values)) for key, value in state.items()))
     if kind is list:
         return ("list", *(_shape(item, values) for item in state))
-    raise _NotPlain
+    raise _NotPlainError
 
 
 def _with_slots(shape: Shape, slots: Any) -> Any:

@@ -178,23 +178,20 @@ class IgnoreFile:
         return literal is not None and literal[0] == len(self._patterns)
 
     def add(self, entry: str) -> bool:
-        """Add a line, unless it is there already, as scmrepo would; False: let scmrepo do it.
-
-        scmrepo reads the whole file for it.
-        """
+        """Add a line as scmrepo would; False: it is for scmrepo to say what becomes of it."""
         line = entry.encode() + b"\n"
-        # scmrepo's are lines of text, and where the last one is not ended it ends that first.
         if os.linesep != "\n" or not (self.readable and self._is_plain and self._ends_a_line()):
+            return False
+        if self._content.startswith(line) or b"\n" + line in self._content:
             return False
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             if os.fstat(fd).st_size != len(self._content):
-                return False  # by another process, since it was read
-            if not self._content.startswith(line) and b"\n" + line not in self._content:
-                write_all(fd, line)
-                self._news = _joined(self._news, self._append(line))
+                return False  # another process has written to it
+            write_all(fd, line)
         finally:
             os.close(fd)
+        self._news = _joined(self._news, self._append(line))
         return True
 
     @property

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 from ._artifact import is_inside
 from ._listing import DVCIGNORE, GITIGNORE, Stamp, list_directory, stamp_of, unless_racy
 from ._outputs import OutputIndex, TrackedOutput
-from ._watch import Change, Unwatchable, Watch
+from ._watch import Change, UnwatchableError, Watch
 
 OutputT = TypeVar("OutputT", bound=TrackedOutput)
 OutputT_co = TypeVar("OutputT_co", bound=TrackedOutput, covariant=True)
@@ -67,7 +67,7 @@ class Declarations(Protocol[OutputT_co]):
         ...
 
 
-class _LookAtAll(Exception):
+class _LookAtAllError(Exception):
     """What changed decides about more than itself."""
 
 
@@ -132,7 +132,7 @@ class WorkspaceIndex(Generic[OutputT]):
         self._dvc_files[dvc_file] = found
         try:
             self._declare(dvc_file, outputs)
-        except _LookAtAll:
+        except _LookAtAllError:
             self._complete = False
 
     def reread(self, dvc_file: str, declarations: Declarations[OutputT]) -> None:
@@ -158,7 +158,7 @@ class WorkspaceIndex(Generic[OutputT]):
                 self._look_at(change, declarations)
             self._pending += self._unreadable
             self._visit_pending(declarations)
-        except (_LookAtAll, Unwatchable):
+        except (_LookAtAllError, UnwatchableError):
             return False
         return True
 
@@ -180,7 +180,7 @@ class WorkspaceIndex(Generic[OutputT]):
                 for path in lost:
                     self._drop_file(path)
                 self._visit_pending(declarations)
-        except Unwatchable:
+        except UnwatchableError:
             return False
         finally:
             self._visiting_all = False
@@ -190,9 +190,10 @@ class WorkspaceIndex(Generic[OutputT]):
         while self._pending:
             path = self._pending.pop()
             # As DVC: what is tracked as a whole is not searched for declarations.
-            if path not in self._outputs and path not in self._directories:
-                if self._is_kept(path, os.sep):
-                    self._visit(path, declarations)
+            if path in self._outputs or path in self._directories:
+                continue
+            if self._is_kept(path, os.sep):
+                self._visit(path, declarations)
 
     def _visit(self, path: str, declarations: Declarations[OutputT]) -> None:
         try:
@@ -232,13 +233,13 @@ class WorkspaceIndex(Generic[OutputT]):
         path = f"{change.directory}{os.sep}{change.name}"
         if change.is_dir:
             if change.name == _SUBREPO and change.directory != self._root:
-                raise _LookAtAll
+                raise _LookAtAllError
             name = f"{change.name}{os.sep}"
             self._drop(directory, path, name)
             if os.path.isdir(path) and not os.path.islink(path):
                 self._place(directory, path, name, declarations)
         elif change.name == DVCIGNORE:
-            raise _LookAtAll
+            raise _LookAtAllError
         elif change.name == GITIGNORE:
             self._look_at_rules(change.directory, directory, declarations)
         elif declarations.is_dvc_file(change.name):
@@ -254,7 +255,7 @@ class WorkspaceIndex(Generic[OutputT]):
     ) -> None:
         names = declarations.news(path)
         if names is None:
-            raise _LookAtAll
+            raise _LookAtAllError
         for name in names:
             for known in (name, f"{name}{os.sep}"):
                 if known in directory.kept or known in directory.hidden:
@@ -344,4 +345,4 @@ class WorkspaceIndex(Generic[OutputT]):
 
     def _needs_all(self) -> None:
         if not self._visiting_all:
-            raise _LookAtAll
+            raise _LookAtAllError

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ._watch import Change, Unwatchable, Watch
+from ._watch import Change, UnwatchableError, Watch
 
 _CREATE, _DELETE, _CLOSE_WRITE = 0x100, 0x200, 0x008
 _MOVED_FROM, _MOVED_TO = 0x040, 0x080
@@ -54,7 +54,7 @@ def open_inotify() -> Watch | None:
         return None
     try:
         return Inotify()
-    except (Unwatchable, OSError, AttributeError):  # a libc without it
+    except (UnwatchableError, OSError, AttributeError):  # a libc without it
         return None
 
 
@@ -77,7 +77,7 @@ class Inotify:
         self._process = os.getpid()
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
-            raise Unwatchable(os.strerror(self._errno()))
+            raise UnwatchableError(os.strerror(self._errno()))
 
     def add(self, directory: str) -> None:
         path = os.fsencode(directory)
@@ -90,9 +90,9 @@ class Inotify:
             error = OSError(self._errno(), os.strerror(self._errno()), directory)
             if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
                 raise error
-            raise Unwatchable(error)  # ENOSPC: as many as the user may have
+            raise UnwatchableError(error)  # ENOSPC: as many as the user may have
         if self._paths.setdefault(watch, directory) != directory:
-            raise Unwatchable("one directory in two places")  # a bind mount
+            raise UnwatchableError("one directory in two places")  # a bind mount
         self._watches[directory] = watch
 
     def remove(self, directory: str) -> None:
@@ -104,7 +104,7 @@ class Inotify:
     def changes(self) -> Iterable[Change] | None:
         if self._fd < 0 or os.getpid() != self._process:
             # A forked child has the same queue: what it read would be missing elsewhere.
-            raise Unwatchable("forked")
+            raise UnwatchableError("forked")
         found: dict[tuple[int, str, int], int] = {}
         complete = True
         for watch, mask, name in self._read():
@@ -151,4 +151,4 @@ class Inotify:
             raise OSError(self._errno(), os.strerror(self._errno()), path)
         kind = struct.unpack_from("@L", self._statfs)[0] & 0xFFFFFFFF  # the first member
         if kind not in _LOCAL:
-            raise Unwatchable(f"file system {kind:#x}")
+            raise UnwatchableError(f"file system {kind:#x}")

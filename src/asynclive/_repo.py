@@ -23,6 +23,7 @@ from logging import getLogger
 from typing import Any
 
 from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
+from ._databases import OpenDatabases
 from ._dvc_import import logger_muted, process_settings_kept
 from ._dvctext import DvcText
 from ._errors import (
@@ -52,16 +53,25 @@ _DVC = threading.Lock()
 
 
 class DvcRepository:
-    """One DVC repository, opened."""
+    """One DVC repository, opened.
 
-    def __init__(self, repo: Any) -> None:
+    Args:
+        watches: how changes in the workspace are found, in the order in which it is tried;
+            None: as this system can.
+    """
+
+    def __init__(self, repo: Any, watches: Sequence[Watch] | None = None) -> None:
         self._repo = repo
         self._numbers = itertools.count()
         self.layout = _read_layout(repo)
         self._declarations = _Declarations(repo)
-        self._index: WorkspaceIndex[Any] = WorkspaceIndex(self.layout.root, *_watches())
+        self._index: WorkspaceIndex[Any] = WorkspaceIndex(
+            self.layout.root, *(_watches() if watches is None else watches)
+        )
         self._git_index = _git_index(repo)
         self._text = _dvc_text()
+        self._databases = OpenDatabases()
+        self._databases.hold(_state_databases(repo))
 
     @classmethod
     def open(cls, root: str) -> DvcRepository:
@@ -81,6 +91,7 @@ class DvcRepository:
                 shutil.rmtree(directory, ignore_errors=True)
             self._index.close()
             self._repo.close()
+            self._databases.close()
 
     def ignore_filter(self, replaced: str | None = None) -> IgnoreFilter:
         """DVC's ignore rules as they are now. Safe in any thread: it shares nothing.
@@ -537,6 +548,12 @@ def _watches() -> list[Watch]:
     inotify = open_inotify()
     by_stamps = ByStamps(is_valid_filename)
     return [by_stamps] if inotify is None else [inotify, by_stamps]
+
+
+def _state_databases(repo: Any) -> list[str]:
+    """None where DVC keeps no state, or keeps it in another way."""
+    caches = [getattr(repo.state, name, None) for name in ("hashes", "links")]
+    return [os.path.join(cache.directory, "cache.db") for cache in caches if cache is not None]
 
 
 def _dvc_text() -> DvcText:

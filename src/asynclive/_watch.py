@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from ._listing import Stamp, is_racy, list_directory, stamp_of, unless_racy
 
 
-class Unwatchable(Exception):
+class UnwatchableError(Exception):
     """Changes are not reported here, or not any more."""
 
 
@@ -35,7 +35,7 @@ class Watch(Protocol):
 
         Raises:
             OSError: it is not a directory that can be read.
-            Unwatchable: its changes cannot be reported.
+            UnwatchableError: its changes cannot be reported.
         """
         ...
 
@@ -47,7 +47,7 @@ class Watch(Protocol):
         """What changed since last asked, in order, each once; None: anything may have changed.
 
         Raises:
-            Unwatchable: nobody knows.
+            UnwatchableError: nobody knows.
         """
         ...
 
@@ -55,7 +55,7 @@ class Watch(Protocol):
         """Report nothing more of any directory added so far.
 
         Raises:
-            Unwatchable: nothing can be watched any more.
+            UnwatchableError: nothing can be watched any more.
         """
         ...
 

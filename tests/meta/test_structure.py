@@ -33,13 +33,22 @@ ALLOWED = {
     "_link": {"_plan", "_store"},
     "_stage": RECORDS | {"_link", "_place", "_plan", "_store", "_workers"},
     "_outputs": RECORDS,
-    "_index": {"_outputs"},
+    "_listing": set(),
+    "_watch": {"_listing"},
+    "_inotify": {"_watch"},
+    "_index": {"_artifact", "_listing", "_outputs", "_watch"},
+    "_gitignore": {"_store"},
+    "_gitindex": set(),
+    "_dvctext": set(),
+    "_databases": set(),
     "_commit": {"_errors"},
     "_document": set(),
     "_merge": {"_document"},
     "_dvcyaml": {"_document", "_errors", "_files", "_merge"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
-    "_repo": RECORDS | {"_dvc_import", "_index", "_outputs", "_place", "_plan", "_store"},
+    "_repo": RECORDS
+    | {"_databases", "_dvc_import", "_dvctext", "_gitignore", "_gitindex", "_index", "_inotify"}
+    | {"_outputs", "_place", "_plan", "_store", "_watch"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 

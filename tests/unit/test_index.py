@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from asynclive._index import WorkspaceIndex
 from asynclive._inotify import open_inotify
 from asynclive._outputs import OutputIndex
-from asynclive._watch import ByStamps, Change, Unwatchable, Watch
+from asynclive._watch import ByStamps, Change, UnwatchableError, Watch
 
 OLD_NS = 1_000_000_000_000_000_000
 
@@ -128,7 +128,7 @@ class Deaf:
 
     def add(self, directory: str) -> None:
         if self.left == 0:
-            raise Unwatchable
+            raise UnwatchableError
         self.left -= 1
 
     def remove(self, directory: str) -> None:
@@ -524,9 +524,7 @@ def test_where_nothing_is_reported_the_next_watch_is_taken(tmp_path: Path, files
 
 def test_a_watch_that_fails_later_is_replaced(tmp_path: Path, files: Files) -> None:
     deaf = Deaf(watched=1)
-    index: WorkspaceIndex[Output] = WorkspaceIndex(
-        str(tmp_path), deaf, ByStamps(files.is_dvc_file)
-    )
+    index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), deaf, ByStamps(files.is_dvc_file))
     index.refresh(files)
     track(tmp_path, "sub/a")
     deaf.changes = lambda: [Change(str(tmp_path), "sub", True, False)]  # type: ignore[method-assign]
