@@ -77,6 +77,10 @@ class GitIgnore:
         answer: bool | None = self._manager.is_ignored(path)
         return answer
 
+    def __getattr__(self, name: str) -> Any:
+        """What else a manager is asked, dulwich's own answers, by every line."""
+        return getattr(self._dulwich.IgnoreFilterManager.from_repo(self._repo), name)
+
     def file(self, directory: str) -> IgnoreFile:
         """The .gitignore of an absolute ``directory``, as it is now."""
         return self._rules_of(self._relative(directory))

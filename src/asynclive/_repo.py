@@ -384,7 +384,9 @@ class _Declarations:
         self.is_dvc_file: Callable[[str], bool] = is_valid_filename
         self._index = Index
         self._ignore_filter = DvcIgnoreFilter
-        self._dvcignore: Any = None
+        self._dvcignore: Any = repo.dvcignore
+        # What DVC's project files say beside their artifacts, and what that declares.
+        self._projects: dict[str, tuple[str, list[Any] | None]] = {}
         self._has_git = not isinstance(repo.scm, NoSCM)
         self.gitignore = _gitignore(repo) if self._has_git else None
         self._rules_changed = False
@@ -392,8 +394,9 @@ class _Declarations:
     def reset(self) -> None:
         """DVC forgets what it read; but for the rules of which it is known what changed."""
         self._repo._reset()
-        if self._dvcignore is not None:
-            self._repo.dvcignore = self._dvcignore
+        if self._dvcignore is None:
+            self._dvcignore = self._ignore_filter(self._repo.fs, self._repo.root_dir)
+        self._repo.dvcignore = self._dvcignore
         if self.gitignore is not None:
             self._repo.scm.dulwich.ignore_manager = self.gitignore
             self._rules_changed |= self.gitignore.renew()
@@ -410,10 +413,9 @@ class _Declarations:
     def renew(self) -> None:
         if self.gitignore is not None:
             self.gitignore.forget()
-        # Made anew, it lists the root; it asks for what lies in a directory only once.
-        self._dvcignore = self._repo.dvcignore = self._ignore_filter(
-            self._repo.fs, self._repo.root_dir
-        )
+        # Made anew, it lists the root; what lies in a directory it asks only once.
+        self._dvcignore = self._ignore_filter(self._repo.fs, self._repo.root_dir)
+        self._repo.dvcignore = self._dvcignore
 
     def outdated(self) -> bool:
         changed, self._rules_changed = self._rules_changed, False
@@ -447,15 +449,34 @@ class _Declarations:
         return self.gitignore.file(directory).take_news()
 
     def load(self, path: str) -> list[Any] | None:
-        if os.path.basename(path) == self._project_file:
-            # With thousands of artifacts it takes DVC seconds to find no stage in it.
-            with open(path, encoding="utf-8") as file:
-                if "stages" not in file.read():
-                    return None
+        if os.path.basename(path) != self._project_file:
+            return self._load(path)
+        # With thousands of artifacts it takes DVC seconds to read it, and each group adds some.
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        if "stages" not in text:
+            return None
+        rest = _beside_artifacts(text)
+        known = self._projects.get(path)
+        if known is None or known[0] != rest:
+            known = self._projects[path] = (rest, self._load(path))
+        return known[1]
+
+    def _load(self, path: str) -> list[Any] | None:
         stages = self._index.from_file(self._repo, path).stages
         if not stages:
             return None
         return [out for stage in stages for out in stage.outs if out.protocol == "local"]
+
+
+# The key and all that is indented below it.
+_ARTIFACTS = re.compile(r"^artifacts:.*\n(?:(?:[ #].*)?\n)*", re.MULTILINE)
+
+
+def _beside_artifacts(text: str) -> str:
+    """A dvc.yaml less its artifacts; all of it where stages may refer to them."""
+    rest = _ARTIFACTS.sub("", text)
+    return text if "*" in rest else rest
 
 
 def outside_repository(request: ArtifactRequest, root: str) -> ArtifactPathError:

@@ -65,7 +65,7 @@ def group(
     watch = ByStamps(is_valid_filename) if request.param == "by_stamps" else open_inotify()
     if watch is None:
         pytest.skip("no inotify here")
-    repository = DvcRepository(Repo(str(repo)), [watch])
+    repository = DvcRepository(Repo(str(repo)), [watch, ByStamps(is_valid_filename)])
     yield Group(repo.resolve(), repository)
     repository.close()
 
@@ -109,8 +109,15 @@ def test_dvc_files_that_come_change_and_go_are_known(group: Group, repo: Path) -
     assert group.owner("made/below/y") is None
     assert group.log("made/below/y") == "tracked"
 
-    (repo / "dvc.yaml").write_text("stages: {a: {cmd: x, outs: [out]}}\n")
-    assert "stage 'a'" in group.log("out")
+    stages = "stages: {a: {cmd: x, outs: [out]}}\n"
+    for artifacts in ("", "artifacts:\n  b:\n    path: stages\n\n"):
+        (repo / "dvc.yaml").write_text(artifacts + stages)
+        assert "stage 'a'" in group.log("out")
+    (repo / "dvc.yaml").write_text(artifacts + stages.replace("out]", "other]"))
+    assert group.log("out") == "tracked"
+    assert "stage 'a'" in group.log("other")
+    (repo / "dvc.yaml").write_text(artifacts)
+    assert group.log("other") == "tracked"
 
 
 def test_rules_that_change_are_known(group: Group, repo: Path) -> None:

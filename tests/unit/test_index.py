@@ -118,6 +118,18 @@ class Counted:
         return getattr(self._watch, name)
 
 
+def inotify_for(directory: Path) -> Watch:
+    watch = open_inotify()
+    try:
+        if watch is not None:
+            watch.add(str(directory))
+            watch.remove(str(directory))
+            return watch
+    except UnwatchableError:
+        pass
+    pytest.skip("nothing is reported of this file system")
+
+
 class Deaf:
     """A watch for a file system on which nothing is reported."""
 
@@ -153,15 +165,14 @@ def files() -> Files:
 def watch(request: pytest.FixtureRequest, files: Files) -> Watch:
     if request.param == "by_stamps":
         return ByStamps(files.is_dvc_file)
-    inotify = open_inotify()
-    if inotify is None:
-        pytest.skip("no inotify here")
-    return inotify
+    return inotify_for(request.getfixturevalue("tmp_path"))
 
 
 @pytest.fixture
-def index(tmp_path: Path, watch: Watch) -> Iterator[WorkspaceIndex[Output]]:
-    index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), watch)
+def index(tmp_path: Path, watch: Watch, files: Files) -> Iterator[WorkspaceIndex[Output]]:
+    index: WorkspaceIndex[Output] = WorkspaceIndex(
+        str(tmp_path), watch, ByStamps(files.is_dvc_file)
+    )
     yield index
     index.close()
 
@@ -456,10 +467,7 @@ def test_our_own_line_in_gitignore_has_its_name_looked_at_and_nothing_else(
 def test_the_work_for_one_artifact_is_the_same_however_many_are_tracked(
     tmp_path: Path, files: Files, tracked: int
 ) -> None:
-    inotify = open_inotify()
-    if inotify is None:
-        pytest.skip("no inotify here")
-    watch = Counted(inotify)
+    watch = Counted(inotify_for(tmp_path))
     index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), watch)
     for number in range(tracked):
         track(tmp_path, f"{number}", f"sub{number}/a")
@@ -587,12 +595,10 @@ def test_after_any_changes_all_is_known_that_an_index_made_anew_finds(
     kind: str, groups: list[list[tuple[str, str, str, str]]]
 ) -> None:
     files = Files()
-    watch = open_inotify() if kind == "inotify" else ByStamps(files.is_dvc_file)
-    if watch is None:
-        pytest.skip("no inotify here")
     with tempfile.TemporaryDirectory() as base:
         root = Path(base, "root")
         root.mkdir()
+        watch = inotify_for(root) if kind == "inotify" else ByStamps(files.is_dvc_file)
         index: WorkspaceIndex[Output] = WorkspaceIndex(str(root), watch)
         for group in groups:
             for change in group:
