@@ -16,7 +16,7 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from datetime import timedelta
 from logging import getLogger
@@ -24,6 +24,7 @@ from typing import Any
 
 from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact, is_inside
 from ._databases import OpenDatabases
+from ._declarations import Dvc, WorkspaceDeclarations
 from ._dvc_import import logger_muted, process_settings_kept
 from ._dvctext import DvcText
 from ._errors import (
@@ -64,7 +65,7 @@ class DvcRepository:
         self._repo = repo
         self._numbers = itertools.count()
         self.layout = _read_layout(repo)
-        self._declarations = _Declarations(repo)
+        self._declarations = _declarations(repo)
         self._index: WorkspaceIndex[Any] = WorkspaceIndex(
             self.layout.root, *(_watches() if watches is None else watches)
         )
@@ -370,115 +371,6 @@ class DvcRepository:
                     state.links[os.path.relpath(path, state.root_dir)] = (inode, mtime)
 
 
-class _Declarations:
-    """What DVC makes of the files in the workspace (``dvc.repo.index.collect_files``)."""
-
-    def __init__(self, repo: Any) -> None:
-        from dvc.dvcfile import PROJECT_FILE, is_valid_filename
-        from dvc.ignore import DvcIgnoreFilter
-        from dvc.repo.index import Index
-        from dvc.scm import NoSCM
-
-        self._repo = repo
-        self._project_file: str = PROJECT_FILE
-        self.is_dvc_file: Callable[[str], bool] = is_valid_filename
-        self._index = Index
-        self._ignore_filter = DvcIgnoreFilter
-        self._dvcignore: Any = repo.dvcignore
-        # What DVC's project files say beside their artifacts, and what that declares.
-        self._projects: dict[str, tuple[str, list[Any] | None]] = {}
-        self._has_git = not isinstance(repo.scm, NoSCM)
-        self.gitignore = _gitignore(repo) if self._has_git else None
-        self._rules_changed = False
-
-    def reset(self) -> None:
-        """DVC forgets what it read; but for the rules of which it is known what changed."""
-        self._repo._reset()
-        if self._dvcignore is None:
-            self._dvcignore = self._ignore_filter(self._repo.fs, self._repo.root_dir)
-        self._repo.dvcignore = self._dvcignore
-        if self.gitignore is not None:
-            self._repo.scm.dulwich.ignore_manager = self.gitignore
-            self._rules_changed |= self.gitignore.renew()
-
-    def forget_dvcignore(self) -> None:
-        """DVC has asked for rules where nobody sees them change."""
-        self._dvcignore = None
-
-    def wrote_gitignore(self, directory: str) -> None:
-        """DVC has written to its .gitignore."""
-        if self.gitignore is not None:
-            self.gitignore.forget(directory)
-
-    def renew(self) -> None:
-        if self.gitignore is not None:
-            self.gitignore.forget()
-        # Made anew, it lists the root; what lies in a directory it asks only once.
-        self._dvcignore = self._ignore_filter(self._repo.fs, self._repo.root_dir)
-        self._repo.dvcignore = self._dvcignore
-
-    def outdated(self) -> bool:
-        changed, self._rules_changed = self._rules_changed, False
-        if self.gitignore is not None:
-            directory, top = self._repo.root_dir, self._repo.scm.root_dir
-            while directory != top and is_inside(directory, top):
-                directory = os.path.dirname(directory)
-                changed |= self.news(directory) != set()
-        return changed
-
-    def kept(
-        self, directory: str, dirs: list[str], files: list[str]
-    ) -> tuple[list[str], list[str]]:
-        dirs, files = self._repo.dvcignore(directory, dirs, files)
-        hidden = self._repo.scm.is_ignored
-        return (
-            # Git's rules know a directory by the separator at the end.
-            [name for name in dirs if not hidden(os.path.join(directory, name, ""))],
-            [name for name in files if not hidden(os.path.join(directory, name))],
-        )
-
-    def is_hidden(self, path: str, isdir: bool) -> bool:
-        dvcignore, scm = self._repo.dvcignore, self._repo.scm
-        if isdir:
-            return bool(dvcignore.is_ignored_dir(path) or scm.is_ignored(os.path.join(path, "")))
-        return bool(dvcignore.is_ignored_file(path) or scm.is_ignored(path))
-
-    def news(self, directory: str) -> set[str] | None:
-        if self.gitignore is None:
-            return None if self._has_git else set()
-        return self.gitignore.file(directory).take_news()
-
-    def load(self, path: str) -> list[Any] | None:
-        if os.path.basename(path) != self._project_file:
-            return self._load(path)
-        # With thousands of artifacts it takes DVC seconds to read it, and each group adds some.
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-        if "stages" not in text:
-            return None
-        rest = _beside_artifacts(text)
-        known = self._projects.get(path)
-        if known is None or known[0] != rest:
-            known = self._projects[path] = (rest, self._load(path))
-        return known[1]
-
-    def _load(self, path: str) -> list[Any] | None:
-        stages = self._index.from_file(self._repo, path).stages
-        if not stages:
-            return None
-        return [out for stage in stages for out in stage.outs if out.protocol == "local"]
-
-
-# The key and all that is indented below it.
-_ARTIFACTS = re.compile(r"^artifacts:.*\n(?:(?:[ #].*)?\n)*", re.MULTILINE)
-
-
-def _beside_artifacts(text: str) -> str:
-    """A dvc.yaml less its artifacts; all of it where stages may refer to them."""
-    rest = _ARTIFACTS.sub("", text)
-    return text if "*" in rest else rest
-
-
 def outside_repository(request: ArtifactRequest, root: str) -> ArtifactPathError:
     hint = (
         " Pass dir= with a directory inside of it."
@@ -581,6 +473,21 @@ def _dvc_text() -> DvcText:
     from dvc.utils.serialize import dumps_yaml
 
     return DvcText(dumps_yaml)
+
+
+def _declarations(repo: Any) -> WorkspaceDeclarations:
+    from dvc.dvcfile import PROJECT_FILE, is_valid_filename
+    from dvc.ignore import DvcIgnoreFilter
+    from dvc.repo.index import Index
+    from dvc.scm import NoSCM
+
+    has_git = not isinstance(repo.scm, NoSCM)
+    return WorkspaceDeclarations(
+        repo,
+        Dvc(PROJECT_FILE, is_valid_filename, Index.from_file, DvcIgnoreFilter),
+        has_git=has_git,
+        gitignore=_gitignore(repo) if has_git else None,
+    )
 
 
 def _git_index(repo: Any) -> GitIndex | None:

@@ -38,6 +38,7 @@ ALLOWED = {
     "_inotify": {"_watch"},
     "_index": {"_artifact", "_listing", "_outputs", "_watch"},
     "_gitignore": {"_store"},
+    "_declarations": {"_artifact", "_gitignore"},
     "_gitindex": set(),
     "_dvctext": set(),
     "_databases": set(),
@@ -47,8 +48,8 @@ ALLOWED = {
     "_dvcyaml": {"_document", "_errors", "_files", "_merge"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
-    | {"_databases", "_dvc_import", "_dvctext", "_gitignore", "_gitindex", "_index", "_inotify"}
-    | {"_outputs", "_place", "_plan", "_store", "_watch"},
+    | {"_databases", "_declarations", "_dvc_import", "_dvctext", "_gitignore", "_gitindex"}
+    | {"_index", "_inotify", "_outputs", "_place", "_plan", "_store", "_watch"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 
