@@ -14,7 +14,7 @@ from dvc.dvcfile import is_valid_filename
 from dvc.repo import Repo
 from twin import dvc
 
-from asynclive._artifact import TrackedArtifact, make_request
+from asynclive._artifact import StagedArtifact, TrackedArtifact, make_request
 from asynclive._inotify import open_inotify
 from asynclive._repo import DvcRepository
 from asynclive._stage import Stager
@@ -29,28 +29,41 @@ class Group:
     def __init__(self, root: Path, repository: DvcRepository) -> None:
         self.root = root
         self.repository = repository
+        self.store = ObjectStore(repository.layout)
 
     def log(self, name: str) -> str:
         """What became of it: 'tracked', or why not."""
+        (result,) = self.commit([self.stage(name)])
+        return result
+
+    def stage(self, name: str, copy: bool | str = False) -> StagedArtifact:
         path = self.root / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(name)
         request = make_request(
-            name, root=str(self.root), real_root=str(self.root), artifacts_dir=str(self.root / "x")
+            name,
+            copy=copy,
+            root=str(self.root),
+            real_root=str(self.root),
+            artifacts_dir=str(self.root / "x"),
         )
 
-        async def stage():
-            stager = Stager(ObjectStore(self.repository.layout), FileWorkers(2))
+        async def stage() -> StagedArtifact:
+            stager = Stager(self.store, FileWorkers(2))
             return await stager.stage(await stager.plan(request, self.repository.ignore_filter))
 
-        staged = anyio.run(stage)
+        return anyio.run(stage)
+
+    def commit(self, group: list[StagedArtifact]) -> list[str]:
         assert self.repository.acquire()
         try:
-            (result,) = self.repository.commit([staged])
+            results = self.repository.commit(group)
         finally:
             self.repository.release()
-        return "tracked" if isinstance(result, TrackedArtifact) else str(result)
+        return [
+            "tracked" if isinstance(result, TrackedArtifact) else str(result) for result in results
+        ]
 
     def owner(self, name: str) -> str | None:
         found = self.repository.pipeline_owner(str(self.root / name))
@@ -171,3 +184,17 @@ def test_after_a_failure_the_others_find_what_stands_in_the_file(group: Group, r
     subprocess.run(["git", "rm", "--quiet", "--cached", "data/a"], cwd=repo, check=True)
     assert group.log("data/c") == "tracked"
     assert "nfiles: 2" in (repo / "data.dvc").read_text()
+
+
+def test_who_fails_in_a_group_leaves_nothing_in_what_the_others_write(
+    group: Group, repo: Path
+) -> None:
+    (repo / "x").mkdir()
+    (repo / "x" / "a").write_text("a")
+    assert group.log("x") == "tracked"
+    staged = [group.stage("b", copy="sub"), group.stage("c", copy=True)]
+    (repo / "x" / "sub").write_text("in the way of the first copy")
+    failed, tracked = group.commit(staged)
+    assert "sub" in failed
+    assert tracked == "tracked"
+    assert "nfiles: 2" in (repo / "x.dvc").read_text()
