@@ -1,36 +1,42 @@
 """Keeps up with what DVC tracks in a workspace, at the cost of what changed since last looked.
 
 DVC walks the workspace and parses every DVC file for each command
-(``dvc.repo.index.collect_files``). Here a directory is listed again only when its mtime says
-so, and a DVC file is parsed again only when its stamp does. What DVC would make of a name is
-asked of DVC, through ``Declarations``.
+(``dvc.repo.index.collect_files``). Here the workspace is walked once, and then looked at again
+only where a ``Watch`` reports a change. What DVC would make of a name is asked of DVC, through
+``Declarations``.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
+from ._artifact import is_inside
+from ._listing import DVCIGNORE, GITIGNORE, Stamp, list_directory, stamp_of, unless_racy
 from ._outputs import OutputIndex, TrackedOutput
+from ._watch import Change, UnwatchableError, Watch
 
 OutputT = TypeVar("OutputT", bound=TrackedOutput)
 OutputT_co = TypeVar("OutputT_co", bound=TrackedOutput, covariant=True)
 
-# A change within the tick of the file system's clock leaves the mtime as it was. What is
-# younger than this when looked at is looked at again (Git's "racy" entries).
-_RACY_NS = 50_000_000
-# Ignore rules decide what is walked at all: when one of these changes, all is looked at anew.
-_RULES = (".gitignore", ".dvcignore")
-
-Stamp = tuple[int, int, int]
-"""Inode, size and mtime (ns)."""
+# What makes a directory below the root a DVC repository of its own, and none of ours.
+_SUBREPO = ".dvc"
 
 
 class Declarations(Protocol[OutputT_co]):
     """What has to be asked of DVC."""
+
+    def renew(self) -> None:
+        """All is looked at anew: forget what the rules said."""
+        ...
+
+    def outdated(self) -> bool:
+        """Whether rules that do not lie in the workspace changed since last asked."""
+        ...
 
     def is_dvc_file(self, name: str) -> bool:
         """Whether DVC reads declarations from a file of this name."""
@@ -39,7 +45,18 @@ class Declarations(Protocol[OutputT_co]):
     def kept(
         self, directory: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]:
-        """The names that neither .dvcignore nor .gitignore hides."""
+        """Of all names in a directory, those that neither .dvcignore nor .gitignore hides."""
+        ...
+
+    def is_hidden(self, path: str, isdir: bool) -> bool:
+        """Whether .dvcignore or .gitignore hides this one."""
+        ...
+
+    def news(self, directory: str) -> Collection[str] | None:
+        """Names that the .gitignore of ``directory`` may hide or not since last asked.
+
+        None: any name there or below.
+        """
         ...
 
     def load(self, path: str) -> Sequence[OutputT_co] | None:
@@ -50,28 +67,44 @@ class Declarations(Protocol[OutputT_co]):
         ...
 
 
+class _LookAtAllError(Exception):
+    """What changed decides about more than itself."""
+
+
 @dataclass(slots=True)
 class _Directory:
-    stamp: Stamp
-    subdirs: list[str] = field(default_factory=list)
-    dvc_files: list[str] = field(default_factory=list)
-    rules: list[tuple[str, Stamp]] = field(default_factory=list)
+    """Names of directories end with a separator; of files, only DVC's are of interest."""
 
-
-@dataclass(slots=True)
-class _DvcFile(Generic[OutputT]):
-    stamp: Stamp
-    outputs: Sequence[OutputT] | None
+    kept: set[str]
+    hidden: set[str]
+    has_dvcignore: bool
 
 
 class WorkspaceIndex(Generic[OutputT]):
-    """Everything DVC tracks below ``root``, by path. For one thread at a time."""
+    """Everything DVC tracks below ``root``, by path. For one thread at a time.
 
-    def __init__(self, root: str) -> None:
+    Args:
+        root: the DVC repository.
+        watches: report changes; the first that can. The last one always can.
+    """
+
+    def __init__(self, root: str, *watches: Watch) -> None:
         self._root = root
+        self._watch, *self._other_watches = watches
+        # False: something went unseen, and the next refresh looks at all.
+        self._complete = False
+        self._visiting_all = False
         self._directories: dict[str, _Directory] = {}
-        self._dvc_files: dict[str, _DvcFile[OutputT]] = {}
+        self._dvc_files: dict[str, Stamp | None] = {}
         self._outputs: OutputIndex[OutputT] = OutputIndex(root)
+        # Directories to visit, where they are kept and not covered by an output.
+        self._pending: list[str] = []
+        # Directories that could not be read, to be tried again.
+        self._unreadable: set[str] = set()
+        # Files that change without an event where they are listed: they are links.
+        self._links: dict[str, Stamp | None] = {}
+        # What makes a hidden directory a DVC repository of its own.
+        self._subrepos: set[str] = set()
 
     def refresh(self, declarations: Declarations[OutputT]) -> OutputIndex[OutputT]:
         """Look what changed, and return all outputs.
@@ -79,129 +112,237 @@ class WorkspaceIndex(Generic[OutputT]):
         Raises:
             Exception: whatever ``declarations`` raises; the next call looks again.
         """
-        if self._rules_changed():
-            self._directories.clear()
-        known_rules = self._rules()
-        directories, dvc_files = self._walk(declarations)
-        first = not self._directories
-        self._directories = directories
-        if not first and self._rules().keys() != known_rules.keys():
-            # A rule file that is new applies to directories that were not listed anew.
-            self._directories = {}
-            directories, dvc_files = self._walk(declarations)
-            self._directories = directories
-        if dvc_files.keys() != self._dvc_files.keys() or any(
-            self._dvc_files[path] is not dvc_file for path, dvc_file in dvc_files.items()
-        ):
-            self._outputs = OutputIndex(self._root)
-            for path, dvc_file in dvc_files.items():
-                if dvc_file.outputs is not None:
-                    self._outputs.add_declaration(path)
-                for output in dvc_file.outputs or ():
-                    self._outputs.add_output(output)
-            self._dvc_files = dvc_files
+        complete, self._complete = self._complete, False
+        outdated = declarations.outdated()
+        if not complete or outdated or not self._look_at_changes(declarations):
+            while not self._look_at_all(declarations):
+                self._watch.close()
+                self._watch = self._other_watches.pop(0)
+        self._complete = True
         return self._outputs
 
     def wrote(self, dvc_file: str, outputs: Sequence[OutputT]) -> None:
         """We have just written this DVC file, under DVC's lock; it declares these outputs."""
-        found = _stamp(dvc_file)
+        found = stamp_of(dvc_file)
         if found is None:  # removed by its owner meanwhile
             return
-        self._dvc_files[dvc_file] = _DvcFile(found, outputs)
-        for output in outputs:
-            self._outputs.add_output(output)
         directory = self._directories.get(os.path.dirname(dvc_file))
         if directory is not None:
-            # Our own line in .gitignore hides nothing but what is tracked.
-            directory.rules = list(_rules_in(os.path.dirname(dvc_file)))
+            directory.kept.add(os.path.basename(dvc_file))
+        self._dvc_files[dvc_file] = found
+        try:
+            self._declare(dvc_file, outputs)
+        except _LookAtAllError:
+            self._complete = False
 
-    def forget(self, dvc_file: str) -> None:
+    def reread(self, dvc_file: str, declarations: Declarations[OutputT]) -> None:
         """What is known of this DVC file is not what stands in it."""
         self._dvc_files.pop(dvc_file, None)
-
-    def _walk(
-        self, declarations: Declarations[OutputT]
-    ) -> tuple[dict[str, _Directory], dict[str, _DvcFile[OutputT]]]:
-        directories: dict[str, _Directory] = {}
-        dvc_files: dict[str, _DvcFile[OutputT]] = {}
-        output_paths: set[str] = set()
-        pending = [self._root]
-        while pending:
-            path = pending.pop()
-            directory = self._look_at(path, declarations)
-            if directory is None:
-                continue
-            directories[path] = directory
-            for name in directory.dvc_files:
-                file_path = f"{path}{os.sep}{name}"
-                dvc_file = self._read(file_path, declarations)
-                if dvc_file is not None:
-                    dvc_files[file_path] = dvc_file
-                    output_paths.update(output.fs_path for output in dvc_file.outputs or ())
-            # As DVC: what is tracked as a whole is not searched for declarations.
-            pending += [
-                below
-                for name in directory.subdirs
-                if (below := f"{path}{os.sep}{name}") not in output_paths
-            ]
-        return directories, dvc_files
-
-    def _rules(self) -> dict[str, Stamp]:
-        return dict(rule for directory in self._directories.values() for rule in directory.rules)
-
-    def _rules_changed(self) -> bool:
-        return any(_stamp(path) != stamp for path, stamp in self._rules().items())
-
-    def _look_at(self, path: str, declarations: Declarations[OutputT]) -> _Directory | None:
-        found = _stamp(path)
-        if found is None:
-            return None
-        known = self._directories.get(path)
-        if known is not None and known.stamp == found:
-            return known
-        now = time.time_ns()
-        dirs: list[str] = []
-        files: list[str] = []
         try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.is_dir():
-                        if not entry.is_symlink():
-                            dirs.append(entry.name)
-                    elif declarations.is_dvc_file(entry.name):
-                        files.append(entry.name)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            return None  # as os.walk, which DVC uses
-        dirs, files = declarations.kept(path, dirs, files)
-        if now - found[2] < _RACY_NS:
-            found = (found[0], found[1], -1)
-        return _Directory(found, dirs, files, list(_rules_in(path)))
+            self._read(dvc_file, declarations)
+        except Exception:  # the next refresh finds it again, and says so
+            self._complete = False
 
-    def _read(self, path: str, declarations: Declarations[OutputT]) -> _DvcFile[OutputT] | None:
-        found = _stamp(path)
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for watch in (self._watch, *self._other_watches):
+            watch.close()
+
+    def _look_at_changes(self, declarations: Declarations[OutputT]) -> bool:
+        """False: that is not enough."""
+        try:
+            changes = self._watch.changes()
+            if changes is None or not all(map(os.path.exists, self._subrepos)):
+                return False
+            for change in chain(changes, self._changed_links()):
+                self._look_at(change, declarations)
+            self._pending += self._unreadable
+            self._visit_pending(declarations)
+        except (_LookAtAllError, UnwatchableError):
+            return False
+        return True
+
+    def _look_at_all(self, declarations: Declarations[OutputT]) -> bool:
+        """False: this workspace cannot be watched in this way."""
+        declarations.renew()
+        self._directories.clear()
+        self._links.clear()
+        self._subrepos.clear()
+        self._unreadable.clear()
+        self._pending.clear()
+        self._visiting_all = True
+        try:
+            self._watch.clear()
+            self._visit(self._root, declarations)
+            self._visit_pending(declarations)
+            # What a file that is gone declared may have kept others from being visited.
+            while lost := [path for path in self._dvc_files if not self._is_kept(path, "")]:
+                for path in lost:
+                    self._drop_file(path)
+                self._visit_pending(declarations)
+        except UnwatchableError:
+            return False
+        finally:
+            self._visiting_all = False
+        return True
+
+    def _visit_pending(self, declarations: Declarations[OutputT]) -> None:
+        while self._pending:
+            path = self._pending.pop()
+            # As DVC: what is tracked as a whole is not searched for declarations.
+            if path in self._outputs or path in self._directories:
+                continue
+            if self._is_kept(path, os.sep):
+                self._visit(path, declarations)
+
+    def _visit(self, path: str, declarations: Declarations[OutputT]) -> None:
+        try:
+            self._watch.add(path)  # before it is listed, or what comes between is missed
+            found = list_directory(path, declarations.is_dvc_file)
+        except OSError:  # as os.walk, which DVC uses
+            self._unreadable.add(path)
+            return
+        self._unreadable.discard(path)
+        if DVCIGNORE in found.rules or (path != self._root and _SUBREPO in found.dirs):
+            self._needs_all()
+        dirs, files = declarations.kept(path, found.dirs, found.dvc_files)
+        kept = {f"{name}{os.sep}" for name in dirs}.union(files)
+        hidden = {f"{name}{os.sep}" for name in found.dirs}.union(found.dvc_files) - kept
+        self._directories[path] = _Directory(kept, hidden, DVCIGNORE in found.rules)
+        for name in hidden:
+            subrepo = f"{path}{os.sep}{name}{_SUBREPO}"
+            if name.endswith(os.sep) and os.path.isdir(subrepo):
+                self._subrepos.add(subrepo)
+        for name in found.rules:
+            self._note_link(f"{path}{os.sep}{name}")
+        for name in files:
+            self._read(f"{path}{os.sep}{name}", declarations)
+        self._pending += [f"{path}{os.sep}{name}" for name in dirs]
+
+    def _changed_links(self) -> Iterator[Change]:
+        for path, stamp in list(self._links.items()):
+            if (now := stamp_of(path)) != stamp:
+                self._links[path] = now
+                directory, name = os.path.split(path)
+                yield Change(directory, name, False, False)
+
+    def _look_at(self, change: Change, declarations: Declarations[OutputT]) -> None:
+        directory = self._directories.get(change.directory)
+        if directory is None:
+            return
+        path = f"{change.directory}{os.sep}{change.name}"
+        if change.is_dir:
+            if change.name == _SUBREPO and change.directory != self._root:
+                raise _LookAtAllError
+            name = f"{change.name}{os.sep}"
+            self._drop(directory, path, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                self._place(directory, path, name, declarations)
+        elif change.name == DVCIGNORE:
+            raise _LookAtAllError
+        elif change.name == GITIGNORE:
+            self._look_at_rules(change.directory, directory, declarations)
+        elif declarations.is_dvc_file(change.name):
+            if os.path.isdir(path) or not os.path.lexists(path):
+                self._drop(directory, path, change.name)
+            elif change.name in directory.kept:
+                self._read(path, declarations, changed=change.written)
+            elif change.name not in directory.hidden:
+                self._place(directory, path, change.name, declarations)
+
+    def _look_at_rules(
+        self, path: str, directory: _Directory, declarations: Declarations[OutputT]
+    ) -> None:
+        names = declarations.news(path)
+        if names is None:
+            raise _LookAtAllError
+        for name in names:
+            for known in (name, f"{name}{os.sep}"):
+                if known in directory.kept or known in directory.hidden:
+                    below = f"{path}{os.sep}{name}"
+                    self._drop(directory, below, known)
+                    self._place(directory, below, known, declarations)
+
+    def _place(
+        self, directory: _Directory, path: str, name: str, declarations: Declarations[OutputT]
+    ) -> None:
+        """The directory has this name now."""
+        isdir = name.endswith(os.sep)
+        if declarations.is_hidden(path, isdir):
+            directory.hidden.add(name)
+            return
+        directory.kept.add(name)
+        if isdir:
+            self._pending.append(path)
+        else:
+            self._read(path, declarations)
+
+    def _drop(self, directory: _Directory, path: str, name: str) -> None:
+        """The directory has this name no more."""
+        directory.kept.discard(name)
+        directory.hidden.discard(name)
+        if name.endswith(os.sep):
+            self._drop_tree(path)
+        else:
+            self._drop_file(path)
+
+    def _drop_tree(self, path: str) -> None:
+        directory = self._directories.pop(path, None)
+        if directory is None:
+            return
+        self._watch.remove(path)
+        if directory.has_dvcignore:
+            self._needs_all()  # DVC would still go by it
+        for name in directory.kept:
+            below = f"{path}{os.sep}{name}"
+            if name.endswith(os.sep):
+                self._drop_tree(below.rstrip(os.sep))
+            else:
+                self._drop_file(below)
+
+    def _drop_file(self, path: str) -> None:
+        self._dvc_files.pop(path, None)
+        self._links.pop(path, None)
+        self._pending += [output.fs_path for output in self._outputs.retract(path)]
+
+    def _read(
+        self, path: str, declarations: Declarations[OutputT], *, changed: bool = False
+    ) -> None:
+        found = stamp_of(path)
+        if found is not None and found == self._dvc_files.get(path) and not changed:
+            return
         if found is None:
-            return None
-        known = self._dvc_files.get(path)
-        if known is not None and known.stamp == found:
-            return known
-        now = time.time_ns()
+            self._drop_file(path)
+        self._note_link(path)
+        if found is None:
+            return
+        stamp = unless_racy(found)
         outputs = declarations.load(path)
-        if now - found[2] < _RACY_NS:
-            found = (found[0], found[1], -1)
-        return _DvcFile(found, outputs)
+        self._dvc_files[path] = stamp
+        self._declare(path, outputs)
 
+    def _declare(self, path: str, outputs: Sequence[OutputT] | None) -> None:
+        self._pending += [output.fs_path for output in self._outputs.retract(path)]
+        if outputs is None:
+            return
+        self._outputs.declare(path, outputs)
+        for output in outputs:
+            if not is_inside(path, output.fs_path):
+                self._drop_tree(output.fs_path)
 
-def _rules_in(directory: str) -> Iterator[tuple[str, Stamp]]:
-    for name in _RULES:
-        path = os.path.join(directory, name)
-        found = _stamp(path)
-        if found is not None:
-            yield path, found
+    def _is_kept(self, path: str, end: str) -> bool:
+        directory, name = os.path.split(path)
+        known = self._directories.get(directory)
+        return known is not None and f"{name}{end}" in known.kept
 
+    def _note_link(self, path: str) -> None:
+        try:
+            found = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if stat.S_ISLNK(found.st_mode) or found.st_nlink > 1:
+            self._links[path] = stamp_of(path)
 
-def _stamp(path: str) -> Stamp | None:
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    def _needs_all(self) -> None:
+        if not self._visiting_all:
+            raise _LookAtAllError

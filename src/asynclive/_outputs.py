@@ -7,6 +7,7 @@ answered for one path at a time, so that one artifact that overlaps is refused a
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ._artifact import is_inside
@@ -36,36 +37,53 @@ OutputT = TypeVar("OutputT", bound=TrackedOutput)
 
 
 class OutputIndex(Generic[OutputT]):
-    """Outputs and the files that declare them, found by path in O(depth)."""
+    """Outputs and the files that declare them, found and exchanged by path in O(depth)."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._outputs: dict[str, OutputT] = {}
-        # Every directory above an output, and above a file that declares one, with the
-        # first such path found in it.
-        self._above_output: dict[str, OutputT] = {}
-        self._above_declaration: dict[str, str] = {}
+        self._declared: dict[str, tuple[OutputT, ...]] = {}
+        # By path; one of them wherever the workspace is valid.
+        self._outputs: dict[str, list[OutputT]] = {}
+        # For each directory, the outputs and the declaring files below it, in order.
+        self._outputs_below: dict[str, dict[str, None]] = {}
+        self._declarations_below: dict[str, dict[str, None]] = {}
 
-    def add_output(self, output: OutputT) -> None:
-        self._outputs[output.fs_path] = output
-        for directory in self._directories_above(output.fs_path):
-            if self._above_output.setdefault(directory, output) is not output:
-                break
-        self.add_declaration(output.stage.path)
+    def __contains__(self, path: str) -> bool:
+        """Whether ``path`` itself is an output."""
+        return path in self._outputs
 
-    def add_declaration(self, path: str) -> None:
-        for directory in self._directories_above(path):
-            if directory in self._above_declaration:
-                break
-            self._above_declaration[directory] = path
+    def declare(self, declaration: str, outputs: Sequence[OutputT]) -> None:
+        """The file ``declaration`` declares these outputs, and no longer what it did before."""
+        self.retract(declaration)
+        self._declared[declaration] = tuple(outputs)
+        for directory in self._directories_above(declaration):
+            self._declarations_below.setdefault(directory, {})[declaration] = None
+        for output in outputs:
+            self._outputs.setdefault(output.fs_path, []).append(output)
+            for directory in self._directories_above(output.fs_path):
+                self._outputs_below.setdefault(directory, {})[output.fs_path] = None
+
+    def retract(self, declaration: str) -> Sequence[OutputT]:
+        """The file ``declaration`` is no more, or declares nothing; what it declared."""
+        if declaration not in self._declared:
+            return ()
+        outputs = self._declared.pop(declaration)
+        for output in outputs:
+            path = output.fs_path
+            self._outputs[path] = [other for other in self._outputs[path] if other is not output]
+            if not self._outputs[path]:
+                del self._outputs[path]
+                self._remove_below(self._outputs_below, path)
+        self._remove_below(self._declarations_below, declaration)
+        return outputs
 
     def owner(self, path: str) -> OutputT | None:
         """The output that is ``path``, or the directory output that holds it."""
         if path in self._outputs:
-            return self._outputs[path]
+            return self._outputs[path][-1]
         for directory in self._directories_above(path):
             if directory in self._outputs:
-                return self._outputs[directory]
+                return self._outputs[directory][-1]
         return None
 
     def claim(self, path: str) -> OutputT | None:
@@ -84,8 +102,8 @@ class OutputIndex(Generic[OutputT]):
                     "tracks. Run the pipeline, or log a copy of it with copy=True.",
                 )
             return owner
-        if path in self._above_output:
-            inner = self._above_output[path]
+        if path in self._outputs_below:
+            inner = self._outputs[next(iter(self._outputs_below[path]))][-1]
             first = (
                 f"Run 'dvc remove {inner.stage.path}' first, "
                 if inner.stage.cmd is None
@@ -96,13 +114,21 @@ class OutputIndex(Generic[OutputT]):
                 f"holds '{inner.fs_path}', which DVC tracks already by '{inner.stage.path}'. "
                 f"{first}or log the parts of it that are not tracked.",
             )
-        if path in self._above_declaration:
+        if path in self._declarations_below:
+            declaration = next(iter(self._declarations_below[path]))
             raise ArtifactPathError(
                 path,
-                f"holds the DVC file '{self._above_declaration[path]}', which must not lie in a "
-                "tracked directory. Move it out, or log a part of the directory.",
+                f"holds the DVC file '{declaration}', which must not lie in a tracked directory. "
+                "Move it out, or log a part of the directory.",
             )
         return None
+
+    def _remove_below(self, below: dict[str, dict[str, None]], path: str) -> None:
+        for directory in self._directories_above(path):
+            paths = below[directory]
+            del paths[path]
+            if not paths:
+                del below[directory]
 
     def _directories_above(self, path: str) -> list[str]:
         """From the parent up to the root of the repository."""

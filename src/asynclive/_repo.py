@@ -18,14 +18,17 @@ import secrets
 import shutil
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from datetime import timedelta
 from logging import getLogger
 from typing import Any
 
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact, is_inside
+from ._databases import OpenDatabases
+from ._declarations import Dvc, WorkspaceDeclarations
 from ._dvc_import import logger_muted, process_settings_kept
+from ._dvctext import DvcText
 from ._errors import (
     ArtifactPathError,
     AsyncLiveError,
@@ -34,11 +37,15 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
+from ._gitignore import GitIgnore
+from ._gitindex import GitIndex
 from ._index import WorkspaceIndex
+from ._inotify import open_inotify
 from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
 from ._store import CacheLayout, create, remove_file, write_all
+from ._watch import ByStamps, Watch
 from ._workers import give_way
 
 logger = getLogger(__name__)
@@ -53,13 +60,25 @@ _AT_A_TIME = 256
 
 
 class DvcRepository:
-    """One DVC repository, opened."""
+    """One DVC repository, opened.
 
-    def __init__(self, repo: Any) -> None:
+    Args:
+        watches: how changes in the workspace are found, in the order in which it is tried;
+            None: as this system can.
+    """
+
+    def __init__(self, repo: Any, watches: Sequence[Watch] | None = None) -> None:
         self._repo = repo
         self._numbers = itertools.count()
         self.layout = _read_layout(repo)
-        self._index: WorkspaceIndex[Any] = WorkspaceIndex(self.layout.root)
+        self._declarations = _declarations(repo)
+        self._index: WorkspaceIndex[Any] = WorkspaceIndex(
+            self.layout.root, *(_watches() if watches is None else watches)
+        )
+        self._git_index = _git_index(repo)
+        self._text = _dvc_text()
+        self._databases = OpenDatabases()
+        self._databases.hold(_state_databases(repo))
 
     @classmethod
     def open(cls, root: str) -> DvcRepository:
@@ -77,7 +96,9 @@ class DvcRepository:
         with _DVC:
             for directory in (self.layout.cache_tmp, self.layout.workspace_tmp):
                 shutil.rmtree(directory, ignore_errors=True)
+            self._index.close()
             self._repo.close()
+            self._databases.close()
 
     def ignore_filter(self, replaced: str | None = None) -> IgnoreFilter:
         """DVC's ignore rules as they are now. Safe in any thread: it shares nothing.
@@ -129,7 +150,7 @@ class DvcRepository:
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
         """The stage that ``path`` is an output of: its address, and whether it runs a command."""
         with _DVC:
-            self._repo._reset()
+            self._declarations.reset()
             try:
                 owner = self._read_outputs().owner(path)
             except Exception as error:
@@ -142,7 +163,7 @@ class DvcRepository:
         The caller holds DVC's lock. An artifact with an error has left nothing behind.
         """
         with _DVC:
-            self._repo._reset()
+            self._declarations.reset()
             try:
                 return self._commit(group)
             finally:
@@ -152,13 +173,14 @@ class DvcRepository:
         results: list[TrackedArtifact | AsyncLiveError] = []
         try:
             outputs = self._read_outputs()
-            in_git = _names_in_git(self._repo)
+            if self._git_index is not None:
+                self._git_index.renew()
         except Exception as error:
             return [_caused(self._unreadable(error), error) for _ in group]
         try:
             with self._repo.scm_context(quiet=True):
                 for staged in group:
-                    results.append(self._commit_isolated(staged, outputs, in_git))
+                    results.append(self._commit_isolated(staged, outputs))
         except Exception as error:  # from leaving the context: core.autostage's `git add`
             for index, result in enumerate(results):
                 if isinstance(result, TrackedArtifact):
@@ -173,13 +195,15 @@ class DvcRepository:
         return RepositoryError(root, f"DVC cannot read its files in '{root}': {_text(error)}")
 
     def _commit_isolated(
-        self, staged: StagedArtifact, outputs: OutputIndex[Any], in_git: frozenset[str]
+        self, staged: StagedArtifact, outputs: OutputIndex[Any]
     ) -> TrackedArtifact | AsyncLiveError:
         """Commit one artifact, or take back what was done of it and return its error."""
         with contextlib.ExitStack() as undo:
             try:
-                tracked = self._commit_one(staged, outputs, in_git, undo)
+                tracked = self._commit_one(staged, outputs, undo)
             except Exception as error:
+                # It may have asked DVC for what nobody watches: an ignored directory, say.
+                self._declarations.forget_dvcignore()
                 return _as_own_error(staged.request, error)
             undo.pop_all()
             return tracked
@@ -188,7 +212,6 @@ class DvcRepository:
         self,
         staged: StagedArtifact,
         outputs: OutputIndex[Any],
-        in_git: frozenset[str],
         undo: contextlib.ExitStack,
     ) -> TrackedArtifact:
         request = staged.request
@@ -201,10 +224,11 @@ class DvcRepository:
         if output is None:
             output = self._new_output(request, undo)
         # Until the file is written, the output says more than the file does.
-        undo.callback(self._index.forget, output.stage.path)
+        undo.callback(self._index.reread, output.stage.path, self._declarations)
+        said = output.stage.dumpd() if output.stage._stage_text is not None else None
         md5 = self._fill(output, staged)
         if output.use_scm_ignore:
-            if output.fs_path in in_git:
+            if self._git_index is not None and self._git_index.tracks(output.fs_path):
                 raise ArtifactPathError(
                     output.fs_path,
                     f"is already tracked by Git. Run 'git rm -r --cached {output.fs_path}' and "
@@ -212,7 +236,7 @@ class DvcRepository:
                 )
             self._ignore(output, undo)
         dvc_file = output.stage.path
-        temp = self._write_beside(output.stage, undo)
+        temp = self._write_beside(output.stage, said, undo)
         _place(staged, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self.layout)
@@ -294,17 +318,22 @@ class DvcRepository:
         before = len(context.ignored_paths)
         context.ignore(output.fs_path)
         if len(context.ignored_paths) > before:
+            undo.callback(self._declarations.wrote_gitignore, os.path.dirname(output.fs_path))
             undo.callback(context.ignore_remove, context.ignored_paths.pop())
 
-    def _write_beside(self, stage: Any, undo: contextlib.ExitStack) -> str:
+    def _write_beside(self, stage: Any, said: Any, undo: contextlib.ExitStack) -> str:
         """Write the text of the .dvc file (``Stage.dump``) to a temp file.
 
         DVC would write into the file itself; a crash there would leave half of it.
+
+        Args:
+            said: what the stage said when the file was written or read, where there is one.
         """
         from dvc.stage.serialize import to_single_stage_file
-        from dvc.utils.serialize import dumps_yaml
 
-        text = dumps_yaml(to_single_stage_file(stage))
+        text = self._text.update(said, stage._stage_text, stage.dumpd())
+        if text is None:
+            text = self._text.dump(to_single_stage_file(stage))
         stage._stage_text = text  # what DVC would find in the file next time
         try:
             mode = os.stat(stage.path).st_mode & 0o777
@@ -321,7 +350,7 @@ class DvcRepository:
         return temp
 
     def _read_outputs(self) -> OutputIndex[Any]:
-        return self._index.refresh(_Declarations(self._repo))
+        return self._index.refresh(self._declarations)
 
     def _save_state(self, group: Sequence[TrackedArtifact]) -> None:
         """Tell DVC what it would have learnt by hashing, so that nothing is read again."""
@@ -368,41 +397,6 @@ class DvcRepository:
                 # would no longer take it for protected.
                 object_path = self._repo.cache.local.oid_to_path(tracked.md5)
                 yield object_path, HashInfo("md5", tracked.md5), None
-
-
-class _Declarations:
-    """What DVC makes of the files in the workspace (``dvc.repo.index.collect_files``)."""
-
-    def __init__(self, repo: Any) -> None:
-        from dvc.dvcfile import PROJECT_FILE, is_valid_filename
-        from dvc.repo.index import Index
-
-        self._repo = repo
-        self._project_file: str = PROJECT_FILE
-        self.is_dvc_file: Callable[[str], bool] = is_valid_filename
-        self._index = Index
-
-    def kept(
-        self, directory: str, dirs: list[str], files: list[str]
-    ) -> tuple[list[str], list[str]]:
-        dirs, files = self._repo.dvcignore(directory, dirs, files)
-        hidden = self._repo.scm.is_ignored
-        return (
-            # Git's rules know a directory by the separator at the end.
-            [name for name in dirs if not hidden(os.path.join(directory, name, ""))],
-            [name for name in files if not hidden(os.path.join(directory, name))],
-        )
-
-    def load(self, path: str) -> list[Any] | None:
-        if os.path.basename(path) == self._project_file:
-            # With thousands of artifacts it takes DVC seconds to find no stage in it.
-            with open(path, encoding="utf-8") as file:
-                if "stages" not in file.read():
-                    return None
-        stages = self._index.from_file(self._repo, path).stages
-        if not stages:
-            return None
-        return [out for stage in stages for out in stage.outs if out.protocol == "local"]
 
 
 def outside_repository(request: ArtifactRequest, root: str) -> ArtifactPathError:
@@ -488,23 +482,70 @@ def _read_layout(repo: Any) -> CacheLayout:
     )
 
 
-def _names_in_git(repo: Any) -> frozenset[str]:
-    """Every path Git tracks and every directory above one, absolute; read once a group.
+def _watches() -> list[Watch]:
+    """In the order in which they are tried."""
+    from dvc.dvcfile import is_valid_filename
 
-    ``Git.is_tracked`` opens the index for each question.
-    """
+    inotify = open_inotify()
+    by_stamps = ByStamps(is_valid_filename)
+    return [by_stamps] if inotify is None else [inotify, by_stamps]
+
+
+def _state_databases(repo: Any) -> list[str]:
+    """None where DVC keeps no state, or keeps it in another way."""
+    caches = [getattr(repo.state, name, None) for name in ("hashes", "links")]
+    return [os.path.join(cache.directory, "cache.db") for cache in caches if cache is not None]
+
+
+def _dvc_text() -> DvcText:
+    from dvc.utils.serialize import dumps_yaml
+
+    return DvcText(dumps_yaml)
+
+
+def _declarations(repo: Any) -> WorkspaceDeclarations:
+    from dvc.dvcfile import PROJECT_FILE, is_valid_filename
+    from dvc.ignore import DvcIgnoreFilter
+    from dvc.repo.index import Index
+    from dvc.scm import NoSCM
+
+    has_git = not isinstance(repo.scm, NoSCM)
+    return WorkspaceDeclarations(
+        repo,
+        Dvc(PROJECT_FILE, is_valid_filename, Index.from_file, DvcIgnoreFilter),
+        has_git=has_git,
+        gitignore=_gitignore(repo) if has_git else None,
+    )
+
+
+def _git_index(repo: Any) -> GitIndex | None:
     from dvc.scm import NoSCM
 
     if isinstance(repo.scm, NoSCM):
-        return frozenset()
-    root = repo.scm.root_dir
-    names: set[str] = set()
-    for raw in repo.scm.dulwich.repo.open_index():
-        path = os.path.join(root, os.fsdecode(raw).replace("/", os.sep))
-        while path not in names and path != root:
-            names.add(path)
-            path = os.path.dirname(path)
-    return frozenset(names)
+        return None
+    return GitIndex(repo.scm.dulwich.repo, repo.scm.root_dir)
+
+
+def _gitignore(repo: Any) -> GitIgnore | None:
+    """In the place of dulwich's answers and scmrepo's lines; None: they are made differently."""
+    import dulwich.ignore
+    import scmrepo.git
+
+    scm = repo.scm
+    try:
+        escape, add_by_scmrepo = scmrepo.git.GitWildMatchPattern.escape, scm._add_entry_to_gitignore
+        gitignore = GitIgnore(dulwich.ignore, scm.dulwich.repo)
+    except AttributeError:
+        return None
+
+    def add(entry: str, path: str) -> None:
+        directory = os.path.dirname(path)
+        if not gitignore.file(directory).add(escape(entry)):
+            add_by_scmrepo(entry, path)
+            gitignore.forget(directory)
+
+    scm._add_entry_to_gitignore = add
+    return gitignore
 
 
 def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:

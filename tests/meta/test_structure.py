@@ -40,7 +40,15 @@ ALLOWED = {
     | {"_known", "_large", "_link", "_place", "_plan", "_statistics", "_store"}
     | {"_unchanged", "_workers"},
     "_outputs": RECORDS,
-    "_index": {"_outputs"},
+    "_listing": set(),
+    "_watch": {"_listing"},
+    "_inotify": {"_watch"},
+    "_index": {"_artifact", "_listing", "_outputs", "_watch"},
+    "_gitignore": {"_store"},
+    "_declarations": {"_artifact", "_gitignore"},
+    "_gitindex": set(),
+    "_dvctext": set(),
+    "_databases": set(),
     "_commit": {"_errors"},
     "_lines": set(),
     "_plain": set(),
@@ -51,7 +59,8 @@ ALLOWED = {
     "_dvcyaml": {"_document", "_errors", "_files", "_merge", "_style"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
-    | {"_dvc_import", "_index", "_outputs", "_place", "_plan", "_store", "_workers"},
+    | {"_databases", "_declarations", "_dvc_import", "_dvctext", "_gitignore", "_gitindex"}
+    | {"_index", "_inotify", "_outputs", "_place", "_plan", "_store", "_watch", "_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 

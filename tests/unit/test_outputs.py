@@ -59,11 +59,17 @@ def tracked(path: str) -> Stage:
 
 def index_of(stages: list[Stage]) -> OutputIndex[Output]:
     index: OutputIndex[Output] = OutputIndex(ROOT)
-    for stage in stages:
-        index.add_declaration(stage.path)
-        for out in stage.outs:
-            index.add_output(out)
+    for path, outs in declarations(stages).items():
+        index.declare(path, outs)
     return index
+
+
+def declarations(stages: list[Stage]) -> dict[str, list[Output]]:
+    """The outputs by the file that declares them; a dvc.yaml may declare many stages."""
+    found: dict[str, list[Output]] = {}
+    for stage in stages:
+        found.setdefault(stage.path, []).extend(stage.outs)
+    return found
 
 
 paths = st.lists(st.sampled_from(["a", "ab", "b"]), min_size=1, max_size=4).map(
@@ -92,10 +98,7 @@ def workspaces(draw: st.DrawFn) -> list[Stage]:
 @given(workspaces(), paths)
 def test_a_path_is_new_where_dvc_would_take_it_for_one(stages: list[Stage], path: str) -> None:
     index = index_of(stages)
-    try:
-        claimed = index.claim(path)
-    except ArtifactPathError:
-        claimed = "refused"  # type: ignore[assignment]
+    claimed = verdict(index, path)
     try:
         build_outs_trie([*stages, tracked(path)])
     except OutputDuplicationError:
@@ -120,17 +123,49 @@ def test_the_owner_of_a_path_is_the_one_output_above_it(stages: list[Stage], pat
     assert index_of(stages).owner(path) is trie.shortest_prefix(localfs.parts(path)).value
 
 
-@given(workspaces(), paths)
-def test_adding_an_output_again_changes_no_answer(stages: list[Stage], path: str) -> None:
-    once, twice = index_of(stages), index_of(stages + stages[::-1])
-    assert once.owner(path) is twice.owner(path)
-    answers = []
-    for index in (once, twice):
-        try:
-            answers.append(index.claim(path))
-        except ArtifactPathError as error:
-            answers.append(type(error))  # type: ignore[arg-type]
-    assert answers[0] is answers[1]
+def verdict(index: OutputIndex[Output], path: str) -> Any:
+    try:
+        return index.claim(path)
+    except ArtifactPathError:
+        return "refused"
+
+
+@given(workspaces(), st.lists(st.tuples(st.booleans(), st.integers(0, 5))), paths)
+def test_after_any_changes_the_answers_are_those_of_an_index_made_anew(
+    stages: list[Stage], changes: list[tuple[bool, int]], path: str
+) -> None:
+    declared = declarations(stages)
+    index, left = index_of(stages), dict(declared)
+    for present, number in changes:
+        for declaration, outs in list(declared.items())[number : number + 1]:
+            if present:
+                index.declare(declaration, outs)
+                left[declaration] = outs
+            else:
+                index.retract(declaration)
+                left.pop(declaration, None)
+    anew: OutputIndex[Output] = OutputIndex(ROOT)
+    for declaration, outs in left.items():
+        anew.declare(declaration, outs)
+    assert index.owner(path) is anew.owner(path)
+    assert verdict(index, path) is verdict(anew, path)
+    assert (path in index) is (path in anew)
+
+
+@given(workspaces())
+def test_what_is_taken_back_leaves_nothing_behind(stages: list[Stage]) -> None:
+    index = index_of(stages)
+    for declaration in declarations(stages):
+        index.retract(declaration)
+    assert vars(index) == vars(OutputIndex(ROOT))
+
+
+def test_of_two_files_that_declare_one_output_the_other_remains() -> None:
+    first, second = tracked("/repo/data"), tracked("/repo/data")
+    second.path = "/repo/again.dvc"
+    index = index_of([first, second])
+    index.retract(second.path)
+    assert index.owner("/repo/data/part") is first.outs[0]
 
 
 def test_an_output_of_a_stage_with_a_command_is_left_to_the_pipeline() -> None:
@@ -153,7 +188,7 @@ def test_a_directory_around_an_output_is_refused_naming_it_and_the_way_out() -> 
 
 def test_a_directory_around_a_declaration_is_refused_naming_it() -> None:
     index: OutputIndex[Output] = OutputIndex(ROOT)
-    index.add_declaration("/repo/pipelines/dvc.yaml")
+    index.declare("/repo/pipelines/dvc.yaml", [])
     with pytest.raises(ArtifactPathError, match=r"'/repo/pipelines/dvc\.yaml'"):
         index.claim("/repo/pipelines")
     assert index.claim("/repo/pipelines2") is None

@@ -1,0 +1,38 @@
+"""OpenDatabases: who closes a database meanwhile is not the last."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from asynclive._databases import OpenDatabases
+
+
+def write_and_close(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE IF NOT EXISTS things (name)")
+    connection.execute("INSERT INTO things VALUES ('a')")
+    connection.commit()
+    connection.close()
+
+
+def test_the_log_is_written_back_at_the_end_alone(tmp_path: Path) -> None:
+    path, log = tmp_path / "cache.db", tmp_path / "cache.db-wal"
+    write_and_close(path)
+    assert not log.exists()
+    databases = OpenDatabases()
+    databases.hold([str(path)])
+    for _ in range(2):
+        write_and_close(path)
+        assert log.stat().st_size > 0
+    databases.close()
+    assert not log.exists()
+    databases.close()
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    databases = OpenDatabases()
+    databases.hold([str(tmp_path / "none.db")])
+    databases.close()
+    assert list(tmp_path.iterdir()) == []
