@@ -23,8 +23,8 @@ from anyio.from_thread import check_cancelled
 
 from ._errors import ArtifactChangedError
 from ._link import clone, copy_step
-from ._plan import PlannedFile
-from ._store import create
+from ._plan import PlannedFile, check_unchanged
+from ._store import READ, create
 from ._workers import run_together
 
 # What one hop to a thread does: long enough that the hop costs nothing, short enough that
@@ -170,19 +170,6 @@ def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None
     while offset < end:
         check_cancelled()
         offset += copy_step(source_fd, target_fd, offset, min(CHUNK_BYTES, end - offset))
-
-
-def check_unchanged(now: os.stat_result, planned: PlannedFile, path: str) -> None:
-    """Raise ArtifactChangedError unless the open file is as it was planned."""
-    if (now.st_ino, now.st_mtime_ns) != planned.marks:
-        raise ArtifactChangedError(path, "was replaced or written")
-    if now.st_size != planned.size:
-        raise ArtifactChangedError(path, "grew or shrank")
-
-
-_BINARY: int = getattr(os, "O_BINARY", 0)
-# O_NONBLOCK: a named pipe put in the place of a planned file must not hold the thread.
-READ: int = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | _BINARY | getattr(os, "O_NONBLOCK", 0)
 
 
 if hasattr(os, "preadv"):

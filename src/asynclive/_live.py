@@ -305,9 +305,12 @@ class AsyncLive:
                 release=lambda: self._in_dvc_thread(self._repository.release),
                 lock_timeout=self._lock_timeout,
             )
-            async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self._committer.run)
-                task_status.started()
+            try:
+                async with anyio.create_task_group() as self._tasks:
+                    self._tasks.start_soon(self._committer.run)
+                    task_status.started()
+            finally:
+                await self._workers.run_to_end(self._stager.close)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._in_dvc_thread(self._repository.close)

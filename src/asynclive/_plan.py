@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ._artifact import ArtifactRequest, is_inside
-from ._errors import ArtifactNotFoundError, ArtifactPathError, StorageError
+from ._errors import (
+    ArtifactChangedError,
+    ArtifactNotFoundError,
+    ArtifactPathError,
+    StorageError,
+)
 
 DVCIGNORE = ".dvcignore"
 DVC_DIR = ".dvc"
@@ -130,6 +135,14 @@ def make_plan(
             ) from error
         raise StorageError(source, error) from error
     return ArtifactPlan(request, True, tuple(walk.files), tuple(walk.dirs))
+
+
+def check_unchanged(now: os.stat_result, planned: PlannedFile, path: str) -> None:
+    """Raise ArtifactChangedError unless the open file is as it was planned."""
+    if (now.st_ino, now.st_mtime_ns) != planned.marks:
+        raise ArtifactChangedError(path, "was replaced or written")
+    if now.st_size != planned.size:
+        raise ArtifactChangedError(path, "grew or shrank")
 
 
 class _TreeWalk:

@@ -8,8 +8,6 @@ logged is not read again.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,15 +17,15 @@ from typing import TypeVar
 
 from anyio.from_thread import check_cancelled
 
-from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact, is_inside
-from ._errors import ArtifactChangedError, StorageError
-from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
-from ._large import READ, LargeFile, check_unchanged
-from ._link import add_exec, leaves_plain_files, link_type, make_link
+from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact
+from ._filestage import Batch, FileStager, keep_times
+from ._known import KNOWN_BYTES, KnownArtifacts
+from ._large import LargeFile
 from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
+from ._processes import BatchProcesses
 from ._statistics import Counters
-from ._store import ObjectStore, remove_file, write_new
+from ._store import ObjectStore, remove_file
 from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
 
@@ -37,29 +35,11 @@ T = TypeVar("T")
 # more than a small file does.
 SMALL_BYTES = 2**20
 BATCH_FILES = 64
-CHECKED_FILES = 16
 BATCH_BYTES = 8 * 2**20
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What came of some files: their records, and what the workspace needs of them."""
-
-    stored: list[StoredFile] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
-    modes: list[tuple[str, int]] = field(default_factory=list)
-    files_staged: int = 0
-    bytes_staged: int = 0
-    files_unchanged: int = 0
-    bytes_unchanged: int = 0
-
-    def count(self, planned: PlannedFile, *, unchanged: bool = False) -> None:
-        if unchanged:
-            self.files_unchanged += 1
-            self.bytes_unchanged += planned.size
-        else:
-            self.files_staged += 1
-            self.bytes_staged += planned.size
+# From so many small files on, worker processes stage them: starting these costs as much as the
+# interpreter's lock costs threads that stage a thousand or two.
+PROCESS_FILES = 3000
+PROCESS_BATCH_FILES = 256
 
 
 class Stager:
@@ -75,6 +55,12 @@ class Stager:
         self._workers = workers
         self._counters = counters or Counters()
         self._known = KnownArtifacts(store.layout)
+        # One for each thread of bulk work, which waits for it.
+        self._processes = BatchProcesses(store.layout)
+
+    def close(self) -> None:
+        """End the worker processes. Blocking; nothing is being staged any more."""
+        self._processes.close()
 
     async def plan(
         self, request: ArtifactRequest, ignore: Callable[[], IgnoreFilter]
@@ -95,15 +81,16 @@ class Stager:
         Cancellation: nothing is left but cache objects nobody names.
         """
         bulk = len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
-        job = _StageJob(plan, self._store, self._workers, bulk)
+        job = _StageJob(plan, self._store, self._workers, self._processes, bulk)
         run = job.run
         read_at_ns = time.time_ns()
         try:
             if plan.request.cache and plan.total_bytes >= KNOWN_BYTES:
-                job.known = await run(partial(self._known.load, plan.request))
+                known = await run(partial(self._known.load, plan.request))
                 unchanged = await run(
-                    partial(find_unchanged, plan, job.known, self._store, _checkpoint)
+                    partial(find_unchanged, plan, known, self._store, _checkpoint)
                 )
+                job.files.known = known
                 if unchanged is not None:
                     self._counters.files_unchanged += unchanged.nfiles
                     self._counters.bytes_unchanged += unchanged.size
@@ -123,7 +110,7 @@ class Stager:
             await self._workers.run_to_end(job.discard)
             raise
 
-    async def _counted(self, step: Callable[[], Awaitable[_Batch]]) -> _Batch:
+    async def _counted(self, step: Callable[[], Awaitable[Batch]]) -> Batch:
         batch = await step()
         self._counters.files_staged += batch.files_staged
         self._counters.bytes_staged += batch.bytes_staged
@@ -150,25 +137,24 @@ class _StageJob:
     plan: ArtifactPlan
     store: ObjectStore
     workers: FileWorkers
+    processes: BatchProcesses
     bulk: bool
     """There is so much of it that smaller artifacts go first."""
-    known: KnownArtifact = field(default_factory=KnownArtifact)
-    beside: str = ""
-    """Where the copy is built; empty when there is none."""
-    made: list[str] = field(default_factory=list)
-    """The files made for places in the workspace, each alone; empty where there is a copy."""
+    files: FileStager = field(init=False)
     temps: set[str] = field(default_factory=set)
     """Objects of large files in the making."""
-    leaves_plain: bool = field(init=False)
-    """Files that are no links stay as they are."""
 
     def __post_init__(self) -> None:
-        if self.plan.request.copy:
-            self.beside = self.store.workspace_temp_path()
-        layout, isdir = self.store.layout, self.plan.isdir
-        self.leaves_plain = not layout.links or (isdir and leaves_plain_files(layout, isdir))
+        request = self.plan.request
+        beside = self.store.workspace_temp_path() if request.copy else ""
+        self.files = FileStager(request, self.plan.isdir, self.store, beside)
 
-    def steps(self) -> Iterator[Callable[[], Awaitable[_Batch]]]:
+    @property
+    def beside(self) -> str:
+        """Where the copy is built; empty when there is none."""
+        return self.files.beside
+
+    def steps(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
         """What is to be run: large files first, so that none of them is left to the end."""
         request = self.plan.request
         if not request.cache and not request.copy:
@@ -177,24 +163,26 @@ class _StageJob:
         for file in files:
             if file.size > SMALL_BYTES:
                 yield partial(self._stage_large, file)
+        small = [file for file in files if file.size <= SMALL_BYTES]
+        stage, most = self._stage_batch, BATCH_FILES
+        if len(small) >= PROCESS_FILES and self.processes.can_stage(self.files):
+            stage, most = self._stage_batch_in_process, PROCESS_BATCH_FILES
         batch: list[PlannedFile] = []
         batch_bytes = 0
-        for file in files:
-            if file.size > SMALL_BYTES:
-                continue
+        for file in small:
             batch.append(file)
             batch_bytes += file.size
-            if len(batch) >= BATCH_FILES or batch_bytes >= BATCH_BYTES:
-                yield partial(self.run, partial(self._stage_batch, batch))
+            if len(batch) >= most or batch_bytes >= BATCH_BYTES:
+                yield partial(self.run, partial(stage, batch))
                 batch, batch_bytes = [], 0
         if batch:
-            yield partial(self.run, partial(self._stage_batch, batch))
+            yield partial(self.run, partial(stage, batch))
 
     async def run(self, func: Callable[[], T]) -> T:
         """Run a function in a worker thread."""
         return await self.workers.run(func, bulk=self.bulk)
 
-    def result(self, batches: Sequence[_Batch]) -> StagedArtifact:
+    def result(self, batches: Sequence[Batch]) -> StagedArtifact:
         request = self.plan.request
         moves = [move for batch in batches for move in batch.moves]
         modes = [mode for batch in batches for mode in batch.modes]
@@ -228,26 +216,35 @@ class _StageJob:
     def discard(self) -> None:
         for temp in self.temps:
             remove_file(temp)
-        for path in (self.beside, *self.made):
+        for path in (self.beside, *self.files.made):
             if path:
                 remove_tree(path)
 
-    async def _stage_large(self, planned: PlannedFile) -> _Batch:
-        batch = _Batch()
-        md5 = self._known_md5(planned)
+    def _stage_batch(self, files: list[PlannedFile]) -> Batch:
+        return self.files.stage_batch(files, check_cancelled)
+
+    def _stage_batch_in_process(self, files: list[PlannedFile]) -> Batch:
+        check_cancelled()
+        return self.processes.stage_batch(self.files, files)
+
+    async def _stage_large(self, planned: PlannedFile) -> Batch:
+        batch, files = Batch(), self.files
+        md5 = None
+        if files.known.files:
+            md5 = await self.run(partial(files.known_md5, planned))
         batch.count(planned, unchanged=md5 is not None)
-        temp = self.store.temp_path() if md5 is None and self._is_cached(planned) else None
-        copy = self.target(planned) if self.copies_bytes(planned) else None
+        temp = self.store.temp_path() if md5 is None and files.is_cached(planned) else None
+        copy = files.target(planned) if files.copies_bytes(planned) else None
         if temp is not None:
             self.temps.add(temp)
         if temp is not None or copy is not None:
-            source, clones = self.source(planned), self.store.layout.shares_blocks
+            source, clones = files.source(planned), self.store.layout.shares_blocks
             large = LargeFile(planned, source, temp, copy, clones)
             async with self.workers.large_files:
-                hashed = await large.transfer(lambda step: self.run(partial(self._explained, step)))
+                hashed = await large.transfer(lambda step: self.run(partial(files.explained, step)))
             md5 = md5 or hashed
         finish = partial(self._finish_large, planned, temp, md5, copy, batch)
-        await self.run(partial(self._explained, finish))
+        await self.run(partial(files.explained, finish))
         return batch
 
     def _finish_large(
@@ -256,7 +253,7 @@ class _StageJob:
         temp: str | None,
         md5: str | None,
         copy: str | None,
-        batch: _Batch,
+        batch: Batch,
     ) -> None:
         isnew = False
         if temp is not None:
@@ -264,133 +261,9 @@ class _StageJob:
             isnew = self.store.publish(temp, md5, planned.size)
             self.temps.discard(temp)
         if md5 is not None:
-            self.place(planned, md5, isnew, None, batch)
+            self.files.place(planned, md5, isnew, None, batch)
         elif copy is not None:
-            _keep_times(copy, planned)
-
-    def _stage_batch(self, files: list[PlannedFile]) -> _Batch:
-        batch = _Batch()
-        for start in range(0, len(files), CHECKED_FILES):
-            # One look for cancellation, and one block that translates errors, for some files:
-            # for each of them they would cost as much as the file.
-            check_cancelled()
-            with self.errors():
-                for planned in files[start : start + CHECKED_FILES]:
-                    self._stage_small(planned, batch)
-        return batch
-
-    def _stage_small(self, planned: PlannedFile, batch: _Batch) -> None:
-        md5 = None if self.beside else self._known_md5(planned)
-        batch.count(planned, unchanged=md5 is not None)
-        if md5 is not None:
-            self.place(planned, md5, False, None, batch)
-            return
-        data = _read_planned(self.source(planned), planned)
-        if not self._is_cached(planned):
-            write_new(self.target(planned), data, planned.mode, planned.mtime_ns)
-            return
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        self.place(planned, md5, self.store.put(data, md5), data, batch)
-
-    def _is_cached(self, planned: PlannedFile) -> bool:
-        return planned.tracked and self.plan.request.cache
-
-    def _known_md5(self, planned: PlannedFile) -> str | None:
-        """The hash of a file that is known, and whose object is there."""
-        md5 = self.known.md5_of(planned)
-        return md5 if md5 is not None and self.store.has(md5, planned.size) else None
-
-    def place(
-        self, planned: PlannedFile, md5: str, isnew: bool, data: bytes | None, batch: _Batch
-    ) -> None:
-        """Make the workspace's file from an object, or from ``data``, the same bytes."""
-        copied = bool(self.beside)
-        if self.leaves_plain and (copied or not (planned.islink or planned.nlink > 1)):
-            self._leave(planned, md5, data, batch)
-            return
-        layout, object_path = self.store.layout, self.store.object_path(md5)
-        isdir = self.plan.isdir
-        isexec = bool(planned.mode & 0o111)
-        kind = link_type(
-            layout, planned, copied=copied, isdir=isdir, object_path=object_path, isnew=isnew
-        )
-        stays = kind is None or (kind == "copy" and not planned.islink and planned.nlink == 1)
-        if stays and not copied:
-            # DVC makes a single file anew from the cache; these are the same bytes already.
-            batch.stored.append(_stored(planned, md5, planned.inode, planned.mtime_ns))
-            mode = layout.copy_mode | (0o100 if isexec else 0)
-            if kind == "copy" and planned.mode != mode:
-                batch.modes.append((self.source(planned), mode))
-            return
-        path = self.target(planned)
-        if data is not None and copied and kind == "copy":
-            write_new(path, data, layout.copy_mode)
-        elif kind in (None, "copy") and os.path.lexists(path):
-            pass  # a large file, copied step by step before
-        else:
-            make_link(kind or "copy", object_path, planned.size, path, layout)
-        if kind is None:
-            _keep_times(path, planned)
-        elif kind == "copy":
-            os.chmod(path, layout.copy_mode)
-        if isexec and not isdir:
-            add_exec(path)
-        now = os.stat(path)
-        batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
-        if copied:
-            return
-        there = os.lstat(self.source(planned))
-        if not planned.islink and (there.st_ino, there.st_mtime_ns) != planned.marks:
-            raise ArtifactChangedError(self.source(planned), "was replaced or written")
-        batch.moves.append(Move(path, self.source(planned), (there.st_ino, there.st_mtime_ns)))
-
-    def _leave(self, planned: PlannedFile, md5: str, data: bytes | None, batch: _Batch) -> None:
-        """The file stays what it is, or its copy what it was: the most frequent case."""
-        if not self.beside:
-            batch.stored.append(_stored(planned, md5, planned.inode, planned.mtime_ns))
-            return
-        path = self.target(planned)
-        if data is not None:
-            now = write_new(path, data, planned.mode, planned.mtime_ns)
-        else:  # a large file, copied step by step before
-            _keep_times(path, planned)
-            now = os.stat(path)
-        batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
-
-    def copies_bytes(self, planned: PlannedFile) -> bool:
-        """Whether a copy of the file will have bytes of its own, not be a link."""
-        return bool(self.beside) and (
-            not self._is_cached(planned) or leaves_plain_files(self.store.layout, self.plan.isdir)
-        )
-
-    def source(self, planned: PlannedFile) -> str:
-        return _join(self.plan.request.source, planned.key)
-
-    def target(self, planned: PlannedFile) -> str:
-        """Where to make the workspace's file: in the copy, or alone beside its place."""
-        if self.beside:
-            return _join(self.beside, planned.key)
-        path = self.store.workspace_temp_path()
-        self.made.append(path)
-        return path
-
-    def _explained(self, func: Callable[[], T]) -> T:
-        with self.errors():
-            return func()
-
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Raise an OSError as what it means for the artifact."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            if isinstance(error.filename, str) and is_inside(
-                error.filename, self.plan.request.source
-            ):
-                raise ArtifactChangedError(error.filename, "vanished") from error
-            raise StorageError(self.plan.request.source, error) from error
-        except OSError as error:
-            raise StorageError(self.plan.request.source, error) from error
+            keep_times(copy, planned)
 
 
 def _checkpoint() -> None:
@@ -404,38 +277,3 @@ def _clear(staged: StagedArtifact) -> None:
         staged.placement.clear()
     if staged.record is not None:
         staged.record.discard()
-
-
-def _stored(planned: PlannedFile, md5: str, inode: int, mtime_ns: int) -> StoredFile:
-    isexec = bool(planned.mode & 0o111)
-    return StoredFile(planned.key, md5, planned.size, isexec, inode, mtime_ns)
-
-
-def _read_planned(path: str, planned: PlannedFile) -> bytes:
-    """All bytes of a small file, which is as it was planned before and after the read."""
-    size = planned.size
-    fd = os.open(path, READ)
-    try:
-        try:
-            data = os.read(fd, size + 1)
-            while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
-                data += more
-        except OSError:  # not a file any more?
-            check_unchanged(os.fstat(fd), planned, path)
-            raise
-        check_unchanged(os.fstat(fd), planned, path)
-    finally:
-        os.close(fd)
-    if len(data) != size:
-        raise ArtifactChangedError(path, "grew or shrank")
-    return data
-
-
-def _keep_times(path: str, planned: PlannedFile) -> None:
-    """Leave a copy with the mode and mtime of its source, as ``shutil.copy2`` does."""
-    os.chmod(path, planned.mode)
-    os.utime(path, ns=(planned.mtime_ns, planned.mtime_ns))
-
-
-def _join(root: str, key: tuple[str, ...]) -> str:
-    return os.sep.join((root, *key))

@@ -57,8 +57,9 @@ class CacheLayout:
 class ObjectStore:
     """Puts bytes into the cache under their MD5."""
 
-    def __init__(self, layout: CacheLayout) -> None:
+    def __init__(self, layout: CacheLayout, prefix: str = "") -> None:
         self.layout = layout
+        self._prefix = prefix  # tells the temp files of one process from another's
         self._numbers = itertools.count()
         # One lock a cache directory: between looking for an object and renaming ours into
         # its place, no other thread may publish the same bytes, or hard links made to the
@@ -70,10 +71,10 @@ class ObjectStore:
         return f"{self.layout.cache_dir}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
 
     def temp_path(self) -> str:
-        return f"{self.layout.cache_tmp}{os.sep}{next(self._numbers)}"
+        return f"{self.layout.cache_tmp}{os.sep}{self._prefix}{next(self._numbers)}"
 
     def workspace_temp_path(self) -> str:
-        return f"{self.layout.workspace_tmp}{os.sep}{next(self._numbers)}"
+        return f"{self.layout.workspace_tmp}{os.sep}{self._prefix}{next(self._numbers)}"
 
     def has(self, md5: str, size: int) -> bool:
         """Whether the object is there and was not touched since DVC protected it."""
@@ -212,6 +213,8 @@ def remove_file(path: str) -> None:
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
+# O_NONBLOCK: a named pipe put in the place of a planned file must not hold the thread.
+READ: int = os.O_RDONLY | _O_CLOEXEC | _O_BINARY | getattr(os, "O_NONBLOCK", 0)
 # Linux: open a file that has no name. What says that this file system cannot, or that there is
 # no /proc to name it by.
 _UNNAMED: int = os.O_RDWR | _O_CLOEXEC | os.O_TMPFILE if hasattr(os, "O_TMPFILE") else 0
