@@ -77,6 +77,8 @@ class StagedArtifact:
     """Empty when the artifact is not cached, or is a directory known by ``tree_md5``."""
     tree_md5: str | None = None
     """Of a directory in which nothing has changed since it was logged: the name of its object."""
+    hashes_saved: bool = False
+    """DVC's state has been told of these files."""
     placement: Placement | None = None
     """What waits to take its place in the workspace: a copy, or links; None: nothing."""
     record: PreparedRecord | None = field(repr=False, default=None)

@@ -18,6 +18,7 @@ from ._artifact import (
     ArtifactRequest,
     LoggedArtifact,
     StagedArtifact,
+    StoredFile,
     is_inside,
     make_request,
     relocated,
@@ -297,7 +298,7 @@ class AsyncLive:
                 dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
                 self._dvcyaml = DvcYaml(dvcyaml_path, AsyncFiles(self._dvc_limiter))
             store = ObjectStore(self._repository.layout)
-            self._stager = Stager(store, self._workers, self._counters)
+            self._stager = Stager(store, self._workers, self._counters, self._save_hashes)
             self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
             self._committer = GroupCommitter(
                 acquire=lambda: self._in_dvc_thread(self._repository.acquire),
@@ -370,6 +371,9 @@ class AsyncLive:
             shown,
         )
         return replace(request, cache=False)
+
+    async def _save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
+        await self._in_dvc_thread(lambda: self._repository.save_hashes(path, files))
 
     async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)

@@ -22,6 +22,7 @@ from ._errors import (
 
 DVCIGNORE = ".dvcignore"
 DVC_DIR = ".dvc"
+_CHECKED_FILES = 64
 
 
 class IgnoreFilter(Protocol):
@@ -101,7 +102,7 @@ def make_plan(
         request: what is to be logged.
         root: the directory of the DVC repository.
         ignore: gives DVC's rules; asked for only when there is a directory to walk.
-        checkpoint: called once a directory; raises to stop.
+        checkpoint: called once a directory, and once some files; raises to stop.
 
     Raises:
         ArtifactNotFoundError: the source does not exist.
@@ -196,7 +197,9 @@ class _TreeWalk:
                 f"holds a {DVCIGNORE} file ('{os.path.join(path, DVCIGNORE)}'), which DVC does not "
                 "track. Move its rules to one above the artifact.",
             )
-        for name in files:
+        for number, name in enumerate(files):
+            if number % _CHECKED_FILES == 0:
+                self.checkpoint()
             kept = name in kept_files
             if not copied and not kept:
                 continue

@@ -24,7 +24,7 @@ from ._artifact import StoredFile
 from ._errors import StorageError
 from ._filestage import Batch, FileStager
 from ._plan import PlannedFile
-from ._store import CacheLayout, ObjectStore
+from ._store import CacheLayout, ObjectStore, write_all
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
 # The path is the parent's. The package is made by hand, since its __init__ imports what only the
@@ -37,6 +37,9 @@ sys.modules["asynclive"].__path__ = package_path
 from asynclive._processes import serve
 serve()
 """
+# The event loop, and the training beside it, go first.
+_NICENESS = 5
+
 _Answer = tuple[Batch, list[str], "Exception | None", "BaseException | None"]
 """What came of a batch, the files made for places in the workspace, an error and its cause."""
 
@@ -120,13 +123,15 @@ class _BatchProcess:
 
     def _send(self, message: Any) -> None:
         assert self._process.stdin is not None
-        pickle.dump(message, self._process.stdin, pickle.HIGHEST_PROTOCOL)
-        self._process.stdin.flush()
+        # Not into the buffer, which could not be closed if the process has ended.
+        write_all(self._process.stdin.fileno(), pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
 
 def serve(requests: IO[bytes] | None = None, answers: IO[bytes] | None = None) -> None:
     """Stage batches until there are no more: what a worker process does."""
     requests, answers = requests or sys.stdin.buffer, answers or sys.stdout.buffer
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
     number, layout = pickle.load(requests)
     store = ObjectStore(layout, f"p{number}-")
     while True:

@@ -21,6 +21,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from copy import copy
 from datetime import timedelta
+from importlib import import_module
 from logging import getLogger
 from typing import Any
 
@@ -55,8 +56,12 @@ logger = getLogger(__name__)
 # of AsyncLive objects and event loops.
 _DVC = threading.Lock()
 
-# How many files of a directory are seen to at a time, before others get their turn.
-_AT_A_TIME = 256
+# How many files of a directory are seen to at a time, before others get their turn: about half a
+# millisecond's worth.
+_AT_A_TIME = 32
+
+_StateRow = tuple[str, Any, "dict[str, Any] | None"]
+"""A path, its ``HashInfo`` and its stat record; None: as it is."""
 
 
 class DvcRepository:
@@ -352,6 +357,25 @@ class DvcRepository:
     def _read_outputs(self) -> OutputIndex[Any]:
         return self._index.refresh(self._declarations)
 
+    def save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
+        """Tell DVC's state of files that will lie in ``path``, while others are still staged.
+
+        It needs no lock: what it says of a file that does not come to be there is never asked.
+        """
+        with _DVC:
+            self._save_rows(_file_rows(path, files))
+
+    def _save_rows(self, rows: Iterator[_StateRow]) -> None:
+        state = self._repo.state
+        some = list(itertools.islice(rows, _AT_A_TIME))
+        if not some:
+            return
+        with state.hashes.transact():  # one for all of them
+            while some:
+                state.save_many(some, self._repo.fs)
+                give_way()
+                some = list(itertools.islice(rows, _AT_A_TIME))
+
     def _save_state(self, group: Sequence[TrackedArtifact]) -> None:
         """Tell DVC what it would have learnt by hashing, so that nothing is read again."""
         from dvc_data.hashfile.utils import to_nanoseconds
@@ -366,10 +390,7 @@ class DvcRepository:
                 links.append((path, _mtimes_token(path, staged.files)))
             elif self.layout.links:
                 links.append((path, str(to_nanoseconds(staged.files[0].mtime))))
-        rows = self._state_rows(group)
-        while some := list(itertools.islice(rows, _AT_A_TIME)):
-            state.save_many(some, self._repo.fs)
-            give_way()
+        self._save_rows(self._state_rows(group))
         if not links:
             return
         # As State.set_link, which takes a transaction of its own for each.
@@ -379,9 +400,7 @@ class DvcRepository:
                     inode = os.lstat(path).st_ino
                     state.links[os.path.relpath(path, state.root_dir)] = (inode, mtime)
 
-    def _state_rows(
-        self, group: Sequence[TrackedArtifact]
-    ) -> Iterator[tuple[str, Any, dict[str, Any] | None]]:
+    def _state_rows(self, group: Sequence[TrackedArtifact]) -> Iterator[_StateRow]:
         """One row a file, made when it is asked for: a large directory has many."""
         from dvc_data.hashfile.hash_info import HashInfo
 
@@ -389,9 +408,8 @@ class DvcRepository:
             staged, path = tracked.staged, tracked.staged.request.path
             if tracked.md5 is None:
                 continue
-            for file in staged.files:
-                info = {"ino": file.inode, "mtime": file.mtime, "size": file.size}
-                yield os.sep.join((path, *file.key)), HashInfo("md5", file.md5), info
+            if not staged.hashes_saved:
+                yield from _file_rows(path, staged.files)
             if not staged.isdir:
                 # Its object too, which a link may have made executable, so that DVC
                 # would no longer take it for protected.
@@ -415,6 +433,9 @@ def _open_repo(root: str) -> Any:
     from dvc.scm import Git, SCMError
     from scmrepo.exceptions import SCMError as GitSCMError
 
+    # What the first commit needs, so that no caller waits for the import.
+    import_module("ruamel.yaml")
+    import_module("fsspec.implementations.memory")
     if not os.path.isdir(root):
         raise RepositoryError(root, f"'{root}' is not a directory. Pass root= with one that is.")
     try:
@@ -571,6 +592,14 @@ def _digest(tree: Any, store: Any) -> None:
         store()
     finally:
         memory.remove(path)
+
+
+def _file_rows(path: str, files: Sequence[StoredFile]) -> Iterator[_StateRow]:
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    for file in files:
+        info = {"ino": file.inode, "mtime": file.mtime, "size": file.size}
+        yield os.sep.join((path, *file.key)), HashInfo("md5", file.md5), info
 
 
 def _mtimes_token(path: str, files: Sequence[StoredFile]) -> str:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from anyio.from_thread import check_cancelled
 
-from ._artifact import ArtifactRequest, StagedArtifact, TrackedArtifact
+from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
 from ._filestage import Batch, FileStager, keep_times
 from ._known import KNOWN_BYTES, KnownArtifacts
 from ._large import LargeFile
@@ -30,6 +30,7 @@ from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
 
 T = TypeVar("T")
+SaveHashes = Callable[[str, Sequence[StoredFile]], Awaitable[None]]
 
 # A file up to this size is read whole, and handled in a batch of such: a thread hop costs
 # more than a small file does.
@@ -45,15 +46,21 @@ PROCESS_BATCH_FILES = 256
 class Stager:
     """Stages artifacts side by side, within the bounds of ``workers``.
 
-    Counts the files that are done in ``counters``.
+    Counts the files that are done in ``counters``. ``save_hashes`` tells DVC of the files that
+    are to lie in a directory, while others of it are staged.
     """
 
     def __init__(
-        self, store: ObjectStore, workers: FileWorkers, counters: Counters | None = None
+        self,
+        store: ObjectStore,
+        workers: FileWorkers,
+        counters: Counters | None = None,
+        save_hashes: SaveHashes | None = None,
     ) -> None:
         self._store = store
         self._workers = workers
         self._counters = counters or Counters()
+        self._save_hashes = save_hashes
         self._known = KnownArtifacts(store.layout)
         # One for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
@@ -97,11 +104,13 @@ class Stager:
                     return unchanged
             if job.beside and plan.isdir:
                 await run(job.make_dirs)
-            steps = (partial(self._counted, step) for step in job.steps())
+            steps = (partial(self._taken, step, job) for step in job.steps())
             batches = await run_together(steps, self._workers.workers)
             if job.beside and plan.isdir:
                 await run(job.finish_dirs)
             staged = job.result(batches)
+            if self._save_hashes is not None and job.many_small:
+                staged = replace(staged, hashes_saved=True)
             if plan.total_bytes >= KNOWN_BYTES:
                 record = await run(partial(self._known.prepare, plan, staged.files, read_at_ns))
                 staged = replace(staged, record=record)
@@ -110,8 +119,10 @@ class Stager:
             await self._workers.run_to_end(job.discard)
             raise
 
-    async def _counted(self, step: Callable[[], Awaitable[Batch]]) -> Batch:
+    async def _taken(self, step: Callable[[], Awaitable[Batch]], job: _StageJob) -> Batch:
         batch = await step()
+        if self._save_hashes is not None and job.many_small:
+            await self._save_hashes(job.plan.request.path, batch.stored)
         self._counters.files_staged += batch.files_staged
         self._counters.bytes_staged += batch.bytes_staged
         self._counters.files_unchanged += batch.files_unchanged
@@ -143,8 +154,14 @@ class _StageJob:
     files: FileStager = field(init=False)
     temps: set[str] = field(default_factory=set)
     """Objects of large files in the making."""
+    many_small: bool = False
 
     def __post_init__(self) -> None:
+        self.many_small = (
+            self.plan.request.cache
+            and len(self.plan.files) >= PROCESS_FILES
+            and sum(file.size <= SMALL_BYTES for file in self.plan.files) >= PROCESS_FILES
+        )
         request = self.plan.request
         beside = self.store.workspace_temp_path() if request.copy else ""
         self.files = FileStager(request, self.plan.isdir, self.store, beside)
@@ -165,7 +182,7 @@ class _StageJob:
                 yield partial(self._stage_large, file)
         small = [file for file in files if file.size <= SMALL_BYTES]
         stage, most = self._stage_batch, BATCH_FILES
-        if len(small) >= PROCESS_FILES and self.processes.can_stage(self.files):
+        if self.many_small and self.processes.can_stage(self.files):
             stage, most = self._stage_batch_in_process, PROCESS_BATCH_FILES
         batch: list[PlannedFile] = []
         batch_bytes = 0

@@ -36,9 +36,11 @@ ALLOWED = {
     "_known": RECORDS | {"_known_file", "_plan", "_store"},
     "_large": RECORDS | {"_link", "_plan", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
+    "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
+    "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
-    | {"_known", "_large", "_link", "_place", "_plan", "_statistics", "_store"}
-    | {"_unchanged", "_workers"},
+    | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
+    | {"_store", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
     "_watch": {"_listing"},

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import anyio.from_thread
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _large, _stage
+from asynclive import _filestage, _large, _stage
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._plan import ArtifactPlan
@@ -502,13 +503,13 @@ async def test_a_file_replaced_before_its_link_could_take_its_place_is_refused(
     bench = Bench(make_store(tmp_path, "symlink"))
     KINDS[kind](bench.source)
     plan = await bench.plan()
-    link_type = _stage.link_type
+    link_type = _filestage.link_type
 
     def replace_first(*args: Any, **kwargs: Any) -> str | None:
         replace(bench.source)
         return link_type(*args, **kwargs)
 
-    monkeypatch.setattr(_stage, "link_type", replace_first)
+    monkeypatch.setattr(_filestage, "link_type", replace_first)
     with pytest.raises(ArtifactChangedError):
         await bench.stager.stage(plan)
     assert not bench.source.is_symlink()
@@ -611,10 +612,14 @@ async def cancel_anywhere(
     real_check = anyio.from_thread.check_cancelled
     cancel_at = looks = 0
 
+    lock = threading.Lock()  # a large file is copied in one thread and hashed in another
+
     def cancel_in_time() -> None:
         nonlocal looks
-        looks += 1
-        if looks == cancel_at:
+        with lock:
+            looks += 1
+            isnow = looks == cancel_at
+        if isnow:
             anyio.from_thread.run_sync(scope.cancel)
         real_check()
 

@@ -168,11 +168,63 @@ def test_temp_paths_are_all_different(store: ObjectStore) -> None:
     assert len(set(paths)) == 1000
 
 
-@pytest.mark.parametrize("failing", ["write", "chmod", "replace"])
-def test_a_put_that_fails_leaves_neither_temp_nor_object(
-    store: ObjectStore, failing: str, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(params=[True, False], ids=["without a name first", "renamed"])
+def either_way(request: pytest.FixtureRequest, store: ObjectStore) -> bool:
+    """Whether an object has no name before it is whole, or is renamed, as on other systems."""
+    unnamed = bool(request.param)
+    if unnamed and not store._unnamed:
+        pytest.skip("this system has no files without a name")
+    store._unnamed = unnamed
+    return unnamed
+
+
+def test_an_object_is_stored_with_the_mode_of_the_cache(
+    store: ObjectStore, either_way: bool
 ) -> None:
-    def fail(*args: object) -> None:
+    assert store.put(DATA, MD5) is True
+    assert store._unnamed is either_way
+    assert stat.S_IMODE(os.stat(store.object_path(MD5)).st_mode) == 0o444
+    assert os.stat(store.object_path(MD5)).st_nlink == 1
+    assert store.put(DATA, MD5) is False
+    assert leftovers(store) == []
+
+
+def test_a_touched_object_is_replaced_in_either_way(store: ObjectStore, either_way: bool) -> None:
+    store.put(DATA, MD5)
+    path = store.object_path(MD5)
+    os.chmod(path, 0o644)
+    Path(path).write_bytes(b"spoilt")
+    assert store.put(DATA, MD5) is True
+    assert objects(store) == {MD5: DATA}
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o444
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.ENOENT])
+def test_where_files_without_a_name_cannot_be_had_objects_are_renamed(
+    store: ObjectStore, error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not store._unnamed:
+        pytest.skip("this system has no files without a name")
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(_store.os, "link", refuse)
+    assert store.put(DATA, MD5) is True
+    assert not store._unnamed
+    assert objects(store) == {MD5: DATA}
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("failing", ["write", "fstat", "link", "replace"])
+def test_a_put_that_fails_leaves_neither_temp_nor_object(
+    store: ObjectStore, failing: str, either_way: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if failing == ("replace" if either_way else "link"):
+        pytest.skip("not used this way")
+
+    def fail(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -1,0 +1,223 @@
+"""Staging small files in worker processes: as in threads, and what becomes of the processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from layouts import leftovers, make_store, objects, request_of
+
+from asynclive import _processes, _stage
+from asynclive._artifact import StagedArtifact
+from asynclive._errors import ArtifactChangedError, StorageError
+from asynclive._filestage import FileStager
+from asynclive._plan import ArtifactPlan
+from asynclive._stage import Stager
+from asynclive._store import ObjectStore
+from asynclive._workers import FileWorkers
+
+pytestmark = pytest.mark.anyio
+
+in_both_ways = pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+
+
+@pytest.fixture(autouse=True)
+def always_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_stage, "PROCESS_FILES", 1)
+    monkeypatch.setattr(_stage, "PROCESS_BATCH_FILES", 7)
+    monkeypatch.setattr(_stage, "BATCH_FILES", 8)  # it is bulk work
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    store = make_store(tmp_path)
+    (tmp_path / "workspace" / "out").mkdir()
+    return store
+
+
+@pytest.fixture
+def stager(store: ObjectStore) -> Iterator[Stager]:
+    stager = Stager(store, FileWorkers(3))
+    yield stager
+    stager.close()
+
+
+@pytest.fixture
+def source(store: ObjectStore) -> Path:
+    """Small files, one of them an executable, one empty, one twice, one that is a link."""
+    source = Path(store.layout.root) / "data"
+    for number in range(50):
+        path = source / f"{number % 3}" / f"{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % (number // 2) * number)
+        os.utime(path, ns=(10**18 + number, 10**18 + number))
+    (source / "1" / "1").chmod(0o755)
+    (source / "link").symlink_to(source / "2" / "2")
+    return source
+
+
+async def plan_of(stager: Stager, source: Path, *, copy: bool) -> ArtifactPlan:
+    def keep_all(root: str, dirs: list[str], files: list[str]) -> tuple[list[str], list[str]]:
+        return dirs, files
+
+    target = source.parent / "out" / "data"
+    request = request_of(target, source=source) if copy else request_of(source)
+    return await stager.plan(request, lambda: keep_all)
+
+
+def comparable(staged: StagedArtifact, *, copy: bool) -> Any:
+    return (
+        {file[:4] if copy or file.key == ("link",) else file for file in staged.files},
+        staged.size,
+        staged.nfiles,
+    )
+
+
+@in_both_ways
+async def test_processes_stage_what_threads_stage(
+    stager: Stager,
+    store: ObjectStore,
+    source: Path,
+    tmp_path: Path,
+    copy: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = await plan_of(stager, source, copy=copy)
+    in_processes = await stager.stage(plan)
+    stored = objects(store)
+    assert 1 <= len(stager._processes._all) <= 2  # as many as there are threads for bulk work
+    monkeypatch.setattr(_stage, "PROCESS_FILES", 10**6)
+    in_threads = await stager.stage(plan)
+    assert comparable(in_processes, copy=copy) == comparable(in_threads, copy=copy)
+    assert objects(store) == stored
+    if copy:
+        assert in_processes.placement is not None
+        assert in_threads.placement is not None
+        one, other = (Path(s.placement.moves[-1].source) for s in (in_processes, in_threads))
+        for below in other.rglob("*"):
+            there, expected = (one / below.relative_to(other)).lstat(), below.lstat()
+            assert (there.st_mode, there.st_mtime_ns) == (expected.st_mode, expected.st_mtime_ns)
+            if below.is_file():
+                assert (one / below.relative_to(other)).read_bytes() == below.read_bytes()
+    for staged in (in_processes, in_threads):
+        await stager.discard(staged)
+    assert leftovers(store) == []
+
+
+@in_both_ways
+async def test_an_error_in_a_process_is_the_callers_and_leaves_nothing(
+    stager: Stager, store: ObjectStore, source: Path, copy: bool
+) -> None:
+    plan = await plan_of(stager, source, copy=copy)
+    (source / "2" / "20").write_bytes(b"changed")
+    with pytest.raises(ArtifactChangedError) as caught:
+        await stager.stage(plan)
+    assert caught.value.path == str(source / "2" / "20")
+    assert leftovers(store) == []
+    staged = await stager.stage(await plan_of(stager, source, copy=copy))
+    assert staged.nfiles == len(plan.files)
+    await stager.discard(staged)
+
+
+async def test_a_file_that_is_gone_has_its_cause_chained(
+    stager: Stager, store: ObjectStore, source: Path
+) -> None:
+    plan = await plan_of(stager, source, copy=False)
+    (source / "2" / "20").unlink()
+    with pytest.raises(ArtifactChangedError, match="vanished") as caught:
+        await stager.stage(plan)
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+@in_both_ways
+async def test_a_process_that_is_killed_fails_the_call_and_the_next_one_works(
+    stager: Stager,
+    store: ObjectStore,
+    source: Path,
+    copy: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = await plan_of(stager, source, copy=copy)
+    real_stage = _processes._BatchProcess.stage_batch
+
+    def killed_first(process: Any, files: FileStager, batch: Any) -> Any:
+        os.kill(process._process.pid, signal.SIGKILL)
+        process._process.wait()
+        return real_stage(process, files, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_processes._BatchProcess, "stage_batch", killed_first)
+        with pytest.raises(StorageError, match="worker process") as caught:
+            await stager.stage(plan)
+    assert caught.value.path == str(source)
+    assert leftovers(store) == []
+    staged = await stager.stage(plan)
+    assert staged.nfiles == len(plan.files)
+    await stager.discard(staged)
+
+
+async def test_processes_end_when_they_are_closed(
+    stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stager.stage(await plan_of(stager, source, copy=False))
+    started = [process._process for process in stager._processes._all]
+    assert started
+    assert all(process.poll() is None for process in started)
+    stager.close()
+    assert [process.poll() for process in started] == [0] * len(started)
+
+
+@pytest.mark.parametrize(
+    "forbid",
+    [
+        lambda patch: patch.setattr(_processes.sys, "executable", ""),
+        lambda patch: patch.setattr(_processes.sys, "frozen", True, raising=False),
+        lambda patch: patch.setattr(
+            _processes.sys, "_is_gil_enabled", lambda: False, raising=False
+        ),
+    ],
+    ids=["embedded", "frozen", "without the interpreter's lock"],
+)
+async def test_where_there_can_be_none_threads_do_it(
+    store: ObjectStore,
+    source: Path,
+    forbid: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        forbid(patch)
+        stager = Stager(store, FileWorkers(3))
+    staged = await stager.stage(await plan_of(stager, source, copy=False))
+    assert stager._processes._all == []
+    await stager.discard(staged)
+
+
+@pytest.mark.parametrize("types", [("hardlink", "copy"), ("symlink",)], ids="-".join)
+async def test_links_are_made_in_threads(tmp_path: Path, types: tuple[str, ...]) -> None:
+    store = make_store(tmp_path, *types)
+    source = Path(store.layout.root) / "data"
+    source.mkdir()
+    (source / "file").write_bytes(b"data")
+    stager = Stager(store, FileWorkers(3))
+    staged = await stager.stage(await plan_of(stager, source, copy=False))
+    assert stager._processes._all == []
+    await stager.discard(staged)
+    assert leftovers(store) == []
+
+
+def test_what_lies_in_the_working_directory_is_not_imported(
+    store: ObjectStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pickle.py", "types.py", "asynclive.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported by accident')")
+    monkeypatch.chdir(tmp_path)
+    processes = _processes.BatchProcesses(store.layout)
+    try:
+        stager = FileStager(request_of(source), True, store, "")
+        assert processes.stage_batch(stager, []).stored == []
+    finally:
+        processes.close()
