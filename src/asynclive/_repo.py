@@ -18,6 +18,7 @@ import secrets
 import shutil
 import stat
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from copy import copy
 from datetime import timedelta
@@ -434,7 +435,8 @@ def _open_repo(root: str) -> Any:
     from scmrepo.exceptions import SCMError as GitSCMError
 
     # What the first commit needs, so that no caller waits for the import.
-    import_module("ruamel.yaml")
+    with warnings.catch_warnings():  # it changes the filters of the process
+        import_module("ruamel.yaml")
     import_module("fsspec.implementations.memory")
     if not os.path.isdir(root):
         raise RepositoryError(root, f"'{root}' is not a directory. Pass root= with one that is.")

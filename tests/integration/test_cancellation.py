@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import anyio.from_thread
 import pytest
 from twin import dvc
 
+import asynclive._large
 import asynclive._stage
 from asynclive import AsyncLive, LoggedArtifact, NotActiveError
 from asynclive._repo import DvcRepository
@@ -90,25 +92,31 @@ def make_artifact(repo: Path, kind: str) -> Path:
 async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str, kind: str, copy: bool
 ) -> None:
-    monkeypatch.setattr(asynclive._stage, "STEP_BYTES", 2**20)
+    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 2**20)
     path = make_artifact(repo, kind)
     real_check = anyio.from_thread.check_cancelled
     checks = cancel_at = 0
     cancel: Callable[[], None] | None = None
 
+    lock = threading.Lock()  # a large file is copied in one thread and hashed in another
+
     def counted_check() -> None:
         nonlocal checks, cancel
-        checks += 1
-        if checks == cancel_at and cancel is not None:
-            anyio.from_thread.run_sync(cancel)
-            cancel = None
+        now = None
+        with lock:
+            checks += 1
+            if checks >= cancel_at:
+                now, cancel = cancel, None
+        if now is not None:
+            anyio.from_thread.run_sync(now)
         real_check()
 
     def arm(function: Callable[[], None]) -> None:
         nonlocal cancel
         cancel = function
 
-    monkeypatch.setattr(asynclive._stage, "check_cancelled", counted_check)
+    for module in (asynclive._stage, asynclive._large):
+        monkeypatch.setattr(module, "check_cancelled", counted_check)
     async with AsyncLive(root=repo) as live:
 
         async def log() -> LoggedArtifact:
@@ -197,7 +205,7 @@ async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_no
         anyio.from_thread.run_sync(reached.set)
         real_check()
 
-    monkeypatch.setattr(asynclive._stage, "check_cancelled", announcing_check)
+    monkeypatch.setattr(asynclive._large, "check_cancelled", announcing_check)
     before = snapshot(repo)
     errors: list[Exception] = []
 
