@@ -5,14 +5,16 @@
 
 Lag is how much longer than 1 ms a sleep took. Logged meanwhile: a directory of 10,000 files of
 16 KiB and 4 files of 256 MiB, with ``copy=True``, all at once. Beside it ``naive`` (DVCLive in
-a thread, one call at a time), and ``idle``: nothing is logged, so this is what the machine and
-the loop do by themselves. Each run is a fresh process in a fresh repository; the sides take
-turns.
+a thread, one call at a time), ``idle``: nothing is logged, so this is what the machine and
+the loop do by themselves, and ``hashing``: two threads do nothing but MD5, which holds no lock
+of the interpreter, so this is what two busy cores do to a loop whatever the logger. Each run is
+a fresh process in a fresh repository; the sides take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -36,7 +38,15 @@ from worker import PrewarmedClock
 from workloads import Call
 
 BENCH = "looplag"
-SIDES = ("idle-asyncio", "idle-trio", "asynclive-asyncio", "asynclive-trio", "naive-asyncio")
+SIDES = (
+    "idle-asyncio",
+    "idle-trio",
+    "hashing-asyncio",
+    "asynclive-asyncio",
+    "asynclive-trio",
+    "naive-asyncio",
+)
+HASHING_THREADS = 2
 GOALS_MS = {"p99": 1.0, "max": 15.0}
 SLEEP_SECONDS = 0.001
 IDLE_SECONDS = 5.0
@@ -106,15 +116,31 @@ def run(side: str, made: Path, scale: float) -> dict[str, Any]:
         Call(made / source.name, {"name": Path(source.name).stem, "type": "dataset", "copy": True})
         for source in sources_at(scale)
     ]
-    measured = {"idle": _idle, "naive": _naive, "asynclive": _asynclive}[kind]
+    measured = {"idle": _idle, "hashing": _hashing, "naive": _naive, "asynclive": _asynclive}[kind]
     lags_ms, seconds = anyio.run(measured, calls, min(1.0, scale), backend=backend)
-    if kind != "idle" and len(list(Path().rglob("*.dvc"))) < len(calls):
+    if kind in ("naive", "asynclive") and len(list(Path().rglob("*.dvc"))) < len(calls):
         raise SystemExit(f"{side}: not all was logged")
     return _summary(lags_ms, seconds)
 
 
 async def _idle(calls: list[Call], scale: float) -> tuple[list[float], float]:
     return await _lags_while(partial(anyio.sleep, IDLE_SECONDS * scale), scale)
+
+
+async def _hashing(calls: list[Call], scale: float) -> tuple[list[float], float]:
+    ended = perf_counter() + IDLE_SECONDS * scale
+
+    def hash_on() -> None:
+        data = bytes(256 * KIB)
+        while perf_counter() < ended:
+            hashlib.md5(data, usedforsecurity=False).digest()
+
+    async def log() -> None:
+        async with anyio.create_task_group() as task_group:
+            for _ in range(HASHING_THREADS):
+                task_group.start_soon(anyio.to_thread.run_sync, hash_on)
+
+    return await _lags_while(log, scale)
 
 
 async def _naive(calls: list[Call], scale: float) -> tuple[list[float], float]:

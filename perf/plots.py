@@ -34,6 +34,7 @@ COLOURS = {
     "floor": "#999999",
     "xvc": "#009E73",
     "idle": "#666666",
+    "hashing": "#CC79A7",
 }
 HATCHES = {"dvclive": "///", "naive": "...", "xvc": "xx"}
 DASHES = {"asyncio": "-", "trio": "--"}
@@ -234,7 +235,7 @@ def looplag(directory: Path) -> Figure | None:
         most = measured["lag_ms"]["max"]["max"]
         x.append(max(most, x[-1]))
         y.append(y[-1])
-        what = {"idle": "nothing logged"}.get(side, side)
+        what = {"idle": "nothing logged", "hashing": "2 threads hash"}.get(side, side)
         ax.plot(
             x,
             y,

@@ -81,8 +81,9 @@ class AsyncLive:
             Default: the working directory now.
         dvcyaml: the file that artifacts are recorded in; must be named ``dvc.yaml``. None or
             False: none is written.
-        workers: how many threads copy and hash, at most, over all artifacts together.
-            Default: one more than the process has cores.
+        workers: how many threads copy and hash, at most, over all artifacts together; one of
+            them is kept for small artifacts. For directories of very many small files, each
+            of the others has a process to do it. Default: one more than the process has cores.
         lock_timeout: seconds to wait for another process that holds DVC's repository lock;
             None: for ever.
 
