@@ -2,7 +2,7 @@
 
     python perf/chunks.py [--dir DIR]
 
-Two threads take four files of 256 MiB, as ``asynclive._stage`` does on two cores. ``hash`` is
+Two threads take four files of 256 MiB, as a logger on two cores has to. ``hash`` is
 the MD5 alone, below which nothing can be.
 """
 
