@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from twin import Templates
+
+for module in ("disk", "invariants"):  # only then do their asserts say what differs
+    pytest.register_assert_rewrite(module)
+
+from twin import Templates  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

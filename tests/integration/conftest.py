@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("disk")
-
-from disk import leftovers  # noqa: E402  only then do its asserts say what differs
+from disk import leftovers
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ async def test_bulk_work_leaves_one_thread_to_small_jobs() -> None:
         await queue(task_group, workers, "AB", ran)
         await workers.run(partial(ran.append, "a"), bulk=False)
         assert ran == ["a"]
-    assert ran == list("aAB")
+    assert sorted(ran[1:]) == list("AB")  # both threads get free, so in either order
 
 
 @on_every_loop
