@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
 
-.PHONY: demo test check bench bench-full clean
+.PHONY: demo test test-faults fuzz check bench bench-full clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml
@@ -22,6 +22,13 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# What takes minutes: kills and cancellations at every moment, many processes.
+test-faults: $(STAMP)
+	$(BIN)/python -m pytest -m long
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest -m fuzz
 
 check: $(STAMP)
 	$(BIN)/ruff check .
