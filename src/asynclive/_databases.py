@@ -7,9 +7,12 @@ its log back into it and waits for the disk, which takes longer than a commit.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 class OpenDatabases:
@@ -20,6 +23,8 @@ class OpenDatabases:
 
     def hold(self, paths: Iterable[str]) -> None:
         """Open the databases that are there; nothing is written, and nothing locked."""
+        import sqlite3  # by now DVC has
+
         for path in paths:
             with contextlib.suppress(sqlite3.Error):  # then it takes longer, that is all
                 connection = sqlite3.connect(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-import aiofiles
-import aiofiles.os
 import anyio
 import anyio.to_thread
 
@@ -70,6 +69,13 @@ class AsyncFiles:
     def __init__(self, limiter: anyio.CapacityLimiter) -> None:
         self._threads = _Threads(limiter)
 
+    async def prepare(self) -> None:
+        """Import what the other methods need, so that none of them holds the event loop for it.
+
+        aiofiles imports asyncio, and both together take longer than all the rest of asynclive.
+        """
+        await self.run(import_module, "aiofiles.os")
+
     @property
     def _loop(self) -> AbstractEventLoop:
         return cast("AbstractEventLoop", self._threads)
@@ -85,6 +91,8 @@ class AsyncFiles:
             UnicodeDecodeError: it is not UTF-8.
             OSError: it cannot be read.
         """
+        import aiofiles
+
         stamps = []
 
         def open_stamped(path: str, flags: int) -> int:
@@ -119,6 +127,8 @@ class AsyncFiles:
             FileExistsError: it exists, and is untouched.
             OSError: it cannot be written.
         """
+        import aiofiles
+
         file = await aiofiles.open(path, "xb", buffering=0, opener=_open_private, loop=self._loop)
         complete = False
         try:
@@ -153,6 +163,8 @@ class AsyncFiles:
 
     async def remove(self, path: str) -> None:
         """Remove a file; one that is missing will do."""
+        import aiofiles.os
+
         try:
             await aiofiles.os.remove(path, loop=self._loop)
         except FileNotFoundError:

@@ -297,7 +297,9 @@ class AsyncLive:
             self._dvcyaml = None
             if self._dvcyaml_path is not None:
                 dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
-                self._dvcyaml = DvcYaml(dvcyaml_path, AsyncFiles(self._dvc_limiter))
+                files = AsyncFiles(self._dvc_limiter)
+                await files.prepare()
+                self._dvcyaml = DvcYaml(dvcyaml_path, files)
             store = ObjectStore(self._repository.layout)
             self._stager = Stager(store, self._workers, self._counters, self._save_hashes)
             self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -99,6 +98,8 @@ class BatchProcesses:
 
 class _BatchProcess:
     def __init__(self, number: int, layout: CacheLayout) -> None:
+        import subprocess  # for few: most sessions start no process
+
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", _COMMAND],
             stdin=subprocess.PIPE,
