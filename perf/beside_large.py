@@ -39,8 +39,8 @@ LARGE = {
     "50,000 x 16 KiB": (50_000, 16 * KIB, False),
 }
 SMALL = {"1 KiB": KIB, "1 MiB": MIB}
-# Until the large one is under way: its directory is looked through, its first bytes are written.
-HEAD_START_SECONDS = 1.0
+# Between two looks at whether the large one is under way.
+_LOOK_SECONDS = 0.01
 
 
 def main() -> int:
@@ -126,7 +126,11 @@ async def _round(count: int) -> dict[str, Any]:
         await _log_small(live, "warm", 1)
         alone = await _log_small(live, "alone", count)
         large = asyncio.create_task(live.log_artifact("large", type="dataset"))
-        await asyncio.sleep(HEAD_START_SECONDS)
+        # Under way: its directory is looked through, and all threads it may have are at work.
+        now = live.statistics()
+        while now.busy_workers < now.total_workers - 1 or not now.staging:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = live.statistics()
         beside = await _log_small(live, "beside", count)
         if large.done():
             raise SystemExit("The large artifact was logged before the small ones were.")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from dvclive import Live
 
 Clock = AbstractContextManager[Any]
-Side = Callable[[list[Call], Clock], None]
+# What a side has to say of itself besides, by name.
+Side = Callable[[list[Call], Clock], "dict[str, Any] | None"]
 
 
 def open_dvclive() -> Live:
@@ -58,18 +59,27 @@ def naive(calls: list[Call], clock: Clock) -> None:
     asyncio.run(main())
 
 
-def asynclive(calls: list[Call], clock: Clock, *, workers: int | None = None) -> None:
-    """All calls gathered."""
+def asynclive(calls: list[Call], clock: Clock, *, workers: int | None = None) -> dict[str, Any]:
+    """All calls gathered; what its statistics say of how they went through."""
     from asynclive import AsyncLive
 
-    async def main() -> None:
+    async def main() -> dict[str, Any]:
         async with AsyncLive(workers=workers) as live:
             with clock:
                 await asyncio.gather(
                     *(live.log_artifact(call.path, **call.options) for call in calls)
                 )
+            done = live.statistics()
+        if done.logged != len(calls):
+            raise SystemExit(f"asynclive: {done.logged} artifacts logged, of {len(calls)}")
+        return {
+            "files_staged": done.files_staged,
+            "bytes_staged": done.bytes_staged,
+            "files_unchanged": done.files_unchanged,
+            "group_sizes": dict(done.group_sizes),
+        }
 
-    asyncio.run(main())
+    return asyncio.run(main())
 
 
 def floor(calls: list[Call], clock: Clock) -> None:

@@ -12,6 +12,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sides import named
 from sources import MIB
@@ -53,7 +54,7 @@ class PrewarmedClock:
         self.system_seconds = usage.ru_stime - self._usage.ru_stime
 
 
-def run(side: str, workload: Workload, where: Path, scale: float) -> dict[str, float]:
+def run(side: str, workload: Workload, where: Path, scale: float) -> dict[str, Any]:
     """Log ``workload`` from ``where`` in the working directory; return what it took."""
     log = named(side)
     calls = workload.calls(where, scale)
@@ -63,7 +64,7 @@ def run(side: str, workload: Workload, where: Path, scale: float) -> dict[str, f
         if workload.change is not None:
             changed = workload.change(calls)
     clock = PrewarmedClock(int(workload.prewarm_bytes * min(1.0, scale)))
-    log(calls, clock)
+    said = log(calls, clock)
     _verify(side, workload, scale, changed)
     return {
         "seconds": clock.seconds,
@@ -72,6 +73,7 @@ def run(side: str, workload: Workload, where: Path, scale: float) -> dict[str, f
         "system_seconds": clock.system_seconds,
         "rss_start_mib": clock.rss_start_mib,
         "rss_peak_mib": peak_rss_mib(),
+        **({"statistics": said} if said else {}),
     }
 
 
