@@ -83,7 +83,7 @@ class AsyncLive:
             False: none is written.
         workers: how many threads copy and hash, at most, over all artifacts together; one of
             them is kept for small artifacts. For directories of very many small files, each
-            of the others has a process to do it. Default: one more than the process has cores.
+            of the others has a process to do it. Default: two more than the process has cores.
         lock_timeout: seconds to wait for another process that holds DVC's repository lock;
             None: for ever.
 

@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 def default_workers() -> int:
-    """One a core and one more that waits for the disk; hashing is what fills the cores."""
+    """One a core that hashes, one more that waits for the disk, one kept for small artifacts."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         cores = os.cpu_count() or 1
-    return min(cores + 1, 32)
+    return min(cores + 2, 32)
 
 
 class FileWorkers:
