@@ -21,7 +21,7 @@ from twin import git
 
 _OBJECT = re.compile(r"\.dvc/cache/files/md5/[0-9a-f]{2}(/[0-9a-f]{30}(\.dir)?)?")
 # What DVC keeps for itself in .dvc/tmp may change; what asynclive puts there may not stay.
-_OURS = re.compile(r"\.?asynclive-[0-9a-f]{16}|\.dvc\.yaml\.[0-9a-f]+\.tmp")
+_OURS = re.compile(r"\.?asynclive-(unlocked-)?[0-9a-f]{16}|\.dvc\.yaml\.[0-9a-f]{16}\.[0-9]+\.tmp")
 
 ErrorT = TypeVar("ErrorT", bound=Exception)
 

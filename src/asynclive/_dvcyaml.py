@@ -1,11 +1,10 @@
-"""The async reader and writer of one dvc.yaml: merge beside it, then replace it."""
+"""The async reader and writer of one dvc.yaml: merge into a temp file, then replace it."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from ._style import Entries
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A change of dvc.yaml that is complete beside it and waits to take its place."""
+    """A change of dvc.yaml that is complete in a temp file and waits to take its place."""
 
     target: str
     """The file itself: dvc.yaml, or what it is a symlink to."""
@@ -60,11 +59,13 @@ class DvcYaml:
     Args:
         path: the dvc.yaml, absolute.
         files: runs all file operations, and the merge, in its threads.
+        temp_for: says where to write what is to be renamed to a path. Blocks.
     """
 
-    def __init__(self, path: str, files: AsyncFiles) -> None:
+    def __init__(self, path: str, files: AsyncFiles, temp_for: Callable[[str], str]) -> None:
         self.path = path
         self._files = files
+        self._temp_for = temp_for
         self._merger = Merger()
         # What we put in place last, with its stamp: while the file has it, it need not be read.
         self._placed: tuple[FileStamp, str] | None = None
@@ -78,7 +79,7 @@ class DvcYaml:
         return Path(os.path.relpath(os.path.abspath(path), directory)).as_posix()
 
     async def prepare(self, entries: Entries, mode: int) -> Update:
-        """Write the merged file beside dvc.yaml, which stays as it is.
+        """Write the merged file to a temp file; dvc.yaml stays as it is.
 
         Args:
             entries: name to values.
@@ -97,11 +98,10 @@ class DvcYaml:
             update = Update(target, merged.text, merged.stamp, dict(entries), mode, merged.made)
             if merged.data is None:
                 return update
-            directory, name = os.path.split(target)
-            temp = os.path.join(directory, f".{name}.{secrets.token_hex(8)}.tmp")
-            update = dataclasses.replace(update, temp=temp)
             written = False
             try:
+                temp = await self._files.run(self._temp_for, target)
+                update = dataclasses.replace(update, temp=temp)
                 temp_stamp = await self._files.write(
                     temp, merged.data, mode if merged.stamp is None else merged.stamp.mode
                 )

@@ -13,8 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ._store import create, remove_file, write_all
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+# Beside the new path, while a swap takes three renames: the old one, and where it belongs.
+_ASIDE = ".old"
+_SWAP = ".swap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,14 @@ def _set_mode(path: str, mode: int) -> Callable[[], None]:
 
 
 def exchange(one: str, other: str) -> None:
-    """Swap two paths. At once on Linux; elsewhere in three renames, undone if one fails."""
+    """Swap two paths. At once on Linux; elsewhere in three renames, undone if one fails.
+
+    If we are killed between two of them, ``repair_swaps`` puts ``other`` back.
+
+    Args:
+        one: in a directory of temp files.
+        other: anywhere.
+    """
     if _renameat2 is not None:
         names = os.fsencode(one), os.fsencode(other)
         if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
@@ -137,14 +150,76 @@ def exchange(one: str, other: str) -> None:
         error = ctypes.get_errno()
         if error not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
             raise OSError(error, os.strerror(error), other)
-    aside = f"{one}.old"
-    os.rename(other, aside)
+    aside, note = one + _ASIDE, one + _SWAP
+    write_note(note, other)
     try:
-        os.rename(one, other)
-    except BaseException:
-        os.rename(aside, other)
-        raise
-    os.rename(aside, one)
+        os.rename(other, aside)
+        try:
+            os.rename(one, other)
+        except BaseException:
+            os.rename(aside, other)
+            raise
+        os.rename(aside, one)
+    finally:
+        # Where not even the undoing was possible, it is what tells where the rest belongs.
+        if not os.path.lexists(aside):
+            remove_file(note)
+
+
+def repair_swaps(directory: str) -> list[str]:
+    """Put back what swaps that did not end have left aside in a directory of temp files.
+
+    Whatever is in its place by now stays.
+
+    Returns:
+        What was put back.
+
+    Raises:
+        OSError: something could not be.
+    """
+    repaired = []
+    for name in os.listdir(directory):
+        if name.endswith(_SWAP):
+            note = os.path.join(directory, name)
+            aside, destination = note.removesuffix(_SWAP) + _ASIDE, read_note(note)
+            if os.path.lexists(aside) and _put_back(aside, destination):
+                repaired.append(destination)
+    return repaired
+
+
+def _put_back(aside: str, destination: str) -> bool:
+    """Give ``aside`` its name again, unless there is something of that name."""
+    os.makedirs(os.path.dirname(destination), exist_ok=True)
+    if os.path.lexists(destination):
+        return False
+    if not stat.S_ISDIR(os.lstat(aside).st_mode):
+        try:  # a rename would replace what comes to be there just now
+            os.link(aside, destination, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except (OSError, NotImplementedError):
+            pass  # no hard links here
+        else:
+            os.unlink(aside)
+            return True
+    os.rename(aside, destination)
+    return True
+
+
+def write_note(note: str, path: str) -> None:
+    """Write down a path for whoever clears up after us."""
+    fd = create(note)
+    try:
+        # As seen from here: a repository may be moved, or be in another place in a container.
+        write_all(fd, os.fsencode(os.path.relpath(path, os.path.dirname(note))))
+    finally:
+        os.close(fd)
+
+
+def read_note(note: str) -> str:
+    with open(note, "rb") as file:
+        path = os.fsdecode(file.read())
+    return os.path.normpath(os.path.join(os.path.dirname(note), path))
 
 
 def remove_tree(path: str, tried: set[str] | None = None) -> None:

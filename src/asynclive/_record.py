@@ -51,7 +51,7 @@ class Recorder:
     async def commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
         """Track and record; a result or an error for each, in order. The caller holds DVC's lock.
 
-        The new dvc.yaml is complete beside the old one before anything is tracked, so that a
+        The new dvc.yaml is complete in a temp file before anything is tracked, so that a
         broken or read-only one is found while nothing has happened.
         """
         async with self._lock:

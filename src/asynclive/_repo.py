@@ -14,8 +14,6 @@ import itertools
 import json
 import os
 import re
-import secrets
-import shutil
 import stat
 import threading
 import warnings
@@ -46,6 +44,7 @@ from ._inotify import open_inotify
 from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
+from ._session import Session, remove_dead_sessions
 from ._store import CacheLayout, create, remove_file, write_all
 from ._watch import ByStamps, Watch
 from ._workers import give_way
@@ -76,32 +75,44 @@ class DvcRepository:
     def __init__(self, repo: Any, watches: Sequence[Watch] | None = None) -> None:
         self._repo = repo
         self._numbers = itertools.count()
-        self.layout = _read_layout(repo)
-        self._declarations = _declarations(repo)
-        self._index: WorkspaceIndex[Any] = WorkspaceIndex(
-            self.layout.root, *(_watches() if watches is None else watches)
-        )
-        self._git_index = _git_index(repo)
-        self._text = _dvc_text()
-        self._databases = OpenDatabases()
-        self._databases.hold(_state_databases(repo))
+        with contextlib.ExitStack() as undo:
+            undo.callback(repo.close)
+            self.session = _start_session(repo)
+            undo.callback(self.session.close)
+            self.layout = _read_layout(repo, self.session)
+            self._declarations = _declarations(repo)
+            self._index: WorkspaceIndex[Any] = WorkspaceIndex(
+                self.layout.root, *(_watches() if watches is None else watches)
+            )
+            self._git_index = _git_index(repo)
+            self._text = _dvc_text()
+            self._databases = OpenDatabases()
+            self._databases.hold(_state_databases(repo))
+            undo.pop_all()
 
     @classmethod
     def open(cls, root: str) -> DvcRepository:
         """Open the repository at or above ``root``; in a Git repository without one, make it.
 
+        What dead sessions left in it is removed.
+
         Raises:
             RepositoryNotFoundError: there is none, and no Git repository.
             RepositoryError: there is one, and DVC cannot open it.
+            StorageError: the disk refused.
         """
         with _DVC, process_settings_kept():
-            return cls(_open_repo(root))
+            repo = _open_repo(root)
+        # Before anything is written, for it may be what fills the disk; and while others of this
+        # process go on, for it may be much.
+        _remove_dead_sessions(repo)
+        with _DVC, process_settings_kept():
+            return cls(repo)
 
     def close(self) -> None:
         """Remove this session's temp files and let the repository go."""
         with _DVC:
-            for directory in (self.layout.cache_tmp, self.layout.workspace_tmp):
-                shutil.rmtree(directory, ignore_errors=True)
+            self.session.close()
             self._index.close()
             self._repo.close()
             self._databases.close()
@@ -462,27 +473,34 @@ def _open_repo(root: str) -> Any:
         ) from error
 
 
-def _read_layout(repo: Any) -> CacheLayout:
+def _remove_dead_sessions(repo: Any) -> None:
+    from dvc.lock import HardlinkLock
+
+    # Who configures that says that other locks do not hold here: no session can be told dead.
+    if not isinstance(repo.lock, HardlinkLock):
+        remove_dead_sessions([repo.cache.local.path, repo.tmp_dir])
+
+
+def _start_session(repo: Any) -> Session:
+    cache = repo.cache.local
+    try:
+        cache.makedirs(cache.path)
+        return Session.start(cache.path, repo.tmp_dir)
+    except OSError as error:
+        raise StorageError(cache.path, error) from error
+
+
+def _read_layout(repo: Any, session: Session) -> CacheLayout:
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.utils import umask
 
     cache = repo.cache.local
-    token = secrets.token_hex(8)
-    cache_tmp = os.path.join(cache.path, f".asynclive-{token}")
-    workspace_tmp = os.path.join(repo.tmp_dir, f"asynclive-{token}")
     types = list(cache.cache_types)
+    beside = os.path.join(session.workspace_tmp, "0")
     try:
-        cache.makedirs(cache.path)
-        for directory in (cache_tmp, workspace_tmp):
-            os.mkdir(directory, 0o700)
-        links = test_links(types, cache.fs, cache_tmp, repo.fs, os.path.join(workspace_tmp, "0"))
-    except BaseException as error:
-        for directory in (cache_tmp, workspace_tmp):
-            shutil.rmtree(directory, ignore_errors=True)
-        repo.close()
-        if isinstance(error, OSError):
-            raise StorageError(cache.path, error) from error
-        raise
+        links = test_links(types, cache.fs, session.cache_tmp, repo.fs, beside)
+    except OSError as error:
+        raise StorageError(cache.path, error) from error
     if not links:  # DVC says so at each `dvc add`, which tracks the file all the same
         logger.warning(
             "None of cache.type = %s works between the cache '%s' and '%s': files are tracked, and "
@@ -500,8 +518,8 @@ def _read_layout(repo: Any) -> CacheLayout:
         dir_mode=cache._dir_mode,
         file_mode=cache._file_mode,
         umask=umask,
-        cache_tmp=cache_tmp,
-        workspace_tmp=workspace_tmp,
+        cache_tmp=session.cache_tmp,
+        workspace_tmp=session.workspace_tmp,
     )
 
 

@@ -69,7 +69,7 @@ def snapshot(repo: Path) -> dict[str, bytes | None]:
 def leftovers(repo: Path) -> list[Path]:
     """Temp files of ours, in a session that still runs or after it."""
     sessions = [*repo.glob(".dvc/tmp/asynclive-*"), *repo.glob(".dvc/cache/**/.asynclive-*")]
-    return [path for session in sessions for path in session.rglob("*")]
+    return [path for one in sessions for path in one.rglob("*") if path != one / "session"]
 
 
 def make_artifact(repo: Path, kind: str) -> Path:

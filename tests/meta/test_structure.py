@@ -26,7 +26,8 @@ ALLOWED = {
     "_claims": RECORDS,
     "_statistics": set(),
     "_store": set(),
-    "_place": set(),
+    "_place": {"_store"},
+    "_session": {"_place", "_store"},
     "_workers": set(),
     "_files": set(),
     "_dvc_import": set(),
@@ -37,7 +38,7 @@ ALLOWED = {
     "_large": RECORDS | {"_link", "_plan", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
-    "_processes": RECORDS | {"_filestage", "_plan", "_store"},
+    "_processes": RECORDS | {"_filestage", "_plan", "_session", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
     | {"_store", "_unchanged", "_workers"},
@@ -62,7 +63,8 @@ ALLOWED = {
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
     | {"_databases", "_declarations", "_dvc_import", "_dvctext", "_gitignore", "_gitindex"}
-    | {"_index", "_inotify", "_outputs", "_place", "_plan", "_store", "_watch", "_workers"},
+    | {"_index", "_inotify", "_outputs", "_place", "_plan", "_session", "_store", "_watch"}
+    | {"_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 

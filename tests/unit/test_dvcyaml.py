@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,12 @@ async def dvcyaml(path: Path) -> DvcYaml:
 
 
 def open_dvcyaml(path: Path) -> DvcYaml:
-    return DvcYaml(str(path), AsyncFiles(anyio.CapacityLimiter(2)))
+    numbers = itertools.count()
+    return DvcYaml(
+        str(path),
+        AsyncFiles(anyio.CapacityLimiter(2)),
+        lambda target: f"{target}.{next(numbers)}.tmp",
+    )
 
 
 A: dict[str, Any] = {"a": {"path": "a"}}
@@ -117,7 +122,7 @@ async def test_prepare_leaves_dvc_yaml_alone_and_replace_puts_the_update_in_plac
     path.write_text(STAGES)
     update = await dvcyaml.prepare({"net": MODEL}, 0o600)
     assert path.read_text() == STAGES
-    assert re.fullmatch(r"\.dvc\.yaml\.\w+\.tmp", temp_of(update).name)
+    assert temp_of(update).name == "dvc.yaml.0.tmp"
     assert temp_of(update).read_text() == STAGES + INDENTED
     await dvcyaml.replace(update, ["net"])
     assert path.read_text() == STAGES + INDENTED

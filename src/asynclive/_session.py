@@ -1,0 +1,303 @@
+"""The two directories of temp files that a session has, and the clearing up after dead ones.
+
+A session lives for as long as somebody holds the lock on the file ``session`` in its directory.
+The system lets the lock go however the process ends, and sees it from any container: process
+ids tell nothing, for they repeat. Where the lock cannot say, a session counts as living.
+
+Blocking, no DVC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from logging import getLogger
+
+from ._place import read_note, remove_tree, repair_swaps, write_note
+from ._store import remove_file
+
+logger = getLogger(__name__)
+
+_LOCK = "session"
+_NAME = re.compile(r"\.?asynclive-[0-9a-f]{16}")
+# A file that says how temp files begin that had to lie outside of the session's directory.
+_NOTE = ".outside"
+_OUTSIDE = re.compile(r"\..+\.[0-9a-f]{16}\.", re.DOTALL)
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """Two directories that nobody else can look into, kept from others' clearing up.
+
+    Made by ``start``; ``close`` removes them.
+    """
+
+    cache_tmp: str
+    workspace_tmp: str
+    _locks: dict[str, int] = field(default_factory=dict)
+    """The descriptors that hold the locks, by directory."""
+    _outside: dict[str, str] = field(default_factory=dict)
+    """How temp files begin that lie outside, by what they are to replace."""
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    def start(cls, cache_dir: str, tmp_dir: str) -> Session:
+        """Make a directory in each of these.
+
+        Raises:
+            OSError: that is not possible; nothing is left.
+        """
+        locks: dict[str, int] = {}
+        cache_tmp = _make(os.path.join(cache_dir, ".asynclive-"), locks)
+        try:
+            workspace_tmp = _make(os.path.join(tmp_dir, "asynclive-"), locks)
+        except BaseException:
+            _end(cache_tmp, locks.get(cache_tmp))
+            raise
+        return cls(cache_tmp, workspace_tmp, locks)
+
+    def close(self) -> None:
+        """Remove what is in the directories, and them. What cannot be is left to the next one."""
+        for directory in (self.cache_tmp, self.workspace_tmp):
+            _end(directory, self._locks.pop(directory, None))
+
+    def temp_for(self, target: str) -> str:
+        """Where to write what is to be renamed to ``target``.
+
+        In the session's directory, where Git does not see it. Where a rename does not reach from
+        there, beside ``target``; a note tells who clears up after us that it may be there.
+
+        Raises:
+            OSError: the note cannot be written.
+        """
+        directory, name = os.path.split(target)
+        temp = f"{next(self._numbers)}.tmp"
+        if _reaches(self.workspace_tmp, directory):
+            return os.path.join(self.workspace_tmp, temp)
+        if target not in self._outside:
+            token = secrets.token_hex(8)
+            beginning = os.path.join(directory, f".{name}.{token}.")
+            write_note(os.path.join(self.workspace_tmp, token + _NOTE), beginning)
+            self._outside[target] = beginning
+        return self._outside[target] + temp
+
+
+def join(directory: str) -> bool:
+    """Hold the session's lock in another process that works for it, until that ends.
+
+    Returns:
+        False: the session has ended, and somebody clears up after it.
+    """
+    if not _SHARED:
+        return True
+    try:
+        fd = os.open(os.path.join(directory, _LOCK), os.O_RDWR | _O_CLOEXEC)
+    except OSError:
+        return os.path.isdir(directory)  # one without a lock
+    return _lock(fd, shared=True) is not False and _is_at(fd, directory)
+
+
+def remove_dead_sessions(places: Sequence[str]) -> None:
+    """Remove the directories in ``places`` of sessions that have ended, and say so in the log.
+
+    What they were killed over is put right first. What cannot be removed is only logged.
+    """
+    for place in places:
+        for directory in _sessions_in(place):
+            try:
+                fd = _claim(directory)
+            except OSError as error:  # another user's, most often
+                logger.debug("Cannot tell whether the session of '%s' lives: %s", directory, error)
+                continue
+            if fd is None:
+                continue
+            files, size = _count(directory)
+            if _end(directory, fd):
+                logger.info(
+                    "Removed '%s', which a session that has ended had left: %d files, %d bytes.",
+                    directory,
+                    files,
+                    size,
+                )
+
+
+def _sessions_in(place: str) -> list[str]:
+    try:
+        with os.scandir(place) as entries:
+            return [
+                entry.path
+                for entry in entries
+                if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
+    except OSError:  # not there yet, or not ours to see
+        return []
+
+
+def _make(prefix: str, locks: dict[str, int]) -> str:
+    """Make a directory with a lock, and put its descriptor into ``locks``."""
+    while True:
+        token = secrets.token_hex(8)
+        directory = prefix + token
+        os.mkdir(directory, 0o700)
+        try:
+            fd = os.open(os.path.join(directory, _LOCK), _NEW_LOCK, 0o600)
+        except (FileExistsError, FileNotFoundError):
+            continue  # somebody who clears up was between the two, and removes it
+        except BaseException:
+            _end(directory, None)
+            raise
+        locked = _lock(fd, shared=True)
+        if locked and _is_at(fd, directory):
+            locks[directory] = fd
+            return directory
+        os.close(fd)
+        if locked is None:
+            # Not by a mark in the directory: whoever can lock would take it for a dead one's.
+            _end(directory, None)
+            directory = f"{prefix}unlocked-{token}"
+            os.mkdir(directory, 0o700)
+            return directory
+
+
+def _claim(directory: str) -> int | None:
+    """Take the lock of a session that has ended; None: it lives, or others clear up after it.
+
+    Raises:
+        OSError: the directory is not ours to look into.
+    """
+    try:
+        fd = os.open(os.path.join(directory, _LOCK), _ANY_LOCK, 0o600)
+    except FileNotFoundError:
+        return None
+    # Whoever held the lock may have removed the file before we got it.
+    if _lock(fd, shared=False) and _is_at(fd, directory):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _end(directory: str, fd: int | None) -> bool:
+    """Remove a directory whose lock we hold, or that has none; whether nothing is left.
+
+    The lock goes last: a directory in which something is left still has one, and whoever comes
+    next can take it.
+    """
+    lock = os.path.join(directory, _LOCK)
+    try:
+        for destination in repair_swaps(directory):
+            logger.warning("Put back '%s', of which a session had made half a swap.", destination)
+        names = os.listdir(directory)
+        _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
+        for name in names:
+            if name != _LOCK:
+                remove_tree(os.path.join(directory, name))
+        if fd is not None and os.name == "nt":  # an open file cannot be removed
+            os.close(fd)
+            fd = None
+        remove_file(lock)
+        os.rmdir(directory)
+    except OSError as error:
+        if not os.path.lexists(directory):
+            return False  # removed by hand, or by whoever came in between
+        logger.warning(
+            "Cannot remove '%s', where a session had its temp files: %s. The next one tries again.",
+            directory,
+            error,
+        )
+        return False
+    finally:
+        if fd is not None:
+            os.close(fd)
+    return True
+
+
+def _remove_outside(notes: Sequence[str]) -> None:
+    for note in notes:
+        directory, beginning = os.path.split(read_note(note))
+        # A note that was cut short says nothing of files of ours.
+        if _OUTSIDE.fullmatch(beginning) and os.path.isdir(directory):
+            for name in os.listdir(directory):
+                if name.startswith(beginning) and name.endswith(".tmp"):
+                    remove_file(os.path.join(directory, name))
+
+
+def _count(directory: str) -> tuple[int, int]:
+    """How many files there are besides the lock, and their bytes."""
+    files = size = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += os.lstat(os.path.join(root, name)).st_size
+            files += name != _LOCK or root != directory
+    return files, size
+
+
+def _reaches(directory: str, other: str) -> bool:
+    """Whether a file can be renamed from one directory into the other."""
+    # What may not be written to is found before anything is tracked, by trying to.
+    if not os.access(other, os.W_OK | os.X_OK):
+        return False
+    try:
+        if os.stat(directory).st_dev != os.stat(other).st_dev:
+            return False
+        # The same device at two mount points will not do. Linux says so before it looks for the
+        # file, of which there is none.
+        os.rename(os.path.join(directory, "none"), os.path.join(other, secrets.token_hex(8)))
+    except OSError as error:
+        return error.errno != errno.EXDEV
+    return True
+
+
+def _is_at(fd: int, directory: str) -> bool:
+    """Whether the open file still is the directory's lock."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(os.path.join(directory, _LOCK)))
+    except FileNotFoundError:
+        return False
+
+
+_O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
+_ANY_LOCK: int = os.O_RDWR | os.O_CREAT | _O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+_NEW_LOCK: int = _ANY_LOCK | os.O_EXCL
+
+# _lock(fd, shared=...) returns whether we have the lock now; None: that cannot be said here.
+if sys.platform == "win32":
+    import msvcrt
+
+    _SHARED = False  # a lock is one process's
+
+    def _lock(fd: int, *, shared: bool) -> bool | None:  # noqa: ARG001
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        except OSError:
+            return None
+        return True
+
+else:
+    try:
+        import fcntl
+    except ImportError:
+        fcntl = None  # type: ignore[assignment]  # a system without it
+
+    _SHARED = fcntl is not None
+
+    def _lock(fd: int, *, shared: bool) -> bool | None:
+        if fcntl is None:
+            return None
+        try:
+            # Not fcntl's other kind, which a process loses by closing any descriptor of the file.
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # ENOLCK, ENOSYS: this file system has none
+            return None
+        return True
