@@ -245,7 +245,10 @@ def remove_tree(path: str, tried: set[str] | None = None) -> None:
         tried.add(failed)
         for below in (os.path.dirname(failed), failed):
             with contextlib.suppress(OSError):
-                os.chmod(below, os.lstat(below).st_mode | stat.S_IRWXU)
+                mode = os.lstat(below).st_mode
+                # A file's own mode matters on Windows alone, and it may be a link to an object.
+                if stat.S_ISDIR(mode) or os.name == "nt":
+                    os.chmod(below, mode | stat.S_IRWXU)
         if func in (os.unlink, os.rmdir):
             func(failed)
         else:  # it could not be listed: all of it is left

@@ -23,7 +23,6 @@ from ._artifact import StoredFile
 from ._errors import StorageError
 from ._filestage import Batch, FileStager
 from ._plan import PlannedFile
-from ._session import join
 from ._store import CacheLayout, ObjectStore, write_all
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
@@ -135,9 +134,6 @@ def serve(requests: IO[bytes] | None = None, answers: IO[bytes] | None = None) -
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     number, layout = pickle.load(requests)
-    # If the parent is killed, nobody is to clear up under our hands.
-    if not all([join(layout.cache_tmp), join(layout.workspace_tmp)]):
-        return
     store = ObjectStore(layout, f"p{number}-")
     while True:
         try:

@@ -24,6 +24,7 @@ from importlib import import_module
 from logging import getLogger
 from typing import Any
 
+from ._appended import Appended
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact, is_inside
 from ._databases import OpenDatabases
 from ._declarations import Dvc, WorkspaceDeclarations
@@ -45,7 +46,7 @@ from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
 from ._session import Session, remove_dead_sessions
-from ._store import CacheLayout, create, remove_file, write_all
+from ._store import CacheLayout, ObjectStore, create, remove_file, write_all
 from ._watch import ByStamps, Watch
 from ._workers import give_way
 
@@ -80,6 +81,7 @@ class DvcRepository:
             self.session = _start_session(repo)
             undo.callback(self.session.close)
             self.layout = _read_layout(repo, self.session)
+            self._store = ObjectStore(self.layout, "tree-")
             self._declarations = _declarations(repo)
             self._index: WorkspaceIndex[Any] = WorkspaceIndex(
                 self.layout.root, *(_watches() if watches is None else watches)
@@ -284,7 +286,6 @@ class DvcRepository:
     def _fill(self, output: Any, staged: StagedArtifact) -> str:
         """Give the output the hash and size of what was staged (``Output.add``)."""
         from dvc_data.hashfile import load
-        from dvc_data.hashfile.db import add_update_tree
         from dvc_data.hashfile.hash_info import HashInfo
         from dvc_data.hashfile.meta import Meta
         from dvc_data.hashfile.tree import Tree
@@ -309,7 +310,7 @@ class DvcRepository:
                     obj.add(file.key, None, HashInfo("md5", file.md5))
                     if number % _AT_A_TIME == 0:
                         give_way()
-                _digest(obj, lambda: add_update_tree(output.cache, obj))
+                _digest(obj, lambda: self._add_tree(output.cache, obj))
                 hash_info = obj.hash_info
         else:
             (file,) = staged.files
@@ -320,7 +321,7 @@ class DvcRepository:
             if obj is None:
                 obj = load(output.cache, hash_info)
             meta, obj = output.apply(request.path, obj, meta)
-            add_update_tree(output.cache, obj)
+            self._add_tree(output.cache, obj)
             hash_info = obj.hash_info
         # Not the object: the index would keep it as long as the session lasts, and DVC loads it
         # from the cache where it needs it.
@@ -328,6 +329,16 @@ class DvcRepository:
         if versioned:
             output.merge_version_meta(*versioned)
         return md5
+
+    def _add_tree(self, cache: Any, tree: Any) -> None:
+        """Store the listing of a directory (``add_update_tree``)."""
+        from dvc_data.hashfile.db import add_update_tree
+
+        # DVC would write a temp file among the objects, which a kill leaves there. What is in the
+        # cache, it takes as it is.
+        with tree.fs.open(tree.path, "rb") as file:
+            self._store.put(file.read(), tree.oid)
+        add_update_tree(cache, tree)
 
     def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
         """Hide the output from Git (``Output.ignore``), less its look into Git's index."""
@@ -575,17 +586,27 @@ def _gitignore(repo: Any) -> GitIgnore | None:
     scm = repo.scm
     try:
         escape, add_by_scmrepo = scmrepo.git.GitWildMatchPattern.escape, scm._add_entry_to_gitignore
+        gitignore_of, remove_by_scmrepo = scm._get_gitignore, scm.ignore_remove
         gitignore = GitIgnore(dulwich.ignore, scm.dulwich.repo)
     except AttributeError:
         return None
+    appended = Appended()
 
     def add(entry: str, path: str) -> None:
         directory = os.path.dirname(path)
-        if not gitignore.file(directory).add(escape(entry)):
-            add_by_scmrepo(entry, path)
-            gitignore.forget(directory)
+        with appended.adding(path):
+            if not gitignore.file(directory).add(escape(entry)):
+                add_by_scmrepo(entry, path)
+                gitignore.forget(directory)
 
-    scm._add_entry_to_gitignore = add
+    def remove(ignored: str) -> Any:
+        # scmrepo would empty the file before it writes the other lines.
+        _, path = gitignore_of(ignored)
+        if not appended.take_back(path):
+            return remove_by_scmrepo(ignored)
+        return path if os.path.exists(path) else None
+
+    scm._add_entry_to_gitignore, scm.ignore_remove = add, remove
     return gitignore
 
 

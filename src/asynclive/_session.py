@@ -29,6 +29,8 @@ _LOCK = "session"
 _NAME = re.compile(r"\.?asynclive-[0-9a-f]{16}")
 # A file that says how temp files begin that had to lie outside of the session's directory.
 _NOTE = ".outside"
+# A worker process ends when the one that it works for has, but may first write some files more.
+_ATTEMPTS = 10
 _OUTSIDE = re.compile(r"\..+\.[0-9a-f]{16}\.", re.DOTALL)
 
 
@@ -89,21 +91,6 @@ class Session:
         return self._outside[target] + temp
 
 
-def join(directory: str) -> bool:
-    """Hold the session's lock in another process that works for it, until that ends.
-
-    Returns:
-        False: the session has ended, and somebody clears up after it.
-    """
-    if not _SHARED:
-        return True
-    try:
-        fd = os.open(os.path.join(directory, _LOCK), os.O_RDWR | _O_CLOEXEC)
-    except OSError:
-        return os.path.isdir(directory)  # one without a lock
-    return _lock(fd, shared=True) is not False and _is_at(fd, directory)
-
-
 def remove_dead_sessions(places: Sequence[str]) -> None:
     """Remove the directories in ``places`` of sessions that have ended, and say so in the log.
 
@@ -153,7 +140,7 @@ def _make(prefix: str, locks: dict[str, int]) -> str:
         except BaseException:
             _end(directory, None)
             raise
-        locked = _lock(fd, shared=True)
+        locked = _lock(fd)
         if locked and _is_at(fd, directory):
             locks[directory] = fd
             return directory
@@ -177,7 +164,7 @@ def _claim(directory: str) -> int | None:
     except FileNotFoundError:
         return None
     # Whoever held the lock may have removed the file before we got it.
-    if _lock(fd, shared=False) and _is_at(fd, directory):
+    if _lock(fd) and _is_at(fd, directory):
         return fd
     os.close(fd)
     return None
@@ -189,33 +176,43 @@ def _end(directory: str, fd: int | None) -> bool:
     The lock goes last: a directory in which something is left still has one, and whoever comes
     next can take it.
     """
-    lock = os.path.join(directory, _LOCK)
+    error: OSError | None = None
     try:
-        for destination in repair_swaps(directory):
-            logger.warning("Put back '%s', of which a session had made half a swap.", destination)
-        names = os.listdir(directory)
-        _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
-        for name in names:
-            if name != _LOCK:
-                remove_tree(os.path.join(directory, name))
-        if fd is not None and os.name == "nt":  # an open file cannot be removed
-            os.close(fd)
-            fd = None
-        remove_file(lock)
-        os.rmdir(directory)
-    except OSError as error:
-        if not os.path.lexists(directory):
-            return False  # removed by hand, or by whoever came in between
-        logger.warning(
-            "Cannot remove '%s', where a session had its temp files: %s. The next one tries again.",
-            directory,
-            error,
-        )
-        return False
+        for _ in range(_ATTEMPTS):
+            try:
+                _empty(directory)
+                if fd is not None and os.name == "nt":  # an open file cannot be removed
+                    os.close(fd)
+                    fd = None
+                remove_file(os.path.join(directory, _LOCK))
+                os.rmdir(directory)
+            except OSError as failed:
+                if not os.path.lexists(directory):
+                    return False  # removed by hand, or by whoever came in between
+                error = failed
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    break
+            else:
+                return True
     finally:
         if fd is not None:
             os.close(fd)
-    return True
+    logger.warning(
+        "Cannot remove '%s', where a session had its temp files: %s. The next one tries again.",
+        directory,
+        error,
+    )
+    return False
+
+
+def _empty(directory: str) -> None:
+    """Put right what is half done, and remove all but the lock."""
+    for destination in repair_swaps(directory):
+        logger.warning("Put back '%s': a session had ended between two renames.", destination)
+    names = [name for name in os.listdir(directory) if name != _LOCK]
+    _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
+    for name in names:
+        remove_tree(os.path.join(directory, name))
 
 
 def _remove_outside(notes: Sequence[str]) -> None:
@@ -267,13 +264,11 @@ _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 _ANY_LOCK: int = os.O_RDWR | os.O_CREAT | _O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _NEW_LOCK: int = _ANY_LOCK | os.O_EXCL
 
-# _lock(fd, shared=...) returns whether we have the lock now; None: that cannot be said here.
+# _lock(fd) returns whether we have the lock now; None: that cannot be said here.
 if sys.platform == "win32":
     import msvcrt
 
-    _SHARED = False  # a lock is one process's
-
-    def _lock(fd: int, *, shared: bool) -> bool | None:  # noqa: ARG001
+    def _lock(fd: int) -> bool | None:
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -288,14 +283,12 @@ else:
     except ImportError:
         fcntl = None  # type: ignore[assignment]  # a system without it
 
-    _SHARED = fcntl is not None
-
-    def _lock(fd: int, *, shared: bool) -> bool | None:
+    def _lock(fd: int) -> bool | None:
         if fcntl is None:
             return None
         try:
             # Not fcntl's other kind, which a process loses by closing any descriptor of the file.
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:  # ENOLCK, ENOSYS: this file system has none

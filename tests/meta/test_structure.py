@@ -38,7 +38,7 @@ ALLOWED = {
     "_large": RECORDS | {"_link", "_plan", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
-    "_processes": RECORDS | {"_filestage", "_plan", "_session", "_store"},
+    "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
     | {"_store", "_unchanged", "_workers"},
@@ -50,6 +50,7 @@ ALLOWED = {
     "_gitignore": {"_store"},
     "_declarations": {"_artifact", "_gitignore"},
     "_gitindex": set(),
+    "_appended": set(),
     "_dvctext": set(),
     "_databases": set(),
     "_commit": {"_errors"},
@@ -62,9 +63,9 @@ ALLOWED = {
     "_dvcyaml": {"_document", "_errors", "_files", "_merge", "_style"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
-    | {"_databases", "_declarations", "_dvc_import", "_dvctext", "_gitignore", "_gitindex"}
-    | {"_index", "_inotify", "_outputs", "_place", "_plan", "_session", "_store", "_watch"}
-    | {"_workers"},
+    | {"_appended", "_databases", "_declarations", "_dvc_import", "_dvctext", "_gitignore"}
+    | {"_gitindex", "_index", "_inotify", "_outputs", "_place", "_plan", "_session", "_store"}
+    | {"_watch", "_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 

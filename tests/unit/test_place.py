@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from asynclive import _place
-from asynclive._place import Move, Placement, exchange, make_parents, remove_tree
+from asynclive._place import Move, Placement, exchange, make_parents, remove_tree, repair_swaps
 
 
 @pytest.fixture(params=["renameat2", "three renames"])
@@ -395,3 +395,135 @@ def make_removable(path: Path) -> None:
     for name in ("", "a", "a/b"):
         if (path / name).exists():
             (path / name).chmod(0o700)
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_removing_a_link_leaves_the_modes_of_what_it_leads_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: Callable[[str, str], None]
+) -> None:
+    target = tmp_path / "object"
+    target.write_text("mine")
+    target.chmod(0o444)
+    tree = tmp_path / "tree"
+    tree.mkdir(0o555)
+    link(str(target), str(tree / "link"))
+    unlink = os.unlink
+
+    def unlink_from_writable(path: str, *, dir_fd: int | None = None) -> None:
+        """As for anybody but root."""
+        if not tree.stat().st_mode & stat.S_IWUSR:
+            raise PermissionError(errno.EACCES, "write-protected", path)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink_from_writable)
+    remove_tree(str(tree))
+    assert os.listdir(tmp_path) == ["object"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o444
+
+
+# --- Repair ---------------------------------------------------------------------------------
+
+
+class KilledError(BaseException):
+    """Stands for a kill: nothing is undone."""
+
+
+@pytest.fixture
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make the n-th rename from now on, and all that is to undo it, fail."""
+
+    def arm(number: int) -> None:
+        rename, left = os.rename, [number]
+
+        def failing(one: str, other: str) -> None:
+            left[0] -= 1
+            if left[0] <= 0:
+                raise KilledError
+            rename(one, other)
+
+        monkeypatch.setattr(_place, "_renameat2", None)
+        monkeypatch.setattr(os, "rename", failing)
+
+    return arm
+
+
+@pytest.mark.parametrize("make", MAKE)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_half_a_swap_is_put_right_with_the_old_or_the_new(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_at: Callable[[int], None],
+    make: Callable[[Path, str], None],
+    number: int,
+) -> None:
+    temps, other = tmp_path / "temps", tmp_path / "other"
+    temps.mkdir()
+    make(temps / "one", "new")
+    make(other, "old")
+    old, new = list(look(other)), list(look(temps / "one"))
+    killed_at(number)
+    with pytest.raises(KilledError):
+        exchange(str(temps / "one"), str(other))
+    monkeypatch.undo()
+    assert os.path.lexists(other) == (number != 2)
+    assert repair_swaps(str(temps)) == ([str(other)] if number == 2 else [])
+    assert list(look(other)) == (new if number == 3 else old)
+    assert repair_swaps(str(temps)) == []
+
+
+@pytest.mark.parametrize("make_newer", MAKE)
+@pytest.mark.parametrize("make", MAKE)
+def test_what_has_come_to_be_there_since_is_not_replaced(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed_at: Callable[[int], None],
+    make: Callable[[Path, str], None],
+    make_newer: Callable[[Path, str], None],
+) -> None:
+    temps, other = tmp_path / "temps", tmp_path / "other"
+    temps.mkdir()
+    make(temps / "one", "new")
+    make(other, "old")
+    killed_at(2)
+    with pytest.raises(KilledError):
+        exchange(str(temps / "one"), str(other))
+    monkeypatch.undo()
+    make_newer(other, "newer")
+    before = list(look(other))
+    assert repair_swaps(str(temps)) == []
+    assert list(look(other)) == before
+
+
+def test_a_swap_is_put_right_after_the_repository_has_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: Callable[[int], None]
+) -> None:
+    repo = tmp_path / "repo"
+    (repo / "temps").mkdir(parents=True)
+    (repo / "temps" / "one").write_text("new")
+    (repo / "below").mkdir()
+    (repo / "below" / "other").write_text("old")
+    killed_at(2)
+    with pytest.raises(KilledError):
+        exchange(str(repo / "temps" / "one"), str(repo / "below" / "other"))
+    monkeypatch.undo()
+    (repo / "below").rmdir()  # git clean
+    moved = tmp_path / "moved"
+    repo.rename(moved)
+    assert repair_swaps(str(moved / "temps")) == [str(moved / "below" / "other")]
+    assert (moved / "below" / "other").read_text() == "old"
+
+
+def test_without_hard_links_a_file_is_put_back_by_a_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.old").write_text("old")
+    (tmp_path / "one.swap").write_text("../other")
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    other = tmp_path.parent / "other"
+    assert repair_swaps(str(tmp_path)) == [str(other)]
+    assert other.read_text() == "old"
+    other.unlink()

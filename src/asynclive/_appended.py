@@ -1,0 +1,57 @@
+"""Takes back what was added to the end of a file, by cutting it to the length it had.
+
+That needs no room on a full disk, and a kill leaves the file with the addition or without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class Appended:
+    """Remembers of each file what was added last."""
+
+    _last: dict[str, tuple[_Stamp | None, _Stamp]] = field(default_factory=dict)
+
+    @contextmanager
+    def adding(self, path: str) -> Iterator[None]:
+        """The block adds to the file, which may be missing; if it fails, nothing is added."""
+        before = _stamp(path)
+        try:
+            yield
+        except BaseException:
+            # A disk that is full may have taken a part of it.
+            _cut(path, before)
+            raise
+        after = _stamp(path)
+        if after is not None:
+            self._last[path] = before, after
+
+    def take_back(self, path: str) -> bool:
+        """Undo what was added last; False: the file is not as that has left it."""
+        before, after = self._last.pop(path, (None, None))
+        if after is None or after != _stamp(path):
+            return False
+        _cut(path, before)
+        return True
+
+
+def _cut(path: str, before: _Stamp | None) -> None:
+    if before is not None:
+        os.truncate(path, before[1])
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def _stamp(path: str) -> _Stamp | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
