@@ -20,6 +20,11 @@ class Process:
         assert self._process.stdout is not None
         return self._process.stdout.readline().rstrip("\n")
 
+    @property
+    def status(self) -> int:
+        """How it has ended; minus the signal, if one has killed it."""
+        return self._process.wait()
+
     def kill(self) -> None:
         """SIGKILL, and wait for the end: from then on it holds no lock."""
         self._process.kill()
@@ -46,4 +51,4 @@ def running(program: str, *args: str | Path, cwd: Path | None = None) -> Iterato
         try:
             yield Process(process)
         finally:
-            process.kill()
+            process.kill()  # does nothing to one that has ended, and was waited for

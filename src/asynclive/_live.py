@@ -92,6 +92,11 @@ class AsyncLive:
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
         RepositoryError: on entering: DVC cannot open its repository.
+        StorageError: on entering: there is no room for temp files.
+
+    Temp files are in ``.dvc/tmp`` and in the cache, and gone when the block is left. If the
+    process is killed, the next AsyncLive removes them on entering, and says so in its log;
+    those of other processes that live stay, which a lock on a file tells apart.
 
     Example::
 

@@ -1,0 +1,253 @@
+"""What a killed session leaves: put right and removed by the next one, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from disk import leftovers, write
+from invariants import assert_nothing_lost, assert_one_of, assert_sound, content
+from session_process import Process, running
+from twin import Templates, dvc, git
+
+from asynclive import AsyncLive
+
+pytestmark = pytest.mark.anyio
+
+# It happens in a thread, whatever the event loop.
+on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+# Logs copies of all that it is given, and comes as far as the commit: everything is staged.
+STAGE = """
+import sys, anyio
+from asynclive import AsyncLive
+from asynclive._repo import DvcRepository
+
+def acquire(repository):
+    print("staged", flush=True)
+    sys.stdin.read()
+
+DvcRepository.acquire = acquire
+
+async def main():
+    async with AsyncLive(root=sys.argv[1]) as live, anyio.create_task_group() as group:
+        for path in sys.argv[2:]:
+            group.start_soon(lambda path=path: live.log_artifact(path, copy=True, desc="new"))
+
+anyio.run(main)
+"""
+
+# Logs a path, or a copy of it, where there is no renameat2; is killed at the n-th rename in a swap.
+SWAP = """
+import os, signal, sys, anyio
+from asynclive import AsyncLive, _place
+
+number, path, copy = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "copy"
+rename, calls = os.rename, []
+
+def counted(one, other, **kwargs):
+    if "asynclive-" in f"{one}{other}" and not one.endswith("none"):
+        calls.append(one)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+    rename(one, other, **kwargs)
+
+_place._renameat2 = None
+
+async def main():
+    async with AsyncLive() as live:
+        os.rename = counted
+        await live.log_artifact(path, copy=copy, desc="new")
+
+anyio.run(main)
+"""
+
+
+@contextmanager
+def staged(repo: Path, *paths: str) -> Iterator[Process]:
+    with running(STAGE, repo, *paths) as process:
+        assert process.line() == "staged"
+        yield process
+
+
+async def log(repo: Path, *paths: str, desc: str = "new") -> None:
+    async with AsyncLive(root=repo) as live:
+        for path in paths:
+            await live.log_artifact(path, copy=True, desc=desc)
+
+
+async def test_the_next_session_removes_what_a_killed_one_left_and_says_so(
+    repo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "asynclive")
+    write(repo, {"one": "1", "data/a": "a", "data/b": "b"})
+    (repo / "large").write_bytes(bytes(3_000_000))
+    with staged(repo, "one", "data", "large") as process:
+        left = leftovers(repo)
+        assert len(left) == 2
+        await log(repo, "one")  # while it lives
+        assert leftovers(repo) == left
+        assert not caplog.records
+        process.kill()
+    assert_sound(repo)
+    assert leftovers(repo) == left
+    assert "asynclive" not in git(repo, "status", "--porcelain", "-uall")
+    await log(repo, "one", "data", "large")
+    assert_nothing_lost(repo)
+    assert sorted(record.args[0] for record in caplog.records if record.args) == sorted(
+        str(repo / name) for name in left
+    )
+    assert dvc(repo, "status") == "Data and pipelines are up to date.\n"
+
+
+async def test_a_living_session_goes_on_as_if_others_had_not_come_and_gone(repo: Path) -> None:
+    write(repo, {"one": "1", "two": "2"})
+    async with AsyncLive(root=repo) as live:
+        await log(repo, "one")
+        with staged(repo, "one") as process:
+            process.kill()
+        async with AsyncLive(root=repo) as other:
+            await other.log_artifact("one", copy=True)
+            await live.log_artifact("two", copy=True)
+            assert len(leftovers(repo)) == 4
+    assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_two_repositories_clear_up_in_the_cache_that_they_share(
+    templates: Templates, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    one, other = (templates.make("git", tmp_path / name) for name in ("one", "other"))
+    for repo in (one, other):
+        write(repo, {".dvc/config": f"[cache]\n    dir = {cache}\n"})
+        write(repo, {"artifact": repo.parent.name})
+    with staged(one, "artifact") as killed, staged(one, "artifact") as living:
+        (before,) = {len(leftovers(one)), len(leftovers(cache))}
+        assert before == 2
+        killed.kill()
+        await log(other, "artifact")
+        assert len(leftovers(cache)) == 1  # the living one's
+        assert len(leftovers(one)) == 2  # for who comes to that repository
+        await log(one, "artifact")
+        assert len(leftovers(one)) == 1
+        living.kill()
+    await log(one, "artifact")
+    assert leftovers(tmp_path) == []
+
+
+@on_one_loop
+async def test_what_cannot_be_removed_keeps_nobody_from_entering(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(repo, {"one": "1"})
+    with staged(repo, "one") as process:
+        process.kill()
+    left = leftovers(repo)
+    rmdir = os.rmdir
+
+    def refuse(path: str, **kwargs: int | None) -> None:
+        if str(path).endswith(tuple(left)):
+            raise PermissionError(13, "Permission denied", path)
+        rmdir(path, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", refuse)
+        await log(repo, "one")
+    assert leftovers(repo) == left
+    assert sorted(record.args[0] for record in caplog.records if record.args) == sorted(
+        str(repo / name) for name in left
+    )
+    await log(repo, "one")
+    assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_where_other_locks_do_not_hold_no_session_is_taken_for_dead(repo: Path) -> None:
+    write(repo, {"one": "1"})
+    with staged(repo, "one") as process:
+        process.kill()
+    left = leftovers(repo)
+    write(repo, {".dvc/config": "[core]\n    hardlink_lock = true\n"})
+    await log(repo, "one")
+    assert leftovers(repo) == left
+    write(repo, {".dvc/config": ""})
+    await log(repo, "one")
+    assert_nothing_lost(repo)
+
+
+# --- Swaps in three renames -------------------------------------------------------------------
+
+
+def log_and_die(repo: Path, number: int, how: str) -> None:
+    with running(SWAP, str(number), "model", how, cwd=repo) as process:
+        assert process.line() == ""  # it has ended
+        assert process.status == -signal.SIGKILL
+
+
+@on_one_loop
+@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_kill_at_any_step_of_a_swap_leaves_the_old_copy_or_the_new_one(
+    repo: Path, number: int, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, copy = repo / "model", repo / "dvclive" / "artifacts" / "model"
+    if kind == "file":
+        source.write_bytes(b"old")
+        await log(repo, "model", desc="old")
+        source.write_bytes(b"new")
+    else:
+        write(repo, {"model/a": "old", "model/stale": "old"})
+        await log(repo, "model", desc="old")
+        (source / "stale").unlink()
+        write(repo, {"model/a": "new", "model/below/b": "new"})
+    old, new = content(copy), content(source)
+    assert old != new
+    log_and_die(repo, number, "copy")
+    assert len(leftovers(repo)) == 2
+    assert copy.exists() == (number != 2)
+    async with AsyncLive(root=repo):
+        assert_one_of(copy, new if number == 3 else old)
+        assert (f"Put back '{copy}'" in caplog.text) == (number == 2)
+    assert_nothing_lost(repo)
+    await log(repo, "model")
+    assert_one_of(copy, new)
+    assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_a_copy_that_has_come_to_be_there_since_stays(repo: Path) -> None:
+    copy = repo / "dvclive" / "artifacts" / "model"
+    write(repo, {"model": "old"})
+    await log(repo, "model", desc="old")
+    write(repo, {"model": "new"})
+    log_and_die(repo, 2, "copy")
+    copy.write_text("mine")
+    async with AsyncLive(root=repo):
+        assert copy.read_text() == "mine"
+    assert_nothing_lost(repo)
+
+
+@on_one_loop
+@pytest.mark.parametrize(
+    ("link", "number"), [("hardlink", 2), ("hardlink", 4), ("symlink", 5), ("symlink", 9)]
+)
+async def test_a_kill_among_files_that_become_links_in_place_loses_none_of_them(
+    repo: Path, link: str, number: int
+) -> None:
+    """Three files take three renames each."""
+    write(repo, {".dvc/config": f"[cache]\n    type = {link}\n"})
+    write(repo, {"model/a": "a", "model/b": "b", "model/c": "c"})
+    before = content(repo / "model")
+    log_and_die(repo, number, "in place")
+    assert len(leftovers(repo)) == 2
+    async with AsyncLive(root=repo) as live:
+        assert content(repo / "model") == before
+        await live.log_artifact("model")
+    assert content(repo / "model") == before
+    assert_nothing_lost(repo)
