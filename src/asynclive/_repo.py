@@ -45,7 +45,7 @@ from ._inotify import open_inotify
 from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
-from ._session import Session, remove_dead_sessions
+from ._session import Session, reaches, remove_dead_sessions
 from ._store import CacheLayout, ObjectStore, create, remove_file, write_all
 from ._watch import ByStamps, Watch
 from ._workers import give_way
@@ -489,14 +489,24 @@ def _remove_dead_sessions(repo: Any) -> None:
 
     # Who configures that says that other locks do not hold here: no session can be told dead.
     if not isinstance(repo.lock, HardlinkLock):
-        remove_dead_sessions([repo.cache.local.path, repo.tmp_dir])
+        remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)])
+
+
+def _tmp_dirs(repo: Any) -> list[str]:
+    """Where temp files may be that are renamed into the workspace: the places Git is not to see."""
+    return [repo.tmp_dir, os.path.join(os.path.dirname(repo.tmp_dir), "cache")]
 
 
 def _start_session(repo: Any) -> Session:
-    cache = repo.cache.local
+    cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
     try:
         cache.makedirs(cache.path)
-        return Session.start(cache.path, repo.tmp_dir)
+        # DVC's own may be on another disk, for DVC renames nothing from there.
+        if not reaches(tmp_dir, repo.root_dir):
+            cache.makedirs(other_dir)
+            if reaches(other_dir, repo.root_dir):
+                tmp_dir = other_dir
+        return Session.start(cache.path, tmp_dir)
     except OSError as error:
         raise StorageError(cache.path, error) from error
 

@@ -81,7 +81,7 @@ class Session:
         """
         directory, name = os.path.split(target)
         temp = f"{next(self._numbers)}.tmp"
-        if _reaches(self.workspace_tmp, directory):
+        if reaches(self.workspace_tmp, directory):
             return os.path.join(self.workspace_tmp, temp)
         if target not in self._outside:
             token = secrets.token_hex(8)
@@ -236,7 +236,7 @@ def _count(directory: str) -> tuple[int, int]:
     return files, size
 
 
-def _reaches(directory: str, other: str) -> bool:
+def reaches(directory: str, other: str) -> bool:
     """Whether a file can be renamed from one directory into the other."""
     # What may not be written to is found before anything is tracked, by trying to.
     if not os.access(other, os.W_OK | os.X_OK):

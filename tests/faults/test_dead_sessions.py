@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,6 +180,24 @@ async def test_where_other_locks_do_not_hold_no_session_is_taken_for_dead(repo: 
     write(repo, {".dvc/config": ""})
     await log(repo, "one")
     assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_temp_files_lie_where_they_can_be_renamed_into_the_workspace(repo: Path) -> None:
+    """DVC's own directory for them is on another disk."""
+    if not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == repo.stat().st_dev:
+        pytest.skip("no other disk here")
+    write(repo, {"one": "1"})
+    with tempfile.TemporaryDirectory(prefix="asynclive-tests-", dir="/dev/shm") as elsewhere:
+        (repo / ".dvc" / "tmp").symlink_to(elsewhere)
+        with staged(repo, "one") as process:
+            assert "asynclive" not in git(repo, "status", "--porcelain", "-uall")
+            process.kill()
+        assert len(leftovers(repo)) == 2
+        await log(repo, "one")
+        assert_nothing_lost(repo)
+        assert leftovers(Path(elsewhere)) == []
+    assert (repo / "dvclive" / "artifacts" / "one").read_text() == "1"
 
 
 # --- Swaps in three renames -------------------------------------------------------------------

@@ -357,7 +357,7 @@ def test_a_temp_file_lies_in_the_session_where_a_rename_reaches(cache: Path, tmp
 def test_one_that_lies_beside_its_place_is_found_by_its_note(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(_session, "_reaches", lambda *args: False)
+    monkeypatch.setattr(_session, "reaches", lambda *args: False)
     session = Session.start(str(cache), str(tmp))
     repo = tmp.parent
     target = repo / "dvc.yaml"
@@ -400,11 +400,11 @@ def test_a_place_that_a_rename_does_not_reach_is_told_by_device_or_by_trying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()
-    assert _session._reaches(str(tmp_path), str(tmp_path / "other"))
+    assert _session.reaches(str(tmp_path), str(tmp_path / "other"))
 
     def refuse(one: str, other: str) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert not _session._reaches(str(tmp_path), str(tmp_path / "other"))
+    assert not _session.reaches(str(tmp_path), str(tmp_path / "other"))
     assert names(tmp_path) == ["other"]
