@@ -1,0 +1,49 @@
+"""A commit that fails after the line is in .gitignore: every byte of the file is as it was."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from invariants import assert_nothing_lost
+
+from asynclive import AsyncLive, StorageError, _repo
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        (None, "plain"),
+        (b"", "two words"),
+        (b"/other\n", "st*r"),
+        (b"# no line end", "#number"),
+        (b"/other\r\n*.txt\r\n", "plain"),
+    ],
+)
+async def test_gitignore_is_as_it_was_to_the_byte(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, before: bytes | None, name: str
+) -> None:
+    gitignore = repo / ".gitignore"
+    if before is not None:
+        gitignore.write_bytes(before)
+    (repo / name).write_text("bytes")
+    seen = []
+
+    def full(path: str, mode: int = 0o600) -> int:
+        seen.append(gitignore.read_bytes())
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    async with AsyncLive(root=repo) as live:
+        with monkeypatch.context() as patch:
+            patch.setattr(_repo, "create", full)
+            with pytest.raises(StorageError):
+                await live.log_artifact(name, name="n")
+        assert seen != [before]  # the line was there
+        assert (gitignore.read_bytes() if gitignore.exists() else None) == before
+        await live.log_artifact(name, name="n")
+        assert gitignore.read_bytes() == seen[0]
+    assert_nothing_lost(repo)
