@@ -157,11 +157,16 @@ class FileStager:
             now = os.stat(path)
         batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
 
+    @property
+    def copies_all_bytes(self) -> bool:
+        """Whether the files of a copy will have bytes of their own, none of them be a link."""
+        return bool(self.beside) and (
+            not self.request.cache or leaves_plain_files(self.store.layout, self.isdir)
+        )
+
     def copies_bytes(self, planned: PlannedFile) -> bool:
         """Whether a copy of the file will have bytes of its own, not be a link."""
-        return bool(self.beside) and (
-            not self.is_cached(planned) or leaves_plain_files(self.store.layout, self.isdir)
-        )
+        return bool(self.beside) and (not self.is_cached(planned) or self.copies_all_bytes)
 
     def source(self, planned: PlannedFile) -> str:
         return _join(self.request.source, planned.key)

@@ -24,6 +24,7 @@ from anyio.from_thread import check_cancelled
 from ._errors import ArtifactChangedError
 from ._link import clone, copy_step
 from ._plan import PlannedFile, check_unchanged
+from ._space import Reservation, Space
 from ._store import READ, create
 from ._workers import run_together
 
@@ -60,11 +61,13 @@ class LargeFile:
     """The new file that becomes the workspace's copy; None: there is none."""
     clones: bool
     """The file system can share blocks: try that first."""
+    space: Space
     md5: Any = field(init=False)
     _copied_bytes: int = 0
     _hashed_bytes: int = 0
     _fds: list[int] = field(default_factory=list)
     """Source, temp, copy."""
+    _reservation: Reservation | None = None
     _cloned: bool = False
     _hashes_source: bool = False
     _advanced: anyio.Event = field(default_factory=anyio.Event)
@@ -77,7 +80,7 @@ class LargeFile:
 
         Raises:
             ArtifactChangedError: the source changed since it was planned, or meanwhile.
-            OSError: reading or writing failed.
+            OSError: reading or writing failed, or it is sure that the files will not fit.
 
         Cancellation: takes effect within a chunk; both files are left to the caller.
         """
@@ -89,6 +92,8 @@ class LargeFile:
         finally:
             for fd in self._fds:
                 os.close(fd)
+            if self._reservation is not None:
+                self.space.release(self._reservation)
         return None if self.temp is None else self.md5.hexdigest()
 
     async def _copy_all(self, run: Run) -> None:
@@ -114,6 +119,7 @@ class LargeFile:
         """Copy the next bytes; whether all are."""
         if not self._fds:
             self._open()
+        assert self._reservation is not None
         source_fd, first_fd, *more_fds = self._fds
         end = min(self._copied_bytes + STEP_BYTES, self.planned.size)
         while self._copied_bytes < end:
@@ -126,6 +132,7 @@ class LargeFile:
             for fd in () if self.clones else more_fds:
                 _copy_range(first_fd, fd, self._copied_bytes, copied)
             self._copied_bytes += copied
+        self._reservation.bytes_to_come = self.planned.size - self._copied_bytes
         check_unchanged(os.fstat(source_fd), self.planned, self.source)
         done = self._copied_bytes == self.planned.size
         if done and self.clones and not self._cloned:
@@ -137,7 +144,9 @@ class LargeFile:
     def _open(self) -> None:
         self._fds.append(os.open(self.source, READ))
         check_unchanged(os.fstat(self._fds[0]), self.planned, self.source)
-        self._fds += [create(path) for path in (self.temp, self.copy) if path is not None]
+        paths = [path for path in (self.temp, self.copy) if path is not None]
+        for path in paths:  # one by one: the next may fail
+            self._fds.append(create(path))
         if self.clones:
             self._cloned = all(clone(one, other) for one, other in pairwise(self._fds))
         if self._cloned:
@@ -145,6 +154,11 @@ class LargeFile:
             # A write from now on moves the mtime. So as long as that stays, the source holds what
             # the clone holds, and it is the one in the page cache.
             self._hashes_source = self.planned.mtime_ns < time.time_ns() - _TICK_NS
+            paths = []
+        # Where blocks are shared only the first is written.
+        self._reservation = self.space.reserve(
+            paths[:1] if self.clones else paths, self.planned.size
+        )
 
     def _hash_step(self) -> bool:
         """Hash the next of the bytes that are copied."""

@@ -219,7 +219,7 @@ class AsyncLive:
             ArtifactPathError: ``path`` cannot be logged; says why and what to do.
             LockTimeoutError: another process held DVC's lock for ``lock_timeout``.
             DvcYamlError: dvc.yaml cannot be read or replaced.
-            StorageError: the disk refused.
+            StorageError: the disk refused, or it is larger than the free space.
             CommitError: DVC refused.
 
         Cancellation: before the commit of the group it belongs to has begun, nothing is left:

@@ -24,6 +24,7 @@ from ._large import LargeFile
 from ._place import Move, Placement, remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._processes import BatchProcesses
+from ._space import Space
 from ._statistics import Counters
 from ._store import ObjectStore, remove_file
 from ._unchanged import find_unchanged
@@ -64,6 +65,7 @@ class Stager:
         self._known = KnownArtifacts(store.layout)
         # One for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
+        self._space = Space()
 
     def close(self) -> None:
         """End the worker processes. Blocking; nothing is being staged any more."""
@@ -88,7 +90,7 @@ class Stager:
         Cancellation: nothing is left but cache objects nobody names.
         """
         bulk = len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
-        job = _StageJob(plan, self._store, self._workers, self._processes, bulk)
+        job = _StageJob(plan, self._store, self._workers, self._processes, self._space, bulk)
         run = job.run
         read_at_ns = time.time_ns()
         try:
@@ -103,11 +105,11 @@ class Stager:
                     self._counters.bytes_unchanged += unchanged.size
                     return unchanged
             if job.beside and plan.isdir:
-                await run(job.make_dirs)
+                await run(partial(job.files.explained, job.make_dirs))
             steps = (partial(self._taken, step, job) for step in job.steps())
             batches = await run_together(steps, self._workers.workers)
             if job.beside and plan.isdir:
-                await run(job.finish_dirs)
+                await run(partial(job.files.explained, job.finish_dirs))
             staged = job.result(batches)
             if self._save_hashes is not None and job.many_small:
                 staged = replace(staged, hashes_saved=True)
@@ -149,6 +151,7 @@ class _StageJob:
     store: ObjectStore
     workers: FileWorkers
     processes: BatchProcesses
+    space: Space
     bulk: bool
     """There is so much of it that smaller artifacts go first."""
     files: FileStager = field(init=False)
@@ -217,6 +220,8 @@ class _StageJob:
         )
 
     def make_dirs(self) -> None:
+        if self.files.copies_all_bytes and not self.store.layout.shares_blocks:
+            self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
         for directory in self.plan.dirs:
             check_cancelled()
             os.mkdir(os.path.join(self.beside, *directory.key), 0o700)
@@ -256,7 +261,7 @@ class _StageJob:
             self.temps.add(temp)
         if temp is not None or copy is not None:
             source, clones = files.source(planned), self.store.layout.shares_blocks
-            large = LargeFile(planned, source, temp, copy, clones)
+            large = LargeFile(planned, source, temp, copy, clones, self.space)
             async with self.workers.large_files:
                 hashed = await large.transfer(lambda step: self.run(partial(files.explained, step)))
             md5 = md5 or hashed

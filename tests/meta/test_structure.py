@@ -26,6 +26,7 @@ ALLOWED = {
     "_claims": RECORDS,
     "_statistics": set(),
     "_store": set(),
+    "_space": set(),
     "_place": {"_store"},
     "_session": {"_place", "_store"},
     "_workers": set(),
@@ -35,13 +36,13 @@ ALLOWED = {
     "_link": {"_plan", "_store"},
     "_known_file": {"_store"},
     "_known": RECORDS | {"_known_file", "_plan", "_store"},
-    "_large": RECORDS | {"_link", "_plan", "_store", "_workers"},
+    "_large": RECORDS | {"_link", "_plan", "_space", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
     "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
-    | {"_store", "_unchanged", "_workers"},
+    | {"_space", "_store", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
     "_watch": {"_listing"},

@@ -1,0 +1,95 @@
+"""Space: what is sure not to fit is refused, with what others will still take counted."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asynclive._space import ASKED_BYTES, Space, free_bytes
+
+MIB = 2**20
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What the disk says of itself: 100 MiB are free, of 1000."""
+    said = {"total": 1000 * MIB, "free": 100 * MIB}
+
+    def usage(_path: str) -> Any:
+        used = said["total"] - said["free"]
+        return shutil._ntuple_diskusage(said["total"], used, said["free"])
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    return said
+
+
+def paths(directory: Path, *names: str) -> list[str]:
+    return [str(directory / name) for name in names]
+
+
+def test_what_fits_exactly_is_let_in_and_a_byte_more_is_not(
+    tmp_path: Path, free: dict[str, int]
+) -> None:
+    space = Space()
+    space.release(space.reserve(paths(tmp_path, "a"), 100 * MIB))
+    with pytest.raises(OSError, match=r"104,857,601 bytes are needed, and 104,857,600 are free"):
+        space.reserve(paths(tmp_path, "a"), 100 * MIB + 1)
+
+
+def test_an_object_and_its_copy_on_one_disk_count_twice(
+    tmp_path: Path, free: dict[str, int]
+) -> None:
+    space = Space()
+    space.release(space.reserve(paths(tmp_path, "a", "b"), 50 * MIB))
+    with pytest.raises(OSError, match="are needed") as caught:
+        space.reserve(paths(tmp_path, "a", "b"), 51 * MIB)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_what_others_will_still_take_counts_until_they_have_written_it_or_gone(
+    tmp_path: Path, free: dict[str, int]
+) -> None:
+    space = Space()
+    first = space.reserve(paths(tmp_path, "a"), 60 * MIB)
+    with pytest.raises(OSError, match=r"of which 62,914,560 are for others"):
+        space.reserve(paths(tmp_path, "b"), 50 * MIB)
+    with pytest.raises(OSError, match="are needed"):
+        space.check(str(tmp_path), 50 * MIB)
+    # Half of it is written, and the disk has so much less.
+    first.bytes_to_come, free["free"] = 30 * MIB, 70 * MIB
+    second = space.reserve(paths(tmp_path, "b"), 40 * MIB)
+    with pytest.raises(OSError, match="are needed"):
+        space.reserve(paths(tmp_path, "c"), 31 * MIB)
+    space.release(first)
+    space.release(second)
+    space.reserve(paths(tmp_path, "c"), 70 * MIB)
+
+
+def test_what_is_refused_reserves_nothing(tmp_path: Path, free: dict[str, int]) -> None:
+    space = Space()
+    with pytest.raises(OSError, match="are needed"):
+        space.reserve(paths(tmp_path, "a"), 101 * MIB)
+    space.reserve(paths(tmp_path, "a"), 100 * MIB)
+
+
+def test_nothing_is_asked_for_small_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: str) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(shutil, "disk_usage", refuse)
+    space = Space()
+    space.release(space.reserve(paths(tmp_path, "a"), ASKED_BYTES - 1))
+    space.check(str(tmp_path), ASKED_BYTES - 1)
+
+
+def test_a_file_system_that_does_not_say_refuses_nothing(
+    tmp_path: Path, free: dict[str, int]
+) -> None:
+    free.update(total=0, free=0)
+    assert free_bytes(str(tmp_path)) is None
+    Space().reserve(paths(tmp_path, "a"), 2**60)
