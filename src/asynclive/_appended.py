@@ -6,18 +6,21 @@ That needs no room on a full disk, and a kill leaves the file with the addition 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+MAX_ADDITIONS = 256
 
 _Stamp = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class Appended:
-    """Remembers of each file what was added last."""
+    """Remembers of each file what was added last, and before that."""
 
-    _last: dict[str, tuple[_Stamp | None, _Stamp]] = field(default_factory=dict)
+    _additions: dict[str, deque[tuple[_Stamp | None, _Stamp]]] = field(default_factory=dict)
 
     @contextmanager
     def adding(self, path: str) -> Iterator[None]:
@@ -31,14 +34,23 @@ class Appended:
             raise
         after = _stamp(path)
         if after is not None:
-            self._last[path] = before, after
+            # A group of artifacts is taken back at most.
+            self._additions.setdefault(path, deque(maxlen=MAX_ADDITIONS)).append((before, after))
 
     def take_back(self, path: str) -> bool:
         """Undo what was added last; False: the file is not as that has left it."""
-        before, after = self._last.pop(path, (None, None))
-        if after is None or after != _stamp(path):
+        additions = self._additions.pop(path, None)
+        if not additions:
+            return False
+        before, after = additions.pop()
+        if after != _stamp(path):
             return False
         _cut(path, before)
+        now = _stamp(path)
+        if additions and additions[-1][1] == before and now is not None:
+            # As the one before has left it, but for the time.
+            additions[-1] = additions[-1][0], now
+            self._additions[path] = additions
         return True
 
 

@@ -7,6 +7,7 @@ Each is frozen and named by how far the artifact has come.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -93,6 +94,9 @@ class TrackedArtifact:
     md5: str | None
     """As in the .dvc file (``….dir`` for a directory); None when not cached."""
     dvc_file: str | None
+    take_back: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    """Leaves all as it was, for when it cannot be recorded: in the thread for DVC, under the same
+    hold of DVC's lock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import islice
 from logging import getLogger
@@ -165,7 +166,7 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         try:
             return await self._commit([waiting.item for waiting in group])
         except Exception as error:
-            return [error] * len(group)
+            return _own_each(error, len(group))
 
     async def _acquire_lock(self) -> bool:
         """Get the lock for whoever waits; False: nobody waits any more."""
@@ -181,8 +182,9 @@ class GroupCommitter(Generic[ItemT, ResultT]):
                         return True
             except Exception as error:
                 # The lock cannot even be asked for (its file is not writable, say).
-                for waiting in self._take_group():
-                    waiting.resolve(error)
+                group = self._take_group()
+                for waiting, own in zip(group, _own_each(error, len(group)), strict=True):
+                    waiting.resolve(own)
                 continue
             self._give_up_on(anyio.current_time())
             await anyio.sleep(delay * random.uniform(0.5, 1.5))
@@ -196,6 +198,14 @@ class GroupCommitter(Generic[ItemT, ResultT]):
             if waiting.asked_at is not None and now - waiting.asked_at >= self._lock_timeout:
                 del self._waiting[waiting]
                 waiting.resolve(LockTimeoutError(self._lock_timeout))
+
+
+def _own_each(error: Exception, count: int) -> list[Exception]:
+    """One error a caller: it collects the traceback of whoever it is raised to."""
+    owns = [copy(error) if isinstance(error, AsyncLiveError) else error for _ in range(count)]
+    for own in owns:
+        own.__cause__ = error.__cause__
+    return owns
 
 
 def _interrupted() -> AsyncLiveError:

@@ -123,7 +123,11 @@ class WorkspaceIndex(Generic[OutputT]):
 
     def wrote(self, dvc_file: str, outputs: Sequence[OutputT]) -> None:
         """We have just written this DVC file, under DVC's lock; it declares these outputs."""
-        found = stamp_of(dvc_file)
+        try:
+            found = stamp_of(dvc_file)
+        except OSError:  # it is written all the same; the next refresh looks again
+            self._complete = False
+            return
         if found is None:  # removed by its owner meanwhile
             return
         directory = self._directories.get(os.path.dirname(dvc_file))

@@ -11,9 +11,12 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from logging import getLogger
 from typing import Any
 
 from ._store import create, remove_file, write_all
+
+logger = getLogger(__name__)
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -62,7 +65,7 @@ class Placement:
     def clear(self) -> None:
         """Remove what is left beside: a copy that was not placed, or what it replaced."""
         for move in self.moves:
-            remove_tree(move.source)
+            try_remove_tree(move.source)
 
 
 def make_parents(path: str) -> Callable[[], None]:
@@ -258,6 +261,14 @@ def remove_tree(path: str, tried: set[str] | None = None) -> None:
         shutil.rmtree(path, onexc=make_writable)
     else:
         shutil.rmtree(path, onerror=make_writable)
+
+
+def try_remove_tree(path: str) -> None:
+    """As ``remove_tree``; what the disk does not let go stays, to go with the session."""
+    try:
+        remove_tree(path)
+    except OSError as error:
+        logger.warning("'%s' cannot be removed now: %s", path, error)
 
 
 def _load_renameat2() -> Any:

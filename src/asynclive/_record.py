@@ -78,6 +78,8 @@ class Recorder:
             try:
                 await dvcyaml.replace(update, tracked)
             except DvcYamlError as error:
+                # None of it was recorded, so none of it may stay.
+                await self._take_back(group, outcomes)
                 return [
                     _own(error)
                     if _is_annotated(staged) and isinstance(outcome, TrackedArtifact)
@@ -85,6 +87,12 @@ class Recorder:
                     for staged, outcome in zip(group, outcomes, strict=True)
                 ]
             return outcomes
+
+    async def _take_back(self, group: Sequence[StagedArtifact], outcomes: Outcomes) -> None:
+        """What was to be recorded is as it was; last ones first, as they came."""
+        for staged, outcome in zip(reversed(group), reversed(outcomes), strict=True):
+            if _is_annotated(staged) and isinstance(outcome, TrackedArtifact):
+                await self._in_dvc_thread(outcome.take_back)
 
     async def _track(self, group: Sequence[StagedArtifact]) -> Outcomes:
         outcomes: Outcomes = await self._in_dvc_thread(lambda: self._repository.commit(group))

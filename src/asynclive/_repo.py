@@ -14,11 +14,13 @@ import itertools
 import json
 import os
 import re
+import sqlite3
 import stat
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from datetime import timedelta
 from importlib import import_module
 from logging import getLogger
@@ -46,7 +48,7 @@ from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
 from ._session import Session, reaches, remove_dead_sessions
-from ._store import CacheLayout, ObjectStore, create, remove_file, write_all
+from ._store import CacheLayout, ObjectStore, remove_file, write_new
 from ._watch import ByStamps, Watch
 from ._workers import give_way
 
@@ -169,8 +171,8 @@ class DvcRepository:
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
         """The stage that ``path`` is an output of: its address, and whether it runs a command."""
         with _DVC:
-            self._declarations.reset()
             try:
+                self._declarations.reset()
                 owner = self._read_outputs().owner(path)
             except Exception as error:
                 raise self._unreadable(error) from error
@@ -182,7 +184,6 @@ class DvcRepository:
         The caller holds DVC's lock. An artifact with an error has left nothing behind.
         """
         with _DVC:
-            self._declarations.reset()
             try:
                 return self._commit(group)
             finally:
@@ -191,6 +192,7 @@ class DvcRepository:
     def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         results: list[TrackedArtifact | AsyncLiveError] = []
         try:
+            self._declarations.reset()
             outputs = self._read_outputs()
             if self._git_index is not None:
                 self._git_index.renew()
@@ -206,7 +208,8 @@ class DvcRepository:
                     path = result.staged.request.path
                     reason = f"it is tracked, but 'git add' of its .dvc file failed: {error}"
                     results[index] = _caused(CommitError(path, reason), error)
-        self._save_state([result for result in results if isinstance(result, TrackedArtifact)])
+        with _state_optional():
+            self._save_state([result for result in results if isinstance(result, TrackedArtifact)])
         return results
 
     def _unreadable(self, error: Exception) -> RepositoryError:
@@ -223,9 +226,18 @@ class DvcRepository:
             except Exception as error:
                 # It may have asked DVC for what nobody watches: an ignored directory, say.
                 self._declarations.forget_dvcignore()
+                _take_back(staged.request.path, undo)
                 return _as_own_error(staged.request, error)
-            undo.pop_all()
-            return tracked
+            done = undo.pop_all()
+            return replace(tracked, take_back=lambda: self._untrack(tracked, done))
+
+    def _untrack(self, tracked: TrackedArtifact, done: contextlib.ExitStack) -> None:
+        with _DVC:
+            try:
+                self._declarations.reset()
+                _take_back(tracked.staged.request.path, done)
+            finally:
+                self._repo._reset()
 
     def _commit_one(
         self,
@@ -259,8 +271,11 @@ class DvcRepository:
         _place(staged, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self.layout)
+        relpath = output.stage.dvcfile.relpath
+        undo.callback(self._put_back, dvc_file, _read(dvc_file))
         os.replace(temp, dvc_file)
-        self._repo.scm_context.track_file(output.stage.dvcfile.relpath)
+        # It is tracked: from here on nothing fails, for that could not be taken back.
+        self._repo.scm_context.track_file(relpath)
         self._index.wrote(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file)
 
@@ -338,7 +353,10 @@ class DvcRepository:
         # cache, it takes as it is.
         with tree.fs.open(tree.path, "rb") as file:
             self._store.put(file.read(), tree.oid)
-        add_update_tree(cache, tree)
+        try:
+            add_update_tree(cache, tree)
+        except sqlite3.Error:
+            pass  # DVC's state is told last; all of the group will tell it, and the user be told
 
     def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
         """Hide the output from Git (``Output.ignore``), less its look into Git's index."""
@@ -367,15 +385,30 @@ class DvcRepository:
             mode = os.stat(stage.path).st_mode & 0o777
         except FileNotFoundError:
             mode = 0o666 & ~self.layout.umask
-        temp = f"{self.layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
+        temp = self._write_temp(text.encode(), mode)
         undo.callback(remove_file, temp)
-        fd = create(temp)
-        try:
-            write_all(fd, text.encode())
-        finally:
-            os.close(fd)
-        os.chmod(temp, mode)
         return temp
+
+    def _write_temp(self, content: bytes, mode: int) -> str:
+        temp = f"{self.layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
+        try:
+            # Nobody else can look into the directory of temp files.
+            write_new(temp, content, mode)
+        except BaseException:
+            remove_file(temp)
+            raise
+        return temp
+
+    def _put_back(self, dvc_file: str, content: bytes | None) -> None:
+        """Have a .dvc file hold what it held before; None: it was not there."""
+        if content is None:
+            remove_file(dvc_file)
+            return
+        temp = self._write_temp(content, os.stat(dvc_file).st_mode & 0o777)
+        try:
+            os.replace(temp, dvc_file)
+        finally:
+            remove_file(temp)
 
     def _read_outputs(self) -> OutputIndex[Any]:
         return self._index.refresh(self._declarations)
@@ -385,7 +418,7 @@ class DvcRepository:
 
         It needs no lock: what it says of a file that does not come to be there is never asked.
         """
-        with _DVC:
+        with _DVC, _state_optional():
             self._save_rows(_file_rows(path, files))
 
     def _save_rows(self, rows: Iterator[_StateRow]) -> None:
@@ -618,6 +651,35 @@ def _gitignore(repo: Any) -> GitIgnore | None:
 
     scm._add_entry_to_gitignore, scm.ignore_remove = add, remove
     return gitignore
+
+
+@contextlib.contextmanager
+def _state_optional() -> Iterator[None]:
+    """DVC's state is a cache, on a disk of its own: what it cannot be told, it reads again."""
+    try:
+        yield
+    except Exception as error:
+        logger.warning(
+            "DVC's state cannot be written to (%s). What was logged is tracked all the same; the "
+            "next 'dvc status' reads it once more.",
+            _text(error),
+        )
+
+
+def _take_back(path: str, undo: contextlib.ExitStack) -> None:
+    """Take back what was done of an artifact, all that can be."""
+    try:
+        undo.close()
+    except Exception:  # why it is taken back is what its caller is told
+        logger.exception("'%s' could not be taken back wholly. Log it again.", path)
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:

@@ -21,12 +21,12 @@ from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtif
 from ._filestage import Batch, FileStager, keep_times
 from ._known import KNOWN_BYTES, KnownArtifacts
 from ._large import LargeFile
-from ._place import Move, Placement, remove_tree
+from ._place import Move, Placement, try_remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._processes import BatchProcesses
 from ._space import Space
 from ._statistics import Counters
-from ._store import ObjectStore, remove_file
+from ._store import ObjectStore
 from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
 
@@ -236,11 +236,9 @@ class _StageJob:
             os.utime(path, ns=(directory.mtime_ns, directory.mtime_ns))
 
     def discard(self) -> None:
-        for temp in self.temps:
-            remove_file(temp)
-        for path in (self.beside, *self.files.made):
+        for path in (*self.temps, self.beside, *self.files.made):
             if path:
-                remove_tree(path)
+                try_remove_tree(path)
 
     def _stage_batch(self, files: list[PlannedFile]) -> Batch:
         return self.files.stage_batch(files, check_cancelled)

@@ -61,3 +61,19 @@ def test_a_file_that_was_not_made_is_nothing_to_take_back(tmp_path: Path) -> Non
         pass
     assert not appended.take_back(str(tmp_path / "file"))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("before", [None, b"/a\n"])
+def test_several_additions_are_taken_back_one_by_one(tmp_path: Path, before: bytes | None) -> None:
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_bytes(before)
+    appended = Appended()
+    states = []
+    for line in (b"/b\n", b"/c\n", b"/d\n"):
+        states.append(path.read_bytes() if path.exists() else None)
+        add(appended, path, line)
+    for state in reversed(states):
+        assert appended.take_back(str(path))
+        assert (path.read_bytes() if path.exists() else None) == state
+    assert not appended.take_back(str(path))
