@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from trio._core import _thread_cache
 
-for module in ("disk", "invariants"):  # only then do their asserts say what differs
+for module in ("disk", "invariants", "logged"):  # only then do their asserts say what differs
     pytest.register_assert_rewrite(module)
 
 from twin import Templates  # noqa: E402
+from unprivileged import NotPossibleError, permissions_count  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,3 +74,15 @@ def templates(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Templa
 def repo(templates: Templates, tmp_path: Path) -> Path:
     """A fresh Git repository with DVC in it and one commit."""
     return templates.make("git", tmp_path / "base")
+
+
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Permissions count, also for root: in this thread and those it starts."""
+    # Trio keeps threads that have nothing to do, with the rights that they were started with.
+    monkeypatch.setattr(_thread_cache, "THREAD_CACHE", _thread_cache.ThreadCache())
+    try:
+        with permissions_count():
+            yield
+    except NotPossibleError as error:
+        pytest.skip(str(error))

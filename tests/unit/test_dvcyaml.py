@@ -314,7 +314,7 @@ async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.usefixtures("unprivileged")
 async def test_a_read_only_directory_is_named_with_what_to_do(dvcyaml: DvcYaml, path: Path) -> None:
     path.parent.chmod(0o500)
     try:

@@ -360,7 +360,7 @@ def test_a_write_protected_tree_is_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
+@pytest.mark.usefixtures("unprivileged")
 @pytest.mark.parametrize("mode", [0o000, 0o300])
 def test_a_tree_that_may_not_be_read_is_removed(tmp_path: Path, mode: int) -> None:
     protected_tree(tmp_path / "data", mode)
@@ -371,7 +371,7 @@ def test_a_tree_that_may_not_be_read_is_removed(tmp_path: Path, mode: int) -> No
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
+@pytest.mark.usefixtures("unprivileged")
 @pytest.mark.parametrize("mode", [0o000, 0o300, 0o555])
 def test_a_tree_that_cannot_be_made_writable_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int

@@ -455,7 +455,7 @@ def test_a_file_that_goes_during_the_walk_is_said_to_be_lost(base: Path) -> None
         plan_request(base, plan.request, rules=lambda: rules)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
+@pytest.mark.usefixtures("unprivileged")
 @in_both_ways
 def test_a_directory_that_may_not_be_read_is_a_storage_error(base: Path, copy: bool) -> None:
     make_tree(base / "data", {"d": {"a": "1"}})

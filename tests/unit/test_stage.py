@@ -518,7 +518,7 @@ async def test_a_file_replaced_before_its_link_could_take_its_place_is_refused(
 # --- Errors and cancellation ----------------------------------------------------------------
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read anything")
+@pytest.mark.usefixtures("unprivileged")
 @pytest.mark.parametrize("kind", ["small", "large"])
 @in_both_ways
 async def test_a_file_that_may_not_be_read_is_a_storage_error(
