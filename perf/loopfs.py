@@ -23,9 +23,10 @@ class NotPossibleError(Exception):
 
 @contextmanager
 def mounted(kind: str, size: int, work_dir: Path) -> Iterator[Path]:
-    """Mount a new file system of ``kind`` ("xfs" or "btrfs") and ``size`` bytes.
+    """Mount a new file system of ``kind`` ("xfs", "btrfs" or "tmpfs") and ``size`` bytes.
 
-    The bytes are taken from ``work_dir`` as they are written, and given back at the end.
+    The bytes are taken from ``work_dir`` as they are written (those of a tmpfs from memory),
+    and given back at the end.
 
     Raises:
         NotPossibleError: no root, a tool is missing, or the kernel refuses.
@@ -36,20 +37,28 @@ def mounted(kind: str, size: int, work_dir: Path) -> Iterator[Path]:
         raise NotPossibleError(f"only root can mount {kind}")
     with tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=work_dir) as name:
         image, point = Path(name) / "image", Path(name) / "mounted"
-        with image.open("wb") as file:
-            file.truncate(size)
         point.mkdir()
-        _run(*_MKFS[kind], str(image))
-        _run("mount", "-t", kind, "-o", "loop", str(image), str(point))
+        if kind == "tmpfs":
+            _run("mount", "-t", kind, "-o", f"size={size}", kind, str(point))
+        else:
+            with image.open("wb") as file:
+                file.truncate(size)
+            _run(*_MKFS[kind], str(image))
+            _run("mount", "-t", kind, "-o", "loop", str(image), str(point))
         try:
             # The loop device keeps the file; its space is free as soon as that goes, even if
             # this process is killed.
-            image.unlink()
+            image.unlink(missing_ok=True)
             yield point
         finally:
             # Detaches the loop device too. Lazily, if something in there is still open.
             if subprocess.run(["umount", str(point)], capture_output=True).returncode:
                 _run("umount", "--lazy", str(point))
+
+
+def resize(point: Path, size: int, files: int) -> None:
+    """Have a tmpfs hold so many bytes and files, at most, from now on."""
+    _run("mount", "-o", f"remount,size={size},nr_inodes={files}", str(point))
 
 
 def used_bytes(path: Path) -> int:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 import anyio
@@ -15,7 +10,8 @@ import pytest
 import asynclive._large
 from asynclive import AsyncLive
 
-resource = pytest.importorskip("resource", reason="no limit of open files can be set here")
+pytest.importorskip("resource", reason="no limit of open files can be set here")
+from limits import at_most_more_open_files
 
 pytestmark = pytest.mark.anyio
 
@@ -23,20 +19,6 @@ WORKERS = 2
 # A large file has its source, its cache object and its copy open, of four for each worker. And
 # what is there once: DVC's lock and state, Git's index, dvc.yaml and the like.
 ALLOWED = 3 * 4 * WORKERS + 24
-
-
-@contextmanager
-def at_most_more_open_files(count: int) -> Iterator[None]:
-    """Opening more than so many files fails in the block, as it would at any limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The lowest number that is free is always taken. Some above the limit may be open already.
-    taken = set(map(int, os.listdir("/dev/fd")))
-    limit = next(islice((n for n in itertools.count() if n not in taken), count, None))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])

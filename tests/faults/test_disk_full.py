@@ -1,0 +1,300 @@
+"""The disk is full: in the cache, in the workspace, below .dvc/tmp, under DVC's state.
+
+On a real tmpfs, filled but for some pages, or but for some inodes: one more each time, so that
+every write in turn is the one that does not fit. Where nothing can be mounted, and for places
+that share their file system with others, the system calls say that it is full.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from failing import full
+from invariants import assert_nothing_lost, assert_sound
+from logged import (
+    MANY,
+    Artifact,
+    errors,
+    log_all,
+    mostly_asyncio,
+    on_asyncio,
+    temp_files,
+    write_all,
+)
+from loopfs import NotPossibleError, mounted, resize
+from twin import Templates
+
+import asynclive._large
+import asynclive._stage
+from asynclive import AsyncLive, DvcYamlError, StorageError
+
+pytestmark = pytest.mark.anyio
+
+DISK_BYTES = 256 * 2**20
+PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    try:
+        with mounted("tmpfs", DISK_BYTES, tmp_path) as point:
+            yield point
+    except NotPossibleError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["cache", "workspace", "one disk", "state"])
+def place(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def repo(
+    place: str,
+    disk: Path,
+    templates: Templates,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A repository, of which ``place`` is on the small disk."""
+    repo = templates.make(
+        "git", (disk if place in ("workspace", "one disk") else tmp_path) / "base"
+    )
+    if place in ("cache", "workspace"):
+        cache = (disk if place == "cache" else tmp_path) / "cache"
+        cache.mkdir()
+        (repo / ".dvc" / "cache").symlink_to(cache)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str((disk if place == "state" else tmp_path) / "s"))
+    return repo
+
+
+@contextmanager
+def filled(disk: Path, *, pages: int | None = None, files: int | None = None) -> Iterator[None]:
+    """But for so many pages, or so many files, nothing more fits on the disk."""
+    found = os.statvfs(disk)
+    used = (found.f_blocks - found.f_bfree) * found.f_frsize
+    resize(
+        disk,
+        DISK_BYTES if pages is None else used + pages * PAGE,
+        found.f_files if files is None else found.f_files - found.f_ffree + files,
+    )
+    try:
+        yield
+    finally:
+        resize(disk, DISK_BYTES, found.f_files)
+
+
+async def fail_by_little(
+    disk: Path, repo: Path, artifacts: list[Artifact], unit: str, step: int
+) -> tuple[int, int]:
+    """Log with so many more pages or files to each time, until they do for all.
+
+    Returns:
+        At how many moments the disk was full, and for how many calls.
+    """
+    failed = moments = 0
+    async with AsyncLive(root=repo, workers=3) as live:
+        write_all(artifacts)
+        assert not errors(artifacts, await log_all(live, artifacts))
+        while True:
+            write_all(artifacts)
+            with filled(disk, **{unit: step * moments}):
+                full_for = errors(artifacts, await log_all(live, artifacts))
+                assert temp_files(repo, disk) == []
+                assert_sound(repo)
+            if not full_for:
+                break
+            for error in full_for.values():
+                assert isinstance(error, StorageError | DvcYamlError)
+                assert_no_space(error)
+            failed += len(full_for)
+            moments += 1
+            again = [one for one in artifacts if one.name in full_for]
+            assert not errors(again, await log_all(live, again))
+    assert_nothing_lost(repo)
+    return moments, failed
+
+
+def assert_no_space(error: BaseException) -> None:
+    cause = error.__cause__
+    assert isinstance(cause, OSError)
+    assert cause.errno == errno.ENOSPC
+
+
+SMALL = [("small", False), ("small", True), ("directory", False), ("directory", True)]
+each_place = pytest.mark.parametrize("place", ["cache", "workspace", "one disk"], indirect=True)
+
+
+@mostly_asyncio
+@pytest.mark.parametrize("place", ["one disk"], indirect=True)
+async def test_with_one_more_page_each_time_every_call_is_old_or_new(
+    disk: Path, repo: Path
+) -> None:
+    artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
+    moments, failed = await fail_by_little(disk, repo, artifacts, "pages", 1)
+    assert moments > 4
+    assert failed > moments  # several in a group, at some of them
+
+
+@on_asyncio
+@pytest.mark.long
+@each_place
+@pytest.mark.parametrize("unit", ["pages", "files"])
+async def test_with_one_more_page_or_file_in_each_place_every_call_is_old_or_new(
+    disk: Path, repo: Path, place: str, unit: str
+) -> None:
+    artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
+    moments, _ = await fail_by_little(disk, repo, artifacts, unit, 1)
+    assert moments > 4
+
+
+@on_asyncio
+@pytest.mark.long
+@each_place
+@pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+@pytest.mark.parametrize(("kind", "step"), [("large", 128), ("many", 8)])
+async def test_when_the_disk_gets_full_on_the_way_nothing_is_left_of_it(
+    disk: Path,
+    repo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    copy: bool,
+    kind: str,
+    step: int,
+) -> None:
+    """Of a large file, in the middle of it; of many small ones, in a process that stages them."""
+    monkeypatch.setattr(asynclive._stage, "PROCESS_FILES", MANY)
+    monkeypatch.setattr(asynclive._stage, "PROCESS_BATCH_FILES", MANY // 4)
+    moments, _ = await fail_by_little(disk, repo, [Artifact(repo, kind, copy)], "pages", step)
+    # In the workspace, what is logged in place needs a .dvc file and an entry.
+    assert moments > 2 or (moments and not copy)
+
+
+@mostly_asyncio
+@pytest.mark.parametrize("place", ["one disk"], indirect=True)
+async def test_when_the_disk_gets_full_in_a_worker_process_nothing_is_left(
+    disk: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asynclive._stage, "PROCESS_FILES", MANY)
+    monkeypatch.setattr(asynclive._stage, "PROCESS_BATCH_FILES", MANY // 4)
+    moments, _ = await fail_by_little(disk, repo, [Artifact(repo, "many", True)], "pages", 24)
+    assert moments > 2
+
+
+@mostly_asyncio
+@pytest.mark.parametrize("place", ["state"], indirect=True)
+@pytest.mark.parametrize("pages", [0, 1, 4])
+async def test_dvcs_state_is_a_cache_and_what_is_logged_without_it_is_logged(
+    disk: Path, repo: Path, pages: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
+    async with AsyncLive(root=repo) as live:
+        for left in (pages, 10_000):
+            write_all(artifacts)
+            with filled(disk, pages=left):
+                assert not errors(artifacts, await log_all(live, artifacts))
+            said = "DVC's state cannot be written to" in caplog.text
+            assert said == (left == pages)
+            caplog.clear()
+    assert_nothing_lost(repo)
+
+
+FREE_BYTES = 24 * 2**20
+# Where the small disk is, whether it is copied, of how many files, and of how many MiB each.
+LARGER = {
+    "a file in place, for the cache": ("cache", False, 1, 25),
+    "a file, for the cache": ("cache", True, 1, 25),
+    "a file, for the workspace": ("workspace", True, 1, 25),
+    "a file, for the object and the copy together": ("one disk", True, 1, 13),
+    "a directory, for the workspace": ("workspace", True, 3, 9),
+    "a directory, for the disk": ("one disk", True, 3, 9),
+}
+
+
+@mostly_asyncio
+@pytest.mark.parametrize(
+    ("place", "copy", "count", "mib"), LARGER.values(), ids=LARGER, indirect=["place"]
+)
+async def test_what_is_larger_than_the_free_space_is_refused_before_it_is_copied(
+    disk: Path,
+    repo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    copy: bool,
+    count: int,
+    mib: int,
+) -> None:
+    huge = (tmp_path if copy else repo) / "huge"
+    files = [huge] if count == 1 else [huge / str(number) for number in range(count)]
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(mib * 2**20)
+    copied: list[int] = []
+    copy_step = asynclive._large.copy_step
+
+    def counting(*args: int) -> int:
+        copied.append(args[3])
+        return copy_step(*args)
+
+    monkeypatch.setattr(asynclive._large, "copy_step", counting)
+    others = [Artifact(repo, "small", True), Artifact(repo, "directory", False)]
+    write_all(others)
+    refused: list[StorageError] = []
+    async with AsyncLive(root=repo) as live:
+        with filled(disk, pages=FREE_BYTES // PAGE):
+            async with anyio.create_task_group() as task_group:
+
+                async def log_huge() -> None:
+                    with pytest.raises(StorageError) as caught:
+                        await live.log_artifact(huge, copy=copy)
+                    refused.append(caught.value)
+
+                task_group.start_soon(log_huge)
+                assert not errors(others, await log_all(live, others))
+            assert temp_files(repo, disk) == []
+        (error,) = refused
+        assert error.path == str(huge)
+        assert error.errno == errno.ENOSPC
+        assert "bytes are needed, and " in str(error)
+        assert copied == []
+        await live.log_artifact(huge, copy=copy)
+        assert copied
+    assert_nothing_lost(repo)
+
+
+FULL = {
+    "an object": r"/\.dvc/cache/files/md5/",
+    "a copy, and the .dvc": r"/\.dvc/tmp/asynclive-",
+    "the .dvc, where it is named": r"/small[^/]*\.dvc$",
+    "the .gitignore": r"/\.gitignore$",
+    "dvc.yaml": r"/asynclive-[0-9a-f]+/[0-9]+\.tmp$",
+    "dvc.yaml, where it is named": r"/dvc\.yaml$",
+    "the directory of the copies": r"/dvclive(/artifacts)?$",
+}
+
+
+@mostly_asyncio
+@pytest.mark.parametrize("where", FULL)
+async def test_where_only_one_place_is_full_it_is_the_same(
+    templates: Templates, tmp_path: Path, where: str
+) -> None:
+    """Injected: these share a disk with others."""
+    repo = templates.make("git", tmp_path / "base")
+    artifacts = [Artifact(repo, "small", copy) for copy in (False, True)]
+    write_all(artifacts)
+    async with AsyncLive(root=repo) as live:
+        with full(FULL[where]) as fault:
+            failed = errors(artifacts, await log_all(live, artifacts))
+            assert fault.struck
+            assert failed
+            assert temp_files(repo) == []
+        for error in failed.values():
+            assert_no_space(error)
+        assert not errors(artifacts, await log_all(live, artifacts))
+    assert_nothing_lost(repo)

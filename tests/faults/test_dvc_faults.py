@@ -1,0 +1,268 @@
+"""DVC raises in the middle of a group: one artifact fails, or DVC's own trouble is not theirs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.exceptions import DvcException
+from gate import Gate, locked
+from invariants import assert_nothing_lost, assert_sound
+from logged import (
+    Artifact,
+    Outcome,
+    case,
+    errors,
+    log_all,
+    mostly_asyncio,
+    temp_files,
+    write_all,
+)
+from twin import dvc, git
+
+from asynclive import AsyncLive, CommitError, LockTimeoutError, RepositoryError, StorageError
+from asynclive._commit import GroupCommitter
+
+pytestmark = [pytest.mark.anyio, mostly_asyncio]
+
+# Where it raises: module, class, method. Each is called with something that names the artifact.
+OF_ONE = {
+    "making the stage": ("dvc.repo.stage", "StageLoad", "create"),
+    "filling the output": ("dvc.output", "Output", "update_legacy_hash_name"),
+    "hiding it from Git": ("dvc.repo.scm_context", "SCMContext", "ignore"),
+    "saying what is in the .dvc": ("dvc.stage", "Stage", "dumpd"),
+    "remembering it for Git": ("dvc.repo.scm_context", "SCMContext", "track_file"),
+}
+ERRORS: list[Exception] = [
+    DvcException("DVC says no"),
+    RuntimeError("a bug"),
+    OSError(5, "Input/output error"),
+]
+
+
+def raise_in(
+    patch: pytest.MonkeyPatch,
+    where: tuple[str, str, str],
+    error: Exception,
+    when: Callable[[str], bool] = lambda said: True,
+) -> list[str]:
+    """Have DVC raise there; returns what it was called with when it did."""
+    module, class_name, method = where
+    owner = getattr(import_module(module), class_name)
+    real = getattr(owner, method)
+    raised: list[str] = []
+
+    def raises(*args: Any, **kwargs: Any) -> Any:
+        said = f"{[getattr(arg, 'path', None) or arg for arg in args]} {kwargs}"
+        if when(said):
+            raised.append(said)
+            raise error
+        return real(*args, **kwargs)
+
+    patch.setattr(owner, method, raises)
+    return raised
+
+
+def group(repo: Path, suffix: str = "") -> list[Artifact]:
+    """In the middle of them, the one that will fail: in place, and copied."""
+    return [
+        Artifact(repo, "small", False, f"first{suffix}"),
+        Artifact(repo, "small", True, f"fails-copied{suffix}"),
+        Artifact(repo, "directory", True, f"second{suffix}"),
+        Artifact(repo, "directory", False, f"fails{suffix}"),
+        Artifact(repo, "small", True, f"third{suffix}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        pytest.param(
+            error,
+            known,
+            id=f"{type(error).__name__}-{'logged before' if known else 'new'}",
+            marks=[] if known and isinstance(error, OSError) else pytest.mark.long,
+        )
+        for error in ERRORS
+        for known in (False, True)
+    ],
+)
+async def test_the_artifact_that_dvc_refuses_fails_alone(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, known: bool
+) -> None:
+    artifacts = group(repo)
+    async with AsyncLive(root=repo) as live:
+        if known:
+            write_all(artifacts)
+            assert not errors(artifacts, await log_all(live, artifacts))
+        for number, (name, where) in enumerate(OF_ONE.items()):
+            with case(name):
+                if not known:  # others each time
+                    artifacts = group(repo, f"-{number}")
+                write_all(artifacts)
+                with monkeypatch.context() as patch, locked(repo) as gate:
+                    raised = raise_in(patch, where, error, lambda said: "fails" in said)
+                    outcomes = await together(live, artifacts, patch, gate)
+                failed = errors(artifacts, outcomes)
+                assert bool(raised) != (known and name == "making the stage")
+                assert len(failed) == (2 if raised else 0)
+                for artifact in artifacts:
+                    own = failed.get(artifact.name)
+                    assert (own is not None) == (bool(raised) and "fails" in artifact.name)
+                    if isinstance(own, StorageError | CommitError):
+                        assert isinstance(own, StorageError) == isinstance(error, OSError)
+                        assert own.path == str(artifact.path)
+                        assert own.__cause__ is error
+                assert temp_files(repo) == []
+                assert_sound(repo)
+                again = [one for one in artifacts if one.name in failed]
+                assert not errors(again, await log_all(live, again))
+    assert_nothing_lost(repo)
+    assert "up to date" in dvc(repo, "status")
+
+
+async def together(
+    live: AsyncLive, artifacts: list[Artifact], patch: pytest.MonkeyPatch, gate: Gate
+) -> dict[str, Outcome]:
+    """Log them in one group: the lock is let go once the last of them is staged."""
+    submit = GroupCommitter.submit
+    left = len(artifacts)
+
+    async def submit_and_open(self: Any, item: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if not left:
+            gate.open()
+        return await submit(self, item)
+
+    patch.setattr(GroupCommitter, "submit", submit_and_open)
+    return await log_all(live, artifacts)
+
+
+# What DVC and Git have to read for any of them.
+SPOILT = {
+    "somebody's .dvc": ("theirs.dvc", b"outs:\n- md5: ["),
+    "somebody's dvc.yaml": ("theirs/dvc.yaml", b"stages:\n  a: ["),
+    "Git's index": (".git/index", b"no index"),
+    "Git's configuration": (".git/config", b"[core\n"),
+}
+# The state is only a cache.
+OF_STATE = {
+    "saving hashes": ("dvc_data.hashfile.state", "State", "save_many"),
+    "saving links": ("diskcache", "Cache", "transact"),
+}
+
+
+@pytest.mark.parametrize("where", OF_STATE)
+async def test_a_state_that_cannot_be_written_is_a_warning(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    artifacts = group(repo)
+    write_all(artifacts)
+    async with AsyncLive(root=repo) as live:
+        with monkeypatch.context() as patch:
+            full = sqlite3.OperationalError("database or disk is full")
+            assert_raised = raise_in(patch, OF_STATE[where], full)
+            assert not errors(artifacts, await log_all(live, artifacts))
+            assert assert_raised
+        assert "DVC's state cannot be written to (database or disk is full)" in caplog.text
+        write_all(artifacts)
+        assert not errors(artifacts, await log_all(live, artifacts))
+    assert_nothing_lost(repo)
+    assert "up to date" in dvc(repo, "status")
+
+
+async def test_what_stops_the_whole_group_is_each_ones_own_error(repo: Path) -> None:
+    artifacts = group(repo)
+    async with AsyncLive(root=repo) as live:
+        write_all(artifacts)
+        assert not errors(artifacts, await log_all(live, artifacts))
+        for what, (name, content) in SPOILT.items():
+            with case(what):
+                write_all(artifacts)
+                spoilt = repo / name
+                before = spoilt.read_bytes() if spoilt.exists() else None
+                spoilt.parent.mkdir(exist_ok=True)
+                spoilt.write_bytes(content)
+                outcomes = await log_all(live, artifacts)
+                if before is None:
+                    spoilt.unlink()
+                else:
+                    spoilt.write_bytes(before)
+                failed = errors(artifacts, outcomes)
+                assert len({id(one) for one in failed.values()}) == len(artifacts)
+                for own in failed.values():
+                    assert isinstance(own, RepositoryError | CommitError)
+                    assert own.__cause__ is not None
+                assert temp_files(repo) == []
+                assert not errors(artifacts, await log_all(live, artifacts))
+    assert_nothing_lost(repo)
+
+
+@pytest.mark.parametrize("fails", ["git add", "one artifact"])
+async def test_with_autostage_the_others_are_added_to_git(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    dvc(repo, "config", "core.autostage", "true")
+    artifacts = group(repo)
+    write_all(artifacts)
+    async with AsyncLive(root=repo) as live:
+        with monkeypatch.context() as patch, locked(repo) as gate:
+            if fails == "git add":
+                where = ("dvc.repo.scm_context", "SCMContext", "track_changed_files")
+                raise_in(patch, where, OSError(28, "No space left on device"))
+            else:
+                where = ("dvc.stage", "Stage", "dumpd")
+                raise_in(patch, where, RuntimeError("a bug"), lambda said: "fails" in said)
+            outcomes = await together(live, artifacts, patch, gate)
+        if fails == "git add":
+            for artifact in artifacts:
+                error = outcomes[artifact.name]
+                assert isinstance(error, CommitError)
+                assert "it is tracked, but 'git add' of its .dvc file failed" in str(error)
+                assert artifact.state[0] == artifact.bytes
+        else:
+            assert set(errors(artifacts, outcomes)) == {"fails", "fails-copied"}
+        assert not errors(artifacts, await log_all(live, artifacts))
+    added = git(repo, "diff", "--cached", "--name-only").split()
+    assert {path.name for path in map(Path, added)} >= {f"{one.name}.dvc" for one in artifacts}
+    assert_nothing_lost(repo)
+
+
+async def test_a_lock_held_for_ever_is_each_callers_own_error(repo: Path) -> None:
+    artifacts = group(repo)
+    write_all(artifacts)
+    async with AsyncLive(root=repo, lock_timeout=0.05) as live:
+        with locked(repo):
+            failed = errors(artifacts, await log_all(live, artifacts))
+            assert temp_files(repo) == []
+        assert len(failed) == len(artifacts)
+        assert len({id(one) for one in failed.values()}) == len(artifacts)
+        assert all(isinstance(one, LockTimeoutError) for one in failed.values())
+        assert not errors(artifacts, await log_all(live, artifacts))
+    assert_nothing_lost(repo)
+
+
+async def test_a_lock_that_cannot_be_taken_at_all_is_each_callers_own_error(repo: Path) -> None:
+    artifacts = group(repo)
+    write_all(artifacts)
+    async with AsyncLive(root=repo) as live:
+        assert not errors(artifacts, await log_all(live, artifacts))
+        write_all(artifacts)
+        lock = repo / ".dvc" / "tmp" / "lock"
+        lock.unlink()
+        lock.mkdir()
+        failed = errors(artifacts, await log_all(live, artifacts))
+        assert temp_files(repo) == []
+        assert len(failed) == len(artifacts)
+        assert len({id(one) for one in failed.values()}) == len(artifacts)
+        for error in failed.values():
+            assert isinstance(error, StorageError)
+            assert error.path == str(lock)
+        lock.rmdir()
+        assert not errors(artifacts, await log_all(live, artifacts))
+    assert_nothing_lost(repo)
