@@ -52,7 +52,8 @@ class Recorder:
         """Track and record; a result or an error for each, in order. The caller holds DVC's lock.
 
         The new dvc.yaml is complete in a temp file before anything is tracked, so that a
-        broken or read-only one is found while nothing has happened.
+        broken or read-only one is found while nothing has happened. If it cannot take its place
+        after all, what it names is taken back.
         """
         async with self._lock:
             dvcyaml = self._dvcyaml
