@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from disk import leftovers
+from disk import dir_object, leftovers
 from ruamel.yaml import YAML
 
 Content = bytes | dict[str, "Content"]
@@ -57,6 +57,28 @@ def entries(repo: Path) -> Mapping[str, Any]:
     document = YAML(typ="safe", pure=True).load(path.read_text()) if path.exists() else None
     artifacts: Mapping[str, Any] = (document or {}).get("artifacts") or {}
     return artifacts
+
+
+def md5_of(state: Content) -> str:
+    """The MD5 that a .dvc file has of it."""
+    if isinstance(state, bytes):
+        return hashlib.md5(state).hexdigest()
+    return dir_object(dict(_files(state)))[0]
+
+
+def _files(state: Mapping[str, Content], above: str = "") -> Iterator[tuple[str, str]]:
+    for name, below in state.items():
+        if isinstance(below, bytes):
+            yield above + name, below.decode()
+        else:
+            yield from _files(below, f"{above}{name}/")
+
+
+def temp_files(repo: Path) -> list[str]:
+    """What lies in the directories of sessions that are open, or were left."""
+    return sorted(
+        str(path) for found in leftovers(repo) for path in [repo / found, *(repo / found).rglob("*")]
+    )
 
 
 def dvc_files(repo: Path) -> list[Path]:

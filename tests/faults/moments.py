@@ -1,0 +1,186 @@
+"""Holds a call at one of the moments at which it does something, found by counting.
+
+A moment is just before a system call that asynclive makes in a worker thread, or before or after
+a hop to such a thread, where a task of the event loop goes on. Held there, the call can be
+cancelled at a place of the test's choosing, not where the scheduler happens to be.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+import sniffio
+from cancelling import Call, in_task, settled
+
+import asynclive._place
+from asynclive import AsyncLive
+
+# Not os.utime: whether it takes a descriptor is asked of the function itself.
+_SYSTEM_CALLS = (
+    "access chmod copy_file_range fchmod fstat fsync link listdir lstat mkdir open pread preadv "
+    "read readlink rename replace rmdir scandir sendfile stat symlink unlink write"
+).split()
+
+
+class _Gate:
+    """Closed until it is opened, once, for a thread or a task of the event loop."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.stage = ""
+        """In which stage the call was when it got here; empty: it never did."""
+        self.what = ""
+        self.arrived = anyio.Event()
+        self._opened = anyio.Event()
+        self._opened_for_threads = threading.Event()
+        self._soon = _run_soon()
+
+    def open(self) -> None:
+        self._opened.set()
+        self._opened_for_threads.set()
+
+    def hold_thread(self) -> None:
+        self._soon(self.arrived.set)
+        self._opened_for_threads.wait()
+
+    async def hold_task(self) -> None:
+        self.arrived.set()
+        with anyio.CancelScope(shield=True):
+            await self._opened.wait()
+
+
+class Moments:
+    """Counts the moments of all calls of one ``AsyncLive``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.live: AsyncLive | None = None
+        """Whose moments are counted, once it was entered."""
+        self.passed = 0
+        """How many there were since the last call of ``cancel_at``."""
+        self.running = 0
+        """How many worker threads are at work at this moment."""
+        self.cancelled: Counter[str] = Counter()
+        """At how many moments of each stage a call was cancelled."""
+        self._gate: _Gate | None = None
+        self._lock = threading.Lock()  # guards all of the above
+        self._loop_thread = threading.get_ident()
+        for name in _SYSTEM_CALLS:
+            if hasattr(os, name):
+                monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
+        exchange = getattr(asynclive._place, "_renameat2", None)
+        if exchange is not None:
+            counted = self._counted("renameat2", exchange)
+            monkeypatch.setattr(asynclive._place, "_renameat2", counted)
+        self._run_sync = anyio.to_thread.run_sync
+        monkeypatch.setattr(anyio.to_thread, "run_sync", self._counted_hop)
+
+    async def count(self, log: Callable[[], Awaitable[Any]]) -> int:
+        """How many moments a call has that nobody cancels."""
+        self.passed = 0
+        await log()
+        return self.passed
+
+    async def cancel_at(
+        self, moment: int, way: str, log: Callable[[], Awaitable[Any]]
+    ) -> tuple[Call, str, str]:
+        """Cancel a call at its moment of this number, once all of asynclive's tasks have seen it.
+
+        Returns:
+            The call, which has ended; the stage it was in, which is empty if it ended before the
+            moment; and what it was about to do.
+        """
+        gate = _Gate(moment)
+
+        async def noted() -> Any:
+            try:
+                return await log()
+            finally:
+                gate.arrived.set()
+
+        self.passed = 0
+        self._gate = gate
+        async with in_task(way, noted) as call:
+            try:
+                await gate.arrived.wait()
+                if gate.stage:
+                    call.cancel()
+                    await settled()
+                    self.cancelled[gate.stage] += 1
+            finally:
+                self._gate = None
+                gate.open()
+        return call, gate.stage, gate.what
+
+    def _pass(self, what: str) -> _Gate | None:
+        """One more moment; the gate, if it is held at this one."""
+        with self._lock:
+            if self.live is None:
+                return None
+            self.passed += 1
+            gate = self._gate
+            if gate is None or self.passed != gate.at:
+                return None
+            gate.stage, gate.what = _stage(self.live), what
+            return gate
+
+    def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            caller = str(sys._getframe(1).f_globals.get("__name__"))
+            ours = caller.startswith("asynclive.")
+            if ours and threading.get_ident() != self._loop_thread:
+                gate = self._pass(f"{name} in {caller}")
+                if gate is not None:
+                    gate.hold_thread()
+            return real(*args, **kwargs)
+
+        return call
+
+    async def _counted_hop(self, func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        def at_work(*args: Any) -> Any:
+            with self._lock:
+                self.running += 1
+            try:
+                return func(*args)
+            finally:
+                with self._lock:
+                    self.running -= 1
+
+        await self._pass_in_loop("before a thread")
+        try:
+            return await self._run_sync(at_work, *args, **options)
+        finally:
+            await self._pass_in_loop("after a thread")
+
+    async def _pass_in_loop(self, what: str) -> None:
+        gate = self._pass(what)
+        if gate is not None:
+            await gate.hold_task()
+
+
+def _stage(live: AsyncLive) -> str:
+    """The furthest stage that a call in flight is in."""
+    now = live.statistics()
+    if now.committing:
+        return "commit"
+    if now.staged:
+        return "lock"
+    return "stage" if now.staging else "look"
+
+
+def _run_soon() -> Callable[[Callable[[], object]], object]:
+    """What has the event loop call a function, from any thread."""
+    if sniffio.current_async_library() == "trio":
+        import trio
+
+        return trio.lowlevel.current_trio_token().run_sync_soon
+    import asyncio
+
+    return asyncio.get_running_loop().call_soon_threadsafe

@@ -1,0 +1,206 @@
+"""Cancelled at any moment: nothing of it is on disk, or all of it, and the next call just works.
+
+Moments are counted in a call that nobody cancels, and then calls are cancelled at moments spread
+over the whole of it, each held there by a gate (see ``moments``). On asyncio the three ways to
+cancel take turns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from disk import look
+from invariants import (
+    Content,
+    assert_nothing_lost,
+    content,
+    entries,
+    md5_of,
+    named_objects,
+    temp_files,
+)
+from moments import Moments
+from twin import dvc
+
+import asynclive._known
+import asynclive._large
+import asynclive._stage
+from asynclive import AsyncLive
+
+pytestmark = pytest.mark.anyio
+
+WAYS = {"asyncio": ("scope", "task.cancel", "wait_for"), "trio": ("scope",)}
+_OLD = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is logged, and over what. ``fresh``: each time at a path of its own."""
+
+    kind: str
+    copy: bool
+    fresh: bool = False
+    changes: bool = True
+    beside: bool = False
+    """Another call is in flight, which must come to no harm."""
+    cache_type: str = ""
+    processes: bool = False
+
+    def write(self, repo: Path, turn: int) -> Path:
+        """Write what is to be logged in this turn."""
+        number = turn if self.changes else 0
+        path = repo / (f"artifact{turn}" if self.fresh else "artifact")
+        files = {"small": {"": 5}, "large": {"": 300_000}}.get(self.kind)
+        if files is None:
+            files = {f"{name}/{name}{turn % 7}": 10 * name for name in range(1, 20)}
+            files["large"] = 150_000
+        if self.changes or not path.exists():
+            for name, size in files.items():
+                below = path / name if name else path
+                below.parent.mkdir(parents=True, exist_ok=True)
+                # As savers do: a file beside, which takes the place of the old one.
+                new = repo / "new"
+                new.write_bytes(f"{turn} {name} ".encode().ljust(size, b"%d" % (number % 10)))
+                os.replace(new, below)
+                os.utime(below, (_OLD + number, _OLD + number))
+        return path
+
+    def tracked(self, repo: Path, source: Path) -> Path:
+        return repo / "dvclive" / "artifacts" / source.name if self.copy else source
+
+
+SCENARIOS = {
+    "a small file, copied": Scenario("small", True, fresh=True),
+    "a large file, copied over an old one": Scenario("large", True),
+    "a large file, in place": Scenario("large", False, fresh=True),
+    "a directory, copied over an old one": Scenario("directory", True),
+    "a directory, in place, over an old one": Scenario("directory", False),
+    "a directory that has not changed": Scenario("directory", True, changes=False),
+    "a large file beside another": Scenario("large", True, beside=True),
+    "a file in place of which a link comes": Scenario("large", False, cache_type="symlink"),
+    "a directory of hard links": Scenario("directory", False, fresh=True, cache_type="hardlink"),
+    "a directory in worker processes": Scenario("directory", True, fresh=True, processes=True),
+}
+SPREAD = 24
+"""Moments of each scenario in the long run: more than 200 a backend in all."""
+
+
+@pytest.fixture
+def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Artifacts of some 100 kB take as many steps as others of some 100 MB."""
+    monkeypatch.setattr(asynclive._stage, "SMALL_BYTES", 50_000)
+    monkeypatch.setattr(asynclive._stage, "BATCH_FILES", 4)
+    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 64_000)
+    monkeypatch.setattr(asynclive._large, "LEAD_BYTES", 128_000)
+    monkeypatch.setattr(asynclive._large, "CHUNK_BYTES", 32_000)
+    monkeypatch.setattr(asynclive._stage, "KNOWN_BYTES", 1)
+    # However young a file is: what is known after the first call is known from then on.
+    monkeypatch.setattr(asynclive._known, "_is_settled", lambda planned, read_at_ns: True)
+
+
+async def sweep(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario, backend: str, spread: int
+) -> Moments:
+    """Cancel at ``spread`` moments from the first to the last of a call, and look each time."""
+    if scenario.cache_type:
+        (repo / ".dvc" / "config").write_text(f"[cache]\n    type = {scenario.cache_type}\n")
+    if scenario.processes:
+        monkeypatch.setattr(asynclive._stage, "PROCESS_FILES", 10)
+        monkeypatch.setattr(asynclive._stage, "PROCESS_BATCH_FILES", 3)
+    moments = Moments(monkeypatch)
+    async with AsyncLive(root=repo, workers=3) as live:
+        moments.live = live
+        total = 0
+        for turn in range(2):  # the first one finds everything new
+            total = await moments.count(_logging(live, scenario, scenario.write(repo, turn), turn))
+        for number in range(spread):
+            turn = number + 2
+            source = scenario.write(repo, turn)
+            tracked, new = scenario.tracked(repo, source), content(source)
+            assert new is not None
+            log = _logging(live, scenario, source, turn)
+            before, old = look(repo, objects=False), state(repo, tracked)
+            temps = temp_files(repo)
+            at = 1 + number * (total - 1) // (spread - 1)
+            way = WAYS[backend][number % len(WAYS[backend])]
+            async with anyio.create_task_group() as others:
+                if scenario.beside:
+                    others.start_soon(_log_another, repo, live, turn)
+                call, stage, what = await moments.cancel_at(at, way, log)
+            moment = f"{way} at {at} of {total}: {stage}, {what}"
+            assert call.error is None, moment
+            logged = state(repo, tracked) == _logged(new, turn)
+            if not call.cancelled or (stage == "commit" and not scenario.beside):
+                assert logged, moment
+            elif scenario.beside:  # whose stage it was is not known
+                assert logged or state(repo, tracked) == old, moment
+            else:
+                assert look(repo, objects=False) == before, moment
+            assert temp_files(repo) == temps, moment
+            await log()
+            assert state(repo, tracked) == _logged(new, turn), moment
+            assert temp_files(repo) == temps, moment
+    assert moments.running == 0
+    assert_nothing_lost(repo)
+    return moments
+
+
+def _logging(
+    live: AsyncLive, scenario: Scenario, source: Path, turn: int
+) -> Callable[[], Awaitable[Any]]:
+    return partial(live.log_artifact, source, meta={"turn": turn}, copy=scenario.copy)
+
+
+async def _log_another(repo: Path, live: AsyncLive, turn: int) -> None:
+    other, data = repo / f"other{turn}", b"%d" % turn * 100_000
+    other.write_bytes(data)
+    await live.log_artifact(other, meta={"turn": turn})
+    assert state(repo, other) == _logged(data, turn)
+
+
+def state(repo: Path, tracked: Path) -> tuple[Any, ...]:
+    """What is there, what the .dvc file says of it, and the entry."""
+    dvc_file = tracked.with_name(f"{tracked.name}.dvc")
+    md5 = next(named_objects(repo, dvc_file))[0] if dvc_file.exists() else None
+    return content(tracked), md5, entries(repo).get(tracked.name, {}).get("meta")
+
+
+def _logged(new: Content, turn: int) -> tuple[Any, ...]:
+    return new, md5_of(new), {"turn": turn}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+async def test_cancelled_at_a_few_moments_of_each_stage(
+    repo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    many_steps: None,
+    anyio_backend: str,
+    scenario: Scenario,
+) -> None:
+    moments = await sweep(repo, monkeypatch, scenario, anyio_backend, 3)
+    assert moments.cancelled.total() >= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+async def test_cancelled_at_many_moments_of_each_stage(
+    repo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    many_steps: None,
+    anyio_backend: str,
+    scenario: Scenario,
+    record_property: Callable[[str, object], None],
+) -> None:
+    moments = await sweep(repo, monkeypatch, scenario, anyio_backend, SPREAD)
+    # A moment is not reached where two threads took turns in another way than when counted.
+    assert moments.cancelled.total() >= SPREAD - 3
+    assert set(moments.cancelled) >= {"look", "stage", "commit"}
+    assert "up to date" in dvc(repo, "status")
+    record_property("moments", dict(moments.cancelled))
