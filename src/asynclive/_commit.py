@@ -91,20 +91,20 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         """Commit ``item`` with the next group; returns its result or raises its error.
 
         Cancellation: an item whose group has not begun is withdrawn. Once its group is
-        committing it is committed, and the cancellation takes effect after that.
+        committing, its result is returned all the same: what is on disk is not to be taken for
+        never logged. The cancellation is then the caller's to see, at its next checkpoint.
         """
         waiting: _Waiting[ItemT, ResultT] = _Waiting(item)
         self._waiting[waiting] = None
         self._arrived.set()
         try:
             await waiting.done.wait()
-        except BaseException:
-            if waiting in self._waiting:
-                del self._waiting[waiting]
-            else:
-                with anyio.CancelScope(shield=True):
-                    await waiting.done.wait()
-            raise
+        except BaseException as error:
+            committing = self._waiting.pop(waiting, self) is self
+            if not committing or not isinstance(error, anyio.get_cancelled_exc_class()):
+                raise
+            with anyio.CancelScope(shield=True):
+                await waiting.done.wait()
         if waiting.error is not None:
             raise waiting.error
         assert waiting.result is not None

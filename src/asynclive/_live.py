@@ -61,6 +61,11 @@ class _Call:
             self.scope.cancel()
             with anyio.CancelScope(shield=True):
                 await self.done.wait()
+            if self.logged is not None:
+                logger.info(
+                    "'%s' was cancelled when its group was committing already: it is logged.",
+                    self.request.given,
+                )
             raise
         if self.error is not None:
             raise self.error
@@ -224,8 +229,9 @@ class AsyncLive:
 
         Cancellation: before the commit of the group it belongs to has begun, nothing is left:
             no copy, no .dvc file, no entry. After that the artifact is logged completely, and
-            the cancellation takes effect then. (Objects without a name may stay in the cache
-            until ``dvc gc``.)
+            the cancellation takes effect then. Which it was is said by :meth:`statistics`, which
+            counts the one as ``cancelled`` and the other as ``logged``, and in the log at info
+            level. (Objects without a name may stay in the cache until ``dvc gc``.)
         """
         if not self._accepting:
             # A task that was cancelled along with the block is to see that, not an error.

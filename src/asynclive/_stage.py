@@ -135,7 +135,7 @@ class Stager:
         """The artifact is tracked: from now on its files are known."""
         record = tracked.staged.record
         if record is not None:
-            await self._workers.run(partial(record.publish, tracked.md5), bulk=False)
+            await self._workers.run_to_end(partial(record.publish, tracked.md5))
 
     async def discard(self, staged: StagedArtifact) -> None:
         """Take back a staged artifact that is not to be committed, or clear up after it."""

@@ -34,11 +34,12 @@ class AsyncLiveStatistics:
     committing: int
     """In a group that is being committed."""
     logged: int
-    """Calls that have returned."""
+    """Calls whose artifacts are logged: those that have returned, and those that were cancelled
+    when their group was committing already."""
     failed: int
     """Calls that have raised."""
     cancelled: int
-    """Calls that were cancelled. Those whose group was committing are logged all the same."""
+    """Calls that were cancelled before that, of which nothing is left."""
     files_staged: int
     """Files read, and hashed or copied, a large one once it is done. They count whatever becomes
     of their artifacts; so do the next three."""

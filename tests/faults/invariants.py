@@ -77,7 +77,9 @@ def _files(state: Mapping[str, Content], above: str = "") -> Iterator[tuple[str,
 def temp_files(repo: Path) -> list[str]:
     """What lies in the directories of sessions that are open, or were left."""
     return sorted(
-        str(path) for found in leftovers(repo) for path in [repo / found, *(repo / found).rglob("*")]
+        str(path)
+        for found in leftovers(repo)
+        for path in [repo / found, *(repo / found).rglob("*")]
     )
 
 

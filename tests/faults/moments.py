@@ -69,6 +69,7 @@ class Moments:
         """How many worker threads are at work at this moment."""
         self.cancelled: Counter[str] = Counter()
         """At how many moments of each stage a call was cancelled."""
+        self._stages: list[str] | None = None
         self._gate: _Gate | None = None
         self._lock = threading.Lock()  # guards all of the above
         self._loop_thread = threading.get_ident()
@@ -82,11 +83,13 @@ class Moments:
         self._run_sync = anyio.to_thread.run_sync
         monkeypatch.setattr(anyio.to_thread, "run_sync", self._counted_hop)
 
-    async def count(self, log: Callable[[], Awaitable[Any]]) -> int:
-        """How many moments a call has that nobody cancels."""
+    async def count(self, log: Callable[[], Awaitable[Any]]) -> list[str]:
+        """The moments of a call that nobody cancels: in which stage each is."""
         self.passed = 0
+        self._stages = stages = []
         await log()
-        return self.passed
+        self._stages = None
+        return stages
 
     async def cancel_at(
         self, moment: int, way: str, log: Callable[[], Awaitable[Any]]
@@ -125,6 +128,8 @@ class Moments:
             if self.live is None:
                 return None
             self.passed += 1
+            if self._stages is not None:
+                self._stages.append(_stage(self.live))
             gate = self._gate
             if gate is None or self.passed != gate.at:
                 return None
@@ -163,6 +168,22 @@ class Moments:
         gate = self._pass(what)
         if gate is not None:
             await gate.hold_task()
+
+
+def spread(stages: list[str], number: int) -> list[int]:
+    """So many moments out of these, by number: the same share of each stage, if it has as many."""
+    chosen: list[int] = []
+    for stage in dict.fromkeys(stages):
+        places = [at for at, other in enumerate(stages, 1) if other == stage]
+        chosen += _evenly(places, number // len(set(stages)))
+    rest = [at for at in range(1, len(stages) + 1) if at not in chosen]
+    return sorted(chosen + _evenly(rest, number - len(chosen)))
+
+
+def _evenly(places: list[int], number: int) -> list[int]:
+    if number >= len(places):
+        return places
+    return [places[(2 * index + 1) * len(places) // (2 * number)] for index in range(number)]
 
 
 def _stage(live: AsyncLive) -> str:

@@ -182,7 +182,7 @@ async def test_what_was_cancelled_is_counted_before_and_while_its_group_commits(
                 task_group.cancel_scope.cancel()
                 assert states(live) == {"cancelled": 1, "committing": 1}
                 stop.open()
-            assert states(live) == {"cancelled": 2}
+            assert states(live) == {"cancelled": 1, "logged": 1}
             assert live.statistics().group_sizes == {1: 1}
             assert commits.with_name(f"{commits.name}.dvc").exists()
             assert not waits.with_name(f"{waits.name}.dvc").exists()
