@@ -8,10 +8,11 @@ cancelled at a place of the test's choosing, not where the scheduler happens to 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -24,20 +25,24 @@ import asynclive._place
 from asynclive import AsyncLive
 
 # Not os.utime: whether it takes a descriptor is asked of the function itself.
-_SYSTEM_CALLS = (
+_SYSTEM_CALLS = re.findall(
+    r"\w+",
     "access chmod copy_file_range fchmod fstat fsync link listdir lstat mkdir open pread preadv "
-    "read readlink rename replace rmdir scandir sendfile stat symlink unlink write"
-).split()
+    "read readlink rename replace rmdir scandir sendfile stat symlink unlink write",
+)
 
 
-class _Gate:
+Moment = tuple[str, int]
+"""A stage, and the number of the moment in it, from one."""
+
+
+class Gate:
     """Closed until it is opened, once, for a thread or a task of the event loop."""
 
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.stage = ""
-        """In which stage the call was when it got here; empty: it never did."""
+    def __init__(self, moment: Moment) -> None:
+        self.moment = moment
         self.what = ""
+        """What was about to be done; empty: nobody got here."""
         self.arrived = anyio.Event()
         self._opened = anyio.Event()
         self._opened_for_threads = threading.Event()
@@ -63,14 +68,16 @@ class Moments:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.live: AsyncLive | None = None
         """Whose moments are counted, once it was entered."""
-        self.passed = 0
-        """How many there were since the last call of ``cancel_at``."""
+        self.passed: Counter[str] = Counter()
+        """How many there were in each stage since a gate was armed."""
+        self.calls: Counter[str] = Counter()
+        """How many system calls of each name there were."""
+        self.calls_before_cancelling: Counter[str] = Counter()
         self.running = 0
         """How many worker threads are at work at this moment."""
         self.cancelled: Counter[str] = Counter()
         """At how many moments of each stage a call was cancelled."""
-        self._stages: list[str] | None = None
-        self._gate: _Gate | None = None
+        self._gate: Gate | None = None
         self._lock = threading.Lock()  # guards all of the above
         self._loop_thread = threading.get_ident()
         for name in _SYSTEM_CALLS:
@@ -83,24 +90,28 @@ class Moments:
         self._run_sync = anyio.to_thread.run_sync
         monkeypatch.setattr(anyio.to_thread, "run_sync", self._counted_hop)
 
-    async def count(self, log: Callable[[], Awaitable[Any]]) -> list[str]:
-        """The moments of a call that nobody cancels: in which stage each is."""
-        self.passed = 0
-        self._stages = stages = []
+    async def count(self, log: Callable[[], Awaitable[Any]]) -> Mapping[str, int]:
+        """How many moments a call has in each stage, if nobody cancels it."""
+        self.passed = Counter()
         await log()
-        self._stages = None
-        return stages
+        return dict(self.passed)
+
+    def arm(self, moment: Moment) -> Gate:
+        """The gate of this moment, counted from now on, inside the block of ``live``."""
+        self.passed = Counter()
+        self._gate = Gate(moment)
+        return self._gate
 
     async def cancel_at(
-        self, moment: int, way: str, log: Callable[[], Awaitable[Any]]
-    ) -> tuple[Call, str, str]:
-        """Cancel a call at its moment of this number, once all of asynclive's tasks have seen it.
+        self, moment: Moment, way: str, log: Callable[[], Awaitable[Any]]
+    ) -> tuple[Call, str]:
+        """Cancel a call at this moment; it goes on once all tasks have seen that.
 
         Returns:
-            The call, which has ended; the stage it was in, which is empty if it ended before the
-            moment; and what it was about to do.
+            The call, which has ended; and what it was about to do, which is empty if it ended
+            before the moment.
         """
-        gate = _Gate(moment)
+        gate = self.arm(moment)
 
         async def noted() -> Any:
             try:
@@ -108,32 +119,30 @@ class Moments:
             finally:
                 gate.arrived.set()
 
-        self.passed = 0
-        self._gate = gate
         async with in_task(way, noted) as call:
             try:
                 await gate.arrived.wait()
-                if gate.stage:
+                if gate.what:
+                    self.calls_before_cancelling = self.calls.copy()
                     call.cancel()
                     await settled()
-                    self.cancelled[gate.stage] += 1
+                    self.cancelled[moment[0]] += 1
             finally:
                 self._gate = None
                 gate.open()
-        return call, gate.stage, gate.what
+        return call, gate.what
 
-    def _pass(self, what: str) -> _Gate | None:
+    def _pass(self, what: str) -> Gate | None:
         """One more moment; the gate, if it is held at this one."""
         with self._lock:
             if self.live is None:
                 return None
-            self.passed += 1
-            if self._stages is not None:
-                self._stages.append(_stage(self.live))
+            stage = _stage(self.live)
+            self.passed[stage] += 1
             gate = self._gate
-            if gate is None or self.passed != gate.at:
+            if gate is None or gate.moment != (stage, self.passed[stage]):
                 return None
-            gate.stage, gate.what = _stage(self.live), what
+            gate.what = what
             return gate
 
     def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,6 +150,8 @@ class Moments:
             caller = str(sys._getframe(1).f_globals.get("__name__"))
             ours = caller.startswith("asynclive.")
             if ours and threading.get_ident() != self._loop_thread:
+                with self._lock:
+                    self.calls[name] += 1
                 gate = self._pass(f"{name} in {caller}")
                 if gate is not None:
                     gate.hold_thread()
@@ -170,20 +181,22 @@ class Moments:
             await gate.hold_task()
 
 
-def spread(stages: list[str], number: int) -> list[int]:
-    """So many moments out of these, by number: the same share of each stage, if it has as many."""
-    chosen: list[int] = []
-    for stage in dict.fromkeys(stages):
-        places = [at for at, other in enumerate(stages, 1) if other == stage]
-        chosen += _evenly(places, number // len(set(stages)))
-    rest = [at for at in range(1, len(stages) + 1) if at not in chosen]
-    return sorted(chosen + _evenly(rest, number - len(chosen)))
+def spread(counted: Mapping[str, int], number: int) -> list[Moment]:
+    """So many moments out of these: the same share of each stage, as far as it has as many."""
+    chosen: list[Moment] = []
+    rest: list[Moment] = []
+    for stage, count in counted.items():
+        moments = [(stage, at) for at in range(1, count + 1)]
+        share = _evenly(moments, number // len(counted))
+        chosen += share
+        rest += [moment for moment in moments if moment not in share]
+    return chosen + _evenly(rest, number - len(chosen))
 
 
-def _evenly(places: list[int], number: int) -> list[int]:
-    if number >= len(places):
-        return places
-    return [places[(2 * index + 1) * len(places) // (2 * number)] for index in range(number)]
+def _evenly(moments: list[Moment], number: int) -> list[Moment]:
+    if number >= len(moments):
+        return moments
+    return [moments[(2 * index + 1) * len(moments) // (2 * number)] for index in range(number)]
 
 
 def _stage(live: AsyncLive) -> str:

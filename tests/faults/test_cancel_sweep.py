@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from logging import getLogger
@@ -121,10 +121,11 @@ async def sweep(
     moments = Moments(monkeypatch)
     async with AsyncLive(root=repo, workers=3) as live:
         moments.live = live
-        stages: list[str] = []
+        counted: Mapping[str, int] = {}
         for turn in range(2):  # the first one finds everything new
-            stages = await moments.count(_logging(live, scenario, scenario.write(repo, turn), turn))
-        for turn, at in enumerate(spread(stages, number), 2):
+            source = scenario.write(repo, turn)
+            counted = await moments.count(_logging(live, scenario, source, turn))
+        for turn, moment in enumerate(spread(counted, number), 2):
             source = scenario.write(repo, turn)
             tracked, new = scenario.tracked(repo, source), content(source)
             assert new is not None
@@ -135,20 +136,20 @@ async def sweep(
             async with anyio.create_task_group() as others:
                 if scenario.beside:
                     others.start_soon(_log_another, repo, live, turn)
-                call, stage, what = await moments.cancel_at(at, way, log)
-            moment = f"{way} at {at} of {len(stages)}: {stage}, {what}"
-            assert call.error is None, moment
+                call, what = await moments.cancel_at(moment, way, log)
+            shown = f"{way}, moment {moment} of {counted}: {what}"
+            assert call.error is None, shown
             logged = state(repo, tracked) == _logged(new, turn)
-            if not call.cancelled or (stage == "commit" and not scenario.beside):
-                assert logged, moment
+            if not call.cancelled or (moment[0] == "commit" and not scenario.beside):
+                assert logged, shown
             elif scenario.beside:  # whose stage it was is not known
-                assert logged or state(repo, tracked) == old, moment
+                assert logged or state(repo, tracked) == old, shown
             else:
-                assert look(repo, objects=False) == before, moment
-            assert temp_files(repo) == temps, moment
+                assert look(repo, objects=False) == before, shown
+            assert temp_files(repo) == temps, shown
             await log()
-            assert state(repo, tracked) == _logged(new, turn), moment
-            assert temp_files(repo) == temps, moment
+            assert state(repo, tracked) == _logged(new, turn), shown
+            assert temp_files(repo) == temps, shown
     assert moments.running == 0
     assert_nothing_lost(repo)
     logger.info("cancelled at %d moments: %s", moments.cancelled.total(), moments.cancelled)

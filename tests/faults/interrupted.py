@@ -1,0 +1,155 @@
+"""A program that logs one artifact, and is interrupted while a thread of it is held at a gate.
+
+Run as ``python interrupted.py PROGRAM STAGE REPOSITORY``. It says ``at the gate`` when it gets
+there, which opens once the call has been told that it is cancelled. At last it says how it ended,
+and how many threads of asynclive's are still at work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import sniffio
+
+import asynclive._large
+import asynclive._live
+import asynclive._stage
+from asynclive import AsyncLive
+from asynclive._repo import DvcRepository
+
+STAGES: dict[str, tuple[Any, str]] = {
+    "look": (asynclive._stage, "make_plan"),
+    "copy": (asynclive._large.LargeFile, "_copy_step"),
+    "hash": (asynclive._large.LargeFile, "_hash_step"),
+    "lock": (DvcRepository, "acquire"),
+    "commit": (DvcRepository, "commit"),
+}
+
+told = threading.Event()
+at_work: list[int] = []
+
+
+class TellingScope:
+    """The cancel scope of a call, which opens the gate when it is cancelled."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self._scope = scope
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+        told.set()
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(self, *exc: Any) -> Any:
+        return self._scope.__exit__(*exc)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def hold(owner: Any, name: str) -> None:
+    real = getattr(owner, name)
+
+    def held(*args: Any) -> Any:
+        if not told.is_set():
+            say("at the gate")
+            told.wait()
+        return real(*args)
+
+    setattr(owner, name, held)
+
+
+def prepare(stage: str) -> None:
+    hold(*STAGES[stage])
+    work_on, run_sync = AsyncLive._work_on, anyio.to_thread.run_sync
+
+    async def telling(self: AsyncLive, call: Any) -> None:
+        call.scope = TellingScope(call.scope)
+        await work_on(self, call)
+
+    async def counting(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        def counted(*args: Any) -> Any:
+            at_work.append(1)
+            try:
+                return func(*args)
+            finally:
+                at_work.pop()
+
+        return await run_sync(counted, *args, **options)
+
+    AsyncLive._work_on = telling  # type: ignore[method-assign]
+    anyio.to_thread.run_sync = counting  # type: ignore[assignment]
+
+
+async def log(repo: str) -> None:
+    if sniffio.current_async_library() == "asyncio":
+        # With a handler of its own, for whatever signal, asyncio's loop is woken by every signal.
+        # Python alone would not see one that comes just before the loop waits until it is woken
+        # by something else, and here everything else waits for the gate.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: None)
+    async with AsyncLive(root=repo) as live:
+        await live.log_artifact("artifact", type="model", copy=True)
+
+
+async def log_until_sigterm(repo: str) -> None:
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as task_group:
+
+            async def wait_for_signal() -> None:
+                with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+                    async for _ in signals:
+                        scope.cancel()
+
+            task_group.start_soon(wait_for_signal)
+            await log(repo)
+            task_group.cancel_scope.cancel()
+    if scope.cancelled_caught:
+        raise SystemExit("stopped")
+
+
+async def log_until_sigterm_cancels_the_task(repo: str) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await log(repo)
+
+
+async def log_in_background(repo: str) -> None:
+    task = asyncio.create_task(log(repo))
+    await asyncio.Event().wait()
+    await task
+
+
+PROGRAMS: dict[str, Callable[[str], None]] = {
+    "asyncio.run": lambda repo: asyncio.run(log(repo)),
+    "asyncio.run-background": lambda repo: asyncio.run(log_in_background(repo)),
+    "anyio.run-asyncio": lambda repo: anyio.run(log, repo, backend="asyncio"),
+    "anyio.run-trio": lambda repo: anyio.run(log, repo, backend="trio"),
+    "sigterm-task.cancel": lambda repo: asyncio.run(log_until_sigterm_cancels_the_task(repo)),
+    "sigterm-asyncio": lambda repo: anyio.run(log_until_sigterm, repo, backend="asyncio"),
+    "sigterm-trio": lambda repo: anyio.run(log_until_sigterm, repo, backend="trio"),
+}
+
+
+def main(program: str, stage: str, repo: str) -> None:
+    prepare(stage)
+    try:
+        PROGRAMS[program](repo)
+    except BaseException as error:
+        say(type(error).__name__)
+    say(str(len(at_work)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

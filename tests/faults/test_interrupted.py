@@ -1,0 +1,163 @@
+"""Ctrl-C, SIGTERM and an exception in the block: nothing of the call is on disk, or all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from cancelling import settled
+from disk import look
+from interrupted import PROGRAMS, STAGES
+from invariants import assert_nothing_lost, entries
+from moments import Gate, Moments, spread
+
+import asynclive
+from asynclive import AsyncLive, NotActiveError
+
+SENT = {name: "SIGTERM" if name.startswith("sigterm") else "SIGINT" for name in PROGRAMS}
+RAISED = {
+    "SIGINT": {"KeyboardInterrupt"},
+    # A cancelled task, or the scope that the program leaves.
+    "SIGTERM": {"CancelledError", "SystemExit"},
+}
+
+
+def is_logged(repo: Path, size: int) -> bool:
+    copy = repo / "dvclive" / "artifacts" / "artifact"
+    return (
+        copy.exists()
+        and copy.stat().st_size == size
+        and copy.with_name("artifact.dvc").exists()
+        and "artifact" in entries(repo)
+    )
+
+
+def interrupt(repo: Path, program: str, stage: str) -> list[str]:
+    """Run the program, and interrupt it at the gate; returns what it said then."""
+    source = Path(asynclive.__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("interrupted.py"), program, stage, repo],
+        env={**os.environ, "PYTHONPATH": str(source)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        arrived = process.stdout.readline()
+        assert arrived == "at the gate\n", process.stderr.read()
+        process.send_signal(getattr(signal, SENT[program]))
+        said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert errors == ""
+    return said.splitlines()
+
+
+async def check_interrupted(repo: Path, program: str, stage: str) -> None:
+    source = repo / "artifact"
+    source.write_bytes(bytes(range(256)) * 4 * 3 * 1024)
+    async with AsyncLive(root=repo):  # it makes DVC's directories
+        pass
+    before = look(repo, objects=False)
+    error, at_work = interrupt(repo, program, stage)
+    assert error in RAISED[SENT[program]]
+    assert at_work == "0"
+    assert_nothing_lost(repo)
+    if stage == "commit":
+        assert is_logged(repo, source.stat().st_size)
+    else:
+        assert look(repo, objects=False) == before
+    async with AsyncLive(root=repo) as live:
+        await live.log_artifact(source, type="model", copy=True)
+    assert is_logged(repo, source.stat().st_size)
+    assert_nothing_lost(repo)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("program", "stage"),
+    [
+        ("asyncio.run", "copy"),
+        ("asyncio.run-background", "hash"),
+        ("anyio.run-trio", "hash"),
+        ("anyio.run-trio", "commit"),
+        ("sigterm-task.cancel", "copy"),
+    ],
+)
+async def test_interrupted_it_leaves_nothing_or_all_of_it(
+    repo: Path, program: str, stage: str
+) -> None:
+    await check_interrupted(repo, program, stage)
+
+
+@pytest.mark.long
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_interrupted_in_any_way_at_any_stage_it_leaves_nothing_or_all_of_it(
+    repo: Path, program: str, stage: str
+) -> None:
+    await check_interrupted(repo, program, stage)
+
+
+@pytest.mark.anyio
+async def test_an_exception_in_the_block_leaves_nothing_or_all_of_it_at_every_stage(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = Moments(monkeypatch)
+    artifact = repo / "artifact"
+    artifact.write_bytes(b"counted")
+    reached = 0
+    async with AsyncLive(root=repo) as live:
+        moments.live = live
+        counted = await moments.count(lambda: live.log_artifact(artifact, type="model", copy=True))
+    for number, moment in enumerate(spread(counted, 4)):
+        artifact.write_bytes(b"%d" % number)
+        before, outcome = look(repo, objects=False), ""
+
+        async def log(live: AsyncLive, number: int, gate: Gate) -> None:
+            nonlocal outcome
+            try:
+                await live.log_artifact(artifact, meta={"number": number}, copy=True)
+                outcome = "logged"
+            except NotActiveError:
+                outcome = "refused"
+            finally:
+                gate.arrived.set()
+
+        async def open_gate(gate: Gate) -> None:
+            await settled()  # the block is being left, and waits for the thread
+            gate.open()
+
+        async with anyio.create_task_group() as outside:
+            with contextlib.suppress(ZeroDivisionError):
+                async with AsyncLive(root=repo) as live:
+                    moments.live = live
+                    gate = moments.arm(moment)
+                    outside.start_soon(log, live, number, gate)
+                    await gate.arrived.wait()
+                    outside.start_soon(open_gate, gate)
+                    raise ZeroDivisionError
+        moments.live = None
+        assert moments.running == 0
+        assert_nothing_lost(repo)
+        copy = repo / "dvclive" / "artifacts" / "artifact"
+        # Who was not cancelled himself is told which it was.
+        reached += bool(gate.what)
+        if moment[0] == "commit" or not gate.what:
+            assert outcome == "logged"
+            assert copy.read_bytes() == b"%d" % number
+            assert entries(repo)["artifact"]["meta"] == {"number": number}
+        else:
+            assert outcome == "refused"
+            assert look(repo, objects=False) == before
+    assert reached >= 3
