@@ -59,6 +59,8 @@ class FileStager:
     known: KnownArtifact = field(default_factory=KnownArtifact)
     made: list[str] = field(default_factory=list)
     """The files made for places in the workspace, each alone; empty where there is a copy."""
+    checkpoint: Callable[[], None] = lambda: None
+    """Called between the steps of a copy that is made of a large object; raises to stop."""
     leaves_plain: bool = field(init=False)
     """Files that are no links stay as they are."""
 
@@ -128,7 +130,7 @@ class FileStager:
         elif kind in (None, "copy") and os.path.lexists(path):
             pass  # a large file, copied step by step before
         else:
-            make_link(kind or "copy", object_path, planned.size, path, layout)
+            make_link(kind or "copy", object_path, planned.size, path, layout, self.checkpoint)
         if kind is None:
             keep_times(path, planned)
         elif kind == "copy":

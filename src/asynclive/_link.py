@@ -89,8 +89,23 @@ def _copy_for_reflink(kind: str) -> str:
     return "copy" if kind == "reflink" else kind
 
 
-def make_link(kind: str, object_path: str, size: int, path: str, layout: CacheLayout) -> None:
+def make_link(
+    kind: str,
+    object_path: str,
+    size: int,
+    path: str,
+    layout: CacheLayout,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> None:
     """Make the new workspace file ``path``, which does not exist, from an object.
+
+    Args:
+        kind: link type; a copy is made step by step, with ``checkpoint`` called after each.
+        object_path: the object.
+        size: its size in bytes.
+        path: the new file.
+        layout: says what mode it gets.
+        checkpoint: raises to stop.
 
     Raises:
         OSError: the file system refuses.
@@ -102,7 +117,7 @@ def make_link(kind: str, object_path: str, size: int, path: str, layout: CacheLa
     else:
         # DVC never hard-links empty files: they would all share one inode.
         with open(object_path, "rb") as source:
-            copy_file(source.fileno(), path, lambda: None)
+            copy_file(source.fileno(), path, checkpoint)
         os.chmod(path, layout.copy_mode if size else 0o666 & ~layout.umask)
 
 

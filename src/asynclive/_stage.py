@@ -168,6 +168,7 @@ class _StageJob:
         request = self.plan.request
         beside = self.store.workspace_temp_path() if request.copy else ""
         self.files = FileStager(request, self.plan.isdir, self.store, beside)
+        self.files.checkpoint = check_cancelled
 
     @property
     def beside(self) -> str:
