@@ -26,8 +26,10 @@ from typing import Any
 
 from ._appended import Appended
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact, is_inside
+from ._commit_sync import Before, sync_committed
 from ._databases import OpenDatabases
 from ._declarations import Dvc, WorkspaceDeclarations
+from ._durable import Sync
 from ._dvc_import import logger_muted, process_settings_kept
 from ._dvctext import DvcText
 from ._errors import (
@@ -46,7 +48,7 @@ from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
 from ._session import Session, reaches, remove_dead_sessions
-from ._store import CacheLayout, ObjectStore, create, remove_file, write_all
+from ._store import CacheLayout, ObjectStore, create, remove_file, set_mode, write_all
 from ._watch import ByStamps, Watch
 from ._workers import give_way
 
@@ -71,16 +73,20 @@ class DvcRepository:
     Args:
         watches: how changes in the workspace are found, in the order in which it is tried;
             None: as this system can.
+        durable: as in ``open``.
     """
 
-    def __init__(self, repo: Any, watches: Sequence[Watch] | None = None) -> None:
+    def __init__(
+        self, repo: Any, watches: Sequence[Watch] | None = None, *, durable: bool = False
+    ) -> None:
         self._repo = repo
         self._numbers = itertools.count()
+        sync = self._sync = Sync(repo.root_dir if durable else None)
         with contextlib.ExitStack() as undo:
             undo.callback(repo.close)
-            self.session = _start_session(repo)
+            self.session = _start_session(repo, sync)
             undo.callback(self.session.close)
-            self.layout = _read_layout(repo, self.session)
+            self.layout = _read_layout(repo, self.session, sync)
             self._store = ObjectStore(self.layout, "tree-")
             self._declarations = _declarations(repo)
             self._index: WorkspaceIndex[Any] = WorkspaceIndex(
@@ -93,10 +99,14 @@ class DvcRepository:
             undo.pop_all()
 
     @classmethod
-    def open(cls, root: str) -> DvcRepository:
+    def open(cls, root: str, *, durable: bool = False) -> DvcRepository:
         """Open the repository at or above ``root``; in a Git repository without one, make it.
 
         What dead sessions left in it is removed.
+
+        Args:
+            root: where it is looked for, upwards.
+            durable: whether what is written has to be on the disk before the next step is taken.
 
         Raises:
             RepositoryNotFoundError: there is none, and no Git repository.
@@ -109,7 +119,7 @@ class DvcRepository:
         # process go on, for it may be much.
         _remove_dead_sessions(repo)
         with _DVC, process_settings_kept():
-            return cls(repo)
+            return cls(repo, durable=durable)
 
     def close(self) -> None:
         """Remove this session's temp files and let the repository go."""
@@ -190,6 +200,7 @@ class DvcRepository:
 
     def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         results: list[TrackedArtifact | AsyncLiveError] = []
+        undos: list[contextlib.ExitStack] = []
         try:
             outputs = self._read_outputs()
             if self._git_index is not None:
@@ -199,7 +210,11 @@ class DvcRepository:
         try:
             with self._repo.scm_context(quiet=True):
                 for staged in group:
-                    results.append(self._commit_isolated(staged, outputs))
+                    result, undo = self._commit_isolated(staged, outputs)
+                    results.append(result)
+                    undos.append(undo)
+                if self._sync.wanted:
+                    self._sync_group(results, undos)
         except Exception as error:  # from leaving the context: core.autostage's `git add`
             for index, result in enumerate(results):
                 if isinstance(result, TrackedArtifact):
@@ -215,17 +230,32 @@ class DvcRepository:
 
     def _commit_isolated(
         self, staged: StagedArtifact, outputs: OutputIndex[Any]
-    ) -> TrackedArtifact | AsyncLiveError:
-        """Commit one artifact, or take back what was done of it and return its error."""
+    ) -> tuple[TrackedArtifact | AsyncLiveError, contextlib.ExitStack]:
+        """Commit one artifact, or take back what was done of it and return its error.
+
+        Also what would still take it back.
+        """
         with contextlib.ExitStack() as undo:
             try:
                 tracked = self._commit_one(staged, outputs, undo)
             except Exception as error:
                 # It may have asked DVC for what nobody watches: an ignored directory, say.
                 self._declarations.forget_dvcignore()
-                return _as_own_error(staged.request, error)
-            undo.pop_all()
-            return tracked
+                return _as_own_error(staged.request, error), contextlib.ExitStack()
+            return tracked, undo.pop_all()
+
+    def _sync_group(
+        self,
+        results: list[TrackedArtifact | AsyncLiveError],
+        undos: Sequence[contextlib.ExitStack],
+    ) -> None:
+        """Wait until the group is on the disk. What may not be is taken back."""
+        group = [result if isinstance(result, TrackedArtifact) else None for result in results]
+        for index, error in sync_committed(self._sync, group):
+            tracked = group[index]
+            assert tracked is not None
+            undos[index].close()
+            results[index] = _as_own_error(tracked.staged.request, error)
 
     def _commit_one(
         self,
@@ -259,8 +289,13 @@ class DvcRepository:
         _place(staged, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self.layout)
+        before = Before.of(dvc_file) if self._sync.wanted else None
         os.replace(temp, dvc_file)
-        self._repo.scm_context.track_file(output.stage.dvcfile.relpath)
+        track = output.stage.dvcfile.relpath
+        if before is not None:
+            undo.callback(self._repo.scm_context.files_to_track.discard, track)
+            undo.callback(before.put_back, temp)
+        self._repo.scm_context.track_file(track)
         self._index.wrote(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file)
 
@@ -338,6 +373,7 @@ class DvcRepository:
         # cache, it takes as it is.
         with tree.fs.open(tree.path, "rb") as file:
             self._store.put(file.read(), tree.oid)
+        self._store.sync_names([tree.oid])
         add_update_tree(cache, tree)
 
     def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
@@ -372,9 +408,10 @@ class DvcRepository:
         fd = create(temp)
         try:
             write_all(fd, text.encode())
+            set_mode(fd, temp, mode)
+            self._sync.fd(fd)
         finally:
             os.close(fd)
-        os.chmod(temp, mode)
         return temp
 
     def _read_outputs(self) -> OutputIndex[Any]:
@@ -497,10 +534,12 @@ def _tmp_dirs(repo: Any) -> list[str]:
     return [repo.tmp_dir, os.path.join(os.path.dirname(repo.tmp_dir), "cache")]
 
 
-def _start_session(repo: Any) -> Session:
+def _start_session(repo: Any, sync: Sync) -> Session:
     cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
     try:
         cache.makedirs(cache.path)
+        sync.mount(cache.path)
+        _sync_settings(sync, repo)
         # DVC's own may be on another disk, for DVC renames nothing from there.
         if not reaches(tmp_dir, repo.root_dir):
             cache.makedirs(other_dir)
@@ -511,7 +550,7 @@ def _start_session(repo: Any) -> Session:
         raise StorageError(cache.path, error) from error
 
 
-def _read_layout(repo: Any, session: Session) -> CacheLayout:
+def _read_layout(repo: Any, session: Session, sync: Sync) -> CacheLayout:
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.utils import umask
 
@@ -541,6 +580,7 @@ def _read_layout(repo: Any, session: Session) -> CacheLayout:
         umask=umask,
         cache_tmp=session.cache_tmp,
         workspace_tmp=session.workspace_tmp,
+        sync=sync,
     )
 
 
