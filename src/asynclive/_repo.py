@@ -584,6 +584,19 @@ def _read_layout(repo: Any, session: Session, sync: Sync) -> CacheLayout:
     )
 
 
+def _sync_settings(sync: Sync, repo: Any) -> None:
+    """What DVC leaves of its own in a repository that was just made: it may be ours."""
+    from dvc.ignore import DvcIgnore
+
+    for name in ("config", ".gitignore"):
+        with contextlib.suppress(FileNotFoundError):
+            sync.file(os.path.join(repo.dvc_dir, name))
+    with contextlib.suppress(FileNotFoundError):
+        sync.file(os.path.join(repo.root_dir, DvcIgnore.DVCIGNORE_FILE))
+    for directory in sync.with_above([repo.dvc_dir]):
+        sync.directory(directory)
+
+
 def _watches() -> list[Watch]:
     """In the order in which they are tried."""
     from dvc.dvcfile import is_valid_filename
