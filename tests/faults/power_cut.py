@@ -244,7 +244,7 @@ def _current(path: Path) -> State:
 
 def _is_temp(name: str) -> bool:
     """Nobody misses it: DVC's temp files and ours, and what Git keeps."""
-    return name in (".git", "tmp") or name.startswith((".asynclive-", ".dvc.yaml."))
+    return name in (".git", "tmp") or name.startswith(".asynclive-")
 
 
 def build(state: State, path: Path) -> None:
