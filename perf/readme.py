@@ -3,7 +3,8 @@
     python perf/readme.py
 
 A marked part begins with ``<!-- results: NAME -->`` and ends with ``<!-- end -->``; what is
-between them is replaced. ``perf/README.md`` has all of them, the README of the project one.
+between them is replaced. ``perf/README.md`` has all of them, the README of the project and
+``docs/power-cut.md`` one each.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ _NONE = "Not measured yet.\n"
 
 
 def main() -> int:
-    for path in (PERF / "README.md", PERF.parent / "README.md"):
+    root = PERF.parent
+    for path in (PERF / "README.md", root / "README.md", root / "docs" / "power-cut.md"):
         path.write_text(filled(path.read_text(), results.FULL))
     return 0
 
@@ -229,6 +231,21 @@ def _beside_large(directory: Path) -> str:
     return _table(["in flight", "small artifact", "alone", "beside it", "times"], rows)
 
 
+def _durable(directory: Path) -> str:
+    document = results.read("durable", directory)
+    if document is None:
+        return _NONE
+    rows = [
+        [
+            case["title"],
+            *(_milliseconds(case["settings"][setting]) for setting in ("default", "durable")),
+            _ratio(case["ratio"], 2),
+        ]
+        for case in document["cases"]
+    ]
+    return _table(["", "default", "durable=True", "times"], rows)
+
+
 def _workload_documents(directory: Path) -> list[dict[str, Any]]:
     found = (results.read(f"workload-{each.name}", directory) for each in WORKLOADS)
     return [each for each in found if each]
@@ -278,6 +295,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "imports": _imports,
     "reflink": _reflink,
     "beside_large": _beside_large,
+    "durable": _durable,
 }
 
 

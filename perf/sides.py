@@ -59,12 +59,14 @@ def naive(calls: list[Call], clock: Clock) -> None:
     asyncio.run(main())
 
 
-def asynclive(calls: list[Call], clock: Clock, *, workers: int | None = None) -> dict[str, Any]:
+def asynclive(
+    calls: list[Call], clock: Clock, *, workers: int | None = None, durable: bool = False
+) -> dict[str, Any]:
     """All calls gathered; what its statistics say of how they went through."""
     from asynclive import AsyncLive
 
     async def main() -> dict[str, Any]:
-        async with AsyncLive(workers=workers) as live:
+        async with AsyncLive(workers=workers, durable=durable) as live:
             with clock:
                 await asyncio.gather(
                     *(live.log_artifact(call.path, **call.options) for call in calls)

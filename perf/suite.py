@@ -21,7 +21,10 @@ import options
 import results
 
 PERF = Path(__file__).resolve().parent
-FULL = ("bench", "scaling", "looplag", "imports", "memory", "reflink", "beside_large", "workers")
+FULL = (
+    *("bench", "scaling", "looplag", "imports", "memory", "reflink", "beside_large", "workers"),
+    "durable",
+)
 SHORT = ("bench", "looplag", "imports", "scaling")
 # Each with one result and no options but --dir.
 PLAIN = ("memory", "reflink", "beside_large")

@@ -14,7 +14,7 @@ import anyio
 
 from ._document import DocumentError
 from ._errors import DvcYamlError
-from ._files import AsyncFiles, FileStamp
+from ._files import AsyncFiles, FileStamp, NotSyncedError
 from ._merge import Merger
 from ._style import Entries
 
@@ -194,6 +194,11 @@ class DvcYaml:
                 f"cannot be read and replaced: {error.strerror}. The file must be readable, and "
                 "its directory writable. Change their permissions, then log again."
             ) from error
+        except NotSyncedError as error:
+            raise fail(
+                f"is written, but whether it is on the disk is not known: {error.__cause__}. Log "
+                "again once the cause is gone."
+            ) from error.__cause__
         except OSError as error:
             raise fail(
                 f"cannot be read and replaced: {error.strerror or error}. It is as it was; log "

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import anyio
 import anyio.to_thread
 
+from ._durable import NO_SYNC, Sync
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
@@ -43,6 +45,10 @@ class FileStamp(NamedTuple):
             return None
 
 
+class NotSyncedError(Exception):
+    """What was done is not known to be on the disk."""
+
+
 class _Threads:
     """What aiofiles needs of an event loop: a way to run a function in a thread.
 
@@ -66,8 +72,9 @@ class AsyncFiles:
     operation has either not begun or is complete.
     """
 
-    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
+    def __init__(self, limiter: anyio.CapacityLimiter, sync: Sync = NO_SYNC) -> None:
         self._threads = _Threads(limiter)
+        self._sync = sync
 
     async def prepare(self) -> None:
         """Import what the other methods need, so that none of them holds the event loop for it.
@@ -133,12 +140,13 @@ class AsyncFiles:
         complete = False
         try:
             try:
-                # No fsync: on a disk busy with checkpoints it waits for all of them, and ext4 and
-                # Btrfs write the data of a file before they rename it over another.
+                # No fsync unless it is wanted: on a disk busy with checkpoints it waits for all of
+                # them, and ext4 and Btrfs write the data of a file before they rename it over
+                # another.
                 rest = memoryview(data)
                 while rest:
                     rest = rest[await file.write(rest) :]
-                stamp = await self.run(_seal, file.fileno(), mode)
+                stamp = await self.run(_seal, file.fileno(), mode, self._sync)
             finally:
                 with anyio.CancelScope(shield=True):
                     await file.close()
@@ -158,8 +166,12 @@ class AsyncFiles:
 
         Returns:
             Whether it has the stamp. Nothing is replaced if it has another.
+
+        Raises:
+            NotSyncedError: it was replaced, and nobody knows whether that is on the disk.
+            OSError: it was not.
         """
-        return await self.run(_replace, source, destination, stamp)
+        return await self.run(_replace, source, destination, stamp, self._sync)
 
     async def remove(self, path: str) -> None:
         """Remove a file; one that is missing will do."""
@@ -175,8 +187,14 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _seal(fd: int, mode: int) -> FileStamp | None:
+def _seal(fd: int, mode: int, sync: Sync) -> FileStamp | None:
     os.fchmod(fd, mode)
+    stamp = _stamp(fd)
+    sync.fd(fd)
+    return stamp
+
+
+def _stamp(fd: int) -> FileStamp | None:
     if os.utime not in os.supports_fd:
         return None
     # The time that a write leaves is that of the kernel's last tick, some milliseconds ago: two
@@ -187,11 +205,18 @@ def _seal(fd: int, mode: int) -> FileStamp | None:
     return stamp if stamp.mtime_ns == now else None
 
 
-def _replace(source: str | None, destination: str, stamp: FileStamp | None) -> bool:
+def _replace(source: str | None, destination: str, stamp: FileStamp | None, sync: Sync) -> bool:
     # Between this look and os.replace, another's write would be lost. No file system offers
     # better; DVC's own commands are kept out by its lock.
     if FileStamp.at(destination) != stamp:
         return False
     if source is not None:
         os.replace(source, destination)
+    try:
+        if source is None and stamp is not None:
+            sync.file(destination)  # written by somebody else, who may not have waited for it
+        for directory in sync.with_above([os.path.dirname(destination)]):
+            sync.directory(directory)
+    except OSError as error:
+        raise NotSyncedError from error
     return True

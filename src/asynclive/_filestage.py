@@ -100,7 +100,7 @@ class FileStager:
     def known_md5(self, planned: PlannedFile) -> str | None:
         """The hash of a file that is known, and whose object is there."""
         md5 = self.known.md5_of(planned)
-        return md5 if md5 is not None and self.store.has(md5, planned.size) else None
+        return md5 if md5 is not None and self.store.holds(md5, planned.size) else None
 
     def place(
         self, planned: PlannedFile, md5: str, isnew: bool, data: bytes | None, batch: Batch

@@ -21,6 +21,7 @@ from typing import Any
 import anyio
 from anyio.from_thread import check_cancelled
 
+from ._durable import NO_SYNC, Sync
 from ._errors import ArtifactChangedError
 from ._link import clone, copy_step
 from ._plan import PlannedFile, check_unchanged
@@ -32,7 +33,8 @@ from ._workers import run_together
 # others get their turn every few hundredths of a second. What was copied is still in the
 # processor's cache when it is hashed.
 STEP_BYTES = 8 * 2**20
-# How far copying may run ahead of hashing: enough for the hash never to wait.
+# How far copying may run ahead of hashing, and of the disk where that is waited for: enough for
+# the hash never to wait; so little that who cancels does not wait long for the disk.
 LEAD_BYTES = 4 * STEP_BYTES
 # A chunk stays in a core's own cache between its two copies, and ext4 does not take it for a
 # large folio, whose making costs more (perf/chunks.py). Cancellation is looked for once a chunk.
@@ -62,9 +64,12 @@ class LargeFile:
     clones: bool
     """The file system can share blocks: try that first."""
     space: Space
+    sync: Sync = NO_SYNC
+    """What waits for the disk."""
     md5: Any = field(init=False)
     _copied_bytes: int = 0
     _hashed_bytes: int = 0
+    _synced_bytes: int = 0
     _fds: list[int] = field(default_factory=list)
     """Source, temp, copy."""
     _reservation: Reservation | None = None
@@ -87,6 +92,8 @@ class LargeFile:
         loops = [partial(self._copy_all, run)]
         if self.temp is not None:
             loops.append(partial(self._hash_all, run))
+        if self.sync.wanted:
+            loops.append(partial(self._sync_all, run))
         try:
             await run_together(loops, len(loops))
         finally:
@@ -99,9 +106,27 @@ class LargeFile:
     async def _copy_all(self, run: Run) -> None:
         while not await run(self._copy_step):
             self._advance()
-            while self.temp is not None and self._copied_bytes - self._hashed_bytes > LEAD_BYTES:
+            while self._copied_bytes - self._followed_bytes > LEAD_BYTES:
                 await self._advanced.wait()
         self._advance()
+
+    @property
+    def _followed_bytes(self) -> int:
+        """How far all who follow the copying have come."""
+        hashed = self._copied_bytes if self.temp is None else self._hashed_bytes
+        return min(hashed, self._synced_bytes) if self.sync.wanted else hashed
+
+    async def _sync_all(self, run: Run) -> None:
+        """Bring the bytes onto the disk while others are copied.
+
+        What is left to do when the file is whole is little, and so it can be cancelled until then.
+        """
+        while self._synced_bytes < self.planned.size:
+            if self._synced_bytes == self._copied_bytes:
+                await self._advanced.wait()
+            else:
+                await run(self._sync_step)
+                self._advance()
 
     async def _hash_all(self, run: Run) -> None:
         while self._hashed_bytes < self.planned.size:
@@ -159,6 +184,14 @@ class LargeFile:
         self._reservation = self.space.reserve(
             paths[:1] if self.clones else paths, self.planned.size
         )
+
+    def _sync_step(self) -> bool:
+        copied_bytes = self._copied_bytes
+        for fd in self._fds[1:]:
+            check_cancelled()
+            self.sync.data(fd)
+        self._synced_bytes = copied_bytes
+        return True
 
     def _hash_step(self) -> bool:
         """Hash the next of the bytes that are copied."""

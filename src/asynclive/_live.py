@@ -91,6 +91,11 @@ class AsyncLive:
             of the others has a process to do it. Default: two more than the process has cores.
         lock_timeout: seconds to wait for another process that holds DVC's repository lock;
             None: for ever.
+        durable: what a call has done survives a power cut once it has returned: the objects, the
+            ``.dvc`` file, ``.gitignore``, ``dvc.yaml`` and a copy are fsynced with their
+            directories, each before what names it. Costs as much as the disk takes. Default:
+            as DVC, which leaves it to the system, for up to half a minute or so. Of a source that
+            is logged in place only its object is synced, not the source.
 
     Raises:
         InvalidDvcyamlError: ``dvcyaml`` has another name.
@@ -118,6 +123,7 @@ class AsyncLive:
         dvcyaml: str | os.PathLike[str] | bool | None = "dvc.yaml",
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
+        durable: bool = False,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -135,6 +141,7 @@ class AsyncLive:
             raise ValueError(f"lock_timeout must not be negative, not {lock_timeout}")
         self._worker_count = workers or default_workers()
         self._lock_timeout = lock_timeout
+        self._durable = durable
         self._claims = Claims()
         self._counters = Counters()
         self._in_flight = 0
@@ -301,14 +308,16 @@ class AsyncLive:
         # DVC knows a repository by its path: by the one that its command sees, which is in the
         # working directory and so has no links.
         self._real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
-        self._repository = await self._in_dvc_thread(lambda: DvcRepository.open(self._real_root))
+        self._repository = await self._in_dvc_thread(
+            lambda: DvcRepository.open(self._real_root, durable=self._durable)
+        )
         try:
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
             self._dvcyaml = None
             if self._dvcyaml_path is not None:
                 dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
-                files = AsyncFiles(self._dvc_limiter)
+                files = AsyncFiles(self._dvc_limiter, self._repository.layout.sync)
                 await files.prepare()
                 self._dvcyaml = DvcYaml(dvcyaml_path, files, self._repository.session.temp_for)
             store = ObjectStore(self._repository.layout)

@@ -28,8 +28,10 @@ from typing import Any
 
 from ._appended import Appended
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact, is_inside
+from ._commit_sync import sync_committed
 from ._databases import OpenDatabases
 from ._declarations import Dvc, WorkspaceDeclarations
+from ._durable import Sync
 from ._dvc_import import logger_muted, process_settings_kept
 from ._dvctext import DvcText
 from ._errors import (
@@ -73,16 +75,20 @@ class DvcRepository:
     Args:
         watches: how changes in the workspace are found, in the order in which it is tried;
             None: as this system can.
+        durable: as in ``open``.
     """
 
-    def __init__(self, repo: Any, watches: Sequence[Watch] | None = None) -> None:
+    def __init__(
+        self, repo: Any, watches: Sequence[Watch] | None = None, *, durable: bool = False
+    ) -> None:
         self._repo = repo
         self._numbers = itertools.count()
+        sync = self._sync = Sync(repo.root_dir if durable else None)
         with contextlib.ExitStack() as undo:
             undo.callback(repo.close)
-            self.session = _start_session(repo)
+            self.session = _start_session(repo, sync)
             undo.callback(self.session.close)
-            self.layout = _read_layout(repo, self.session)
+            self.layout = _read_layout(repo, self.session, sync)
             self._store = ObjectStore(self.layout, "tree-")
             self._declarations = _declarations(repo)
             self._index: WorkspaceIndex[Any] = WorkspaceIndex(
@@ -95,10 +101,14 @@ class DvcRepository:
             undo.pop_all()
 
     @classmethod
-    def open(cls, root: str) -> DvcRepository:
+    def open(cls, root: str, *, durable: bool = False) -> DvcRepository:
         """Open the repository at or above ``root``; in a Git repository without one, make it.
 
         What dead sessions left in it is removed.
+
+        Args:
+            root: where it is looked for, upwards.
+            durable: whether what is written has to be on the disk before the next step is taken.
 
         Raises:
             RepositoryNotFoundError: there is none, and no Git repository.
@@ -111,7 +121,7 @@ class DvcRepository:
         # process go on, for it may be much.
         _remove_dead_sessions(repo)
         with _DVC, process_settings_kept():
-            return cls(repo)
+            return cls(repo, durable=durable)
 
     def close(self) -> None:
         """Remove this session's temp files and let the repository go."""
@@ -191,6 +201,7 @@ class DvcRepository:
 
     def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         results: list[TrackedArtifact | AsyncLiveError] = []
+        undos: list[contextlib.ExitStack] = []
         try:
             self._declarations.reset()
             outputs = self._read_outputs()
@@ -201,7 +212,11 @@ class DvcRepository:
         try:
             with self._repo.scm_context(quiet=True):
                 for staged in group:
-                    results.append(self._commit_isolated(staged, outputs))
+                    result, undo = self._commit_isolated(staged, outputs)
+                    results.append(result)
+                    undos.append(undo)
+                if self._sync.wanted:
+                    self._sync_group(results, undos)
         except Exception as error:  # from leaving the context: core.autostage's `git add`
             for index, result in enumerate(results):
                 if isinstance(result, TrackedArtifact):
@@ -218,8 +233,11 @@ class DvcRepository:
 
     def _commit_isolated(
         self, staged: StagedArtifact, outputs: OutputIndex[Any]
-    ) -> TrackedArtifact | AsyncLiveError:
-        """Commit one artifact, or take back what was done of it and return its error."""
+    ) -> tuple[TrackedArtifact | AsyncLiveError, contextlib.ExitStack]:
+        """Commit one artifact, or take back what was done of it and return its error.
+
+        Also what would still take it back.
+        """
         with contextlib.ExitStack() as undo:
             try:
                 tracked = self._commit_one(staged, outputs, undo)
@@ -227,9 +245,9 @@ class DvcRepository:
                 # It may have asked DVC for what nobody watches: an ignored directory, say.
                 self._declarations.forget_dvcignore()
                 _take_back(staged.request.path, undo)
-                return _as_own_error(staged.request, error)
+                return _as_own_error(staged.request, error), undo
             done = undo.pop_all()
-            return replace(tracked, take_back=lambda: self._untrack(tracked, done))
+            return replace(tracked, take_back=lambda: self._untrack(tracked, done)), done
 
     def _untrack(self, tracked: TrackedArtifact, done: contextlib.ExitStack) -> None:
         with _DVC:
@@ -238,6 +256,19 @@ class DvcRepository:
                 _take_back(tracked.staged.request.path, done)
             finally:
                 self._repo._reset()
+
+    def _sync_group(
+        self,
+        results: list[TrackedArtifact | AsyncLiveError],
+        undos: Sequence[contextlib.ExitStack],
+    ) -> None:
+        """Wait until the group is on the disk. What may not be is taken back."""
+        group = [result if isinstance(result, TrackedArtifact) else None for result in results]
+        for index, error in sync_committed(self._sync, group):
+            tracked = group[index]
+            assert tracked is not None
+            _take_back(tracked.staged.request.path, undos[index])
+            results[index] = _as_own_error(tracked.staged.request, error)
 
     def _commit_one(
         self,
@@ -273,8 +304,9 @@ class DvcRepository:
             _drop_exec(staged, self.layout)
         relpath = output.stage.dvcfile.relpath
         undo.callback(self._put_back, dvc_file, _read(dvc_file))
+        undo.callback(self._repo.scm_context.files_to_track.discard, relpath)
         os.replace(temp, dvc_file)
-        # It is tracked: from here on nothing fails, for that could not be taken back.
+        # It is tracked: from here on nothing fails but the wait for the disk.
         self._repo.scm_context.track_file(relpath)
         self._index.wrote(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file)
@@ -353,6 +385,7 @@ class DvcRepository:
         # cache, it takes as it is.
         with tree.fs.open(tree.path, "rb") as file:
             self._store.put(file.read(), tree.oid)
+        self._store.sync_names([tree.oid])
         try:
             add_update_tree(cache, tree)
         except sqlite3.Error:
@@ -393,7 +426,7 @@ class DvcRepository:
         temp = f"{self.layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
         try:
             # Nobody else can look into the directory of temp files.
-            write_new(temp, content, mode)
+            write_new(temp, content, mode, sync=self._sync)
         except BaseException:
             remove_file(temp)
             raise
@@ -530,10 +563,12 @@ def _tmp_dirs(repo: Any) -> list[str]:
     return [repo.tmp_dir, os.path.join(os.path.dirname(repo.tmp_dir), "cache")]
 
 
-def _start_session(repo: Any) -> Session:
+def _start_session(repo: Any, sync: Sync) -> Session:
     cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
     try:
         cache.makedirs(cache.path)
+        sync.mount(cache.path)
+        _sync_settings(sync, repo)
         # DVC's own may be on another disk, for DVC renames nothing from there.
         if not reaches(tmp_dir, repo.root_dir):
             cache.makedirs(other_dir)
@@ -544,7 +579,7 @@ def _start_session(repo: Any) -> Session:
         raise StorageError(cache.path, error) from error
 
 
-def _read_layout(repo: Any, session: Session) -> CacheLayout:
+def _read_layout(repo: Any, session: Session, sync: Sync) -> CacheLayout:
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.utils import umask
 
@@ -574,7 +609,21 @@ def _read_layout(repo: Any, session: Session) -> CacheLayout:
         umask=umask,
         cache_tmp=session.cache_tmp,
         workspace_tmp=session.workspace_tmp,
+        sync=sync,
     )
+
+
+def _sync_settings(sync: Sync, repo: Any) -> None:
+    """What DVC leaves of its own in a repository that was just made: it may be ours."""
+    from dvc.ignore import DvcIgnore
+
+    for name in ("config", ".gitignore"):
+        with contextlib.suppress(FileNotFoundError):
+            sync.file(os.path.join(repo.dvc_dir, name))
+    with contextlib.suppress(FileNotFoundError):
+        sync.file(os.path.join(repo.root_dir, DvcIgnore.DVCIGNORE_FILE))
+    for directory in sync.with_above([repo.dvc_dir]):
+        sync.directory(directory)
 
 
 def _watches() -> list[Watch]:

@@ -19,7 +19,7 @@ from anyio.from_thread import check_cancelled
 
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
 from ._filestage import Batch, FileStager, keep_times
-from ._known import KNOWN_BYTES, KnownArtifacts
+from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._large import LargeFile
 from ._place import Move, Placement, try_remove_tree
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
@@ -27,6 +27,7 @@ from ._processes import BatchProcesses
 from ._space import Space
 from ._statistics import Counters
 from ._store import ObjectStore
+from ._syncing import sync_rounds
 from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
 
@@ -101,6 +102,7 @@ class Stager:
                 )
                 job.files.known = known
                 if unchanged is not None:
+                    await self._write_down(job, unchanged, known)
                     self._counters.files_unchanged += unchanged.nfiles
                     self._counters.bytes_unchanged += unchanged.size
                     return unchanged
@@ -111,6 +113,7 @@ class Stager:
             if job.beside and plan.isdir:
                 await run(partial(job.files.explained, job.finish_dirs))
             staged = job.result(batches)
+            await self._write_down(job, staged, KnownArtifact())
             if self._save_hashes is not None and job.many_small:
                 staged = replace(staged, hashes_saved=True)
             if plan.total_bytes >= KNOWN_BYTES:
@@ -130,6 +133,16 @@ class Stager:
         self._counters.files_unchanged += batch.files_unchanged
         self._counters.bytes_unchanged += batch.bytes_unchanged
         return batch
+
+    async def _write_down(
+        self, job: _StageJob, staged: StagedArtifact, known: KnownArtifact
+    ) -> None:
+        """Wait until what is staged is on the disk, where that is wanted."""
+        if not self._store.layout.sync.wanted:
+            return
+        for steps in sync_rounds(job.plan, staged, known, self._store):
+            jobs = (partial(job.run, partial(job.files.explained, step)) for step in steps)
+            await run_together(jobs, self._workers.workers)
 
     async def remember(self, tracked: TrackedArtifact) -> None:
         """The artifact is tracked: from now on its files are known."""
@@ -260,7 +273,9 @@ class _StageJob:
             self.temps.add(temp)
         if temp is not None or copy is not None:
             source, clones = files.source(planned), self.store.layout.shares_blocks
-            large = LargeFile(planned, source, temp, copy, clones, self.space)
+            large = LargeFile(
+                planned, source, temp, copy, clones, self.space, self.store.layout.sync
+            )
             async with self.workers.large_files:
                 hashed = await large.transfer(lambda step: self.run(partial(files.explained, step)))
             md5 = md5 or hashed

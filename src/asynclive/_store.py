@@ -11,7 +11,10 @@ import itertools
 import os
 import stat
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from ._durable import NO_SYNC, Sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class CacheLayout:
     """This session's directory on the file system of the cache."""
     workspace_tmp: str
     """This session's directory on the file system of the workspace, hidden from Git."""
+    sync: Sync = NO_SYNC
+    """What waits for the disk."""
 
     @property
     def known_dir(self) -> str:
@@ -89,21 +94,28 @@ class ObjectStore:
             and stat.S_IMODE(found.st_mode) & ~stat.S_IXUSR == self.layout.object_mode
         )
 
+    def holds(self, md5: str, size: int) -> bool:
+        """As ``has``; and where it is wanted, its bytes are on the disk, whoever wrote them."""
+        if not self.has(md5, size):
+            return False
+        self.layout.sync.file(self.object_path(md5))
+        return True
+
     def put(self, data: bytes, md5: str) -> bool:
         """Store ``data``, whose hash is ``md5``; whether it was new."""
         path = self.object_path(md5)
         with self._locks[int(md5[:2], 16)]:
             # Asked first, for most are new: a stat of what is not there costs an exception.
-            if os.access(path, os.F_OK) and self.has(md5, len(data)):
+            if os.access(path, os.F_OK) and self.holds(md5, len(data)):
                 return False
             if self._unnamed and self._put_unnamed(data, path):
                 return True
-            if self.has(md5, len(data)):  # published by another process meanwhile
+            if self.holds(md5, len(data)):  # published by another process meanwhile
                 return False
             temp = self.temp_path()
             try:
                 # Nobody else can look into the directory of temp files.
-                write_new(temp, data, self.layout.object_mode)
+                write_new(temp, data, self.layout.object_mode, sync=self.layout.sync)
                 self._rename(temp, md5)
             except BaseException:
                 remove_file(temp)
@@ -126,6 +138,7 @@ class ObjectStore:
                 write_all(fd, data)
                 if stat.S_IMODE(os.fstat(fd).st_mode) != mode:  # less the umask
                     os.fchmod(fd, mode)
+                self.layout.sync.fd(fd)
                 # With a descriptor for the directory, which an absolute path does not use: only
                 # then does Python follow the link that /proc has for the file.
                 os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
@@ -145,13 +158,29 @@ class ObjectStore:
 
         ``temp`` is gone afterwards: renamed, or removed where the object was there.
         """
+        if self.layout.sync.wanted:  # outside of the lock: it may take as long as the disk
+            self._sync_object(temp)
         with self._locks[int(md5[:2], 16)]:
-            if self.has(md5, size):
+            if self.holds(md5, size):
                 os.unlink(temp)
                 return False
             os.chmod(temp, self.layout.object_mode)
             self._rename(temp, md5)
             return True
+
+    def _sync_object(self, temp: str) -> None:
+        fd = os.open(temp, os.O_RDWR | _O_BINARY | _O_CLOEXEC)
+        try:
+            set_mode(fd, temp, self.layout.object_mode)
+            self.layout.sync.fd(fd)
+        finally:
+            os.close(fd)
+
+    def sync_names(self, hashes: Iterable[str]) -> None:
+        """Wait until the objects' names are on the disk; their bytes are."""
+        for prefix in sorted({md5[:2] for md5 in hashes}):
+            self.layout.sync.directory(f"{self.layout.cache_dir}{os.sep}{prefix}")
+        self.layout.sync.directory(self.layout.cache_dir)
 
     def _rename(self, temp: str, md5: str) -> None:
         path = self.object_path(md5)
@@ -173,7 +202,9 @@ def create(path: str, mode: int = 0o600) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_CLOEXEC, mode)
 
 
-def write_new(path: str, data: bytes, mode: int, mtime_ns: int | None = None) -> os.stat_result:
+def write_new(
+    path: str, data: bytes, mode: int, mtime_ns: int | None = None, sync: Sync = NO_SYNC
+) -> os.stat_result:
     """Make a file of these bytes, permissions and mtime; returns what it is then.
 
     For directories that nobody else can look into: the file has its mode from the start.
@@ -187,6 +218,7 @@ def write_new(path: str, data: bytes, mode: int, mtime_ns: int | None = None) ->
         found = os.fstat(fd)
         if stat.S_IMODE(found.st_mode) != mode:  # less the umask
             set_mode(fd, path, mode)
+        sync.fd(fd)
         return found
     finally:
         os.close(fd)

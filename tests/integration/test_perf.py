@@ -109,7 +109,7 @@ def test_tables_are_made_from_a_result_and_say_so_where_there_is_none(measured: 
     assert "Not measured yet." in filled(text.format("scaling"), measured)
 
 
-@pytest.mark.parametrize("readme", ["README.md", "perf/README.md"])
+@pytest.mark.parametrize("readme", ["README.md", "perf/README.md", "docs/power-cut.md"])
 def test_the_readme_says_what_the_committed_results_say(readme: str) -> None:
     import results
     from readme import filled

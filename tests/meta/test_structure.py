@@ -25,24 +25,27 @@ ALLOWED = {
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
     "_statistics": set(),
-    "_store": set(),
+    "_durable": set(),
     "_space": set(),
+    "_store": {"_durable"},
     "_place": {"_store"},
     "_session": {"_place", "_store"},
     "_workers": set(),
-    "_files": set(),
+    "_files": {"_durable"},
     "_dvc_import": set(),
     "_plan": RECORDS,
     "_link": {"_plan", "_store"},
     "_known_file": {"_store"},
     "_known": RECORDS | {"_known_file", "_plan", "_store"},
-    "_large": RECORDS | {"_link", "_plan", "_space", "_store", "_workers"},
+    "_syncing": RECORDS | {"_known", "_plan", "_store"},
+    "_commit_sync": RECORDS | {"_durable"},
+    "_large": RECORDS | {"_durable", "_link", "_plan", "_space", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
     "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
-    | {"_space", "_store", "_unchanged", "_workers"},
+    | {"_space", "_store", "_syncing", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
     "_watch": {"_listing"},
@@ -64,9 +67,9 @@ ALLOWED = {
     "_dvcyaml": {"_document", "_errors", "_files", "_merge", "_style"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
-    | {"_appended", "_databases", "_declarations", "_dvc_import", "_dvctext", "_gitignore"}
-    | {"_gitindex", "_index", "_inotify", "_outputs", "_place", "_plan", "_session", "_store"}
-    | {"_watch", "_workers"},
+    | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
+    | {"_dvctext", "_gitignore", "_gitindex", "_index", "_inotify", "_outputs", "_place"}
+    | {"_plan", "_session", "_store", "_watch", "_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 

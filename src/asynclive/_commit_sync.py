@@ -1,0 +1,62 @@
+"""Brings onto the disk what a group's commit changed in the workspace, each path once a group.
+
+Only where that is wanted. Blocking and without DVC.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from ._artifact import TrackedArtifact
+from ._durable import Sync
+
+
+def sync_committed(
+    sync: Sync, group: Sequence[TrackedArtifact | None]
+) -> Iterator[tuple[int, OSError]]:
+    """Wait for the disk; which of the group may not be on it, the last one first.
+
+    Args:
+        sync: what waits.
+        group: in the order of the commit; None: nothing of it was changed.
+    """
+    outcomes: dict[str, OSError | None] = {}
+    for index, tracked in reversed([*enumerate(group)]):
+        if tracked is None:
+            continue
+        directories = _changed_directories(tracked)
+        for path in (*map(_gitignore, directories), *sync.with_above(directories)):
+            if path not in outcomes:
+                outcomes[path] = _error_of(sync, path)
+            error = outcomes[path]
+            if error is not None:
+                yield index, error
+                break
+
+
+def _changed_directories(tracked: TrackedArtifact) -> list[str]:
+    """Where names came, went or were exchanged."""
+    placement = tracked.staged.placement
+    moves = () if placement is None else placement.moves
+    changed = {os.path.dirname(move.destination) for move in moves}
+    if tracked.dvc_file is not None:
+        changed |= {os.path.dirname(tracked.dvc_file), os.path.dirname(tracked.staged.request.path)}
+    return sorted(changed)
+
+
+def _gitignore(directory: str) -> str:
+    return os.path.join(directory, ".gitignore")
+
+
+def _error_of(sync: Sync, path: str) -> OSError | None:
+    try:
+        if os.path.basename(path) == ".gitignore":
+            sync.file(path)
+        else:
+            sync.directory(path)
+    except FileNotFoundError:
+        pass  # removed by its owner meanwhile, or never there
+    except OSError as error:
+        return error
+    return None

@@ -1,0 +1,286 @@
+"""``durable=True``: what a call has done survives a power cut, and at no moment is a name left
+whose bytes are not.
+
+Every moment at which something was synced, named or renamed is taken as a power cut, and what may
+be left then is built and looked at.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from disk import tree, write
+from invariants import assert_nothing_lost, assert_sound, entries
+from power_cut import PowerCuts, iterate
+from twin import Templates, dvc
+
+from asynclive import AsyncLive, DvcYamlError, StorageError, _processes, _stage
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="/proc tells which file is synced"
+    ),
+]
+
+long = pytest.mark.long
+
+LARGE = 2**20 + 1
+"""More than what is read whole."""
+
+
+@pytest.fixture
+def made(repo: Path) -> Path:
+    """The repository, with something of each kind to log."""
+    write(repo, {"file": "a file", "sub/deep/file": "one below", "other": "another"})
+    write(repo, {"data/a": "one", "data/b": "one", "data/below/c": "two", "data/below/empty": ""})
+    (repo / "data" / "none").mkdir()
+    write(repo, {"tracked/x": "x", "tracked/y": "y"})
+    write(repo, {"large": "0123456789abcdef" * (LARGE // 16 + 1)})
+    return repo
+
+
+Body = Callable[[AsyncLive], Awaitable[Any]]
+
+
+async def _file(live: AsyncLive) -> None:
+    await live.log_artifact("file", type="model", name="file")
+
+
+async def _file_below(live: AsyncLive) -> None:
+    await live.log_artifact("sub/deep/file")
+
+
+async def _copy(live: AsyncLive) -> None:
+    await live.log_artifact("file", type="model", copy="new/below")
+
+
+async def _large(live: AsyncLive) -> None:
+    await live.log_artifact("large", type="model")
+    await live.log_artifact("large", name="copy", copy=True)
+
+
+async def _directory(live: AsyncLive) -> None:
+    await live.log_artifact("data", type="dataset")
+
+
+async def _directory_copied(live: AsyncLive) -> None:
+    await live.log_artifact("data", type="dataset", copy=True)
+
+
+async def _not_cached(live: AsyncLive) -> None:
+    await live.log_artifact("data", type="dataset", copy=True, cache=False)
+
+
+async def _again(live: AsyncLive) -> None:
+    for _ in range(2):
+        await live.log_artifact("file", type="model", copy=True)
+        await live.log_artifact("data", type="dataset", copy=True)
+        await live.log_artifact("data", type="dataset")
+
+
+async def _inside(live: AsyncLive) -> None:
+    await live.log_artifact("tracked")
+    await live.log_artifact("tracked/x", name="x")
+
+
+async def _gathered(live: AsyncLive) -> None:
+    async with anyio.create_task_group() as tasks:
+        for path in ("file", "sub/deep/file", "other", "data", "tracked"):
+            tasks.start_soon(live.log_artifact, path, "model", path.replace("/", "-"))
+        tasks.start_soon(live.log_artifact, "large", "model", "large", None, None, None, True)
+
+
+BODIES: list[Body] = [
+    _file,
+    _file_below,
+    _copy,
+    _large,
+    _directory,
+    _directory_copied,
+    _not_cached,
+    _again,
+    _inside,
+    _gathered,
+]
+each_body = pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(body, marks=() if body in (_file, _directory_copied, _inside) else long)
+        for body in BODIES
+    ],
+    ids=[body.__name__[1:] for body in BODIES],
+)
+
+
+@each_body
+async def test_a_power_cut_at_any_moment_leaves_what_is_sound_and_after_the_call_all_of_it(
+    body: Body, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        cuts = PowerCuts(made, patch)
+        async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+            await body(live)
+            assert cuts.surviving() == cuts.current()
+
+    assert len(cuts.states) > 3
+    for path in iterate(cuts.states, tmp_path):
+        assert_sound(path)
+
+
+async def test_what_is_not_durable_waits_for_no_disk(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts = PowerCuts(made, monkeypatch, keep=False)
+    async with AsyncLive(root=made, dir=made / "dvclive") as live:
+        for body in (_file, _copy, _large, _directory_copied, _inside):
+            await body(live)
+    assert cuts.syncs == []
+    assert cuts.surviving() != cuts.current()
+
+
+@long
+@pytest.mark.parametrize("types", ["copy", "hardlink", "symlink", "hardlink,copy"])
+async def test_links_are_on_the_disk_with_what_they_lead_to(
+    types: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dvc(made, "config", "cache.type", types)
+    with monkeypatch.context() as patch:
+        cuts = PowerCuts(made, patch)
+        async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+            await live.log_artifact("file", type="model")
+            await live.log_artifact("data", type="dataset")
+            await live.log_artifact("data", name="copy", copy=True)
+            assert cuts.surviving() == cuts.current()
+    for path in iterate(cuts.states, tmp_path):
+        assert_sound(path)
+
+
+async def test_what_another_session_left_to_the_system_is_waited_for_too(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts = PowerCuts(made, monkeypatch, keep=False)
+    for durable in (False, True):
+        async with AsyncLive(root=made, dir=made / "dvclive", durable=durable) as live:
+            await live.log_artifact("large", type="model", copy=True)
+            await live.log_artifact("data", type="dataset", copy=True)
+            await live.log_artifact("file", type="model")
+            survived = cuts.surviving() == cuts.current()
+            assert survived == durable
+
+
+async def test_what_is_known_and_not_read_again_is_waited_for_too(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynclive._known._TICK_NS", 0)  # what is made here counts as settled
+    for number in range(3):
+        write(made, {f"known/{number}": str(number) * (LARGE // 2)})
+    cuts = PowerCuts(made, monkeypatch, keep=False)
+    for durable in (False, True):
+        async with AsyncLive(root=made, dir=made / "dvclive", durable=durable) as live:
+            for copy in (False, True):
+                await live.log_artifact("known", name="known", copy=copy)
+                await live.log_artifact("large", name="large", copy=copy)
+            assert live.statistics().files_unchanged == (8 if durable else 0)
+            survived = cuts.surviving() == cuts.current()
+            assert survived == durable
+
+
+async def test_a_repository_that_was_just_made_survives(
+    templates: Templates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = templates.make("bare-git", tmp_path / "base")
+    write(repo, {"file": "a file"})
+    cuts = PowerCuts(repo, monkeypatch, keep=False)
+    async with AsyncLive(root=repo, durable=True) as live:
+        await live.log_artifact("file", type="model")
+        assert cuts.surviving() == cuts.current()
+
+
+async def test_worker_processes_sync_an_object_before_it_has_its_name(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_stage, "PROCESS_FILES", 1)
+    log = tmp_path / "log"
+    monkeypatch.setattr(_processes, "_COMMAND", _RECORDING + _processes._COMMAND)
+    monkeypatch.setenv("ASYNCLIVE_TEST_LOG", str(log))
+    cuts = PowerCuts(made, monkeypatch, keep=False)
+    (made / "data" / "unlike").write_bytes(b"three")
+
+    async with AsyncLive(root=made, durable=True) as live:
+        await live.log_artifact("data", type="dataset")
+        told = [line.split(maxsplit=2) for line in log.read_text().splitlines()]
+        named = [(inode, path) for what, inode, path in told if what == "name"]
+        assert len(named) == 4  # one, two, three and nothing
+        for inode, path in named:
+            synced = told.index(["sync", inode, "-"])
+            assert synced < told.index(["name", inode, path])
+            cuts.synced(int(inode), Path(path))
+        objects = cuts.surviving()[".dvc"]
+        assert objects == cuts.current()[".dvc"]
+
+
+_RECORDING = """
+import os
+log = os.open(os.environ["ASYNCLIVE_TEST_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+def recorded(what, real):
+    def call(*args, **options):
+        path, target = args[0], args[1] if len(args) > 1 else "-"
+        inode = os.stat(path).st_ino
+        result = real(*args, **options)
+        os.write(log, f"{what} {inode} {target}\\n".encode())
+        return result
+    return call
+os.fsync = recorded("sync", os.fsync)
+os.link = recorded("name", os.link)
+os.replace = recorded("name", os.replace)
+"""
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("tracked", [False, True], ids=["new", "tracked"])
+@pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+@pytest.mark.parametrize(
+    "path",
+    ["file", *(pytest.param(path, marks=long) for path in ("large", "data", "sub/deep/file"))],
+)
+async def test_an_error_of_the_disk_is_the_callers_and_nothing_is_committed(
+    path: str, copy: bool, tracked: bool, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = made / path / "a" if path == "data" else made / path
+    text = written.read_text()
+    cuts = PowerCuts(made, monkeypatch, keep=False)
+    async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+
+        async def log() -> None:
+            await live.log_artifact(path, type="model", name="name", copy=copy)
+
+        if tracked:
+            await log()
+        for failed in itertools.count():
+            written.write_text(text + " " * failed)  # so that there is something to store
+            before = tree(made)
+            cuts.fail_at = len(cuts.syncs) + failed
+            try:
+                await log()
+            except (StorageError, DvcYamlError) as refused:
+                error = refused
+            else:
+                break
+            assert isinstance(error.__cause__, OSError)
+            assert error.__cause__.errno == errno.EIO
+            # Of dvc.yaml alone: that it is there, but may not be after a power cut.
+            assert "is written" in str(error) or tree(made) == before
+        assert len(cuts.syncs) <= cuts.fail_at  # none failed unseen
+        assert failed > 6
+        temp = [path.name for path in (made / ".dvc" / "tmp").glob("asynclive-*/*")]
+        assert temp == ["session"]  # its lock
+    assert entries(made).keys() == {"name"}
+    assert_nothing_lost(made)
