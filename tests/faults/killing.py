@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -43,6 +45,40 @@ def zygote() -> Iterator[Zygote]:
         yield Zygote(process)
 
 
+class Workers:
+    """The worker processes of a session, which hold a pipe open for as long as they live.
+
+    Args:
+        path: where to make the pipe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = str(path)
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def end(self) -> bytes:
+        """Wait until the last of them has ended; ``+`` for each that began, ``-`` if killed.
+
+        One that has not yet begun cannot open the pipe any more, and ends by that.
+        """
+        os.set_blocking(self._fd, True)
+        said = b""
+        try:
+            while True:
+                assert select.select([self._fd], [], [], _SECONDS)[0], "a worker lives on"
+                some = os.read(self._fd, 100)
+                if not some:
+                    return said
+                said += some
+        finally:
+            os.close(self._fd)
+
+
+# Far more than any of them needs to end: a test that hangs says so.
+_SECONDS = 60
+
+
 @dataclass
 class Killing:
     """One scenario's sessions, each in a repository of its own below ``base``."""
@@ -66,8 +102,12 @@ class Killing:
         repo = self.fresh()
         stage, number = moment
         while True:
-            job = self.job(repo, backend, prepare=True, target=(stage, number))
+            workers = self.workers(repo)
+            job = self.job(
+                repo, backend, prepare=True, target=(stage, number), alive=workers.path
+            )
             report = self.zygote.run(job)
+            report.workers = workers.end()
             if report.signal == signal.SIGKILL:
                 break
             # What threads do at once takes now more steps, now fewer; each stage has a first.
@@ -87,6 +127,9 @@ class Killing:
 
     def job(self, repo: Path, backend: str, **what: Any) -> Job:
         return Job(self.scenario, str(repo), backend, **what)
+
+    def workers(self, repo: Path) -> Workers:
+        return Workers(repo.parent / "alive")
 
     def fresh(self) -> Path:
         self._made += 1
@@ -146,9 +189,11 @@ class Killing:
 
 
 def spread(counts: Mapping[str, int], most: int) -> list[Moment]:
-    """The first and the last moment of each stage, and others between: up to so many a stage."""
-    return [
-        (stage, number)
-        for stage, count in sorted(counts.items())
-        for number in sorted({round(i * (count - 1) / max(1, most - 1)) for i in range(most)})
-    ]
+    """Moments of each stage, so many at most: the first and the last, and others between."""
+    return [(stage, number) for stage in sorted(counts) for number in _some(counts[stage], most)]
+
+
+def _some(count: int, most: int) -> list[int]:
+    if most == 1:
+        return [count // 2]
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})

@@ -73,7 +73,7 @@ class Job:
 
 @dataclass
 class Report:
-    """What a child says of itself; of its end only the signal, by who waits for it."""
+    """What a child says of itself; of its end, who waits for it."""
 
     counts: Counter[str] = field(default_factory=Counter)
     died: str = ""
@@ -82,6 +82,8 @@ class Report:
     status: dict[str, Any] | None = None
     """What ``dvc status`` finds at the end; nothing, if all is well."""
     signal: int = 0
+    workers: bytes = b""
+    """What its worker processes said."""
 
 
 def content_of(files: Files, path: str) -> Content:

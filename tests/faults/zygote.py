@@ -102,6 +102,8 @@ def _run(job: Job, write_fd: int) -> None:
 
         with Repo(job.root) as repo:
             report.status = repo.status()
+            for database in (repo.state.hashes, repo.state.links):
+                report.errors += [str(found.message) for found in database.check()]
     _say(report, write_fd)
 
 
@@ -132,7 +134,7 @@ _WORKER = """
 import sys
 sys.path.insert(0, {path!r})
 import os, points
-alive = os.open({alive!r}, os.O_WRONLY)
+alive = os.open({alive!r}, os.O_WRONLY | os.O_NONBLOCK)
 os.write(alive, b"+")
 points.install()
 points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
