@@ -62,12 +62,14 @@ class Workers:
 
         One that has not yet begun cannot open the pipe any more, and ends by that.
         """
-        os.set_blocking(self._fd, True)
         said = b""
         try:
             while True:
-                assert select.select([self._fd], [], [], _SECONDS)[0], "a worker lives on"
-                some = os.read(self._fd, 100)
+                try:
+                    some = os.read(self._fd, 100)
+                except BlockingIOError:  # somebody has it open, and says nothing
+                    assert select.select([self._fd], [], [], _SECONDS)[0], "a worker lives on"
+                    continue
                 if not some:
                     return said
                 said += some
@@ -103,9 +105,7 @@ class Killing:
         stage, number = moment
         while True:
             workers = self.workers(repo)
-            job = self.job(
-                repo, backend, prepare=True, target=(stage, number), alive=workers.path
-            )
+            job = self.job(repo, backend, prepare=True, target=(stage, number), alive=workers.path)
             report = self.zygote.run(job)
             report.workers = workers.end()
             if report.signal == signal.SIGKILL:

@@ -162,6 +162,10 @@ _LINKS = "[cache]\n    type = symlink\n"
 
 EVERYTHING = Scenario("everything", _FIRST, _ALL, (_KEPT, _OLD_MODEL, _OLD_DATA), _SECOND)
 
+IN_PROCESSES = Scenario(
+    "in processes", _FIRST, (_DATA, _SHARDS, _SMALL, _HERE), (_KEPT,), process_files=3
+)
+
 SCENARIOS = (
     EVERYTHING,
     Scenario("file copied", _FIRST, (_MODEL,), (_KEPT,)),
@@ -174,7 +178,7 @@ SCENARIOS = (
     Scenario("all again after changes", _FIRST, _ALL, (_KEPT, *_ALL), _SECOND),
     Scenario("in place, links", _FIRST, (_HERE, _SHARDS), (_KEPT,), config=_LINKS),
     Scenario("no DVC there yet", _FIRST, (_SMALL, _SHARDS), kind="bare-git"),
-    Scenario("in processes", _FIRST, (_DATA, _SHARDS), (_KEPT,), process_files=3),
+    IN_PROCESSES,
     Scenario(
         "replaced without renameat2",
         _FIRST,

@@ -137,6 +137,7 @@ import os, points
 alive = os.open({alive!r}, os.O_WRONLY | os.O_NONBLOCK)
 os.write(alive, b"+")
 points.install()
+sys.stdout = open(1, "w")  # a file with moments
 points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
 {command}
 """
