@@ -139,9 +139,9 @@ _FIRST = {
     **_tree("shards", "s1"),
     "kept.bin": b"kept",
     # Not ours, and to be kept to the letter.
-    "dvc.yaml": b"# theirs\nparams:\n- other.yaml\nartifacts:\n  theirs:   # kept\n    path: mine\n",
-    "other.yaml": b"a: 1\n",
-    "mine": b"tracked by Git",
+    "dvc.yaml": b"# theirs\nparams:\n- p.yaml\nartifacts:\n  theirs:   # kept\n    path: mine\n",
+    "p.yaml": b"a: 1\n",
+    "mine": b"not tracked",
 }
 _SECOND = {
     "model.bin": filled("model2", _LARGE + 1000),

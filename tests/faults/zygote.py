@@ -6,6 +6,7 @@ must not. Asked and answered with pickles, on standard input and output.
 
 from __future__ import annotations
 
+# ruff: noqa: E402  # before anything keeps a function of os for itself
 import points
 
 points.install()
@@ -121,12 +122,28 @@ def _settings(job: Job) -> None:
         _stage.PROCESS_FILES = job.scenario.process_files
         _stage.PROCESS_BATCH_FILES = 2
     if job.alive is not None:
-        _processes._COMMAND = _WORKER.format(
-            path=os.path.dirname(os.path.abspath(__file__)),
-            alive=job.alive,
-            target=job.worker_target,
-            command=_processes._COMMAND,
-        )
+        _follow_workers(job, job.alive)
+
+
+def _follow_workers(job: Job, alive: str) -> None:
+    """Let worker processes have the pipe and moments of their own; have begun when made."""
+    started = f"{alive}.{os.getpid()}"
+    os.mkfifo(started)
+    fd = os.open(started, os.O_RDWR)
+    make = _processes._BatchProcess.__init__
+
+    def make_and_wait(*args: Any) -> None:
+        make(*args)
+        os.read(fd, 1)
+
+    _processes._BatchProcess.__init__ = make_and_wait  # type: ignore[method-assign]
+    _processes._COMMAND = _WORKER.format(
+        path=os.path.dirname(os.path.abspath(__file__)),
+        alive=alive,
+        started=started,
+        target=job.worker_target,
+        command=_processes._COMMAND,
+    )
 
 
 # What a worker process does first. It opens the pipe, which ends when the last of them has.
@@ -136,6 +153,8 @@ sys.path.insert(0, {path!r})
 import os, points
 alive = os.open({alive!r}, os.O_WRONLY | os.O_NONBLOCK)
 os.write(alive, b"+")
+with open({started!r}, "w") as started:
+    started.write("+")
 points.install()
 sys.stdout = open(1, "w")  # a file with moments
 points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
