@@ -162,6 +162,10 @@ _LINKS = "[cache]\n    type = symlink\n"
 
 EVERYTHING = Scenario("everything", _FIRST, _ALL, (_KEPT, _OLD_MODEL, _OLD_DATA), _SECOND)
 
+# A lock that is no flock: DVC offers it for file systems that have none.
+HARDLINK_LOCK = Scenario(
+    "with hardlink_lock", _FIRST, (_SHARDS,), (_KEPT,), config="[core]\n    hardlink_lock = true\n"
+)
 IN_PROCESSES = Scenario(
     "in processes", _FIRST, (_DATA, _SHARDS, _SMALL, _HERE), (_KEPT,), process_files=3
 )

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIG
 STAGE = "stage in processes"
 # Of the moments at which something is handed to a worker: some have begun by then. (Where there
 # are fewer of them, and so of these moments, it is half of this.)
-IN_THE_MIDDLE = 30
+IN_THE_MIDDLE = 36
 
 
 @pytest.fixture(scope="module", name="zygote")

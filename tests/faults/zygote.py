@@ -146,15 +146,15 @@ def _follow_workers(job: Job, alive: str) -> None:
     )
 
 
-# What a worker process does first. It opens the pipe, which ends when the last of them has.
+# What a worker process does first. It opens the pipe, which ends when the last of them has. It
+# does not wait for who reads there: that may be dead.
 _WORKER = """
 import sys
 sys.path.insert(0, {path!r})
 import os, points
-alive = os.open({alive!r}, os.O_WRONLY | os.O_NONBLOCK)
+alive, started = (os.open(to, os.O_WRONLY | os.O_NONBLOCK) for to in ({alive!r}, {started!r}))
 os.write(alive, b"+")
-with open({started!r}, "w") as started:
-    started.write("+")
+os.write(started, b"+")
 points.install()
 sys.stdout = open(1, "w")  # a file with moments
 points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
