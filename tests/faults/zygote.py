@@ -102,7 +102,10 @@ def _run(job: Job, write_fd: int) -> None:
         from dvc.repo import Repo
 
         with Repo(job.root) as repo:
-            report.status = repo.status()
+            try:
+                report.status = repo.status()
+            except Exception as error:
+                report.errors.append(_text(error))
             for database in (repo.state.hashes, repo.state.links):
                 report.errors += [str(found.message) for found in database.check()]
     _say(report, write_fd)
@@ -170,7 +173,7 @@ async def _log(root: str, calls: tuple[dict[str, Any], ...]) -> list[str]:
         try:
             await live.log_artifact(**call)
         except Exception as error:
-            errors.append(f"{type(error).__name__}: {error}")
+            errors.append(_text(error))
 
     # Without any wait for DVC's lock: its holder's death has freed it.
     async with (
@@ -180,6 +183,10 @@ async def _log(root: str, calls: tuple[dict[str, Any], ...]) -> list[str]:
         for call in calls:
             task_group.start_soon(log, call)
     return errors
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def write_files(files: Files) -> None:
