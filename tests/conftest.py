@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-for module in ("disk", "invariants"):  # only then do their asserts say what differs
+for module in ("disk", "invariants", "killing"):  # only then do their asserts say what differs
     pytest.register_assert_rewrite(module)
 
 from twin import Templates  # noqa: E402
