@@ -39,6 +39,9 @@ serve()
 # The event loop, and the training beside it, go first.
 _NICENESS = 5
 
+# What a pipe to a process that was killed says: at once, between answers, or within one.
+_ENDED = (BrokenPipeError, EOFError, pickle.UnpicklingError)
+
 _Answer = tuple[Batch, list[str], "Exception | None", "BaseException | None"]
 """What came of a batch, the files made for places in the workspace, an error and its cause."""
 
@@ -76,8 +79,11 @@ class BatchProcesses:
                 with self._lock:
                     self._all.append(process)
             answer: _Answer = process.stage_batch(stager, files)
-        except (OSError, EOFError) as error:
-            failed = OSError(None, f"its worker process failed: {error or 'it has ended'}")
+        except _ENDED as error:
+            failed = OSError(None, "its worker process has ended")
+            raise StorageError(stager.request.source, failed) from error
+        except OSError as error:
+            failed = OSError(None, f"its worker process failed: {error}")
             raise StorageError(stager.request.source, failed) from error
         with self._lock:
             self._idle.append(process)

@@ -1,0 +1,204 @@
+"""Kills sessions of AsyncLive at chosen moments, and looks at what is left on disk."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from invariants import assert_nothing_lost, assert_one_of, assert_sound, entries
+from points import Moment
+from scenarios import Job, Report, Scenario
+from twin import Templates
+
+
+class Zygote:
+    """A process that forks one session after another (``zygote.py``)."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def run(self, job: Job) -> Report:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump(job, self._process.stdin)
+        self._process.stdin.flush()
+        report: Report = pickle.load(self._process.stdout)
+        return report
+
+
+@contextmanager
+def zygote() -> Iterator[Zygote]:
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("zygote.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        yield Zygote(process)
+
+
+class Workers:
+    """The worker processes of a session, which hold a pipe open for as long as they live.
+
+    Args:
+        path: where to make the pipe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = str(path)
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def end(self) -> bytes:
+        """Wait until the last of them has ended; ``+`` for each that began, ``-`` if killed.
+
+        One that has not yet begun cannot open the pipe any more, and ends by that.
+        """
+        said = b""
+        try:
+            while True:
+                try:
+                    some = os.read(self._fd, 100)
+                except BlockingIOError:  # somebody has it open, and says nothing
+                    assert select.select([self._fd], [], [], _SECONDS)[0], "a worker lives on"
+                    continue
+                if not some:
+                    return said
+                said += some
+        finally:
+            os.close(self._fd)
+
+
+# Far more than any of them needs to end: a test that hangs says so.
+_SECONDS = 60
+
+
+@dataclass
+class Killing:
+    """One scenario's sessions, each in a repository of its own below ``base``."""
+
+    zygote: Zygote
+    templates: Templates
+    base: Path
+    scenario: Scenario
+    _made: int = 0
+
+    def count(self, backend: str) -> Report:
+        """A session that nobody kills; how many moments each stage has."""
+        repo = self.fresh()
+        report = self.zygote.run(self.job(repo, backend, prepare=True, count=True))
+        assert report.signal == 0
+        self.check_complete(repo, report)
+        return report
+
+    def kill(self, backend: str, moment: Moment) -> tuple[Path, Report]:
+        """Kill a session at this moment, and check what it left."""
+        repo = self.fresh()
+        stage, number = moment
+        while True:
+            workers = self.workers(repo)
+            job = self.job(repo, backend, prepare=True, target=(stage, number), alive=workers.path)
+            report = self.zygote.run(job)
+            report.workers = workers.end()
+            if report.signal == signal.SIGKILL:
+                break
+            # What threads do at once takes now more steps, now fewer; each stage has a first.
+            assert (report.signal, report.errors) == (0, [])
+            assert number > 0, f"{stage} was not come to"
+            number //= 2
+            repo = self.fresh()
+        self.check_killed(repo)
+        return repo, report
+
+    def next_session(self, repo: Path, backend: str) -> Report:
+        """Log the same in another process; it works, and nothing is left of the dead one."""
+        report = self.zygote.run(self.job(repo, backend))
+        assert report.signal == 0
+        self.check_complete(repo, report)
+        return report
+
+    def job(self, repo: Path, backend: str, **what: Any) -> Job:
+        return Job(self.scenario, str(repo), backend, **what)
+
+    def workers(self, repo: Path) -> Workers:
+        return Workers(repo.parent / "alive")
+
+    def fresh(self) -> Path:
+        self._made += 1
+        repo = self.templates.make(self.scenario.kind, self.base / str(self._made))
+        if self.scenario.config:
+            with (repo / ".dvc" / "config").open("a") as config:
+                config.write(self.scenario.config)
+        return repo
+
+    def check_killed(self, repo: Path) -> None:
+        """Every promise for the moment after a kill."""
+        # Between two of three renames a path is free, though its entry is there; the next session
+        # puts that right.
+        free = () if self.scenario.renameat2 else (None,)
+        there = [(repo / self.scenario.destination(call)).exists() for call in self.scenario.calls]
+        if not free or all(there):
+            assert_sound(repo)
+        self._check_kept(repo)
+        for call in self.scenario.calls:
+            if free and not call.get("copy"):
+                continue  # one of the files in it may be away in the same way
+            old, new = self.scenario.old(call), self.scenario.new(call)
+            assert_one_of(repo / self.scenario.destination(call), old, new, *free)
+            if call.get("copy"):
+                assert_one_of(repo / call["path"], new)
+
+    def check_complete(self, repo: Path, report: Report) -> None:
+        """Every artifact is logged, and nothing else is there."""
+        assert report.errors == []
+        assert report.status == {}
+        assert_nothing_lost(repo)
+        self._check_kept(repo)
+        for call in self.scenario.calls:
+            path = repo / self.scenario.destination(call)
+            assert_one_of(path, self.scenario.new(call))
+            assert path.with_name(path.name + ".dvc").is_file()
+            rules = (path.parent / ".gitignore").read_text().splitlines()
+            assert rules.count(f"/{path.name}") == 1, rules
+            self._check_entry(repo, call)
+
+    def _check_kept(self, repo: Path) -> None:
+        """Nothing of what was there before is lost, of ours or of others."""
+        theirs = self.scenario.files["dvc.yaml"]
+        assert theirs is not None
+        found = (repo / "dvc.yaml").read_bytes()
+        assert found.startswith(theirs)
+        for name, entry in entries(repo).items():
+            if name != "theirs":
+                assert (repo / f"{entry['path']}.dvc").is_file(), f"{name} names what is untracked"
+        paths = [call["path"] for call in self.scenario.calls]
+        for call in self.scenario.before:
+            if call["path"] not in paths:
+                self._check_entry(repo, call)
+                path = repo / self.scenario.destination(call)
+                assert_one_of(path, self.scenario.new(call))
+            assert (repo / f"{self.scenario.destination(call)}.dvc").is_file()
+
+    def _check_entry(self, repo: Path, call: dict[str, Any]) -> None:
+        name = call.get("name") or Path(call["path"]).stem
+        said = {key: call[key] for key in ("type", "desc", "labels", "meta") if key in call}
+        assert entries(repo)[name] == {"path": self.scenario.destination(call), **said}
+
+
+def spread(counts: Mapping[str, int], most: int) -> list[Moment]:
+    """Moments of each stage, so many at most: the first and the last, and others between."""
+    return [(stage, number) for stage in sorted(counts) for number in _some(counts[stage], most)]
+
+
+def _some(count: int, most: int) -> list[int]:
+    if most == 1:
+        return [count // 2]
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})

@@ -1,0 +1,235 @@
+"""The moments at which a process can die: before, within and after each change of the disk.
+
+Installed in a child process before anything else is imported, and asleep until it is armed.
+Then each moment is counted, by the stage of asynclive that it falls in, in every thread; at one
+of them the process kills itself, as nothing can catch.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import signal
+import sqlite3
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any
+
+# From the innermost frame outwards, the first that is here says the stage. Of a module, or of
+# one function in it; what several stages use, as ``_store``, is not here.
+STAGES = {
+    "_plan": "plan",
+    "_filestage._stage_small": "stage small",
+    "_large": "stage large",
+    "_stage._finish_large": "stage large",
+    "_stage.make_dirs": "stage directory",
+    "_stage.finish_dirs": "stage directory",
+    "_processes": "stage in processes",
+    "_known_file": "remember",
+    "_repo._fill": "tree",
+    "_repo._ignore": ".gitignore",
+    "_repo._write_beside": ".dvc",
+    "_repo._commit_one": ".dvc",
+    "_place": "place",
+    "_place.remove_tree": "clean up",
+    "_stage.discard": "clean up",
+    "_stage._clear": "clean up",
+    "_repo.save_hashes": "DVC's state",
+    "_repo._save_state": "DVC's state",
+    "_dvcyaml": "dvc.yaml",
+    "_files": "dvc.yaml",
+    "_repo.acquire": "lock",
+    "_repo.release": "lock",
+    "_repo.open": "enter",
+    "_repo.close": "leave",
+}
+# aiofiles runs a method of the file itself in a thread: no frame of ours is below it.
+NO_STAGE = "dvc.yaml"
+
+Moment = tuple[str, int]
+"""A stage, and the how manieth of its moments."""
+
+# Calls that change the disk by one path, or two, or a descriptor.
+_CHANGES = (
+    *("chmod", "copy_file_range", "fchmod", "ftruncate", "link", "mkdir", "remove", "rename"),
+    *("replace", "rmdir", "sendfile", "symlink", "truncate", "unlink", "utime"),
+)
+_READS = ("scandir", "stat")
+_SQL_READS = ("SELECT", "PRAGMA")
+
+
+class Armed:
+    """Counts, and kills the process once it is at ``target``.
+
+    Args:
+        target: None: only count.
+        last_words: called with what was about to be done, before the end.
+    """
+
+    def __init__(self, target: Moment | None, last_words: Callable[[str], None]) -> None:
+        self.counts: Counter[str] = Counter()
+        self._target = target
+        self._last_words = last_words
+        self._lock = threading.Lock()
+
+    def reached(self, stage: str) -> bool:
+        with self._lock:
+            number = self.counts[stage]
+            self.counts[stage] += 1
+        return (stage, number) == self._target
+
+    def die(self, doing: str) -> None:
+        self._last_words(doing)
+        os.kill(os.getpid(), signal.SIGKILL)
+        signal.pause()
+
+
+_armed: Armed | None = None
+
+
+def arm(armed: Armed | None) -> None:
+    global _armed
+    _armed = armed
+
+
+def install() -> None:
+    """Put the moments around what changes the disk, for the life of this process."""
+    for name in _CHANGES:
+        if hasattr(os, name):
+            _install(name, around(name, getattr(os, name)))
+    for name in _READS:
+        _install(name, _within_plan(name, getattr(os, name)))
+    _install("open", _opening(os.open))
+    os.write = _writing(os.write)
+    builtins.open = io.open = _open
+    sqlite3.connect = partial(sqlite3.connect, factory=_Connection)  # type: ignore[assignment]
+
+
+def around(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    """A moment before the call, and one after it."""
+
+    @wraps(real)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        moment(f"before {name}", *args)
+        result = real(*args, **kwargs)
+        moment(f"after {name}", *args)
+        return result
+
+    return call
+
+
+def moment(doing: str, *about: Any) -> None:
+    if _armed is not None and _armed.reached(_stage()):
+        _armed.die(f"{doing} {about}")
+
+
+def _install(name: str, wrapped: Callable[..., Any]) -> None:
+    real = getattr(os, name)
+    for able in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks):
+        if real in able:
+            able.add(wrapped)
+    setattr(os, name, wrapped)
+
+
+def _stage() -> str:
+    return _stage_of(sys._getframe(2)) or NO_STAGE
+
+
+def _stage_of(frame: Any) -> str | None:
+    while frame is not None:
+        package, _, module = frame.f_globals.get("__name__", "").rpartition(".")
+        if package == "asynclive":
+            stage = STAGES.get(f"{module}.{frame.f_code.co_name}") or STAGES.get(module)
+            if stage is not None:
+                return stage
+        frame = frame.f_back
+    return None
+
+
+def _within_plan(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    # A plan changes nothing on disk; a process can die while it is made, all the same.
+    @wraps(real)
+    def look(*args: Any, **kwargs: Any) -> Any:
+        if _armed is not None and _stage_of(sys._getframe(1)) == "plan":
+            moment(f"before {name}", *args)
+        return real(*args, **kwargs)
+
+    return look
+
+
+def _opening(real: Callable[..., int]) -> Callable[..., int]:
+    unnamed = getattr(os, "O_TMPFILE", 0)
+    change = around("open", real)
+
+    @wraps(real)
+    def open_(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        makes = flags & (os.O_CREAT | os.O_TRUNC) or (unnamed and flags & unnamed == unnamed)
+        return (change if makes else real)(path, flags, *args, **kwargs)
+
+    return open_
+
+
+def _writing(real: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
+    """Moments before and after, and one at which half of it is written."""
+
+    def write(to: Any, data: Any) -> int:
+        moment("before write", to)
+        if _armed is not None and _armed.reached(_stage()):
+            half = memoryview(data).cast("B")
+            real(to, half[: len(half) // 2])
+            _armed.die(f"within write {to}")
+        written = real(to, data)
+        moment("after write", to)
+        return written
+
+    return write
+
+
+class _File(io.FileIO):
+    """Its ``open`` and its ``write`` call the system from C, not through ``os``."""
+
+    def __init__(self, *args: Any) -> None:
+        moment("before open", *args)
+        super().__init__(*args)
+        moment("after open", *args)
+
+    write = _writing(io.FileIO.write)  # type: ignore[assignment]
+
+
+_real_open = io.open
+
+
+def _open(
+    file: Any,
+    mode: str = "r",
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+    opener: Any = None,
+) -> Any:
+    """As ``open``; what is opened to be written is a ``_File`` below."""
+    if not set("wax+") & set(mode):
+        return _real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+    raw = _File(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+    if buffering == 0:
+        return raw
+    buffer = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+    if "b" in mode:
+        return buffer
+    text = io.TextIOWrapper(buffer, encoding, errors, newline)
+    text.mode = mode  # type: ignore[misc]
+    return text
+
+
+class _Connection(sqlite3.Connection):
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        real = super().execute
+        if sql.lstrip().upper().startswith(_SQL_READS):
+            return real(sql, *args)
+        return around(f"SQL {sql}", real)(sql, *args)  # type: ignore[no-any-return]

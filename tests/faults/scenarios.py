@@ -1,0 +1,202 @@
+"""What is logged while the process is killed. Plain values: they are sent to child processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from points import Moment
+
+Content = bytes | dict[str, "Content"]
+"""What a path holds, as in ``invariants``."""
+
+Files = dict[str, "bytes | None"]
+"""Content by path below the repository; None: removed."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A workspace, what is logged in it, and how.
+
+    ``before`` is logged in a session of its own that nobody kills; then ``changes`` are made, and
+    ``calls`` are logged together, in the session that is killed.
+    """
+
+    name: str
+    files: Files
+    calls: tuple[dict[str, Any], ...]
+    before: tuple[dict[str, Any], ...] = ()
+    changes: Files = field(default_factory=dict)
+    kind: str = "git"
+    """Of the repository (``twin.Templates``)."""
+    config: str = ""
+    """More of .dvc/config."""
+    renameat2: bool = True
+    process_files: int | None = None
+    """So many files in a directory take worker processes."""
+
+    def destination(self, call: dict[str, Any]) -> str:
+        source = str(call["path"])
+        return f"dvclive/artifacts/{source}" if call.get("copy") else source
+
+    def old(self, call: dict[str, Any]) -> Content | None:
+        """What lay at the destination when the session began."""
+        if not call.get("copy"):
+            return self.new(call)
+        copied = [one["path"] for one in self.before if one.get("copy")]
+        return content_of(self.files, call["path"]) if call["path"] in copied else None
+
+    def new(self, call: dict[str, Any]) -> Content:
+        return content_of({**self.files, **self.changes}, call["path"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A session of AsyncLive in a child.
+
+    It logs the scenario's calls: ``before`` and the changes first, if ``prepare``.
+    """
+
+    scenario: Scenario
+    root: str
+    backend: str
+    prepare: bool = False
+    count: bool = False
+    target: Moment | None = None
+    """Kills itself there."""
+    worker_target: Moment | None = None
+    """Its worker processes do."""
+    alive: str | None = None
+    """A named pipe that the worker processes write to at their start, and keep open."""
+
+
+@dataclass
+class Report:
+    """What a child says of itself; of its end, who waits for it."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    died: str = ""
+    log: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    status: dict[str, Any] | None = None
+    """What ``dvc status`` finds at the end; nothing, if all is well."""
+    signal: int = 0
+    workers: bytes = b""
+    """What its worker processes said."""
+
+
+def content_of(files: Files, path: str) -> Content:
+    """What these files make of a path."""
+    file = files.get(path)
+    if file is not None:
+        return file
+    root: dict[str, Content] = {}
+    for name, data in files.items():
+        if data is not None and name.startswith(f"{path}/"):
+            *directories, last = name[len(path) + 1 :].split("/")
+            here = root
+            for directory in directories:
+                inner = here.setdefault(directory, {})
+                assert isinstance(inner, dict)
+                here = inner
+            here[last] = data
+    return root
+
+
+def filled(text: str, size: int) -> bytes:
+    """So many bytes, no two parts of which are alike."""
+    line = 0
+    parts = []
+    while line * 16 < size:
+        parts.append(f"{text:.6}{line:09}\n".encode().rjust(16))
+        line += 1
+    return b"".join(parts)[:size]
+
+
+def _tree(path: str, text: str) -> Files:
+    return {
+        f"{path}/{name}": f"{text} {name}".encode() * 50
+        for name in ("a", "b", "empty/deep/c", "sub/d", "sub/below/e")
+    }
+
+
+# Above the size up to which a file is read whole; a kernel's copy of it takes several calls.
+_LARGE = 2**20 + 300_000
+_MODEL = {"path": "model.bin", "copy": True, "type": "model", "name": "m", "labels": ["l"]}
+_DATA = {"path": "data", "copy": True, "type": "dataset", "meta": {"epoch": 1}}
+_SMALL = {"path": "small.txt", "copy": True, "desc": "a small one"}
+_HERE = {"path": "here.bin", "name": "here", "meta": {"a": [1, 2]}}
+_SHARDS = {"path": "shards", "name": "shards"}
+_KEPT = {"path": "kept.bin", "name": "kept", "type": "model"}
+
+_FIRST = {
+    "model.bin": filled("model1", _LARGE),
+    **_tree("data", "one"),
+    "data/large": filled("data1", _LARGE),
+    "small.txt": b"small 1",
+    "here.bin": filled("here1", _LARGE),
+    **_tree("shards", "s1"),
+    "kept.bin": b"kept",
+    # Not ours, and to be kept to the letter.
+    "dvc.yaml": b"# theirs\nparams:\n- p.yaml\nartifacts:\n  theirs:   # kept\n    path: mine\n",
+    "p.yaml": b"a: 1\n",
+    "mine": b"not tracked",
+}
+_SECOND = {
+    "model.bin": filled("model2", _LARGE + 1000),
+    "data/a": b"two",
+    "data/large": filled("data2", _LARGE - 100),
+    "data/new/f": b"new",
+    "data/b": None,
+    "small.txt": b"small 2",
+    "here.bin": filled("here2", _LARGE),
+    "shards/a": b"s2",
+    "shards/new": b"s2 new",
+}
+_ALL = (_MODEL, _DATA, _SMALL, _HERE, _SHARDS)
+# The same logged before, with another entry.
+_OLD_MODEL = {**_MODEL, "labels": ["old"]}
+_OLD_DATA = {**_DATA, "meta": {"epoch": 0}}
+_LINKS = "[cache]\n    type = symlink\n"
+
+EVERYTHING = Scenario("everything", _FIRST, _ALL, (_KEPT, _OLD_MODEL, _OLD_DATA), _SECOND)
+
+# A lock that is no flock: DVC offers it for file systems that have none.
+HARDLINK_LOCK = Scenario(
+    "with hardlink_lock", _FIRST, (_SHARDS,), (_KEPT,), config="[core]\n    hardlink_lock = true\n"
+)
+IN_PROCESSES = Scenario(
+    "in processes", _FIRST, (_DATA, _SHARDS, _SMALL, _HERE), (_KEPT,), process_files=3
+)
+
+SCENARIOS = (
+    EVERYTHING,
+    Scenario("file copied", _FIRST, (_MODEL,), (_KEPT,)),
+    Scenario("directory copied", _FIRST, (_DATA,), (_KEPT,)),
+    Scenario("copy of a file replaced", _FIRST, (_MODEL,), (_KEPT, _OLD_MODEL), _SECOND),
+    Scenario("copy of a directory replaced", _FIRST, (_DATA,), (_KEPT, _OLD_DATA), _SECOND),
+    Scenario("file in place", _FIRST, (_HERE,), (_KEPT,)),
+    Scenario("directory in place", _FIRST, (_SHARDS,), (_KEPT,)),
+    Scenario("all new together", _FIRST, _ALL, (_KEPT,)),
+    Scenario("all again after changes", _FIRST, _ALL, (_KEPT, *_ALL), _SECOND),
+    Scenario("in place, links", _FIRST, (_HERE, _SHARDS), (_KEPT,), config=_LINKS),
+    Scenario("no DVC there yet", _FIRST, (_SMALL, _SHARDS), kind="bare-git"),
+    IN_PROCESSES,
+    Scenario(
+        "replaced without renameat2",
+        _FIRST,
+        (_MODEL, _DATA),
+        (_KEPT, _OLD_MODEL, _OLD_DATA),
+        _SECOND,
+        renameat2=False,
+    ),
+    Scenario(
+        "links without renameat2",
+        _FIRST,
+        (_HERE, _SHARDS),
+        (_KEPT,),
+        config=_LINKS,
+        renameat2=False,
+    ),
+)

@@ -1,0 +1,89 @@
+"""Worker processes: one that is killed fails one call, and none outlives who it works for."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from invariants import assert_sound
+from killing import Killing, Zygote, zygote
+from points import Moment
+from scenarios import IN_PROCESSES
+from twin import Templates
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
+
+STAGE = "stage in processes"
+# Of the moments at which something is handed to a worker: some have begun by then. (Where there
+# are fewer of them, and so of these moments, it is half of this.)
+IN_THE_MIDDLE = 36
+
+
+@pytest.fixture(scope="module", name="zygote")
+def _zygote(machine: Path) -> Iterator[Zygote]:
+    with zygote() as started:
+        yield started
+
+
+@pytest.fixture
+def killing(zygote: Zygote, templates: Templates, tmp_path: Path) -> Killing:
+    return Killing(zygote, templates, tmp_path, IN_PROCESSES)
+
+
+# As it stores the first file, within a later one, and in the middle of its first answer.
+MOMENTS = [("stage small", 0), ("stage small", 14), (STAGE, 1)]
+
+
+@pytest.mark.parametrize(
+    ("backend", "moment"),
+    [
+        pytest.param(
+            backend,
+            moment,
+            id=f"{backend}-{number}",
+            marks=() if (number, backend) in {(1, "trio"), (2, "asyncio")} else pytest.mark.long,
+        )
+        for backend in ("asyncio", "trio")
+        for number, moment in enumerate(MOMENTS)
+    ],
+)
+def test_a_killed_worker_fails_its_call_and_no_other(
+    killing: Killing, backend: str, moment: Moment
+) -> None:
+    repo = killing.fresh()
+    workers = killing.workers(repo)
+    job = killing.job(repo, backend, prepare=True, worker_target=moment, alive=workers.path)
+    report = killing.zygote.run(job)
+    said = workers.end()
+    assert report.signal == 0
+    # Workers stage two of the calls, and all of them die.
+    assert 1 <= len(report.errors) <= 2
+    assert said.count(b"-") >= len(report.errors)
+    for error in report.errors:
+        assert error.startswith("StorageError: Cannot store '"), error
+        assert "its worker process has ended" in error
+    assert report.status == {}
+    assert_sound(repo)
+    killing.next_session(repo, backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)])
+def test_when_the_process_is_killed_its_workers_end(killing: Killing, backend: str) -> None:
+    repo, report = killing.kill(backend, (STAGE, IN_THE_MIDDLE))
+    assert report.workers.count(b"+") >= 1
+    killing.next_session(repo, backend)
+
+
+@pytest.mark.long
+def test_a_session_need_not_wait_for_the_workers_of_a_dead_one(killing: Killing) -> None:
+    count = killing.count("asyncio").counts[STAGE]
+    repo = killing.fresh()
+    workers = killing.workers(repo)
+    job = killing.job(repo, "asyncio", prepare=True, target=(STAGE, count // 2), alive=workers.path)
+    assert killing.zygote.run(job).signal == signal.SIGKILL
+    assert killing.zygote.run(killing.job(repo, "asyncio")).errors == []
+    workers.end()
+    killing.next_session(repo, "asyncio")

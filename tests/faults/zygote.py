@@ -1,0 +1,212 @@
+"""Run as a program: has everything imported, and forks a child for each session it is asked for.
+
+So a session costs a fork and not the import of DVC. It runs no thread of its own, as what forks
+must not. Asked and answered with pickles, on standard input and output.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: E402  # before anything keeps a function of os for itself
+import points
+
+points.install()
+
+import gc
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+import anyio
+import trio  # noqa: F401  # here, not in each child
+from scenarios import Files, Job, Report
+
+from asynclive import AsyncLive, _place, _processes, _stage
+
+# Far more than a session takes: a child that hangs ends by this, and the test says so.
+_SECONDS = 60
+
+
+def main() -> None:
+    for module in _LAZY:
+        import_module(module)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # for what DVC prints
+    gc.freeze()
+    while True:
+        try:
+            job = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        assert threading.active_count() == 1
+        pickle.dump(_forked(job), answers)
+        answers.flush()
+
+
+# What is imported when it is first needed.
+_LAZY = (
+    *("dvc.repo", "dvc.repo.init", "dvc.repo.status", "dvc.dvcfile", "dvc.stage.serialize"),
+    *("dvc.output", "dvc.cachemgr", "dvc.lock", "dvc_data.hashfile.db", "dvc.dagascii"),
+    *("dvc_data.hashfile.checkout", "fsspec.implementations.memory", "ruamel.yaml", "asyncio"),
+    *("aiofiles.os", "anyio._backends._asyncio", "anyio._backends._trio", "scmrepo.git"),
+)
+
+
+def _forked(job: Job) -> Report:
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(read_fd)
+        try:
+            signal.alarm(_SECONDS)
+            _run(job, write_fd)
+        finally:
+            os._exit(0)
+    os.close(write_fd)
+    with os.fdopen(read_fd, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    report: Report = pickle.loads(said) if said else Report(errors=["it said nothing"])
+    report.signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return report
+
+
+def _run(job: Job, write_fd: int) -> None:
+    report = Report()
+    logging.getLogger("asynclive").addHandler(_Collect(report.log))
+    logging.getLogger("asynclive").setLevel(logging.INFO)
+
+    def last_words(doing: str) -> None:
+        points.arm(None)
+        report.died = doing
+        _say(report, write_fd)
+
+    scenario = job.scenario
+    _settings(job)
+    os.chdir(job.root)
+    if job.prepare:
+        write_files(scenario.files)
+        if scenario.before:
+            report.errors += anyio.run(_log, job.root, scenario.before, backend=job.backend)
+        write_files(scenario.changes)
+    armed = points.Armed(job.target, last_words)
+    points.arm(armed if job.count or job.target else None)
+    report.errors += anyio.run(_log, job.root, scenario.calls, backend=job.backend)
+    points.arm(None)
+    report.counts = armed.counts
+    if not job.target:
+        from dvc.repo import Repo
+
+        with Repo(job.root) as repo:
+            try:
+                report.status = repo.status()
+            except Exception as error:
+                report.errors.append(_text(error))
+            for database in (repo.state.hashes, repo.state.links):
+                report.errors += [str(found.message) for found in database.check()]
+    _say(report, write_fd)
+
+
+def _say(report: Report, write_fd: int) -> None:
+    with os.fdopen(write_fd, "wb") as pipe:
+        pickle.dump(report, pipe)
+
+
+def _settings(job: Job) -> None:
+    if not job.scenario.renameat2:
+        _place._renameat2 = None
+    elif _place._renameat2 is not None:
+        _place._renameat2 = points.around("renameat2", _place._renameat2)
+    if job.scenario.process_files is not None:
+        _stage.PROCESS_FILES = job.scenario.process_files
+        _stage.PROCESS_BATCH_FILES = 2
+    if job.alive is not None:
+        _follow_workers(job, job.alive)
+
+
+def _follow_workers(job: Job, alive: str) -> None:
+    """Let worker processes have the pipe and moments of their own; have begun when made."""
+    started = f"{alive}.{os.getpid()}"
+    os.mkfifo(started)
+    fd = os.open(started, os.O_RDWR)
+    make = _processes._BatchProcess.__init__
+
+    def make_and_wait(*args: Any) -> None:
+        make(*args)
+        os.read(fd, 1)
+
+    _processes._BatchProcess.__init__ = make_and_wait  # type: ignore[method-assign]
+    _processes._COMMAND = _WORKER.format(
+        path=os.path.dirname(os.path.abspath(__file__)),
+        alive=alive,
+        started=started,
+        target=job.worker_target,
+        command=_processes._COMMAND,
+    )
+
+
+# What a worker process does first. It opens the pipe, which ends when the last of them has. It
+# does not wait for who reads there: that may be dead.
+_WORKER = """
+import sys
+sys.path.insert(0, {path!r})
+import os, points
+alive, started = (os.open(to, os.O_WRONLY | os.O_NONBLOCK) for to in ({alive!r}, {started!r}))
+os.write(alive, b"+")
+os.write(started, b"+")
+points.install()
+sys.stdout = open(1, "w")  # a file with moments
+points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
+{command}
+"""
+
+
+async def _log(root: str, calls: tuple[dict[str, Any], ...]) -> list[str]:
+    """Log all of them at once; the errors."""
+    errors: list[str] = []
+
+    async def log(call: dict[str, Any]) -> None:
+        try:
+            await live.log_artifact(**call)
+        except Exception as error:
+            errors.append(_text(error))
+
+    # Without any wait for DVC's lock: its holder's death has freed it.
+    async with (
+        AsyncLive(root=root, lock_timeout=0) as live,
+        anyio.create_task_group() as task_group,
+    ):
+        for call in calls:
+            task_group.start_soon(log, call)
+    return errors
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def write_files(files: Files) -> None:
+    for name, data in files.items():
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        if data is None:
+            os.unlink(name)
+            continue
+        with open(name, "wb") as file:
+            file.write(data)
+
+
+class _Collect(logging.Handler):
+    def __init__(self, into: list[str]) -> None:
+        super().__init__()
+        self._into = into
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._into.append(record.getMessage())
+
+
+if __name__ == "__main__":
+    main()
