@@ -312,6 +312,7 @@ class AsyncLive:
                 acquire=lambda: self._in_dvc_thread(self._repository.acquire),
                 commit=self._commit_group,
                 release=lambda: self._in_dvc_thread(self._repository.release),
+                break_seconds=lambda: self._in_dvc_thread(self._repository.break_seconds),
                 lock_timeout=self._lock_timeout,
             )
             try:

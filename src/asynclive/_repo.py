@@ -29,6 +29,7 @@ from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtif
 from ._databases import OpenDatabases
 from ._declarations import Dvc, WorkspaceDeclarations
 from ._dvc_import import logger_muted, process_settings_kept
+from ._dvcfile import DvcFileOutput
 from ._dvctext import DvcText
 from ._errors import (
     ArtifactPathError,
@@ -42,6 +43,7 @@ from ._gitignore import GitIgnore
 from ._gitindex import GitIndex
 from ._index import WorkspaceIndex
 from ._inotify import open_inotify
+from ._lockuse import LockUse
 from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
@@ -82,6 +84,7 @@ class DvcRepository:
             undo.callback(self.session.close)
             self.layout = _read_layout(repo, self.session)
             self._store = ObjectStore(self.layout, "tree-")
+            self._lock_use = LockUse(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
             self._declarations = _declarations(repo)
             self._index: WorkspaceIndex[Any] = WorkspaceIndex(
                 self.layout.root, *(_watches() if watches is None else watches)
@@ -142,6 +145,8 @@ class DvcRepository:
         """
         from dvc.lock import HardlinkLock, LockError
 
+        if self._lock_use.break_seconds():
+            return False
         lock = self._repo.lock
         try:
             if isinstance(lock, HardlinkLock):
@@ -154,7 +159,12 @@ class DvcRepository:
             raise StorageError(lock.lockfile, error) from error
         # Whatever of DVC's runs inside must not take the lock again (dvc.repo.lock_repo).
         self._repo._lock_depth += 1
+        self._lock_use.taken()
         return True
+
+    def break_seconds(self) -> float:
+        """For how long all sessions are to leave the lock free, for `dvc` commands to find it."""
+        return self._lock_use.break_seconds()
 
     def release(self) -> None:
         """Give DVC's lock back, once no thread is in DVC any more.
@@ -164,6 +174,7 @@ class DvcRepository:
         """
         with _DVC:
             self._repo._lock_depth -= 1
+            self._lock_use.freed()
             self._repo.lock.unlock()
 
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
@@ -240,6 +251,10 @@ class DvcRepository:
             _place(staged, undo)
             return TrackedArtifact(staged, None, None)
         output = outputs.claim(request.path)
+        while isinstance(output, DvcFileOutput):
+            dvc_file = output.stage.path
+            self._index.declare(dvc_file, self._declarations.load_by_dvc(dvc_file))
+            output = outputs.claim(request.path)
         if output is None:
             output = self._new_output(request, undo)
         # Until the file is written, the output says more than the file does.
