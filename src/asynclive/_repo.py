@@ -59,6 +59,16 @@ logger = getLogger(__name__)
 # of AsyncLive objects and event loops.
 _DVC = threading.Lock()
 
+
+def _after_fork() -> None:
+    """A forked child has none of the threads: one that was in DVC would never come out."""
+    global _DVC
+    _DVC = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 # How many files of a directory are seen to at a time, before others get their turn: about half a
 # millisecond's worth.
 _AT_A_TIME = 32
