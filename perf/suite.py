@@ -21,8 +21,11 @@ import options
 import results
 
 PERF = Path(__file__).resolve().parent
-FULL = ("bench", "scaling", "looplag", "imports", "memory", "reflink", "beside_large", "workers")
-SHORT = ("bench", "looplag", "imports", "scaling")
+FULL = (
+    *("bench", "scaling", "many_processes", "looplag", "imports", "memory", "reflink"),
+    *("beside_large", "workers"),
+)
+SHORT = ("bench", "looplag", "imports", "scaling", "many_processes")
 # Each with one result and no options but --dir.
 PLAIN = ("memory", "reflink", "beside_large")
 

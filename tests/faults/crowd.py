@@ -30,14 +30,21 @@ class One:
     copy: bool
 
 
-def artifacts(process: int, count: int) -> list[One]:
-    """Files and directories, in place and copied, with an entry and without, in turns."""
+def artifacts(process: int, count: int, outside: Path | None = None) -> list[One]:
+    """Files and directories, in place and copied, with an entry and without, in turns.
+
+    Args:
+        outside: the sources lie there, and all are copied: what lies in the repository before
+            it is tracked, ``git add --all`` would take.
+    """
     found = []
     for index in range(count):
         stem = f"p{process:02}-{index:03}"
         isdir, copy, annotated = index % 4 == 1, index % 3 == 0, index % 5 != 4
         # Half of them in one directory for all, where every process writes one .gitignore.
         source = f"{'all' if index % 2 else f'p{process:02}'}/{stem}"
+        if outside is not None:
+            source, copy = str(outside / source), True
         texts = {"a": f"{stem} a", "sub/b": "the same in all"} if isdir else {"": f"{stem} text"}
         tracked = f"dvclive/artifacts/{stem}" if copy else source
         found.append(One(source, tracked, texts, stem if annotated else None, copy))
@@ -53,10 +60,13 @@ def make(repo: Path, ones: list[One]) -> None:
 
 
 @contextmanager
-def crowd(repo: Path, processes: int, count: int) -> Iterator[subprocess.Popen[bytes]]:
+def crowd(
+    repo: Path, processes: int, count: int, outside: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """So many processes that log so many artifacts each; they begin when the block does."""
     with subprocess.Popen(
-        [sys.executable, __file__, str(repo), str(processes), str(count)],
+        [sys.executable, __file__, str(repo), str(processes), str(count)]
+        + ([] if outside is None else [str(outside)]),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as zygote:
@@ -79,6 +89,7 @@ def failures(zygote: subprocess.Popen[bytes]) -> list[str]:
 
 def main() -> None:
     repo, processes, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    outside = Path(sys.argv[4]) if len(sys.argv) > 4 else None
     import dvc.repo  # noqa: F401
     import trio  # noqa: F401
 
@@ -90,7 +101,7 @@ def main() -> None:
         if child == 0:
             code = 1
             try:
-                _say(_log_all(repo, process, artifacts(process, count)))
+                _say(_log_all(repo, process, artifacts(process, count, outside)))
                 code = 0
             except BaseException:
                 traceback.print_exc()

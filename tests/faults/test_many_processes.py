@@ -33,10 +33,10 @@ def test_what_many_processes_log_at_once_is_all_there(
 
 @pytest.mark.long
 def test_dvc_and_git_commands_meanwhile_neither_fail_nor_make_anything_fail(repo: Path) -> None:
-    processes, count = 6, 60
-    logged = prepare(repo, processes, count)
+    processes, count, outside = 6, 40, repo.parent / "sources"
+    logged = prepare(repo, processes, count, outside)
     commands = 0
-    with crowd(repo, processes, count) as zygote:
+    with crowd(repo, processes, count, outside) as zygote:
         while zygote.poll() is None:
             other = repo / f"other-{commands}.bin"
             other.write_text(f"other {commands}")
@@ -51,8 +51,8 @@ def test_dvc_and_git_commands_meanwhile_neither_fail_nor_make_anything_fail(repo
     check(repo, logged, others)
 
 
-def prepare(repo: Path, processes: int, count: int) -> list[One]:
-    logged = [one for process in range(processes) for one in artifacts(process, count)]
+def prepare(repo: Path, processes: int, count: int, outside: Path | None = None) -> list[One]:
+    logged = [one for process in range(processes) for one in artifacts(process, count, outside)]
     make(repo, logged)
     return logged
 
@@ -60,8 +60,8 @@ def prepare(repo: Path, processes: int, count: int) -> list[One]:
 def check(repo: Path, logged: list[One], others: list[str] | None = None) -> None:
     """Every entry, every .dvc file and every line is there, once, and nothing else."""
     tracked = {one.tracked for one in logged}.union(others or ())
-    assert {str(path.relative_to(repo).with_suffix("")) for path in dvc_files(repo)} == {
-        path.removesuffix(".bin") for path in tracked
+    assert {str(path.relative_to(repo)) for path in dvc_files(repo)} == {
+        f"{path}.dvc" for path in tracked
     }
     assert {name: entry["path"] for name, entry in entries(repo).items()} == {
         one.name: one.tracked for one in logged if one.name is not None
