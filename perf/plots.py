@@ -215,6 +215,41 @@ def _cost(
         ax.plot([goal["tracked"]], [most], marker="v", color=GOAL, markersize=6, zorder=5)
 
 
+def many_processes(directory: Path) -> Figure | None:
+    """The rate of all processes together over how many there are."""
+    document = results.read("many_processes", directory)
+    if document is None:
+        return None
+    figure, ax = plt.subplots(figsize=(7.5, 3.9), layout="constrained")
+    marks = zip(document["artifacts"], (("-", "o"), ("--", "s")), strict=True)
+    for how, (dash, marker) in marks:
+        points = [each for each in document["points"] if each["how"] == how]
+        rates = [each["per_second"] for each in points]
+        ax.errorbar(
+            [each["processes"] for each in points],
+            [rate["median"] for rate in rates],
+            yerr=[
+                [rate["median"] - rate["min"] for rate in rates],
+                [rate["max"] - rate["median"] for rate in rates],
+            ],
+            color=COLOURS["asynclive"],
+            linestyle=dash,
+            marker=marker,
+            capsize=2,
+            elinewidth=0.8,
+            label=how.replace("_", " "),
+        )
+    ax.set_xscale("log")
+    ax.set_ylim(bottom=0)
+    _plain(ax, x=tuple(sorted({each["processes"] for each in document["points"]})))
+    ax.set_xlabel("processes that log into one repository")
+    ax.set_ylabel("artifacts a second, all together")
+    ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    ax.legend(fontsize=8.5)
+    figure.suptitle("Throughput of many processes together (higher is better)", fontsize=11)
+    return figure
+
+
 def looplag(directory: Path) -> Figure | None:
     """How many sleeps were later than a time."""
     document = results.read("looplag", directory)
@@ -381,6 +416,7 @@ def _short(value: float) -> str:
 PICTURES: dict[str, Callable[[Path], Figure | None]] = {
     "workloads": workloads,
     "scaling": scaling,
+    "many_processes": many_processes,
     "looplag": looplag,
     "workers": workers,
     "memory": memory,

@@ -140,6 +140,24 @@ def _growth(document: dict[str, Any], whats: list[str]) -> str:
     )
 
 
+def _many_processes(directory: Path) -> str:
+    document = results.read("many_processes", directory)
+    if document is None:
+        return _NONE
+    header = ["", "processes", "artifacts a second", "last one done", "longest call"]
+    rows = [
+        [
+            point["how"].replace("_", " "),
+            str(point["processes"]),
+            _rate(point["per_second"]),
+            f"{_span(point['last_done'])} s",
+            f"{_span(point['longest_call'])} s",
+        ]
+        for point in document["points"]
+    ]
+    return _table(header, rows)
+
+
 def _looplag(directory: Path) -> str:
     document = results.read("looplag", directory)
     if document is None:
@@ -289,6 +307,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "workloads": _workloads,
     "speed": _speed,
     "scaling": _scaling,
+    "many_processes": _many_processes,
     "looplag": _looplag,
     "workers": _workers,
     "memory": _memory,

@@ -22,10 +22,10 @@ import results
 
 PERF = Path(__file__).resolve().parent
 FULL = (
-    *("bench", "scaling", "looplag", "imports", "memory", "reflink", "beside_large", "workers"),
-    "durable",
+    *("bench", "scaling", "many_processes", "looplag", "imports", "memory", "reflink"),
+    *("beside_large", "workers", "durable"),
 )
-SHORT = ("bench", "looplag", "imports", "scaling")
+SHORT = ("bench", "looplag", "imports", "scaling", "many_processes")
 # Each with one result and no options but --dir.
 PLAIN = ("memory", "reflink", "beside_large")
 

@@ -5,7 +5,6 @@ Knows no DVC: the repository is a Protocol, and so is what is done with a group.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
@@ -26,17 +25,13 @@ logger = getLogger(__name__)
 
 # A group holds DVC's lock for about 3 ms an artifact, less than a second.
 MAX_GROUP = 256
-# A `dvc` command looks for the lock every 0.5 s, for 3 s. While groups follow each other it
-# may never meet a moment between two of them. Once the lock was held for so long without
-# having been free for half as long in between, it is left free for long enough to be found
-# (seconds).
-LONGEST_USE = 2.0
-BREAK = 0.6
 # Between two looks at a lock that another process holds (seconds). Nothing can be awaited
 # for that, so it is asked again: soon at first, for DVC mostly holds it shortly, then less
-# often, at random, so that several waiting processes do not ask in step.
+# often, at random, so that several waiting processes do not ask in step. Where many take
+# turns, who asks seldom waits long: whoever has just had it is back for more within some
+# milliseconds.
 FIRST_DELAY = 0.01
-LONGEST_DELAY = 0.5
+LONGEST_DELAY = 0.1
 
 
 @dataclass(eq=False, slots=True)
@@ -63,6 +58,8 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         acquire: take the lock if it is free now; whether it was.
         commit: commit a group under the lock; a result or an error for each, in order.
         release: give the lock back.
+        break_seconds: for how long the lock is to be left free from now on, so that others
+            than this library find it.
         lock_timeout: seconds to wait for the lock; None: for ever.
     """
 
@@ -72,11 +69,13 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         acquire: Callable[[], Awaitable[bool]],
         commit: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT | Exception]]],
         release: Callable[[], Awaitable[None]],
+        break_seconds: Callable[[], Awaitable[float]],
         lock_timeout: float | None,
     ) -> None:
         self._acquire = acquire
         self._commit = commit
         self._release = release
+        self._break_seconds = break_seconds
         self._lock_timeout = lock_timeout
         # Ordered, and bounded by the calls in flight: each waits here once.
         self._waiting: dict[_Waiting[ItemT, ResultT], None] = {}
@@ -112,23 +111,17 @@ class GroupCommitter(Generic[ItemT, ResultT]):
 
     async def run(self) -> None:
         """Commit groups until cancelled; a group that has begun is finished first."""
-        use = 0.0  # seconds of holding the lock that were not made up for
-        freed_at = -math.inf
         while True:
             await anyio.lowlevel.checkpoint_if_cancelled()
             if not self._waiting:
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
-            if use > LONGEST_USE:
-                await anyio.sleep(BREAK)
-                use = 0.0
-            if not await self._acquire_lock():
+            # Before the lock is asked for: it is not what lock_timeout is about.
+            if seconds := await self._break_seconds():
+                await anyio.sleep(seconds)
                 continue
-            taken_at = anyio.current_time()
-            use = max(0.0, use - 2 * (taken_at - freed_at))
-            await self._commit_next_group()
-            freed_at = anyio.current_time()
-            use += freed_at - taken_at
+            if await self._acquire_lock():
+                await self._commit_next_group()
 
     async def _commit_next_group(self) -> None:
         """Commit who waits, give the lock back, and tell them. Nothing interrupts it."""

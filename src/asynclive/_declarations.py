@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._artifact import is_inside
+from ._dvcfile import read_dvc_file
 from ._gitignore import GitIgnore
 
 
@@ -101,7 +102,8 @@ class WorkspaceDeclarations:
 
     def load(self, path: str) -> list[Any] | None:
         if os.path.basename(path) != self._dvc.project_file:
-            return self._load(path)
+            plain = read_dvc_file(path)
+            return self.load_by_dvc(path) if plain is None else [plain]
         # With thousands of artifacts it takes DVC seconds to read it, and each group adds some.
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -110,10 +112,11 @@ class WorkspaceDeclarations:
         rest = _beside_artifacts(text)
         known = self._projects.get(path)
         if known is None or known[0] != rest:
-            known = self._projects[path] = (rest, self._load(path))
+            known = self._projects[path] = (rest, self.load_by_dvc(path))
         return known[1]
 
-    def _load(self, path: str) -> list[Any] | None:
+    def load_by_dvc(self, path: str) -> list[Any] | None:
+        """As ``load``, but every output is DVC's ``Output``."""
         stages = self._dvc.index_from_file(self._repo, path).stages
         if not stages:
             return None

@@ -134,6 +134,10 @@ class WorkspaceIndex(Generic[OutputT]):
         if directory is not None:
             directory.kept.add(os.path.basename(dvc_file))
         self._dvc_files[dvc_file] = found
+        self.declare(dvc_file, outputs)
+
+    def declare(self, dvc_file: str, outputs: Sequence[OutputT] | None) -> None:
+        """This DVC file, as it is known, declares these outputs."""
         try:
             self._declare(dvc_file, outputs)
         except _LookAtAllError:

@@ -151,6 +151,7 @@ class AsyncLive:
         if self._entered:
             raise NotActiveError("An AsyncLive object can be entered once; make another one.")
         self._entered = True
+        self._process = os.getpid()
         self._workers = FileWorkers(self._worker_count)
         # DVC's classes know no threads: one is in them at a time.
         self._dvc_limiter = anyio.CapacityLimiter(1)
@@ -221,7 +222,7 @@ class AsyncLive:
             What was logged.
 
         Raises:
-            NotActiveError: called outside of the ``async with`` block.
+            NotActiveError: called outside of the ``async with`` block, or in a forked child.
             InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
             InvalidArtifactNameError: ``name`` is not valid, or none can be made.
             InvalidMetadataError: a value does not fit YAML; says which.
@@ -246,6 +247,12 @@ class AsyncLive:
             raise NotActiveError(
                 "log_artifact() works inside 'async with AsyncLive() as live:'; this object has "
                 f"{'been left' if self._entered else 'not been entered'}."
+            )
+        if os.getpid() != self._process:
+            # Its threads are the parent's alone: waiting for them would never end.
+            raise NotActiveError(
+                "This AsyncLive object was entered by the process that this one was forked from. "
+                "Make another one here, in an event loop of this process."
             )
         request = make_request(
             path,
@@ -327,6 +334,7 @@ class AsyncLive:
                 acquire=lambda: self._in_dvc_thread(self._repository.acquire),
                 commit=self._commit_group,
                 release=lambda: self._in_dvc_thread(self._repository.release),
+                break_seconds=lambda: self._in_dvc_thread(self._repository.break_seconds),
                 lock_timeout=self._lock_timeout,
             )
             try:

@@ -33,6 +33,7 @@ from ._databases import OpenDatabases
 from ._declarations import Dvc, WorkspaceDeclarations
 from ._durable import Sync
 from ._dvc_import import logger_muted, process_settings_kept
+from ._dvcfile import DvcFileOutput
 from ._dvctext import DvcText
 from ._errors import (
     ArtifactPathError,
@@ -46,6 +47,7 @@ from ._gitignore import GitIgnore
 from ._gitindex import GitIndex
 from ._index import WorkspaceIndex
 from ._inotify import open_inotify
+from ._lockuse import LockUse
 from ._outputs import OutputIndex
 from ._place import make_parents
 from ._plan import IgnoreFilter
@@ -60,6 +62,16 @@ logger = getLogger(__name__)
 # caches) and guards none of it: only one thread is in DVC at a time, whatever the number
 # of AsyncLive objects and event loops.
 _DVC = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A forked child has none of the threads: one that was in DVC would never come out."""
+    global _DVC
+    _DVC = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 # How many files of a directory are seen to at a time, before others get their turn: about half a
 # millisecond's worth.
@@ -90,6 +102,7 @@ class DvcRepository:
             undo.callback(self.session.close)
             self.layout = _read_layout(repo, self.session, sync)
             self._store = ObjectStore(self.layout, "tree-")
+            self._lock_use = LockUse(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
             self._declarations = _declarations(repo)
             self._index: WorkspaceIndex[Any] = WorkspaceIndex(
                 self.layout.root, *(_watches() if watches is None else watches)
@@ -154,6 +167,8 @@ class DvcRepository:
         """
         from dvc.lock import HardlinkLock, LockError
 
+        if self._lock_use.break_seconds():
+            return False
         lock = self._repo.lock
         try:
             if isinstance(lock, HardlinkLock):
@@ -166,7 +181,12 @@ class DvcRepository:
             raise StorageError(lock.lockfile, error) from error
         # Whatever of DVC's runs inside must not take the lock again (dvc.repo.lock_repo).
         self._repo._lock_depth += 1
+        self._lock_use.taken()
         return True
+
+    def break_seconds(self) -> float:
+        """For how long all sessions are to leave the lock free, for `dvc` commands to find it."""
+        return self._lock_use.break_seconds()
 
     def release(self) -> None:
         """Give DVC's lock back, once no thread is in DVC any more.
@@ -176,6 +196,7 @@ class DvcRepository:
         """
         with _DVC:
             self._repo._lock_depth -= 1
+            self._lock_use.freed()
             self._repo.lock.unlock()
 
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
@@ -283,6 +304,10 @@ class DvcRepository:
             _place(staged, undo)
             return TrackedArtifact(staged, None, None)
         output = outputs.claim(request.path)
+        while isinstance(output, DvcFileOutput):
+            dvc_file = output.stage.path
+            self._index.declare(dvc_file, self._declarations.load_by_dvc(dvc_file))
+            output = outputs.claim(request.path)
         if output is None:
             output = self._new_output(request, undo)
         # Until the file is written, the output says more than the file does.

@@ -41,6 +41,8 @@ class Repository(Protocol):
 
     def release(self) -> None: ...
 
+    def break_seconds(self) -> float: ...
+
     def close(self) -> None: ...
 
 
@@ -83,6 +85,9 @@ class FakeRepository:
 
     def release(self) -> None:
         self._side.lock.release()
+
+    def break_seconds(self) -> float:
+        return 0.0
 
     def commit(self, group: Sequence[str]) -> Sequence[Any]:
         assert self._side.lock.locked()
@@ -156,6 +161,7 @@ class Opened:
             acquire=lambda: self.call(self.repository.acquire),
             commit=self.commit,
             release=lambda: self.call(self.repository.release),
+            break_seconds=lambda: self.call(self.repository.break_seconds),
             lock_timeout=lock_timeout,
         )
 

@@ -52,11 +52,13 @@ ALLOWED = {
     "_inotify": {"_watch"},
     "_index": {"_artifact", "_listing", "_outputs", "_watch"},
     "_gitignore": {"_store"},
-    "_declarations": {"_artifact", "_gitignore"},
+    "_dvcfile": {"_dvctext"},
+    "_declarations": {"_artifact", "_dvcfile", "_gitignore"},
     "_gitindex": set(),
     "_appended": set(),
     "_dvctext": set(),
     "_databases": set(),
+    "_lockuse": set(),
     "_commit": {"_errors"},
     "_lines": set(),
     "_plain": set(),
@@ -68,8 +70,8 @@ ALLOWED = {
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
-    | {"_dvctext", "_gitignore", "_gitindex", "_index", "_inotify", "_outputs", "_place"}
-    | {"_plan", "_session", "_store", "_watch", "_workers"},
+    | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_index", "_inotify", "_lockuse"}
+    | {"_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 

@@ -14,10 +14,8 @@ from cancelling import Call, in_task, on_every_loop, settled, three_ways
 
 from asynclive import _commit
 from asynclive._commit import (
-    BREAK,
     FIRST_DELAY,
     LONGEST_DELAY,
-    LONGEST_USE,
     MAX_GROUP,
     GroupCommitter,
 )
@@ -35,6 +33,7 @@ class Repository:
         self.asked = 0
         self.locked = False
         self.locked_elsewhere = False
+        self.breaks: list[float] = []
         self.acquire_gate = anyio.Event()
         self.commit_gate = anyio.Event()
         self.acquire_gate.set()
@@ -50,6 +49,10 @@ class Repository:
             self.locked = not self.locked_elsewhere
         await anyio.lowlevel.checkpoint()
         return self.locked
+
+    async def break_seconds(self) -> float:
+        await anyio.lowlevel.checkpoint()
+        return self.breaks.pop() if self.breaks else 0.0
 
     async def commit(self, group: Sequence[Any]) -> list[Any]:
         assert self.locked
@@ -78,6 +81,7 @@ def make_committer(
         acquire=repository.acquire,
         commit=repository.commit,
         release=repository.release,
+        break_seconds=repository.break_seconds,
         lock_timeout=lock_timeout,
     )
 
@@ -476,39 +480,19 @@ async def test_a_lock_that_cannot_be_asked_for_is_the_error_of_those_who_wait(
 
 
 @on_every_loop
-@pytest.mark.parametrize(
-    "when",
-    [
-        "during the commit",
-        pytest.param("after it"),
-    ],
-)
-async def test_while_there_is_always_more_the_lock_is_left_free_at_times(
-    repository: Repository, clock: Clock, monkeypatch: pytest.MonkeyPatch, when: str
+async def test_in_a_break_the_lock_is_not_asked_for_and_no_timeout_runs(
+    repository: Repository, clock: Clock
 ) -> None:
-    commit = repository.commit
-
-    async def commit_slowly(group: Sequence[Any]) -> list[Any]:
-        clock.now += LONGEST_USE / 4
-        if when == "during the commit" and len(repository.groups) < 20:
-            task_group.start_soon(committer.submit, len(repository.groups))
-            await settled()
-        return await commit(group)
-
-    async def submit_after() -> None:
-        for number in range(20 if when == "after it" else 1):
-            await committer.submit(number)
-
     def look(delay: float) -> None:
         assert not repository.locked
+        assert repository.asked == len(repository.groups)
 
     clock.before_sleep = look
-    monkeypatch.setattr(repository, "commit", commit_slowly)
-    async with running(repository) as committer, anyio.create_task_group() as task_group:
-        task_group.start_soon(submit_after)
-    assert len(repository.groups) >= 20
-    assert len(clock.slept) >= 2
-    assert set(clock.slept) == {BREAK}
+    async with running(repository, lock_timeout=0.0) as committer:
+        for item in ("a", "b"):
+            repository.breaks = [0.25, 0.5]
+            assert await committer.submit(item) == f"{item} done"
+    assert clock.slept == [0.5, 0.25] * 2
 
 
 # --- The end --------------------------------------------------------------------------------

@@ -1,0 +1,161 @@
+"""Many processes that log into one repository at once, and what each of them logs.
+
+Run as a script it imports everything once and forks: a process of its own for each would spend
+the time of the test on imports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class One:
+    """One artifact: the path it is logged from, what it holds, and how it is logged."""
+
+    source: str
+    tracked: str
+    texts: dict[str, str]
+    """Text by path below the source; of a file, by the empty one."""
+    name: str | None
+    copy: bool
+
+
+def artifacts(process: int, count: int, outside: Path | None = None) -> list[One]:
+    """Files and directories, in place and copied, with an entry and without, in turns.
+
+    Args:
+        outside: the sources lie there, and all are copied: what lies in the repository before
+            it is tracked, ``git add --all`` would take.
+    """
+    found = []
+    for index in range(count):
+        stem = f"p{process:02}-{index:03}"
+        isdir, copy, annotated = index % 4 == 1, index % 3 == 0, index % 5 != 4
+        # Half of them in one directory for all, where every process writes one .gitignore.
+        source = f"{'all' if index % 2 else f'p{process:02}'}/{stem}"
+        if outside is not None:
+            source, copy = str(outside / source), True
+        texts = {"a": f"{stem} a", "sub/b": "the same in all"} if isdir else {"": f"{stem} text"}
+        tracked = f"dvclive/artifacts/{stem}" if copy else source
+        found.append(One(source, tracked, texts, stem if annotated else None, copy))
+    return found
+
+
+def make(repo: Path, ones: list[One]) -> None:
+    for one in ones:
+        for below, text in one.texts.items():
+            path = repo / one.source / below
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+
+@contextmanager
+def crowd(
+    repo: Path, processes: int, count: int, outside: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """So many processes that log so many artifacts each; they begin when the block does."""
+    with subprocess.Popen(
+        [sys.executable, __file__, str(repo), str(processes), str(count)]
+        + ([] if outside is None else [str(outside)]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as zygote:
+        assert zygote.stdin is not None
+        assert zygote.stdout is not None
+        for _ in range(processes):
+            assert zygote.stdout.readline() == b"ready\n"
+        zygote.stdin.write(b"\n" * processes)
+        zygote.stdin.flush()
+        yield zygote
+
+
+def failures(zygote: subprocess.Popen[bytes]) -> list[str]:
+    """Wait for all of them; what did not succeed."""
+    assert zygote.stdout is not None
+    reports = [json.loads(line) for line in zygote.stdout]
+    assert zygote.wait() == 0
+    return [failure for report in reports for failure in report]
+
+
+def main() -> None:
+    repo, processes, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    outside = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+    import dvc.repo  # noqa: F401
+    import trio  # noqa: F401
+
+    import asynclive._repo  # noqa: F401
+
+    children = []
+    for process in range(processes):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                _say(_log_all(repo, process, artifacts(process, count, outside)))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        children.append(child)
+    codes = [os.waitpid(child, 0)[1] for child in children]
+    sys.exit(any(codes))
+
+
+def _log_all(repo: Path, process: int, ones: list[One]) -> list[str]:
+    import anyio
+
+    # Both event loops, in turns.
+    return anyio.run(_log, repo, process, ones, backend=("asyncio", "trio")[process % 2])
+
+
+async def _log(repo: Path, process: int, ones: list[One]) -> list[str]:
+    """Half of them gathered, then the rest one by one; every third process by two objects."""
+    import anyio
+
+    from asynclive import AsyncLive
+
+    failed: list[str] = []
+
+    async def log(live: AsyncLive, one: One) -> None:
+        type = "dataset" if one.name else None
+        try:
+            await live.log_artifact(one.source, name=one.name, type=type, copy=one.copy)
+        except Exception as error:
+            failed.append(f"{one.source}: {error!r}")
+
+    async with AsyncLive(root=repo) as first, AsyncLive(root=repo) as second:
+        lives = (first, second) if process % 3 == 2 else (first, first)
+        _say_ready()
+        half = len(ones) // 2
+        async with anyio.create_task_group() as tasks:
+            for index, one in enumerate(ones[:half]):
+                tasks.start_soon(log, lives[index % 2], one)
+        for index, one in enumerate(ones[half:]):
+            await log(lives[index % 2], one)
+    return failed[:5]  # so that a report fits into the pipe, though nobody reads yet
+
+
+def _say_ready() -> None:
+    """Say so, and wait for the others: each takes one byte of what the test writes."""
+    os.write(1, b"ready\n")
+    assert os.read(0, 1) == b"\n"
+
+
+def _say(report: Any) -> None:
+    # In one write, which is not mixed with another process's as long as it fits into the pipe.
+    os.write(1, json.dumps(report).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Many processes log into one repository beside `dvc` and `git` commands: nothing is lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from crowd import One, artifacts, crowd, failures, make
+from invariants import assert_nothing_lost, content, dvc_files, entries
+from twin import dvc, git
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked")
+
+
+def test_what_three_processes_log_at_once_is_all_there(repo: Path) -> None:
+    logged = prepare(repo, processes=3, count=10)
+    with crowd(repo, processes=3, count=10) as zygote:
+        assert failures(zygote) == []
+    check(repo, logged)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("processes", "count"), [(6, 20), (16, 100)])
+def test_what_many_processes_log_at_once_is_all_there(
+    repo: Path, processes: int, count: int
+) -> None:
+    logged = prepare(repo, processes, count)
+    with crowd(repo, processes, count) as zygote:
+        assert failures(zygote) == []
+    check(repo, logged)
+
+
+@pytest.mark.long
+def test_dvc_and_git_commands_meanwhile_neither_fail_nor_make_anything_fail(repo: Path) -> None:
+    processes, count, outside = 6, 40, repo.parent / "sources"
+    logged = prepare(repo, processes, count, outside)
+    commands = 0
+    with crowd(repo, processes, count, outside) as zygote:
+        while zygote.poll() is None:
+            other = repo / f"other-{commands}.bin"
+            other.write_text(f"other {commands}")
+            dvc(repo, "status")
+            dvc(repo, "add", "--quiet", other.name)
+            git(repo, "add", "--all")
+            git(repo, "commit", "--quiet", "--allow-empty", "--message=Meanwhile")
+            commands += 1
+        assert failures(zygote) == []
+    others = [f"other-{number}.bin" for number in range(commands)]
+    assert commands >= 2
+    check(repo, logged, others)
+
+
+def prepare(repo: Path, processes: int, count: int, outside: Path | None = None) -> list[One]:
+    logged = [one for process in range(processes) for one in artifacts(process, count, outside)]
+    make(repo, logged)
+    return logged
+
+
+def check(repo: Path, logged: list[One], others: list[str] | None = None) -> None:
+    """Every entry, every .dvc file and every line is there, once, and nothing else."""
+    tracked = {one.tracked for one in logged}.union(others or ())
+    assert {str(path.relative_to(repo)) for path in dvc_files(repo)} == {
+        f"{path}.dvc" for path in tracked
+    }
+    assert {name: entry["path"] for name, entry in entries(repo).items()} == {
+        one.name: one.tracked for one in logged if one.name is not None
+    }
+    lines: dict[str, list[str]] = {}
+    for path in sorted(tracked):
+        directory, name = os.path.split(path)
+        lines.setdefault(directory, []).append(f"/{name}")
+    for directory, names in lines.items():
+        assert sorted((repo / directory / ".gitignore").read_text().splitlines()) == names
+    for one in logged:
+        assert content(repo / one.tracked) == expected(one)
+    assert_nothing_lost(repo)
+    assert "up to date" in dvc(repo, "status")
+    git(repo, "add", "--all")
+    added = git(repo, "ls-files").splitlines()
+    assert {f"{path}.dvc" for path in tracked} <= set(added)
+    assert not tracked.intersection(added)
+
+
+def expected(one: One) -> object:
+    if "" in one.texts:
+        return one.texts[""].encode()
+    return {"a": one.texts["a"].encode(), "sub": {"b": one.texts["sub/b"].encode()}}
