@@ -12,6 +12,7 @@ import pytest
 for module in ("disk", "invariants"):  # only then do their asserts say what differs
     pytest.register_assert_rewrite(module)
 
+from reference import Reference  # noqa: E402
 from twin import Templates  # noqa: E402
 
 
@@ -66,6 +67,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def templates(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Templates:
     """Empty repositories of each kind, made once and copied for each test."""
     return Templates(tmp_path_factory.mktemp("templates"))
+
+
+@pytest.fixture(scope="session")
+def reference(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    """DVCLive, in a process that is kept for the session."""
+    reference = Reference(tmp_path_factory.mktemp("reference") / "stderr")
+    yield reference
+    reference.stop()
 
 
 @pytest.fixture
