@@ -31,10 +31,6 @@ _BITS_PER_DIGIT = 3
 _MAX_NAME = 255
 
 _INSTEAD = "Save it to a file and log that."
-# For messages: a key may be as long as all of it.
-_shown = reprlib.Repr()
-_shown.maxstring = _shown.maxlong = _shown.maxother = 80
-
 _HOLDS = "str, int, float, bool, None, bytes, date, datetime, list or dict"
 
 
@@ -45,7 +41,7 @@ def check_name(name: str) -> str:
         InvalidArtifactNameError: it does not.
     """
     if not isinstance(name, str):
-        raise InvalidArtifactNameError(_shown.repr(name), " It must be a str.")
+        raise InvalidArtifactNameError(_shown(name), " It must be a str.")
     if len(name) > _MAX_NAME:
         raise InvalidArtifactNameError(
             f"{name[:80]}...", f" Use at most {_MAX_NAME} characters, not {len(name)}."
@@ -138,6 +134,18 @@ def _has_utc(value: datetime.datetime) -> bool:
     return True
 
 
+_short = reprlib.Repr()
+_short.maxstring = _short.maxlong = _short.maxother = 80
+
+
+def _shown(value: Any) -> str:
+    """A name or key for a message: it may be megabytes long, or refuse to be shown."""
+    try:
+        return _short.repr(value)
+    except Exception:  # an integer of too many digits, or a class of the caller's
+        return f"<{type(value).__name__}>"
+
+
 class _UnfitError(Exception):
     """YAML does not hold a value; the message completes "meta['a'] ..."."""
 
@@ -217,7 +225,7 @@ class _Copier:
 
     @property
     def _field(self) -> str:
-        return self._argument + "".join(f"[{_shown.repr(step)}]" for step in self._way)
+        return self._argument + "".join(f"[{_shown(step)}]" for step in self._way)
 
     def _refuse_all(self, reason: str) -> NoReturn:
         raise InvalidMetadataError(self._argument, reason)
@@ -229,7 +237,7 @@ class _Copier:
             if plain in copied:
                 # Of a class with an equality of its own; one of the values would be lost.
                 raise InvalidMetadataError(
-                    f"{self._field}[{_shown.repr(plain)}]", "is there twice: two keys are equal."
+                    f"{self._field}[{_shown(plain)}]", "is there twice: two keys are equal."
                 )
             self._way.append(plain)
             copied[plain] = self.copy(item)
@@ -239,12 +247,11 @@ class _Copier:
     def _key(self, key: Any) -> Any:
         if not isinstance(key, (str, int, float)) or key != key:  # NaN finds nothing again
             raise InvalidMetadataError(
-                f"{self._field}[{_shown.repr(key)}]",
+                f"{self._field}[{_shown(key)}]",
                 f"has a key of type {type(key).__name__}; use a str.",
             )
         try:
             return self._counted(_plain_scalar(key))
         except _UnfitError as error:
-            # Some integers are too long for repr().
-            which = f"the key {_shown.repr(key)}" if isinstance(key, str) else "a key"
+            which = f"the key {_shown(key)}" if isinstance(key, str) else "a key"
             raise InvalidMetadataError(f"{which} of {self._field}", str(error)) from None

@@ -9,7 +9,7 @@ import datetime
 import os
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -86,7 +86,7 @@ class Example:
             return {**call.values, "name": f"name-{number}"}
         return call.values
 
-    def build(self, repo: Path, number: int, *, links: bool) -> None:
+    def build(self, repo: Path, number: int, *, links: bool, alike: bool) -> None:
         root = repo / self.directory(number)
         root.mkdir()
         outside = repo.parent / "outside" / str(number)
@@ -101,7 +101,7 @@ class Example:
         first: Path | None = None
         if "" not in self.tree:
             path.mkdir()
-        for name, node in self.tree.items():
+        for index, (name, node) in enumerate(self.tree.items()):
             place = path / name if name else path
             place.parent.mkdir(parents=True, exist_ok=True)
             if node is None:
@@ -112,10 +112,12 @@ class Example:
                 os.symlink(
                     target if node.absolute else os.path.relpath(target, place.parent), place
                 )
-            elif isinstance(node, HardLink) and first is not None:
+            elif isinstance(node, HardLink) and first is not None and alike:
                 os.link(first, place)
             else:
                 file = node if isinstance(node, File) else File(9, 3, 0o644)
+                if not alike:
+                    file = replace(file, seed=100 + index, size=file.size or 1)
                 file.write(place)
                 first = first or place
 
@@ -146,6 +148,12 @@ class Batch:
         # DVC makes the file behind a symlink an object of its hard-linked cache:
         # test_beyond_dvclive.py.
         return "hardlink" not in (self.cache_type or "")
+
+    @property
+    def alike(self) -> bool:
+        # Of new files with the same bytes one becomes the object and the others stay as they are:
+        # with DVC the last in the order in which the file system lists them.
+        return self.cache_type != "hardlink,copy"
 
 
 # DVC and Git have names of their own.

@@ -99,7 +99,7 @@ class Player:
                 file.write(f"[cache]\n    type = {batch.cache_type}\n")
             git(repo, "commit", "--quiet", "--all", "--message=Configured")
         for number, example in enumerate(batch.examples):
-            example.build(repo, number, links=batch.links)
+            example.build(repo, number, links=batch.links, alike=batch.alike)
         settle(base)
         refused = play(batch, repo)
         snapshot = take_snapshot(
