@@ -60,6 +60,34 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What is left out, because what DVC makes of it is not fixed, or not to be repeated."""
+
+    cache_type: str | None
+
+    @property
+    def links(self) -> bool:
+        # DVC makes the file behind a symlink an object of its hard-linked cache:
+        # test_beyond_dvclive.py.
+        return "hardlink" not in (self.cache_type or "")
+
+    @property
+    def alike(self) -> bool:
+        # Of new files with the same bytes one becomes the object and the others stay as they are:
+        # with DVC the last in the order in which the file system lists them.
+        return self.cache_type != "hardlink,copy"
+
+    def allowed(self, file: File, number: int, index: int) -> File:
+        if not self.alike:
+            return replace(file, seed=100 * (number + 1) + index, size=file.size + 8)
+        if self.cache_type not in (None, "copy") and file.mode & 0o111:
+            # An executable's link makes its object executable. DVC takes that back, from the
+            # executable too, when it finds the same bytes elsewhere; asynclive leaves it.
+            return replace(file, seed=100 * (number + 1) + file.seed, size=file.size + 8)
+        return file
+
+
+@dataclass(frozen=True)
 class Example:
     base: str
     suffix: str
@@ -86,7 +114,7 @@ class Example:
             return {**call.values, "name": f"name-{number}"}
         return call.values
 
-    def build(self, repo: Path, number: int, *, links: bool, alike: bool) -> None:
+    def build(self, repo: Path, number: int, rules: Rules) -> None:
         root = repo / self.directory(number)
         root.mkdir()
         outside = repo.parent / "outside" / str(number)
@@ -106,29 +134,28 @@ class Example:
             place.parent.mkdir(parents=True, exist_ok=True)
             if node is None:
                 place.mkdir()
-            elif isinstance(node, Link) and links:
+            elif isinstance(node, Link) and rules.links:
                 kind, _, rest = node.to.partition("/")
                 target = {"outside": outside, "beside": root / "beside", "in": path}[kind] / rest
                 os.symlink(
                     target if node.absolute else os.path.relpath(target, place.parent), place
                 )
-            elif isinstance(node, HardLink) and first is not None and alike:
+            elif isinstance(node, HardLink) and first is not None and rules.alike:
                 os.link(first, place)
             else:
                 file = node if isinstance(node, File) else File(9, 3, 0o644)
-                if not alike:
-                    file = replace(file, seed=100 + index, size=file.size or 1)
-                file.write(place)
+                rules.allowed(file, number, index).write(place)
                 first = first or place
 
-    def change(self, repo: Path, number: int, call: Call) -> None:
+    def change(self, repo: Path, number: int, call: Call, rules: Rules) -> None:
         path = repo / self.path(number)
         files = [name for name, node in self.tree.items() if isinstance(node, File)]
         if call.change == "replaced" and files:
-            File(7, 20, 0o755).write(path / files[0] if files[0] else path)
+            file = rules.allowed(File(7, 20, 0o755), number, 98)
+            file.write(path / files[0] if files[0] else path)
         elif call.change == "added" and "" not in self.tree:
             (path / "added").mkdir(exist_ok=True)
-            File(8, 20, 0o644).write(path / "added" / "file")
+            rules.allowed(File(8, 20, 0o644), number, 99).write(path / "added" / "file")
         elif call.change == "removed" and "" not in self.tree:
             targets = {node.to for node in self.tree.values() if isinstance(node, Link)}
             for name in [name for name in files if f"in/{name}" not in targets][:1]:
@@ -144,16 +171,8 @@ class Batch:
     dir: str
 
     @property
-    def links(self) -> bool:
-        # DVC makes the file behind a symlink an object of its hard-linked cache:
-        # test_beyond_dvclive.py.
-        return "hardlink" not in (self.cache_type or "")
-
-    @property
-    def alike(self) -> bool:
-        # Of new files with the same bytes one becomes the object and the others stay as they are:
-        # with DVC the last in the order in which the file system lists them.
-        return self.cache_type != "hardlink,copy"
+    def rules(self) -> Rules:
+        return Rules(self.cache_type)
 
 
 # DVC and Git have names of their own.

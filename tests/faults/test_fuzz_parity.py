@@ -99,7 +99,7 @@ class Player:
                 file.write(f"[cache]\n    type = {batch.cache_type}\n")
             git(repo, "commit", "--quiet", "--all", "--message=Configured")
         for number, example in enumerate(batch.examples):
-            example.build(repo, number, links=batch.links, alike=batch.alike)
+            example.build(repo, number, batch.rules)
         settle(base)
         refused = play(batch, repo)
         snapshot = take_snapshot(
@@ -119,7 +119,7 @@ class Player:
         try:
             for number, example in enumerate(batch.examples):
                 for call in example.calls:
-                    example.change(repo, number, call)
+                    example.change(repo, number, call, batch.rules)
                     outcome = self._reference.log(
                         example.path(number), example.values(number, call)
                     )
@@ -135,7 +135,7 @@ class Player:
             async with AsyncLive(batch.dir, root=repo) as live:
                 for number, example in enumerate(batch.examples):
                     for call in example.calls:
-                        example.change(repo, number, call)
+                        example.change(repo, number, call, batch.rules)
                         reason = None
                         try:
                             await live.log_artifact(
