@@ -27,7 +27,7 @@ from asynclive import AsyncLive, AsyncLiveError
 
 BATCH = 20
 BATCHES = 100
-SECONDS = 480
+SECONDS = 420
 """After this no more batches are begun."""
 
 # No shrinking: a batch is shrunk to its examples instead.
@@ -64,7 +64,8 @@ class Player:
             alone = [replace(batch, examples=(example,)) for example in batch.examples]
             found = [(one, self._difference(one)) for one in alone]
             shown = [f"{one}\n{different}" for one, different in found if different is not None]
-            pytest.fail("\n\n".join(shown or [f"together only: {batch}", difference]), False)
+            shown = shown or [f"together only: {batch}", difference]
+            pytest.fail("\n\n".join([f"{self.played} are the same", *shown]), pytrace=False)
         self.played += len(batch.examples)
 
     def _difference(self, batch: Batch) -> str | None:
@@ -86,8 +87,8 @@ class Player:
         )
         # Nothing drawn here is refused: the two differ in what is left then, on purpose.
         different = [*refusals, *lines]
-        if ours.snapshot.stale_links - theirs.snapshot.stale_links:
-            different.append("stale links")
+        # Not which links are stale: what DVCLive removes and copies again may have the inode of
+        # before, and then seems to be what DVC linked.
         return "\n".join(different) if different else None
 
     def _play(
