@@ -67,8 +67,8 @@ class Rules:
 
     @property
     def links(self) -> bool:
-        # DVC makes the file behind a symlink an object of its hard-linked cache:
-        # test_beyond_dvclive.py.
+        # DVC makes the file behind a symlink an object of its hard-linked cache, and what another
+        # hard link, which is not tracked, names: test_beyond_dvclive.py.
         return "hardlink" not in (self.cache_type or "")
 
     @property
@@ -140,7 +140,7 @@ class Example:
                 os.symlink(
                     target if node.absolute else os.path.relpath(target, place.parent), place
                 )
-            elif isinstance(node, HardLink) and first is not None and rules.alike:
+            elif isinstance(node, HardLink) and first is not None and rules.links:
                 os.link(first, place)
             else:
                 file = node if isinstance(node, File) else File(9, 3, 0o644)
