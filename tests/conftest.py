@@ -13,6 +13,7 @@ from trio._core import _thread_cache
 for module in ("disk", "invariants", "killing", "logged"):  # then their asserts say what differs
     pytest.register_assert_rewrite(module)
 
+from reference import Reference  # noqa: E402
 from twin import Templates  # noqa: E402
 from unprivileged import NotPossibleError, permissions_count  # noqa: E402
 
@@ -68,6 +69,14 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def templates(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Templates:
     """Empty repositories of each kind, made once and copied for each test."""
     return Templates(tmp_path_factory.mktemp("templates"))
+
+
+@pytest.fixture(scope="session")
+def reference(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    """DVCLive, in a process that is kept for the session."""
+    reference = Reference(tmp_path_factory.mktemp("reference") / "stderr")
+    yield reference
+    reference.stop()
 
 
 @pytest.fixture

@@ -213,7 +213,8 @@ class AsyncLive:
                 from the stem of ``path``.
             desc: a description.
             labels: a list of str.
-            meta: values that YAML holds, under keys of str; copied at the call.
+            meta: values that YAML holds, under keys of str; copied at the call. As for all
+                text here: at most a million characters, and 10,000 values.
             copy: copy ``path`` to ``{dir}/artifacts/<basename>`` first and track the copy,
                 replacing what was there. A str names a directory below ``artifacts``.
             cache: False: leave the bytes where they are, only record the entry.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any
+import reprlib
+from typing import Any, NoReturn
 
 from ._errors import InvalidArtifactNameError, InvalidMetadataError
 
@@ -18,12 +19,18 @@ _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-/_]*[a-zA-Z0-9])?")
 _NOT_IN_NAME = re.compile(r"[^a-zA-Z0-9\-/_]+")
 
 # Deeper, or more, is a mistake (a whole model, a cycle, an alias bomb), and ruamel.yaml
-# recurses once a level: refuse while it still costs nothing.
+# recurses once a level: refuse while it still costs nothing. It takes seconds to write and read
+# back this much, and while it does DVC's lock is held.
 _MAX_DEPTH = 64
-_MAX_VALUES = 100_000
+_MAX_VALUES = 10_000
+_MAX_CHARACTERS = 1_000_000
 # Python refuses to print longer integers.
 _MAX_INT_BITS = 10_000
+_BITS_PER_DIGIT = 3
+# A version's Git tag is a file of this name.
+_MAX_NAME = 255
 
+_INSTEAD = "Save it to a file and log that."
 _HOLDS = "str, int, float, bool, None, bytes, date, datetime, list or dict"
 
 
@@ -34,7 +41,11 @@ def check_name(name: str) -> str:
         InvalidArtifactNameError: it does not.
     """
     if not isinstance(name, str):
-        raise InvalidArtifactNameError(repr(name), " It must be a str.")
+        raise InvalidArtifactNameError(_shown(name), " It must be a str.")
+    if len(name) > _MAX_NAME:
+        raise InvalidArtifactNameError(
+            f"{name[:80]}...", f" Use at most {_MAX_NAME} characters, not {len(name)}."
+        )
     if _NAME.fullmatch(name) is None:
         valid = make_name(name)
         raise InvalidArtifactNameError(name, f" For example: {valid!r}." if valid else "")
@@ -57,7 +68,8 @@ def check_text(field: str, value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise InvalidMetadataError(field, f"must be a str, not {type(value).__name__}.")
-    return _plain_str(field, value)
+    text: str = _Copier(field).copy(value)
+    return text
 
 
 def check_labels(labels: Any) -> list[str] | None:
@@ -70,12 +82,13 @@ def check_labels(labels: Any) -> list[str] | None:
         return None
     if not isinstance(labels, (list, tuple)):
         raise InvalidMetadataError("labels", f"must be a list of str, not {type(labels).__name__}.")
-    for index, label in enumerate(labels):
+    copied: list[str] = _Copier("labels").copy(labels)
+    for index, label in enumerate(copied):
         if not isinstance(label, str):
             raise InvalidMetadataError(
                 f"labels[{index}]", f"must be a str, not {type(label).__name__}."
             )
-    return [_plain_str(f"labels[{index}]", label) for index, label in enumerate(labels)]
+    return copied
 
 
 def check_meta(meta: Any) -> dict[Any, Any] | None:
@@ -88,7 +101,7 @@ def check_meta(meta: Any) -> dict[Any, Any] | None:
         return None
     if not isinstance(meta, dict):
         raise InvalidMetadataError("meta", f"must be a dict, not {type(meta).__name__}.")
-    copied = _Copier().copy("meta", meta, 0)
+    copied = _Copier("meta").copy(meta)
     assert isinstance(copied, dict)
     return copied
 
@@ -121,68 +134,124 @@ def _has_utc(value: datetime.datetime) -> bool:
     return True
 
 
-def _plain_str(field: str, value: str) -> str:
-    value = str.__str__(value)
+_short = reprlib.Repr()
+_short.maxstring = _short.maxlong = _short.maxother = 80
+
+
+def _shown(value: Any) -> str:
+    """A name or key for a message: it may be megabytes long, or refuse to be shown."""
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InvalidMetadataError(field, "holds characters that UTF-8 cannot encode.") from None
-    return value
+        return _short.repr(value)
+    except Exception:  # an integer of too many digits, or a class of the caller's
+        return f"<{type(value).__name__}>"
+
+
+class _UnfitError(Exception):
+    """YAML does not hold a value; the message completes "meta['a'] ..."."""
+
+
+def _plain_scalar(value: Any) -> Any:
+    """Return the value in a plain type.
+
+    By the methods of the plain types: those of a subclass may say something else.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        text = str.__str__(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _UnfitError("holds characters that UTF-8 cannot encode.") from None
+        return text
+    if isinstance(value, int):
+        if int.bit_length(value) > _MAX_INT_BITS:
+            raise _UnfitError("is too large an integer.")
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, datetime.datetime) and not _has_utc(value):
+        raise _UnfitError(
+            "is a time that YAML cannot hold: its offset is not of whole minutes, or it "
+            "leads out of the years 1 to 9999. Use UTC."
+        )
+    if type(value) in (bytes, datetime.date, datetime.datetime):
+        return value
+    raise _UnfitError(
+        f"is of type {type(value).__module__}.{type(value).__qualname__}, which YAML cannot "
+        f"hold. Use {_HOLDS}."
+    )
 
 
 class _Copier:
-    """One deep copy, counting what it has seen."""
+    """One deep copy of an argument, counting what it has seen."""
 
-    def __init__(self) -> None:
-        self.values = 0
+    def __init__(self, argument: str) -> None:
+        self._argument = argument
+        self._values = 0
+        self._characters = 0
+        # Keys and indices that lead to where the copy is. Written out for a message only: of
+        # each value it would be a string as long as the keys above it.
+        self._way: list[Any] = []
 
-    def copy(self, field: str, value: Any, depth: int) -> Any:
-        self.values += 1
-        if self.values > _MAX_VALUES:
-            raise InvalidMetadataError("meta", f"holds more than {_MAX_VALUES} values.")
-        if depth > _MAX_DEPTH:
-            raise InvalidMetadataError(
-                "meta", f"is nested deeper than {_MAX_DEPTH} levels, or holds itself."
-            )
+    def copy(self, value: Any) -> Any:
+        self._values += 1
+        if self._values > _MAX_VALUES:
+            self._refuse_all(f"holds more than {_MAX_VALUES} values. {_INSTEAD}")
+        if len(self._way) > _MAX_DEPTH:
+            self._refuse_all(f"is nested deeper than {_MAX_DEPTH} levels, or holds itself.")
         if isinstance(value, dict):
-            keys = {self._key(field, key): item for key, item in value.items()}
-            return {key: self.copy(f"{field}[{key!r}]", keys[key], depth + 1) for key in keys}
+            return self._dict(value)
         if isinstance(value, (list, tuple)):
-            return [
-                self.copy(f"{field}[{index}]", item, depth + 1) for index, item in enumerate(value)
-            ]
-        return self._scalar(field, value)
+            copied = []
+            for index, item in enumerate(value):
+                self._way.append(index)
+                copied.append(self.copy(item))
+                self._way.pop()
+            return copied
+        try:
+            return self._counted(_plain_scalar(value))
+        except _UnfitError as error:
+            raise InvalidMetadataError(self._field, str(error)) from None
 
-    def _key(self, field: str, key: Any) -> Any:
+    def _counted(self, plain: Any) -> Any:
+        if isinstance(plain, (str, bytes)):
+            self._characters += len(plain)
+        elif isinstance(plain, int):
+            self._characters += plain.bit_length() // _BITS_PER_DIGIT
+        if self._characters > _MAX_CHARACTERS:
+            self._refuse_all(f"holds more than {_MAX_CHARACTERS} characters. {_INSTEAD}")
+        return plain
+
+    @property
+    def _field(self) -> str:
+        return self._argument + "".join(f"[{_shown(step)}]" for step in self._way)
+
+    def _refuse_all(self, reason: str) -> NoReturn:
+        raise InvalidMetadataError(self._argument, reason)
+
+    def _dict(self, value: dict[Any, Any]) -> dict[Any, Any]:
+        copied: dict[Any, Any] = {}
+        for key, item in value.items():
+            plain = self._key(key)
+            if plain in copied:
+                # Of a class with an equality of its own; one of the values would be lost.
+                raise InvalidMetadataError(
+                    f"{self._field}[{_shown(plain)}]", "is there twice: two keys are equal."
+                )
+            self._way.append(plain)
+            copied[plain] = self.copy(item)
+            self._way.pop()
+        return copied
+
+    def _key(self, key: Any) -> Any:
         if not isinstance(key, (str, int, float)) or key != key:  # NaN finds nothing again
             raise InvalidMetadataError(
-                f"{field}[{key!r}]", f"has a key of type {type(key).__name__}; use a str."
+                f"{self._field}[{_shown(key)}]",
+                f"has a key of type {type(key).__name__}; use a str.",
             )
-        # Some integers are too long for repr().
-        which = f"the key {key!r}" if isinstance(key, str) else "a key"
-        return self._scalar(f"{which} of {field}", key)
-
-    def _scalar(self, field: str, value: Any) -> Any:
-        if value is None or isinstance(value, bool):
-            return value
-        if isinstance(value, str):
-            return _plain_str(field, value)
-        if isinstance(value, int):
-            if value.bit_length() > _MAX_INT_BITS:
-                raise InvalidMetadataError(field, "is too large an integer.")
-            return int(value)
-        if isinstance(value, float):
-            return float(value)
-        if isinstance(value, datetime.datetime) and not _has_utc(value):
-            raise InvalidMetadataError(
-                field,
-                "is a time that YAML cannot hold: its offset is not of whole minutes, or it "
-                "leads out of the years 1 to 9999. Use UTC.",
-            )
-        if type(value) in (bytes, datetime.date, datetime.datetime):
-            return value
-        raise InvalidMetadataError(
-            field,
-            f"is of type {type(value).__module__}.{type(value).__qualname__}, which YAML cannot "
-            f"hold. Use {_HOLDS}.",
-        )
+        try:
+            return self._counted(_plain_scalar(key))
+        except _UnfitError as error:
+            which = f"the key {_shown(key)}" if isinstance(key, str) else "a key"
+            raise InvalidMetadataError(f"{which} of {self._field}", str(error)) from None

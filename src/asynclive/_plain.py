@@ -62,7 +62,9 @@ def _pair(key: Any, value: Any, column: int, indent: int, dash: int) -> Iterator
 
 def _scalar(value: Any) -> str | None:
     if type(value) is str:
-        return value if _TEXT.fullmatch(value) and value.lower() not in _WORDS else None
+        # The length first: no other thread runs while a megabyte is matched.
+        fits = len(value) <= _LINE and _TEXT.fullmatch(value) and value.lower() not in _WORDS
+        return value if fits else None
     if type(value) is bool:
         return "true" if value else "false"
     if type(value) is int:

@@ -1,8 +1,8 @@
-"""The DVCLive process and what it left, kept for the session."""
+"""What DVCLive left, kept for the session."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,6 @@ from case import Case  # noqa: E402  only then do parity's asserts say what diff
 from parity import Parity  # noqa: E402
 from reference import Reference  # noqa: E402
 from twin import Templates  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def reference(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
-    reference = Reference(tmp_path_factory.mktemp("reference") / "stderr")
-    yield reference
-    reference.stop()
 
 
 @pytest.fixture(scope="session")
