@@ -31,6 +31,10 @@ from typing import Any
 class AsyncLiveError(Exception):
     """Base of every error raised by asynclive."""
 
+    def __init__(self, message: str) -> None:
+        # A file name need not be UTF-8, but whoever prints or logs the message needs it to be.
+        super().__init__(message.encode("utf-8", "backslashreplace").decode())
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle and copy would call the class with `args`, which is the message alone.
         return _rebuilt, (type(self), self.args, vars(self))

@@ -20,6 +20,35 @@ _LITERAL = re.compile(rb"/((?:[^\\/*?\[]|\\[^/])+)", re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
+def cut(path: str, size: int | None) -> None:
+    """Leave of a .gitignore what it held before lines were added to its end; None: no file.
+
+    scmrepo takes back a line by its text: it would take one of the user's that reads nearly the
+    same, leave one that it has written with a backslash, and change all line ends.
+    """
+    if size is None:
+        os.unlink(path)
+    else:
+        os.truncate(path, size)
+
+
+def size_of(path: str) -> int | None:
+    """None: there is no such file."""
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return None
+
+
+def can_be_said(name: str) -> bool:
+    """Whether the line that DVC writes for a name is one that hides it from Git.
+
+    A line ends at a line end, and Git takes spaces and a carriage return off its end: it would
+    hide something else.
+    """
+    return "\n" not in name and not name.endswith((" ", "\r"))
+
+
 class GitIgnore:
     """Stands in for dulwich's ``IgnoreFilterManager`` of a repository.
 

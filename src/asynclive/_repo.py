@@ -29,7 +29,7 @@ from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtif
 from ._databases import OpenDatabases
 from ._declarations import Dvc, WorkspaceDeclarations
 from ._dvc_import import logger_muted, process_settings_kept
-from ._dvctext import DvcText
+from ._dvctext import DvcText, is_plain
 from ._errors import (
     ArtifactPathError,
     AsyncLiveError,
@@ -38,7 +38,7 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
-from ._gitignore import GitIgnore
+from ._gitignore import GitIgnore, can_be_said, cut, size_of
 from ._gitindex import GitIndex
 from ._index import WorkspaceIndex
 from ._inotify import open_inotify
@@ -342,12 +342,27 @@ class DvcRepository:
 
     def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
         """Hide the output from Git (``Output.ignore``), less its look into Git's index."""
-        context = self._repo.scm_context
-        before = len(context.ignored_paths)
-        context.ignore(output.fs_path)
+        context, path = self._repo.scm_context, output.fs_path
+        if not can_be_said(os.path.basename(path)) and not context.scm.is_ignored(path):
+            raise ArtifactPathError(
+                path,
+                "has a name that no line of .gitignore can say: Git would take it for its own. "
+                "Rename it, or log the directory that holds it.",
+            )
+        directory, before = os.path.dirname(path), len(context.ignored_paths)
+        gitignore = os.path.join(directory, ".gitignore")
+        size = size_of(gitignore)
+        context.ignore(path)
         if len(context.ignored_paths) > before:
-            undo.callback(self._declarations.wrote_gitignore, os.path.dirname(output.fs_path))
-            undo.callback(context.ignore_remove, context.ignored_paths.pop())
+            undo.callback(self._declarations.wrote_gitignore, directory)
+            undo.callback(self._unignore, path, gitignore, size, size_of(gitignore))
+            context.ignored_paths.pop()
+
+    def _unignore(self, path: str, gitignore: str, before: int | None, after: int | None) -> None:
+        if size_of(gitignore) == after:
+            cut(gitignore, before)
+        else:  # somebody has written to it meanwhile
+            self._repo.scm_context.ignore_remove(path)
 
     def _write_beside(self, stage: Any, said: Any, undo: contextlib.ExitStack) -> str:
         """Write the text of the .dvc file (``Stage.dump``) to a temp file.
@@ -362,6 +377,7 @@ class DvcRepository:
         text = self._text.update(said, stage._stage_text, stage.dumpd())
         if text is None:
             text = self._text.dump(to_single_stage_file(stage))
+        _check_names_come_back(stage, text)
         stage._stage_text = text  # what DVC would find in the file next time
         try:
             mode = os.stat(stage.path).st_mode & 0o777
@@ -623,6 +639,22 @@ def _gitignore(repo: Any) -> GitIgnore | None:
 def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:
     if staged.placement is not None:
         undo.callback(staged.placement.apply())
+
+
+def _check_names_come_back(stage: Any, text: str) -> None:
+    """Refuse a name that is another one when it is read from the .dvc file."""
+    from dvc.utils.serialize import parse_yaml
+
+    names = [output.def_path for output in stage.outs]
+    if all(map(is_plain, names)):
+        return
+    for output, said in zip(stage.outs, parse_yaml(text, stage.path)["outs"], strict=True):
+        if said["path"] != output.def_path:
+            raise ArtifactPathError(
+                output.fs_path,
+                "has a name that YAML does not give back as it is: a control character, or a row "
+                "of spaces in a long one. Rename it.",
+            )
 
 
 def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:
