@@ -40,6 +40,7 @@ from ._errors import (
 )
 from ._gitignore import GitIgnore, can_be_said, cut, size_of
 from ._gitindex import GitIndex
+from ._held import change_mode, held
 from ._index import WorkspaceIndex
 from ._inotify import open_inotify
 from ._outputs import OutputIndex
@@ -236,8 +237,8 @@ class DvcRepository:
         request = staged.request
         if not request.cache:
             if request.copy:
-                undo.callback(make_parents(request.path))
-            _place(staged, undo)
+                undo.callback(make_parents(request.path, self.layout.root))
+            _place(staged, self.layout.root, undo)
             return TrackedArtifact(staged, None, None)
         output = outputs.claim(request.path)
         if output is None:
@@ -256,10 +257,11 @@ class DvcRepository:
             self._ignore(output, undo)
         dvc_file = output.stage.path
         temp = self._write_beside(output.stage, said, undo)
-        _place(staged, undo)
+        _place(staged, self.layout.root, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self.layout)
-        os.replace(temp, dvc_file)
+        with held(dvc_file, self.layout.root) as at:
+            os.replace(temp, at)
         self._repo.scm_context.track_file(output.stage.dvcfile.relpath)
         self._index.wrote(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file)
@@ -277,7 +279,7 @@ class DvcRepository:
         _, directory, _ = resolve_paths(self._repo, asked)
         dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)
         if request.copy:
-            undo.callback(make_parents(request.path))
+            undo.callback(make_parents(request.path, self.layout.root))
         stage = self._repo.stage.create(
             single_stage=True, validate=False, fname=dvc_file, wdir=directory, outs=[name]
         )
@@ -343,7 +345,11 @@ class DvcRepository:
     def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
         """Hide the output from Git (``Output.ignore``), less its look into Git's index."""
         context, path = self._repo.scm_context, output.fs_path
-        if not can_be_said(os.path.basename(path)) and not context.scm.is_ignored(path):
+        if (
+            self._git_index is not None
+            and not can_be_said(os.path.basename(path))
+            and not context.scm.is_ignored(path)
+        ):
             raise ArtifactPathError(
                 path,
                 "has a name that no line of .gitignore can say: Git would take it for its own. "
@@ -636,9 +642,9 @@ def _gitignore(repo: Any) -> GitIgnore | None:
     return gitignore
 
 
-def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:
+def _place(staged: StagedArtifact, root: str, undo: contextlib.ExitStack) -> None:
     if staged.placement is not None:
-        undo.callback(staged.placement.apply())
+        undo.callback(staged.placement.apply(root))
 
 
 def _check_names_come_back(stage: Any, text: str) -> None:
@@ -661,10 +667,9 @@ def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:
     """Inside a tracked directory DVC makes a file anew and keeps no mode (``Output.set_exec``)."""
     if staged.isdir or not staged.files[0].isexec:
         return
-    path = staged.request.path
-    found = os.lstat(path)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-        os.chmod(path, layout.copy_mode)
+    with held(staged.request.path, layout.root) as at:
+        if stat.S_ISREG(os.lstat(at).st_mode):
+            change_mode(at, layout.copy_mode)
 
 
 def _digest(tree: Any, store: Any) -> None:

@@ -26,7 +26,8 @@ ALLOWED = {
     "_claims": RECORDS,
     "_statistics": set(),
     "_store": set(),
-    "_place": {"_store"},
+    "_held": {"_artifact"},
+    "_place": {"_held", "_store"},
     "_session": {"_place", "_store"},
     "_workers": set(),
     "_files": set(),
@@ -47,7 +48,7 @@ ALLOWED = {
     "_watch": {"_listing"},
     "_inotify": {"_watch"},
     "_index": {"_artifact", "_listing", "_outputs", "_watch"},
-    "_gitignore": {"_store"},
+    "_gitignore": {"_held", "_store"},
     "_declarations": {"_artifact", "_gitignore"},
     "_gitindex": set(),
     "_appended": set(),
@@ -64,8 +65,8 @@ ALLOWED = {
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
     | {"_appended", "_databases", "_declarations", "_dvc_import", "_dvctext", "_gitignore"}
-    | {"_gitindex", "_index", "_inotify", "_outputs", "_place", "_plan", "_session", "_store"}
-    | {"_watch", "_workers"},
+    | {"_gitindex", "_held", "_index", "_inotify", "_outputs", "_place", "_plan", "_session"}
+    | {"_store", "_watch", "_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 
