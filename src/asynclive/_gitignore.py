@@ -22,26 +22,6 @@ _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
-def cut(path: str, size: int | None) -> None:
-    """Leave of a .gitignore what it held before lines were added to its end; None: no file.
-
-    scmrepo takes back a line by its text: it would take one of the user's that reads nearly the
-    same, leave one that it has written with a backslash, and change all line ends.
-    """
-    if size is None:
-        os.unlink(path)
-    else:
-        os.truncate(path, size)
-
-
-def size_of(path: str) -> int | None:
-    """None: there is no such file."""
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return None
-
-
 def can_be_said(name: str) -> bool:
     """Whether the line that DVC writes for a name is one that hides it from Git.
 

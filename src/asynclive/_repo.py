@@ -38,7 +38,7 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
-from ._gitignore import GitIgnore, can_be_said, cut, size_of
+from ._gitignore import GitIgnore, can_be_said
 from ._gitindex import GitIndex
 from ._held import change_mode, held
 from ._index import WorkspaceIndex
@@ -224,6 +224,7 @@ class DvcRepository:
             except Exception as error:
                 # It may have asked DVC for what nobody watches: an ignored directory, say.
                 self._declarations.forget_dvcignore()
+                _take_back(staged.request.path, undo)
                 return _as_own_error(staged.request, error)
             undo.pop_all()
             return tracked
@@ -355,20 +356,11 @@ class DvcRepository:
                 "has a name that no line of .gitignore can say: Git would take it for its own. "
                 "Rename it, or log the directory that holds it.",
             )
-        directory, before = os.path.dirname(path), len(context.ignored_paths)
-        gitignore = os.path.join(directory, ".gitignore")
-        size = size_of(gitignore)
+        before = len(context.ignored_paths)
         context.ignore(path)
         if len(context.ignored_paths) > before:
-            undo.callback(self._declarations.wrote_gitignore, directory)
-            undo.callback(self._unignore, path, gitignore, size, size_of(gitignore))
-            context.ignored_paths.pop()
-
-    def _unignore(self, path: str, gitignore: str, before: int | None, after: int | None) -> None:
-        if size_of(gitignore) == after:
-            cut(gitignore, before)
-        else:  # somebody has written to it meanwhile
-            self._repo.scm_context.ignore_remove(path)
+            undo.callback(self._declarations.wrote_gitignore, os.path.dirname(path))
+            undo.callback(context.ignore_remove, context.ignored_paths.pop())
 
     def _write_beside(self, stage: Any, said: Any, undo: contextlib.ExitStack) -> str:
         """Write the text of the .dvc file (``Stage.dump``) to a temp file.
@@ -640,6 +632,14 @@ def _gitignore(repo: Any) -> GitIgnore | None:
 
     scm._add_entry_to_gitignore, scm.ignore_remove = add, remove
     return gitignore
+
+
+def _take_back(path: str, undo: contextlib.ExitStack) -> None:
+    """Take back what was done of an artifact, all that can be."""
+    try:
+        undo.close()
+    except Exception:  # why it is taken back is what its caller is told
+        logger.exception("'%s' could not be taken back wholly. Log it again.", path)
 
 
 def _place(staged: StagedArtifact, root: str, undo: contextlib.ExitStack) -> None:

@@ -43,6 +43,11 @@ OURS = {"model.pt": "ours", "data/a": "ours", "data/sub/b": "ours too"}
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"  # the file system is looked at in threads, the same on trio
+
+
+@pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Path]:
     """A directory that nobody has written to when the test ends."""
     path = tmp_path / "outside"
@@ -83,7 +88,7 @@ async def test_a_link_in_the_place_of_the_copy_or_its_dvc_file_is_replaced(
         await live.log_artifact(source, copy=True, cache=cache)
     copy = repo / "dvclive/artifacts" / source
     assert not copy.is_symlink()
-    assert tree(copy if copy.is_dir() else copy.parent) | {"": ""} > {"": ""}
+    assert (copy / "a" if copy.is_dir() else copy).read_text() == "ours"
     if cache:
         assert not copy.with_name(f"{source}.dvc").is_symlink()
     assert_nothing_lost(repo)
@@ -264,7 +269,7 @@ async def test_a_copy_in_the_place_of_a_hard_link_leaves_the_other_name_alone(
             assert shared(mine) == before
             assert [path.stat().st_nlink for path in mine] == [1, 1]
             write(repo, {"model.pt": "changed", "data/a": "changed"})
-    assert tree(repo)["dvclive/artifacts/model.pt"] == "changed"
+    assert (repo / "dvclive/artifacts/model.pt").read_text() == "changed"
 
 
 @pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink", "reflink,copy"])

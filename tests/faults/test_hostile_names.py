@@ -264,8 +264,15 @@ async def test_a_failure_takes_back_the_line_that_was_added_and_no_other(
             if text is not None:
                 (place / ".gitignore").write_bytes(text)
             for name in names:
-                with refused(repo, StorageError, objects=False):
+                before = look(repo, objects=False)
+                with pytest.raises(StorageError, match="No space left"):
                     await live.log_artifact(f"data/{name}", copy=copy)
+                after = look(repo, objects=False)
+                if text is not None:  # written to, but for its mtime as it was
+                    assert (place / ".gitignore").read_bytes() == text
+                    line = f"{place.relative_to(repo)}/.gitignore"
+                    del before[line], after[line]
+                assert after == before
 
 
 # --- As names in a directory ----------------------------------------------------------------
