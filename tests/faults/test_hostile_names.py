@@ -240,7 +240,7 @@ async def test_a_name_too_long_for_its_dvc_file_is_an_error_of_ours(
     assert_nothing_lost(repo)
 
 
-@share_of_names
+@pytest.mark.parametrize("names", [FINE[::9], pytest.param(FINE[::2], marks=pytest.mark.long)])
 @pytest.mark.parametrize("copy", [False, True])
 async def test_a_failure_takes_back_the_line_that_was_added_and_no_other(
     repo: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], copy: bool
