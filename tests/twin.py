@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
-from os import utime
 from pathlib import Path
 
 # Long before any file a test writes: an mtime that says "was not written since".
@@ -22,7 +22,7 @@ def git(repo: Path, *args: str) -> str:
         check=True,
         capture_output=True,
     )
-    return done.stdout.decode()
+    return os.fsdecode(done.stdout)  # the names of files need not be UTF-8
 
 
 def dvc(repo: Path, *args: str) -> str:
@@ -42,7 +42,7 @@ def settle(base: Path) -> None:
         if path.is_symlink() or {".git", ".dvc"} & set(path.relative_to(base).parts):
             continue
         seconds = _OLD + zlib.crc32(str(path.relative_to(base)).encode()) % 1_000_000
-        utime(path, (seconds, seconds))
+        os.utime(path, (seconds, seconds))
 
 
 def is_old(seconds: float) -> bool:

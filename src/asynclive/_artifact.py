@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from ._place import Placement
 
 
+# What DVC and Git read wherever it lies: an artifact of this name would be more than data.
+_READ_FILES = frozenset({".gitignore", ".dvcignore", "dvc.lock"})
+# Directories that a copy must not lie in, or be.
+_UNFIT_DIRS = frozenset({os.pardir, ".git", ".dvc"})
+
+
 @dataclass(frozen=True, slots=True)
 class ArtifactRequest:
     """One call of ``log_artifact``: checked, with the values as they were at the call."""
@@ -188,10 +194,15 @@ def make_request(
     # are not None.
     annotated = annotate and any((name, *values.values()))
     copied = isinstance(copy, str) or bool(copy)
+    tracked = _destination(source, artifacts_dir, copy) if copied else source
+    if cache or copied:
+        _check_basename(tracked, copied=copied)
+    if cache or annotated:
+        _check_utf8(tracked)
     return ArtifactRequest(
         given=given,
         source=source,
-        path=_destination(source, artifacts_dir, copy) if copied else source,
+        path=tracked,
         artifacts_dir=artifacts_dir if copied else None,
         cache=bool(cache),
         name=_name(name, source, required=annotated),
@@ -207,13 +218,48 @@ def _fspath(path: Any) -> str:
         given = None
     if not isinstance(given, str):
         raise InvalidDataTypeError(path, path.__class__)
-    try:
-        encoded = os.fsencode(given)
-    except UnicodeEncodeError:
-        raise ArtifactPathError(ascii(given), "is not a path: it cannot be encoded.") from None
-    if not given or b"\0" in encoded:
+    if not _is_encodable(given):
+        raise ArtifactPathError(ascii(given), "is not a path: it cannot be encoded.")
+    if not given or "\0" in given:
         raise ArtifactPathError(given, "is not a path.")
     return given
+
+
+def _is_encodable(path: str) -> bool:
+    """Whether the file system can have such a name."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_basename(path: str, *, copied: bool) -> None:
+    """Refuse what would not be an artifact where it lies, but a part of DVC or Git.
+
+    Of the names that DVC refuses itself only a copy has to be refused here: one that is not
+    cached would not come as far as DVC.
+    """
+    name = os.path.basename(path)
+    if name in _READ_FILES or (
+        copied and (name in _UNFIT_DIRS or name == "dvc.yaml" or name.endswith(".dvc"))
+    ):
+        raise ArtifactPathError(
+            path,
+            "has a name by which DVC and Git know their own files. Rename it.",
+        )
+
+
+def _check_utf8(path: str) -> None:
+    if not is_utf8(path):
+        raise ArtifactPathError(
+            path, "has a name that is not UTF-8, as DVC's files have to be. Rename it."
+        )
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path, as the system gives it, can be written to a text file."""
+    return path.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
@@ -229,8 +275,9 @@ def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
         if (
             not isinstance(below, str)
             or "\0" in below
+            or not _is_encodable(below)
             or os.path.isabs(below)
-            or os.pardir in PurePath(below).parts
+            or not _UNFIT_DIRS.isdisjoint(PurePath(below).parts)
         ):
             raise ArtifactPathError(
                 source, f"cannot be copied to copy={copy!r}: name a directory below artifacts/."

@@ -60,10 +60,18 @@ class DvcYaml:
         path: the dvc.yaml, absolute.
         files: runs all file operations, and the merge, in its threads.
         temp_for: says where to write what is to be renamed to a path. Blocks.
+        root: the directory that a link must not lead out of; None: it may.
     """
 
-    def __init__(self, path: str, files: AsyncFiles, temp_for: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        path: str,
+        files: AsyncFiles,
+        temp_for: Callable[[str], str],
+        root: str | None = None,
+    ) -> None:
         self.path = path
+        self._root = root
         self._files = files
         self._temp_for = temp_for
         self._merger = Merger()
@@ -114,6 +122,12 @@ class DvcYaml:
     def _merge_known(self, entries: Entries) -> tuple[str, _Merged | None]:
         """Return the file to replace; and what to write, unless it has to be read for that."""
         target = os.path.realpath(self.path)
+        if self._root is not None and self._leads_out(target, self._root):
+            raise DvcYamlError(
+                self.path,
+                f"is a link that leads out of '{self._root}', to '{target}', where nothing is "
+                "written. Put a file in its place.",
+            )
         stamp = FileStamp.at(target)
         if stamp is None:
             return target, self._merge(target, None, None, entries)
@@ -129,6 +143,10 @@ class DvcYaml:
         if merged == text:
             return _Merged(stamp, merged, None)
         return _Merged(stamp, merged, merged.encode(), _make_dirs(os.path.dirname(target)))
+
+    def _leads_out(self, target: str, root: str) -> bool:
+        """What was given as a path outside is meant."""
+        return _is_inside(self.path, root) and not _is_inside(target, os.path.realpath(root))
 
     async def replace(self, update: Update, names: Collection[str]) -> None:
         """Put the entries with these names in place, atomically; the others are dropped.
@@ -204,6 +222,10 @@ class DvcYaml:
                 f"cannot be read and replaced: {error.strerror or error}. It is as it was; log "
                 "again once the cause is gone."
             ) from error
+
+
+def _is_inside(path: str, directory: str) -> bool:
+    return path.startswith(directory.rstrip(os.sep) + os.sep)
 
 
 def _make_dirs(directory: str) -> tuple[str, ...]:

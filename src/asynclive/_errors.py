@@ -25,11 +25,21 @@ The cause, where there is one, is chained as ``__cause__``.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
+
+# All but tabs and line ends.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class AsyncLiveError(Exception):
     """Base of every error raised by asynclive."""
+
+    def __init__(self, message: str) -> None:
+        # A file name need not be UTF-8, but whoever prints or logs the message needs it to be;
+        # and no name is to give orders to his terminal.
+        message = message.encode("utf-8", "backslashreplace").decode()
+        super().__init__(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], message))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle and copy would call the class with `args`, which is the message alone.

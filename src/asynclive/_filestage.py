@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ._artifact import ArtifactRequest, StoredFile, is_inside
-from ._errors import ArtifactChangedError, StorageError
+from ._errors import ArtifactChangedError, ArtifactPathError, StorageError
 from ._known import KnownArtifact
 from ._link import add_exec, leaves_plain_files, link_type, make_link
 from ._place import Move
@@ -219,7 +219,12 @@ def _read_planned(path: str, planned: PlannedFile) -> bytes:
     finally:
         os.close(fd)
     if len(data) != size:
-        raise ArtifactChangedError(path, "grew or shrank")
+        raise ArtifactPathError(
+            path,
+            f"is no plain file: the system says that it holds {size} bytes, and gives "
+            f"{'more' if len(data) > size else len(data)}, as of files in /proc. Write what it "
+            "holds to a file, and log that.",
+        )
     return data
 
 

@@ -13,11 +13,22 @@ import re
 import stat
 from typing import Any
 
+from ._held import held
 from ._store import write_all
 
 # "/name": no wildcard but an escaped one, and no further slash.
 _LITERAL = re.compile(rb"/((?:[^\\/*?\[]|\\[^/])+)", re.DOTALL)
+_NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+
+
+def can_be_said(name: str) -> bool:
+    """Whether the line that DVC writes for a name is one that hides it from Git.
+
+    A line ends at a line end, and Git takes spaces and a carriage return off its end: it would
+    hide something else.
+    """
+    return "\n" not in name and not name.endswith((" ", "\r"))
 
 
 class GitIgnore:
@@ -106,7 +117,9 @@ class GitIgnore:
             rules = self._files.get(directory)
             if rules is None:
                 path = os.path.join(self._top, directory, ".gitignore")
-                rules = self._files[directory] = IgnoreFile(self._dulwich, path, self._ignorecase)
+                rules = self._files[directory] = IgnoreFile(
+                    self._dulwich, path, self._ignorecase, self._top
+                )
             rules.refresh()
             self._filter_of[directory] = rules
         return rules
@@ -115,8 +128,9 @@ class GitIgnore:
 class IgnoreFile:
     """One .gitignore, there or not."""
 
-    def __init__(self, dulwich: Any, path: str, ignorecase: bool) -> None:
+    def __init__(self, dulwich: Any, path: str, ignorecase: bool, root: str | None = None) -> None:
         self.path = path
+        self.root = root
         self._dulwich = dulwich
         self._ignorecase = ignorecase
         self._news: set[str] | None = set()
@@ -188,7 +202,9 @@ class IgnoreFile:
             return False
         if self._content.startswith(line) or b"\n" + line in self._content:
             return False
-        fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        with held(self.path, self.root) as at:
+            # It was no link when it was read.
+            fd = os.open(at, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW, 0o666)
         try:
             if os.fstat(fd).st_size != len(self._content):
                 return False  # another process has written to it

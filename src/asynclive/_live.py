@@ -327,7 +327,12 @@ class AsyncLive:
                 dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
                 files = AsyncFiles(self._dvc_limiter, self._repository.layout.sync)
                 await files.prepare()
-                self._dvcyaml = DvcYaml(dvcyaml_path, files, self._repository.session.temp_for)
+                self._dvcyaml = DvcYaml(
+                    dvcyaml_path,
+                    files,
+                    self._repository.session.temp_for,
+                    self._repository.layout.root,
+                )
             store = ObjectStore(self._repository.layout)
             self._stager = Stager(store, self._workers, self._counters, self._save_hashes)
             self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)

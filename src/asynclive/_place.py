@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Any
 
+from ._held import change_mode, held
 from ._store import create, remove_file, write_all
 
 logger = getLogger(__name__)
@@ -45,8 +46,11 @@ class Placement:
     modes: tuple[tuple[str, int], ...] = ()
     """Files that stay, and the mode DVC would leave them with."""
 
-    def apply(self) -> Callable[[], None]:
+    def apply(self, root: str | None = None) -> Callable[[], None]:
         """Do it; returns what takes it back, for as long as ``clear`` was not called.
+
+        Args:
+            root: the directory that no link may lead out of; None: links are followed.
 
         Raises:
             OSError: nothing has changed.
@@ -54,9 +58,9 @@ class Placement:
         done: list[Callable[[], None]] = []
         try:
             for move in self.moves:
-                done.append(_replace(move))
+                done.append(_replace(move, root))
             for path, mode in self.modes:
-                done.append(_set_mode(path, mode))
+                done.append(_set_mode(path, mode, root))
         except BaseException:
             _undo(done)
             raise
@@ -68,7 +72,7 @@ class Placement:
             try_remove_tree(move.source)
 
 
-def make_parents(path: str) -> Callable[[], None]:
+def make_parents(path: str, root: str | None = None) -> Callable[[], None]:
     """Make the directories above ``path``; returns what removes those that were missing."""
     missing: list[str] = []
     directory = os.path.dirname(path)
@@ -78,16 +82,18 @@ def make_parents(path: str) -> Callable[[], None]:
 
     def take_back() -> None:
         for made in missing:
-            with contextlib.suppress(OSError):  # not made yet, or somebody else uses it by now
-                os.rmdir(made)
+            # Not made yet, or somebody else uses it by now.
+            with contextlib.suppress(OSError), held(made, root) as at:
+                os.rmdir(at)
 
     try:
         for directory in reversed(missing):
-            try:
-                os.mkdir(directory)
-            except FileExistsError:
-                if not os.path.isdir(directory):  # not just made by somebody else
-                    raise
+            with held(directory, root) as at:
+                try:
+                    os.mkdir(at)
+                except FileExistsError:
+                    if not stat.S_ISDIR(os.lstat(at).st_mode):  # not just made by somebody else
+                        raise
     except BaseException:
         take_back()
         raise
@@ -103,41 +109,54 @@ def _nothing() -> None:
     pass
 
 
-def _replace(move: Move) -> Callable[[], None]:
+def _replace(move: Move, root: str | None) -> Callable[[], None]:
     source, destination = move.source, move.destination
-    try:
-        there = os.lstat(destination)
-    except FileNotFoundError:
-        if move.unless_changed is not None:
-            return _nothing  # the caller removed it meanwhile
-        os.rename(source, destination)
-        return lambda: os.rename(destination, source)
-    if move.unless_changed not in (None, (there.st_ino, there.st_mtime_ns)):
-        return _nothing
-    if os.path.samestat(there, os.lstat(source)):
-        return _nothing  # a hard link to the same file: rename would do nothing either
-    protected = stat.S_ISDIR(there.st_mode) and not there.st_mode & stat.S_IWUSR
-    if protected:  # moved to another directory, it has to be written to, for its ".."
-        os.chmod(destination, stat.S_IMODE(there.st_mode) | stat.S_IWUSR)
-    exchange(source, destination)
+    with held(destination, root) as at:
+        try:
+            there = os.lstat(at)
+        except FileNotFoundError:
+            if move.unless_changed is not None:
+                return _nothing  # the caller removed it meanwhile
+            os.rename(source, at)
+            return lambda: _rename_back(destination, source, root)
+        if move.unless_changed not in (None, (there.st_ino, there.st_mtime_ns)):
+            return _nothing
+        if os.path.samestat(there, os.lstat(source)):
+            return _nothing  # a hard link to the same file: rename would do nothing either
+        mode = stat.S_IMODE(there.st_mode)
+        protected = stat.S_ISDIR(there.st_mode) and not there.st_mode & stat.S_IWUSR
+        if protected:  # moved to another directory, it has to be written to, for its ".."
+            change_mode(at, mode | stat.S_IWUSR)
+        exchange(source, destination, at)
 
     def take_back() -> None:
-        exchange(source, destination)
-        if protected:
-            os.chmod(destination, stat.S_IMODE(there.st_mode))
+        with held(destination, root) as at:
+            exchange(source, destination, at)
+            if protected:
+                change_mode(at, mode)
 
     return take_back
 
 
-def _set_mode(path: str, mode: int) -> Callable[[], None]:
-    before = stat.S_IMODE(os.stat(path).st_mode)
-    if before == mode:
+def _rename_back(destination: str, source: str, root: str | None) -> None:
+    with held(destination, root) as at:
+        os.rename(at, source)
+
+
+def _set_mode(path: str, mode: int, root: str | None) -> Callable[[], None]:
+    with held(path, root) as at:
+        before = change_mode(at, mode)
+    if before is None or before == mode:
         return _nothing
-    os.chmod(path, mode)
-    return lambda: os.chmod(path, before)
+
+    def take_back() -> None:
+        with held(path, root) as at:
+            change_mode(at, before)
+
+    return take_back
 
 
-def exchange(one: str, other: str) -> None:
+def exchange(one: str, other: str, at: str | None = None) -> None:
     """Swap two paths. At once on Linux; elsewhere in three renames, undone if one fails.
 
     If we are killed between two of them, ``repair_swaps`` puts ``other`` back.
@@ -145,9 +164,11 @@ def exchange(one: str, other: str) -> None:
     Args:
         one: in a directory of temp files.
         other: anywhere.
+        at: another name of ``other``, to go by.
     """
+    at = at or other
     if _renameat2 is not None:
-        names = os.fsencode(one), os.fsencode(other)
+        names = os.fsencode(one), os.fsencode(at)
         if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
             return
         error = ctypes.get_errno()
@@ -156,11 +177,11 @@ def exchange(one: str, other: str) -> None:
     aside, note = one + _ASIDE, one + _SWAP
     write_note(note, other)
     try:
-        os.rename(other, aside)
+        os.rename(at, aside)
         try:
-            os.rename(one, other)
+            os.rename(one, at)
         except BaseException:
-            os.rename(aside, other)
+            os.rename(aside, at)
             raise
         os.rename(aside, one)
     finally:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from ._artifact import ArtifactRequest, is_inside
+from ._artifact import ArtifactRequest, is_inside, is_utf8
 from ._errors import (
     ArtifactChangedError,
     ArtifactNotFoundError,
@@ -197,6 +197,7 @@ class _TreeWalk:
                 f"holds a {DVCIGNORE} file ('{os.path.join(path, DVCIGNORE)}'), which DVC does not "
                 "track. Move its rules to one above the artifact.",
             )
+        self._check_utf8(path, key, kept_files)
         for number, name in enumerate(files):
             if number % _CHECKED_FILES == 0:
                 self.checkpoint()
@@ -223,6 +224,18 @@ class _TreeWalk:
                 tracked=name in kept_dirs,
                 above=(*above, here),
             )
+
+    def _check_utf8(self, path: str, key: tuple[str, ...], names: Iterable[str]) -> None:
+        """Refuse tracked files that the object of their directory could not name."""
+        if not self.request.cache:
+            return
+        for name in names:
+            if not is_utf8(name) or not all(map(is_utf8, key)):
+                raise ArtifactPathError(
+                    self.request.source,
+                    f"holds a name that is not UTF-8, as DVC's files have to be: "
+                    f"'{path}{os.sep}{name}'. Rename it.",
+                )
 
     def _tracked(
         self, key: tuple[str, ...], dirs: list[str], files: list[str]

@@ -34,7 +34,7 @@ from ._declarations import Dvc, WorkspaceDeclarations
 from ._durable import Sync
 from ._dvc_import import logger_muted, process_settings_kept
 from ._dvcfile import DvcFileOutput
-from ._dvctext import DvcText
+from ._dvctext import DvcText, is_plain
 from ._errors import (
     ArtifactPathError,
     AsyncLiveError,
@@ -43,8 +43,9 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
-from ._gitignore import GitIgnore
+from ._gitignore import GitIgnore, can_be_said
 from ._gitindex import GitIndex
+from ._held import change_mode, held
 from ._index import WorkspaceIndex
 from ._inotify import open_inotify
 from ._lockuse import LockUse
@@ -300,8 +301,8 @@ class DvcRepository:
         request = staged.request
         if not request.cache:
             if request.copy:
-                undo.callback(make_parents(request.path))
-            _place(staged, undo)
+                undo.callback(make_parents(request.path, self.layout.root))
+            _place(staged, self.layout.root, undo)
             return TrackedArtifact(staged, None, None)
         output = outputs.claim(request.path)
         while isinstance(output, DvcFileOutput):
@@ -324,13 +325,14 @@ class DvcRepository:
             self._ignore(output, undo)
         dvc_file = output.stage.path
         temp = self._write_beside(output.stage, said, undo)
-        _place(staged, undo)
+        _place(staged, self.layout.root, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self.layout)
         relpath = output.stage.dvcfile.relpath
         undo.callback(self._put_back, dvc_file, _read(dvc_file))
         undo.callback(self._repo.scm_context.files_to_track.discard, relpath)
-        os.replace(temp, dvc_file)
+        with held(dvc_file, self.layout.root) as at:
+            os.replace(temp, at)
         # It is tracked: from here on nothing fails but the wait for the disk.
         self._repo.scm_context.track_file(relpath)
         self._index.wrote(dvc_file, output.stage.outs)
@@ -349,7 +351,7 @@ class DvcRepository:
         _, directory, _ = resolve_paths(self._repo, asked)
         dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)
         if request.copy:
-            undo.callback(make_parents(request.path))
+            undo.callback(make_parents(request.path, self.layout.root))
         stage = self._repo.stage.create(
             single_stage=True, validate=False, fname=dvc_file, wdir=directory, outs=[name]
         )
@@ -418,11 +420,21 @@ class DvcRepository:
 
     def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
         """Hide the output from Git (``Output.ignore``), less its look into Git's index."""
-        context = self._repo.scm_context
+        context, path = self._repo.scm_context, output.fs_path
+        if (
+            self._git_index is not None
+            and not can_be_said(os.path.basename(path))
+            and not context.scm.is_ignored(path)
+        ):
+            raise ArtifactPathError(
+                path,
+                "has a name that no line of .gitignore can say: Git would take it for its own. "
+                "Rename it, or log the directory that holds it.",
+            )
         before = len(context.ignored_paths)
-        context.ignore(output.fs_path)
+        context.ignore(path)
         if len(context.ignored_paths) > before:
-            undo.callback(self._declarations.wrote_gitignore, os.path.dirname(output.fs_path))
+            undo.callback(self._declarations.wrote_gitignore, os.path.dirname(path))
             undo.callback(context.ignore_remove, context.ignored_paths.pop())
 
     def _write_beside(self, stage: Any, said: Any, undo: contextlib.ExitStack) -> str:
@@ -438,6 +450,7 @@ class DvcRepository:
         text = self._text.update(said, stage._stage_text, stage.dumpd())
         if text is None:
             text = self._text.dump(to_single_stage_file(stage))
+        _check_names_come_back(stage, text)
         stage._stage_text = text  # what DVC would find in the file next time
         try:
             mode = os.stat(stage.path).st_mode & 0o777
@@ -464,7 +477,8 @@ class DvcRepository:
             return
         temp = self._write_temp(content, os.stat(dvc_file).st_mode & 0o777)
         try:
-            os.replace(temp, dvc_file)
+            with held(dvc_file, self.layout.root) as at:
+                os.replace(temp, at)
         finally:
             remove_file(temp)
 
@@ -756,19 +770,34 @@ def _read(path: str) -> bytes | None:
         return None
 
 
-def _place(staged: StagedArtifact, undo: contextlib.ExitStack) -> None:
+def _place(staged: StagedArtifact, root: str, undo: contextlib.ExitStack) -> None:
     if staged.placement is not None:
-        undo.callback(staged.placement.apply())
+        undo.callback(staged.placement.apply(root))
+
+
+def _check_names_come_back(stage: Any, text: str) -> None:
+    """Refuse a name that is another one when it is read from the .dvc file."""
+    from dvc.utils.serialize import parse_yaml
+
+    names = [output.def_path for output in stage.outs]
+    if all(map(is_plain, names)):
+        return
+    for output, said in zip(stage.outs, parse_yaml(text, stage.path)["outs"], strict=True):
+        if said["path"] != output.def_path:
+            raise ArtifactPathError(
+                output.fs_path,
+                "has a name that YAML does not give back as it is: a control character, or a row "
+                "of spaces in a long one. Rename it.",
+            )
 
 
 def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:
     """Inside a tracked directory DVC makes a file anew and keeps no mode (``Output.set_exec``)."""
     if staged.isdir or not staged.files[0].isexec:
         return
-    path = staged.request.path
-    found = os.lstat(path)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-        os.chmod(path, layout.copy_mode)
+    with held(staged.request.path, layout.root) as at:
+        if stat.S_ISREG(os.lstat(at).st_mode):
+            change_mode(at, layout.copy_mode)
 
 
 def _digest(tree: Any, store: Any) -> None:

@@ -28,7 +28,8 @@ ALLOWED = {
     "_durable": set(),
     "_space": set(),
     "_store": {"_durable"},
-    "_place": {"_store"},
+    "_held": {"_artifact"},
+    "_place": {"_held", "_store"},
     "_session": {"_place", "_store"},
     "_workers": set(),
     "_files": {"_durable"},
@@ -51,7 +52,7 @@ ALLOWED = {
     "_watch": {"_listing"},
     "_inotify": {"_watch"},
     "_index": {"_artifact", "_listing", "_outputs", "_watch"},
-    "_gitignore": {"_store"},
+    "_gitignore": {"_held", "_store"},
     "_dvcfile": {"_dvctext"},
     "_declarations": {"_artifact", "_dvcfile", "_gitignore"},
     "_gitindex": set(),
@@ -70,8 +71,8 @@ ALLOWED = {
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
-    | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_index", "_inotify", "_lockuse"}
-    | {"_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
+    | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
+    | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 

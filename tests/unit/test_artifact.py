@@ -163,7 +163,6 @@ def test_flags_become_bools(flag: Any) -> None:
         (Path("x"), "/repo/work/x"),
         (PurePosixPath("x"), "/repo/work/x"),
         (Named("x"), "/repo/work/x"),
-        (os.fsdecode(b"\xff.pt"), "/repo/work/\udcff.pt"),
     ],
 )
 def test_a_path_is_made_absolute_from_root(path: Any, source: str) -> None:
@@ -171,6 +170,14 @@ def test_a_path_is_made_absolute_from_root(path: Any, source: str) -> None:
     assert made.source == made.path == source
     assert type(made.source) is str
     assert made.given == os.fspath(path)
+
+
+def test_a_name_that_is_not_utf8_is_one_where_no_text_has_to_name_it() -> None:
+    path = os.fsdecode(b"\xff.pt")
+    assert request(path, cache=False).source == "/repo/work/\udcff.pt"
+    for values in ({}, {"type": "model", "name": "x", "cache": False}):
+        with pytest.raises(ArtifactPathError, match=r"'/repo/work/\\udcff\.pt' .* not UTF-8"):
+            request(path, **values)
 
 
 @pytest.mark.parametrize(
