@@ -250,9 +250,9 @@ async def test_cancelled_while_entering_leaves_no_session_behind(
     opened = DvcRepository.open
     with anyio.CancelScope() as scope:
 
-        def cancelling_open(root: str) -> DvcRepository:
+        def cancelling_open(root: str, *, durable: bool) -> DvcRepository:
             anyio.from_thread.run_sync(scope.cancel)
-            return opened(root)
+            return opened(root, durable=durable)
 
         monkeypatch.setattr(DvcRepository, "open", cancelling_open)
         async with AsyncLive(root=repo):
