@@ -14,6 +14,7 @@ for module in ("disk", "invariants", "killing", "logged"):  # then their asserts
     pytest.register_assert_rewrite(module)
 
 from reference import Reference  # noqa: E402
+from tally import say  # noqa: E402
 from twin import Templates  # noqa: E402
 from unprivileged import NotPossibleError, permissions_count  # noqa: E402
 
@@ -95,3 +96,7 @@ def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             yield
     except NotPossibleError as error:
         pytest.skip(str(error))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    say(terminalreporter)

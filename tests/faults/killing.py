@@ -17,6 +17,7 @@ from typing import Any
 from invariants import assert_nothing_lost, assert_one_of, assert_sound, entries
 from points import Moment
 from scenarios import Job, Report, Scenario
+from tally import SURVIVED
 from twin import Templates
 
 
@@ -116,6 +117,7 @@ class Killing:
             number //= 2
             repo = self.fresh()
         self.check_killed(repo)
+        SURVIVED["sessions killed by SIGKILL"] += 1
         return repo, report
 
     def next_session(self, repo: Path, backend: str) -> Report:

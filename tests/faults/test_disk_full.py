@@ -28,6 +28,7 @@ from logged import (
     write_all,
 )
 from loopfs import NotPossibleError, mounted, resize
+from tally import SURVIVED
 from twin import Templates
 
 import asynclive._large
@@ -118,6 +119,8 @@ async def fail_by_little(
             again = [one for one in artifacts if one.name in full_for]
             assert not errors(again, await log_all(live, again))
     assert_nothing_lost(repo)
+    SURVIVED["moments at which a disk was full"] += moments
+    SURVIVED["calls failed by a full disk"] += failed
     return moments, failed
 
 

@@ -19,6 +19,7 @@ import pytest
 from disk import tree, write
 from invariants import assert_nothing_lost, assert_sound, entries
 from power_cut import PowerCuts, iterate
+from tally import SURVIVED
 from twin import Templates, dvc
 
 from asynclive import AsyncLive, DvcYamlError, StorageError, _processes, _stage
@@ -133,6 +134,7 @@ async def test_a_power_cut_at_any_moment_leaves_what_is_sound_and_after_the_call
     assert len(cuts.states) > 3
     for path in iterate(cuts.states, tmp_path):
         assert_sound(path)
+        SURVIVED["states that a power cut may leave"] += 1
 
 
 async def test_what_is_not_durable_waits_for_no_disk(
@@ -161,6 +163,7 @@ async def test_links_are_on_the_disk_with_what_they_lead_to(
             assert cuts.surviving() == cuts.current()
     for path in iterate(cuts.states, tmp_path):
         assert_sound(path)
+        SURVIVED["states that a power cut may leave"] += 1
 
 
 async def test_what_another_session_left_to_the_system_is_waited_for_too(
@@ -284,3 +287,4 @@ async def test_an_error_of_the_disk_is_the_callers_and_nothing_is_committed(
         assert temp == ["session"]  # its lock
     assert entries(made).keys() == {"name"}
     assert_nothing_lost(made)
+    SURVIVED["waits for the disk failed with EIO"] += failed

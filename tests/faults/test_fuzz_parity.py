@@ -21,6 +21,7 @@ from invariants import assert_nothing_lost
 from random_trees import Batch, batches
 from reference import Reference
 from snapshot import Snapshot, take_snapshot
+from tally import SURVIVED
 from twin import Templates, git, settle
 
 from asynclive import AsyncLive, AsyncLiveError
@@ -67,6 +68,7 @@ class Player:
             shown = shown or [f"together only: {batch}", difference]
             pytest.fail("\n\n".join([f"{self.played} are the same", *shown]), pytrace=False)
         self.played += len(batch.examples)
+        SURVIVED["random artifacts compared with DVCLive"] += len(batch.examples)
 
     def _difference(self, batch: Batch) -> str | None:
         base = self._directory / str(next(self._numbers))

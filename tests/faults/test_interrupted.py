@@ -16,6 +16,7 @@ from disk import look
 from interrupted import PROGRAMS, STAGES
 from invariants import assert_nothing_lost, entries
 from moments import Gate, Moments, spread
+from tally import SURVIVED
 
 import asynclive
 from asynclive import AsyncLive, NotActiveError
@@ -78,6 +79,7 @@ async def check_interrupted(repo: Path, program: str, stage: str) -> None:
         await live.log_artifact(source, type="model", copy=True)
     assert is_logged(repo, source.stat().st_size)
     assert_nothing_lost(repo)
+    SURVIVED["sessions interrupted by SIGINT or SIGTERM"] += 1
 
 
 @pytest.mark.anyio
@@ -151,6 +153,7 @@ async def test_an_exception_in_the_block_leaves_nothing_or_all_of_it_at_every_st
         assert moments.running == 0
         assert_nothing_lost(repo)
         copy = repo / "dvclive" / "artifacts" / "artifact"
+        SURVIVED["blocks left by an exception"] += 1
         # Who was not cancelled himself is told which it was.
         reached += bool(gate.what)
         if moment[0] == "commit" or not gate.what:

@@ -13,6 +13,7 @@ import pytest
 from failing import CALLS, counted, nth_failing
 from invariants import assert_nothing_lost, assert_sound
 from logged import Artifact, errors, log_all, mostly_asyncio, on_asyncio, temp_files, write_all
+from tally import SURVIVED
 from twin import dvc
 
 from asynclive import AsyncLive
@@ -61,6 +62,7 @@ async def strike(repo: Path, calls: list[str], error: int, most: int) -> int:
                 again = [one for one in artifacts if one.name in failed]
                 assert not errors(again, await log_all(live, again))
     assert_nothing_lost(repo)
+    SURVIVED["system calls failed with EIO"] += struck
     return struck
 
 

@@ -12,6 +12,7 @@ from invariants import assert_sound
 from killing import Killing, Zygote, zygote
 from points import Moment
 from scenarios import IN_PROCESSES
+from tally import SURVIVED
 from twin import Templates
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
@@ -68,6 +69,7 @@ def test_a_killed_worker_fails_its_call_and_no_other(
     assert report.status == {}
     assert_sound(repo)
     killing.next_session(repo, backend)
+    SURVIVED["worker processes killed by SIGKILL"] += said.count(b"-")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)])
