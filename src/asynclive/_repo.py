@@ -426,10 +426,11 @@ class DvcRepository:
             and not can_be_said(os.path.basename(path))
             and not context.scm.is_ignored(path)
         ):
-            raise ArtifactPathError(
+            # Tracked as by DVC all the same; the bytes would go into Git, so it is said.
+            logger.warning(
+                "Git sees '%s', for no line of .gitignore can say its name. Rename it, or log the "
+                "directory that holds it, before you run 'git add'.",
                 path,
-                "has a name that no line of .gitignore can say: Git would take it for its own. "
-                "Rename it, or log the directory that holds it.",
             )
         before = len(context.ignored_paths)
         context.ignore(path)

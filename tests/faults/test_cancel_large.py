@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.from_thread
 import pytest
+from cancelling import settled
 from disk import look
 from moments import Moments
 
@@ -67,6 +68,7 @@ async def test_cancelled_while_a_large_file_is_made_anew_from_its_object_it_ends
             steps += 1
             if steps == 3:
                 anyio.from_thread.run_sync(scope.cancel)
+                anyio.from_thread.run(settled)  # the caller hands his cancellation on
             checkpoint()
 
         real(source_fd, path, counted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 from invariants import assert_nothing_lost
@@ -33,13 +34,13 @@ async def test_gitignore_is_as_it_was_to_the_byte(
     (repo / name).write_text("bytes")
     seen = []
 
-    def full(path: str, mode: int = 0o600) -> int:
+    def full(path: str, *rest: Any, **options: Any) -> None:
         seen.append(gitignore.read_bytes())
         raise OSError(errno.ENOSPC, "No space left on device", path)
 
     async with AsyncLive(root=repo) as live:
         with monkeypatch.context() as patch:
-            patch.setattr(_repo, "create", full)
+            patch.setattr(_repo, "write_new", full)
             with pytest.raises(StorageError):
                 await live.log_artifact(name, name="n")
         assert seen != [before]  # the line was there

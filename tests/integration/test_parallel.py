@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from ruamel.yaml import YAML
-from twin import dvc
+from twin import dvc, git
 
 from asynclive import (
     ArtifactNotFoundError,
@@ -136,10 +136,11 @@ async def test_three_bad_artifacts_among_twenty_good_ones_fail_alone(repo: Path)
 
 async def test_a_file_git_tracks_fails_alone_in_its_group(repo: Path) -> None:
     good = make_small(repo, 5)
+    in_git = repo / "in-git.txt"
+    in_git.write_text("in Git")
+    git(repo, "add", in_git.name)
     async with AsyncLive(root=repo) as live:
-        results = await gather(
-            [partial(live.log_artifact, p) for p in (*good, repo / ".dvcignore")]
-        )
+        results = await gather([partial(live.log_artifact, p) for p in (*good, in_git)])
     assert all(isinstance(result, LoggedArtifact) for result in results[:5])
     assert isinstance(results[5], ArtifactPathError)
     assert "tracked by Git" in str(results[5])

@@ -93,3 +93,11 @@ def test_every_parameter_is_in_the_tables() -> None:
         code = function.__code__
         names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
         assert set(names) <= set(rows)
+
+
+def test_each_test_that_the_promises_name_is_there() -> None:
+    named = re.findall(r"`(test_\w+\.py)`", (ROOT / "docs" / "promises.md").read_text())
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert set(named) <= there
+    # And every test of faults is named.
+    assert {path.name for path in (ROOT / "tests" / "faults").glob("test_*.py")} <= set(named)
