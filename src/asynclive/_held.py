@@ -59,7 +59,7 @@ def held(path: str, root: str | None) -> Iterator[str]:
                 setattr(error, attribute, os.path.join(directory, shown[len(prefix) :]))
         raise
     finally:
-        os.close(fd)
+        _close(fd)
 
 
 def change_mode(path: str, mode: int) -> int | None:
@@ -87,6 +87,12 @@ def change_mode(path: str, mode: int) -> int | None:
             os.fchmod(fd, mode)
         return before
     finally:
+        _close(fd)
+
+
+def _close(fd: int) -> None:
+    """What was done by way of it is done: that its closing fails does not say otherwise."""
+    with contextlib.suppress(OSError):
         os.close(fd)
 
 

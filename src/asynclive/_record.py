@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -54,20 +55,35 @@ class Recorder:
         The new dvc.yaml is complete in a temp file before anything is tracked, so that a
         broken or read-only one is found while nothing has happened. If it cannot take its place
         after all, what it names is taken back.
+
+        Cancellation: the caller shields it. Native cancellation goes through a shield, as when
+        ``asyncio.run`` ends the tasks that are left: the group is tracked and recorded all the
+        same, or not at all, and then the cancellation is raised.
         """
+        interrupted: list[BaseException] = []
+        outcomes = await self._commit_group(group, interrupted)
+        if interrupted:
+            raise interrupted[0]
+        return outcomes
+
+    async def _commit_group(
+        self, group: Sequence[StagedArtifact], interrupted: list[BaseException]
+    ) -> Outcomes:
         async with self._lock:
             dvcyaml = self._dvcyaml
             if dvcyaml is None:
-                return await self._track(group)
+                return await self._track(group, interrupted)
             entries = await self._in_dvc_thread(lambda: _entries(group, dvcyaml))
             mode = 0o666 & ~self._repository.layout.umask
             try:
                 update = await dvcyaml.prepare(entries, mode)
             except DvcYamlError as error:
-                rest = iter(await self._track([one for one in group if not _is_annotated(one)]))
+                rest = iter(
+                    await self._track([one for one in group if not _is_annotated(one)], interrupted)
+                )
                 return [_own(error) if _is_annotated(one) else next(rest) for one in group]
             try:
-                outcomes = await self._track(group)
+                outcomes = await self._track(group, interrupted)
             except BaseException:
                 await dvcyaml.discard(update)
                 raise
@@ -77,7 +93,12 @@ class Recorder:
                 if _is_annotated(staged) and isinstance(outcome, TrackedArtifact)
             ]
             try:
-                await dvcyaml.replace(update, tracked)
+                try:
+                    await dvcyaml.replace(update, tracked)
+                except anyio.get_cancelled_exc_class() as error:
+                    interrupted.append(error)
+                    # Where its thread has replaced it, or is about to, the entries are the same.
+                    await dvcyaml.replace(update, tracked)
             except DvcYamlError as error:
                 # None of it was recorded, so none of it may stay.
                 await self._take_back(group, outcomes)
@@ -95,9 +116,42 @@ class Recorder:
             if _is_annotated(staged) and isinstance(outcome, TrackedArtifact):
                 await self._in_dvc_thread(outcome.take_back)
 
-    async def _track(self, group: Sequence[StagedArtifact]) -> Outcomes:
-        outcomes: Outcomes = await self._in_dvc_thread(lambda: self._repository.commit(group))
+    async def _track(
+        self, group: Sequence[StagedArtifact], interrupted: list[BaseException]
+    ) -> Outcomes:
+        tracking = _Tracking(lambda: self._repository.commit(group))
+        outcomes: Outcomes | None
+        try:
+            outcomes = await self._in_dvc_thread(tracking.run)
+        except anyio.get_cancelled_exc_class() as error:
+            outcomes = await self._in_dvc_thread(tracking.settle)
+            if outcomes is None:
+                raise
+            interrupted.append(error)
+        assert outcomes is not None
         return outcomes
+
+
+class _Tracking:
+    """The commit of a group in its thread, which may outlive the wait for it."""
+
+    def __init__(self, commit: Callable[[], Outcomes]) -> None:
+        self._commit = commit
+        self._lock = threading.Lock()  # held while it commits
+        self._withdrawn = False
+        self._outcomes: Outcomes | None = None
+
+    def run(self) -> Outcomes | None:
+        with self._lock:
+            if not self._withdrawn:
+                self._outcomes = self._commit()
+            return self._outcomes
+
+    def settle(self) -> Outcomes | None:
+        """Wait for what came of it; None: it has not begun, or failed, and does not begin."""
+        with self._lock:
+            self._withdrawn = True
+            return self._outcomes
 
 
 def _is_annotated(staged: StagedArtifact) -> bool:

@@ -34,7 +34,7 @@ def test_what_many_processes_log_at_once_is_all_there(
 
 @pytest.mark.long
 def test_dvc_and_git_commands_meanwhile_neither_fail_nor_make_anything_fail(repo: Path) -> None:
-    processes, count, outside = 6, 40, repo.parent / "sources"
+    processes, count, outside = 6, 80, repo.parent / "sources"
     logged = prepare(repo, processes, count, outside)
     commands = 0
     with crowd(repo, processes, count, outside) as zygote:
