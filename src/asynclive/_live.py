@@ -241,7 +241,8 @@ class AsyncLive:
             no copy, no .dvc file, no entry. After that the artifact is logged completely, and
             the cancellation takes effect then. Which it was is said by :meth:`statistics`, which
             counts the one as ``cancelled`` and the other as ``logged``, and in the log at info
-            level. (Objects without a name may stay in the cache until ``dvc gc``.)
+            level. (Objects without a name may stay in the cache until ``dvc gc``.) The space of
+            much that was copied is free soon after, at the latest when the block is left.
         """
         if not self._accepting:
             # A task that was cancelled along with the block is to see that, not an error.
