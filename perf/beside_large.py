@@ -138,7 +138,7 @@ async def _round(count: int) -> dict[str, Any]:
         large.cancel()
         await asyncio.wait([large])
         cancel_seconds = time.perf_counter() - start
-        _check_nothing_left()
+    _check_nothing_left()
     return {"alone": alone, "beside": beside, "cancel_seconds": cancel_seconds}
 
 

@@ -249,6 +249,20 @@ def _beside_large(directory: Path) -> str:
     return _table(["in flight", "small artifact", "alone", "beside it", "times"], rows)
 
 
+def _cancel_latency(directory: Path) -> str:
+    document = results.read("cancel_latency", directory)
+    if document is None:
+        return _NONE
+    rows = [
+        [backend, *(f"{case[what][how]:.1f} ms" for what, how in _CANCEL_COLUMNS)]
+        for backend, case in document["backends"].items()
+    ]
+    return _table(["", "told after", "at most", "the block waits for"], rows)
+
+
+_CANCEL_COLUMNS = (("cancelled_ms", "median"), ("cancelled_ms", "max"), ("leaving_ms", "median"))
+
+
 def _durable(directory: Path) -> str:
     document = results.read("durable", directory)
     if document is None:
@@ -315,6 +329,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "reflink": _reflink,
     "beside_large": _beside_large,
     "durable": _durable,
+    "cancel_latency": _cancel_latency,
 }
 
 

@@ -23,11 +23,11 @@ import results
 PERF = Path(__file__).resolve().parent
 FULL = (
     *("bench", "scaling", "many_processes", "looplag", "imports", "memory", "reflink"),
-    *("beside_large", "workers", "durable"),
+    *("beside_large", "workers", "durable", "cancel_latency"),
 )
 SHORT = ("bench", "looplag", "imports", "scaling", "many_processes")
 # Each with one result and no options but --dir.
-PLAIN = ("memory", "reflink", "beside_large")
+PLAIN = ("memory", "reflink", "beside_large", "cancel_latency")
 
 
 def main() -> int:

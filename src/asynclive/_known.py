@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from . import _known_file
@@ -68,12 +68,18 @@ class KnownArtifacts:
         self._layout = layout
         self._numbers = itertools.count()
 
-    def load(self, request: ArtifactRequest) -> KnownArtifact:
+    def load(
+        self, request: ArtifactRequest, checkpoint: Callable[[], None] = lambda: None
+    ) -> KnownArtifact:
         """What is known of the artifact tracked at ``request.path``, from ``request.source``."""
-        return KnownArtifact(*_known_file.read(self._path(request), _subject(request)))
+        return KnownArtifact(*_known_file.read(self._path(request), _subject(request), checkpoint))
 
     def prepare(
-        self, plan: ArtifactPlan, files: Sequence[StoredFile], read_at_ns: int
+        self,
+        plan: ArtifactPlan,
+        files: Sequence[StoredFile],
+        read_at_ns: int,
+        checkpoint: Callable[[], None] = lambda: None,
     ) -> PreparedRecord | None:
         """Write down what will be known once the artifact is tracked; None: nothing will.
 
@@ -81,6 +87,7 @@ class KnownArtifacts:
             plan: its files as they were planned.
             files: those in the cache, and in the workspace as it will be.
             read_at_ns: when its reading began (ns since the epoch).
+            checkpoint: called every few hundred files; raises to stop.
         """
         planned = {file.key: file for file in plan.files}
         settled = (
@@ -94,6 +101,7 @@ class KnownArtifacts:
             _subject(plan.request),
             settled,
             len(plan.files) if plan.isdir else None,
+            checkpoint,
         )
 
     def _path(self, request: ArtifactRequest) -> str:

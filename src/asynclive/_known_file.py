@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -36,13 +36,19 @@ class KnownFile(NamedTuple):
     """Of the workspace's file: of the copy, or of the file itself."""
 
 
-def read(path: str, subject: Subject) -> tuple[str | None, dict[Key, KnownFile]]:
-    """The MD5 of the tree, if it is known, and the files; none where it is not understood."""
+def read(
+    path: str, subject: Subject, checkpoint: Callable[[], None] = lambda: None
+) -> tuple[str | None, dict[Key, KnownFile]]:
+    """The MD5 of the tree, if it is known, and the files; none where it is not understood.
+
+    ``checkpoint`` is called every few hundred files, and raises to stop.
+    """
     files: dict[Key, KnownFile] = {}
     last: Any = None
     try:
         with open(path, encoding="utf-8") as lines:
             for line in lines:
+                checkpoint()
                 last = json.loads(line)
                 if isinstance(last, list):
                     files.update((tuple(key), KnownFile(*rest)) for key, *rest in last)
@@ -58,6 +64,7 @@ class PreparedRecord:
     """What will be known of an artifact, once it is tracked."""
 
     temp: str
+    """Is to be removed where this is not published."""
     path: str
     subject: Subject
     count: int
@@ -74,11 +81,6 @@ class PreparedRecord:
             os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
             os.replace(self.temp, self.path)
 
-    def discard(self) -> None:
-        """The artifact is not tracked, or this was published."""
-        with contextlib.suppress(OSError):
-            os.unlink(self.temp)
-
 
 def prepare(
     temp: str,
@@ -86,6 +88,7 @@ def prepare(
     subject: Subject,
     files: Iterable[tuple[Key, KnownFile]],
     total: int | None,
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> PreparedRecord | None:
     """Write down the files; None: it could not be done.
 
@@ -95,6 +98,7 @@ def prepare(
         subject: what it is of.
         files: those that are known.
         total: how many there are in the directory; None: it is not one.
+        checkpoint: called every few hundred files; what it raises is raised, and nothing left.
     """
     count = 0
     remaining = iter(files)
@@ -103,8 +107,11 @@ def prepare(
             while some := [(key, *known) for key, known in islice(remaining, _LINE_FILES)]:
                 lines.write(json.dumps(some) + "\n")
                 count += len(some)
-    except OSError:  # a cache: logging goes on without it
+                checkpoint()
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temp)
-        return None
+        if isinstance(error, OSError):  # a cache: logging goes on without it
+            return None
+        raise
     return PreparedRecord(temp, path, subject, count, count == total)

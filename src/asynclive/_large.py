@@ -87,7 +87,8 @@ class LargeFile:
             ArtifactChangedError: the source changed since it was planned, or meanwhile.
             OSError: reading or writing failed, or it is sure that the files will not fit.
 
-        Cancellation: takes effect within a chunk; both files are left to the caller.
+        Cancellation: takes effect within a chunk; both files are left to the caller, as is
+            ``close``, whatever the outcome.
         """
         loops = [partial(self._copy_all, run)]
         if self.temp is not None:
@@ -97,11 +98,17 @@ class LargeFile:
         try:
             await run_together(loops, len(loops))
         finally:
-            for fd in self._fds:
-                os.close(fd)
             if self._reservation is not None:
                 self.space.release(self._reservation)
         return None if self.temp is None else self.md5.hexdigest()
+
+    def close(self) -> None:
+        """Close the files, once or more often. Blocking.
+
+        It frees the source, if that has lost its name meanwhile.
+        """
+        while self._fds:
+            os.close(self._fds.pop())
 
     async def _copy_all(self, run: Run) -> None:
         while not await run(self._copy_step):

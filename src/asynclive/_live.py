@@ -33,6 +33,7 @@ from ._repo import DvcRepository, outside_repository
 from ._stage import Stager
 from ._statistics import AsyncLiveStatistics, Counters
 from ._store import ObjectStore
+from ._trash import Trash
 from ._workers import FileWorkers, default_workers
 
 if TYPE_CHECKING:
@@ -240,7 +241,8 @@ class AsyncLive:
             no copy, no .dvc file, no entry. After that the artifact is logged completely, and
             the cancellation takes effect then. Which it was is said by :meth:`statistics`, which
             counts the one as ``cancelled`` and the other as ``logged``, and in the log at info
-            level. (Objects without a name may stay in the cache until ``dvc gc``.)
+            level. (Objects without a name may stay in the cache until ``dvc gc``.) The space of
+            much that was copied is free soon after, at the latest when the block is left.
         """
         if not self._accepting:
             # A task that was cancelled along with the block is to see that, not an error.
@@ -306,8 +308,13 @@ class AsyncLive:
             try:
                 tracked = await self._committer.submit(staged)
                 await self._stager.remember(tracked)
-            finally:
+            except Exception:
                 await self._stager.discard(staged)
+                raise
+            except BaseException:  # cancelled
+                await self._stager.discard_soon(staged)
+                raise
+            await self._stager.discard(staged)
         self._claims.remember(request)
         return LoggedArtifact.from_tracked(tracked)
 
@@ -334,7 +341,8 @@ class AsyncLive:
                     self._repository.layout.root,
                 )
             store = ObjectStore(self._repository.layout)
-            self._stager = Stager(store, self._workers, self._counters, self._save_hashes)
+            trash = Trash(self._workers, lambda free: self._tasks.start_soon(free))
+            self._stager = Stager(store, self._workers, self._counters, self._save_hashes, trash)
             self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
             self._committer = GroupCommitter(
                 acquire=lambda: self._in_dvc_thread(self._repository.acquire),

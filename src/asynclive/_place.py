@@ -47,7 +47,7 @@ class Placement:
     """Files that stay, and the mode DVC would leave them with."""
 
     def apply(self, root: str | None = None) -> Callable[[], None]:
-        """Do it; returns what takes it back, for as long as ``clear`` was not called.
+        """Do it; returns what takes it back, for as long as what is ``beside`` was not removed.
 
         Args:
             root: the directory that no link may lead out of; None: links are followed.
@@ -66,10 +66,10 @@ class Placement:
             raise
         return lambda: _undo(done)
 
-    def clear(self) -> None:
-        """Remove what is left beside: a copy that was not placed, or what it replaced."""
-        for move in self.moves:
-            try_remove_tree(move.source)
+    @property
+    def beside(self) -> list[str]:
+        """What is left beside: a copy that was not placed, or what it replaced."""
+        return [move.source for move in self.moves]
 
 
 def make_parents(path: str, root: str | None = None) -> Callable[[], None]:
@@ -288,7 +288,7 @@ def try_remove_tree(path: str) -> None:
     """As ``remove_tree``; what the disk does not let go stays, to go with the session."""
     try:
         remove_tree(path)
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         logger.warning("'%s' cannot be removed now: %s", path, error)
 
 

@@ -21,13 +21,14 @@ from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtif
 from ._filestage import Batch, FileStager, keep_times
 from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._large import LargeFile
-from ._place import Move, Placement, try_remove_tree
+from ._place import Move, Placement
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._processes import BatchProcesses
 from ._space import Space
 from ._statistics import Counters
 from ._store import ObjectStore
 from ._syncing import sync_rounds
+from ._trash import QUICK_BYTES, Trash
 from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
 
@@ -49,7 +50,7 @@ class Stager:
     """Stages artifacts side by side, within the bounds of ``workers``.
 
     Counts the files that are done in ``counters``. ``save_hashes`` tells DVC of the files that
-    are to lie in a directory, while others of it are staged.
+    are to lie in a directory, while others of it are staged. ``trash`` removes what is made beside.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Stager:
         workers: FileWorkers,
         counters: Counters | None = None,
         save_hashes: SaveHashes | None = None,
+        trash: Trash | None = None,
     ) -> None:
         self._store = store
         self._workers = workers
         self._counters = counters or Counters()
         self._save_hashes = save_hashes
+        self._trash = trash or Trash(workers)
         self._known = KnownArtifacts(store.layout)
         # One for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
@@ -88,15 +91,18 @@ class Stager:
             ArtifactChangedError: a file changed under the read.
             StorageError: reading or writing failed.
 
-        Cancellation: nothing is left but cache objects nobody names.
+        Cancellation: nothing is left but cache objects nobody names. What takes long to remove
+            is removed after this has returned.
         """
         bulk = len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
         job = _StageJob(plan, self._store, self._workers, self._processes, self._space, bulk)
         run = job.run
+        if plan.total_bytes > QUICK_BYTES:
+            await self._trash.emptied()
         read_at_ns = time.time_ns()
         try:
             if plan.request.cache and plan.total_bytes >= KNOWN_BYTES:
-                known = await run(partial(self._known.load, plan.request))
+                known = await run(partial(self._known.load, plan.request, _checkpoint))
                 unchanged = await run(
                     partial(find_unchanged, plan, known, self._store, _checkpoint)
                 )
@@ -117,11 +123,16 @@ class Stager:
             if self._save_hashes is not None and job.many_small:
                 staged = replace(staged, hashes_saved=True)
             if plan.total_bytes >= KNOWN_BYTES:
-                record = await run(partial(self._known.prepare, plan, staged.files, read_at_ns))
+                record = await run(
+                    partial(self._known.prepare, plan, staged.files, read_at_ns, _checkpoint)
+                )
                 staged = replace(staged, record=record)
             return staged
-        except BaseException:
-            await self._workers.run_to_end(job.discard)
+        except Exception:
+            await self._trash.remove(job.made)
+            raise
+        except BaseException:  # cancelled
+            await self._trash.remove_soon(job.made, plan.total_bytes, len(plan.files))
             raise
 
     async def _taken(self, step: Callable[[], Awaitable[Batch]], job: _StageJob) -> Batch:
@@ -152,8 +163,11 @@ class Stager:
 
     async def discard(self, staged: StagedArtifact) -> None:
         """Take back a staged artifact that is not to be committed, or clear up after it."""
-        if (staged.placement is not None and staged.placement.moves) or staged.record is not None:
-            await self._workers.run_to_end(partial(_clear, staged))
+        await self._trash.remove(_beside(staged))
+
+    async def discard_soon(self, staged: StagedArtifact) -> None:
+        """The same for a cancelled call, which does not wait for what takes long to remove."""
+        await self._trash.remove_soon(_beside(staged), staged.size, staged.nfiles)
 
 
 @dataclass(slots=True)
@@ -249,10 +263,10 @@ class _StageJob:
             os.chmod(path, directory.mode if directory.key else directory.mode | 0o200)
             os.utime(path, ns=(directory.mtime_ns, directory.mtime_ns))
 
-    def discard(self) -> None:
-        for path in (*self.temps, self.beside, *self.files.made):
-            if path:
-                try_remove_tree(path)
+    @property
+    def made(self) -> list[str]:
+        """All that was made beside, or may have been."""
+        return [path for path in (*self.temps, self.beside, *self.files.made) if path]
 
     def _stage_batch(self, files: list[PlannedFile]) -> Batch:
         return self.files.stage_batch(files, check_cancelled)
@@ -271,35 +285,38 @@ class _StageJob:
         copy = files.target(planned) if files.copies_bytes(planned) else None
         if temp is not None:
             self.temps.add(temp)
-        if temp is not None or copy is not None:
-            source, clones = files.source(planned), self.store.layout.shares_blocks
-            large = LargeFile(
-                planned, source, temp, copy, clones, self.space, self.store.layout.sync
-            )
-            async with self.workers.large_files:
+        if temp is None and copy is None:
+            await self.run(partial(files.explained, partial(self._place, planned, md5, batch)))
+            return batch
+        source, clones = files.source(planned), self.store.layout.shares_blocks
+        large = LargeFile(planned, source, temp, copy, clones, self.space, self.store.layout.sync)
+        async with self.workers.large_files:
+            try:
                 hashed = await large.transfer(lambda step: self.run(partial(files.explained, step)))
-            md5 = md5 or hashed
-        finish = partial(self._finish_large, planned, temp, md5, copy, batch)
-        await self.run(partial(files.explained, finish))
+                finish = partial(self._finish_large, large, md5 or hashed, batch)
+                await self.run(partial(files.explained, finish))
+            except BaseException:
+                await self.workers.run_to_end(large.close)
+                raise
         return batch
 
-    def _finish_large(
-        self,
-        planned: PlannedFile,
-        temp: str | None,
-        md5: str | None,
-        copy: str | None,
-        batch: Batch,
-    ) -> None:
+    def _finish_large(self, large: LargeFile, md5: str | None, batch: Batch) -> None:
+        large.close()
         isnew = False
-        if temp is not None:
+        if large.temp is not None:
             assert md5 is not None
-            isnew = self.store.publish(temp, md5, planned.size)
-            self.temps.discard(temp)
-        if md5 is not None:
-            self.files.place(planned, md5, isnew, None, batch)
-        elif copy is not None:
-            keep_times(copy, planned)
+            isnew = self.store.publish(large.temp, md5, large.planned.size)
+            self.temps.discard(large.temp)
+        if large.copy is not None and md5 is None:
+            keep_times(large.copy, large.planned)
+        else:
+            self._place(large.planned, md5, batch, isnew=isnew)
+
+    def _place(
+        self, planned: PlannedFile, md5: str | None, batch: Batch, *, isnew: bool = False
+    ) -> None:
+        assert md5 is not None  # hashed, or known
+        self.files.place(planned, md5, isnew, None, batch)
 
 
 def _checkpoint() -> None:
@@ -308,8 +325,6 @@ def _checkpoint() -> None:
     give_way()
 
 
-def _clear(staged: StagedArtifact) -> None:
-    if staged.placement is not None:
-        staged.placement.clear()
-    if staged.record is not None:
-        staged.record.discard()
+def _beside(staged: StagedArtifact) -> list[str]:
+    beside = [] if staged.placement is None else staged.placement.beside
+    return beside if staged.record is None else [*beside, staged.record.temp]

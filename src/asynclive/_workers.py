@@ -67,11 +67,11 @@ class FileWorkers:
             self._bulk_running -= bulk
             self._release()
 
-    async def run_to_end(self, func: Callable[[], T]) -> T:
+    async def run_to_end(self, func: Callable[[], T], *, bulk: bool = False) -> T:
         """Like ``run``, and not interrupted by cancellation: for taking things back."""
         scope = anyio.CancelScope(shield=True)
         with scope:
-            return await self.run(func, bulk=False)
+            return await self.run(func, bulk=bulk)
         raise AssertionError("nobody cancels this scope")
 
     async def _acquire(self, *, bulk: bool) -> None:

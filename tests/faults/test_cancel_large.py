@@ -6,18 +6,22 @@ No clock is asked: what is counted is what is still handled once the call was ca
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
 import anyio.from_thread
 import pytest
-from cancelling import settled
+from cancelling import in_task, settled
 from disk import look
+from gate import locked
+from invariants import assert_nothing_lost, temp_files
 from moments import Moments
 
 import asynclive._link
-from asynclive import AsyncLive
+import asynclive._trash
+from asynclive import ArtifactChangedError, AsyncLive
 from asynclive._large import CHUNK_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +85,138 @@ async def test_cancelled_while_a_large_file_is_made_anew_from_its_object_it_ends
         assert scope.cancelled_caught
         assert steps == 3
         assert look(repo, objects=False) == before
+
+
+class HeldFreeing:
+    """The first thread that frees what was removed waits until it is let go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.happened: list[str] = []
+        self.nameless: list[int] = []
+        """The sizes of the files that were open without a name when it began."""
+        self._may_go_on = threading.Event()
+        self._real = asynclive._trash._free
+        monkeypatch.setattr(asynclive._trash, "_free", self._held)
+
+    def go_on(self) -> None:
+        self._may_go_on.set()
+
+    def _held(self, held: Sequence[int], paths: Sequence[str]) -> None:
+        asynclive._trash._free = self._real
+        files = [os.fstat(fd) for fd in held]
+        assert not any(file.st_nlink for file in files)
+        self.nameless = [file.st_size for file in files]
+        self._may_go_on.wait()
+        self._real(held, paths)
+        self.happened.append("freed")
+
+
+@pytest.mark.parametrize("when", ["copied", "staged"])
+@pytest.mark.parametrize("isdir", [False, True], ids=["file", "directory"])
+async def test_the_caller_is_told_before_the_space_is_free_and_the_block_waits_for_it(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, isdir: bool, when: str
+) -> None:
+    source = repo / "large"
+    files = [source / "one", source / "two"] if isdir else [source]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        os.truncate(file, 100_000_000)
+    freeing, moments, told = HeldFreeing(monkeypatch), Moments(monkeypatch), anyio.Event()
+
+    async def logged_and_cancelled() -> None:
+        async with AsyncLive(root=repo, workers=3) as live:
+            temps = temp_files(repo)
+            if when == "copied":
+                moments.live = live
+                call, what = await moments.cancel_at(
+                    ("stage", 60), "scope", lambda: live.log_artifact(source, copy=True)
+                )
+                assert what
+            else:
+                with locked(repo):
+                    async with in_task(
+                        "scope", lambda: live.log_artifact(source, copy=True)
+                    ) as call:
+                        while not live.statistics().staged:
+                            await anyio.lowlevel.checkpoint()
+                        call.cancel()
+            assert call.cancelled
+            freeing.happened.append("told")
+            if not isdir:  # of a directory the files still have their names
+                assert temp_files(repo) == temps
+            told.set()
+        freeing.happened.append("left")
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(logged_and_cancelled)
+            await told.wait()
+            await settled()
+            assert freeing.happened == ["told"]
+            freeing.go_on()
+    finally:
+        freeing.go_on()
+    assert freeing.happened == ["told", "freed", "left"]
+    if not isdir:
+        # While it is copied there are two large files; later the object is in its place.
+        large = [size for size in freeing.nameless if size > CHUNK_BYTES]
+        assert len(large) == (2 if when == "copied" else 1)
+    assert_nothing_lost(repo)
+    assert not (repo / "dvclive").exists()
+
+
+async def test_a_call_that_fails_is_told_when_the_space_is_free(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = repo / "large"
+    source.touch()
+    os.truncate(source, 100_000_000)
+    freeing = HeldFreeing(monkeypatch)
+    freeing.go_on()
+    real, steps = asynclive._large.copy_step, 0
+
+    def grows(*args: int) -> int:
+        nonlocal steps
+        steps += 1
+        if steps == 40:
+            os.truncate(source, 200_000_000)
+        return real(*args)
+
+    monkeypatch.setattr(asynclive._large, "copy_step", grows)
+    async with AsyncLive(root=repo) as live:
+        with pytest.raises(ArtifactChangedError):
+            await live.log_artifact(source, copy=True)
+        assert freeing.happened == ["freed"]
+
+
+async def test_a_large_artifact_waits_for_the_space_of_a_cancelled_one_and_a_small_one_does_not(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, small = repo / "large", repo / "small"
+    source.touch()
+    os.truncate(source, 100_000_000)
+    small.write_text("small")
+    freeing, moments = HeldFreeing(monkeypatch), Moments(monkeypatch)
+
+    async def log(path: Path) -> None:
+        await live.log_artifact(path, copy=True)
+        freeing.happened.append(path.name)
+
+    try:
+        async with AsyncLive(root=repo, workers=3) as live:
+            moments.live = live
+            call, _ = await moments.cancel_at(("stage", 60), "scope", lambda: log(source))
+            assert call.cancelled
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(log, source)
+                await log(small)
+                freeing.go_on()
+    finally:
+        freeing.go_on()
+    assert freeing.happened[:2] == ["small", "freed"]
+    assert "large" in freeing.happened
+    assert_nothing_lost(repo)
 
 
 def look_at_all_but(repo: Path, source: Path) -> dict[str, str]:

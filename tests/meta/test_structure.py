@@ -32,6 +32,7 @@ ALLOWED = {
     "_place": {"_held", "_store"},
     "_session": {"_place", "_store"},
     "_workers": set(),
+    "_trash": {"_place", "_store", "_workers"},
     "_files": {"_durable"},
     "_dvc_import": set(),
     "_plan": RECORDS,
@@ -46,7 +47,7 @@ ALLOWED = {
     "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
-    | {"_space", "_store", "_syncing", "_unchanged", "_workers"},
+    | {"_space", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
     "_watch": {"_listing"},

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,12 +48,37 @@ def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
     assert _known_file.read(path, SUBJECT) == (None, dict([file]))
 
 
-def test_what_is_discarded_leaves_nothing(tmp_path: Path) -> None:
-    record = _known_file.prepare(str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None)
-    assert record is not None
-    record.discard()
-    record.discard()
+def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop() -> None:
+        assert [path.name for path in tmp_path.iterdir()] == ["temp"]
+        raise StopError
+
+    file = (("a",), KnownFile(1, 2, 3, 4, "md5", 5, 6))
+    temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
+    with pytest.raises(StopError):
+        _known_file.prepare(temp, path, SUBJECT, [file], 1, stop)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
+    known = KnownFile(1, 2, 3, 4, "md5", 5, 6)
+    files = [((str(number),), known) for number in range(1000)]
+    temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
+    looks = 0
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+
+    record = _known_file.prepare(temp, path, SUBJECT, files, 1000, look)
+    assert record is not None
+    assert looks == 4
+    record.publish("md5.dir")
+    assert _known_file.read(path, SUBJECT, look) == ("md5.dir", dict(files))
+    assert looks == 9
 
 
 def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
@@ -65,8 +91,7 @@ def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> Non
     record = _known_file.prepare(str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None)
     assert record is not None
     record.publish(None)
-    record.discard()
-    assert [path.name for path in tmp_path.iterdir()] == ["path"]
+    assert {path.name for path in tmp_path.iterdir()} == {"path", "temp"}
 
 
 @given(nanoseconds=st.integers(min_value=-(2**40), max_value=2**62))

@@ -133,7 +133,7 @@ def test_what_was_missing_is_there_and_gone_again_when_taken_back(
     assert list(look(tmp_path / "data")) == new
     take_back()
     assert os.listdir(tmp_path) == ["beside"]
-    placement.clear()
+    clear(placement)
     assert os.listdir(beside) == []
 
 
@@ -156,7 +156,7 @@ def test_what_was_there_is_replaced_and_back_when_taken_back(
     take_back()
     assert list(look(path)) == old
     placement.apply()
-    placement.clear()
+    clear(placement)
     assert list(look(path)) == new
     assert os.listdir(beside) == []
 
@@ -259,7 +259,7 @@ def test_newer_bytes_of_the_caller_stay(
     assert list(look(tmp_path)) == newer
     take_back()
     assert list(look(tmp_path)) == newer
-    placement.clear()
+    clear(placement)
     assert os.listdir(beside) == []
 
 
@@ -273,10 +273,15 @@ def test_a_hard_link_to_the_file_that_is_there_changes_nothing(
     inode = path.stat().st_ino
     placement.apply()()
     placement.apply()
-    placement.clear()
+    clear(placement)
     assert path.stat().st_ino == inode
     assert path.stat().st_nlink == 1
     assert os.listdir(beside) == []
+
+
+def clear(placement: Placement) -> None:
+    for path in placement.beside:
+        remove_tree(path)
 
 
 def test_clearing_can_be_repeated_and_leaves_what_was_placed(tmp_path: Path, beside: Path) -> None:
@@ -284,8 +289,8 @@ def test_clearing_can_be_repeated_and_leaves_what_was_placed(tmp_path: Path, bes
     (beside / "0").write_text("new")
     placement = Placement((Move(str(beside / "0"), str(tmp_path / "data")),))
     placement.apply()
-    placement.clear()
-    placement.clear()
+    clear(placement)
+    clear(placement)
     assert (tmp_path / "data").read_text() == "new"
 
 
