@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ Content = bytes | dict[str, "Content"]
 """What a path holds: bytes of a file, or a directory's entries by name."""
 
 
-def assert_sound(repo: Path) -> None:
-    """Nothing is half written, and nothing names what is not there. Temp files may be left."""
+def assert_sound(repo: Path, *, removed: Collection[Path] = ()) -> None:
+    """Nothing is half written, and nothing names what is not there. Temp files may be left.
+
+    ``removed``: what the user has removed, whatever names it.
+    """
     tracked = {path.with_suffix(""): path for path in dvc_files(repo)}
     for dvc_file in tracked.values():
         for md5, relpath in named_objects(repo, dvc_file):
@@ -29,12 +32,13 @@ def assert_sound(repo: Path) -> None:
         assert hashlib.md5(path.read_bytes()).hexdigest() == md5.removesuffix(".dir"), path
     for name, entry in entries(repo).items():
         path = repo / entry["path"]
-        assert path.exists() or path.is_symlink(), f"the entry {name} names {path}: not there"
+        there = path.exists() or path.is_symlink() or path in removed
+        assert there, f"the entry {name} names {path}: not there"
 
 
-def assert_nothing_lost(repo: Path) -> None:
+def assert_nothing_lost(repo: Path, *, removed: Collection[Path] = ()) -> None:
     """As ``assert_sound``, and no temp file of a session is anywhere."""
-    assert_sound(repo)
+    assert_sound(repo, removed=removed)
     assert leftovers(repo) == []
 
 
