@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,15 @@ def content(path: Path) -> Content | None:
 def entries(repo: Path) -> Mapping[str, Any]:
     """The artifacts of dvc.yaml, which parses, by name."""
     path = repo / "dvc.yaml"
-    document = YAML(typ="safe", pure=True).load(path.read_text()) if path.exists() else None
+    document = _loaded(path.read_text()) if path.exists() else None
     artifacts: Mapping[str, Any] = (document or {}).get("artifacts") or {}
     return artifacts
+
+
+@lru_cache(maxsize=64)
+def _loaded(text: str) -> Any:
+    """For each look at what has not changed, parsed once."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def md5_of(state: Content) -> str:
@@ -93,7 +100,7 @@ def dvc_files(repo: Path) -> list[Path]:
 
 def named_objects(repo: Path, dvc_file: Path) -> Iterator[tuple[str, str]]:
     """Each object that a .dvc file names, of a directory those in its listing too."""
-    (out,) = YAML(typ="safe", pure=True).load(dvc_file.read_text())["outs"]
+    (out,) = _loaded(dvc_file.read_text())["outs"]
     md5 = out["md5"]
     yield md5, out["path"]
     if md5.endswith(".dir"):
