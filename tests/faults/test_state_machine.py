@@ -476,6 +476,8 @@ def test_a_short_row_of_anything_leaves_what_the_model_says(
 ) -> None:
     counts = run(templates, tmp_path, anyio_backend, rows=6, steps=20)
     assert counts["steps"] > 100
+    assert counts["logged"]
+    assert counts["cancelled"]
 
 
 @pytest.mark.long
@@ -484,3 +486,6 @@ def test_a_long_row_of_anything_leaves_what_the_model_says(
 ) -> None:
     counts = run(templates, tmp_path, anyio_backend, rows=20, steps=60)
     assert counts["steps"] > 1000
+    assert [what for what, number in counts.items() if number == 0] == []
+    assert counts.keys() > {f"cancelled in {stage}" for stage in MOMENTS}
+    assert counts.keys() > {"failed", "refused", "dvc add", "dvc remove", "edited: no entry"}
