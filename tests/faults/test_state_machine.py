@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from logging import getLogger
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +48,7 @@ from model import (
 )
 from moments import Moment, Moments, many_steps
 from session_process import Process, running
+from tally import SURVIVED
 from twin import Templates
 
 from asynclive import (
@@ -58,8 +58,6 @@ from asynclive import (
     DvcYamlError,
     StorageError,
 )
-
-logger = getLogger(__name__)  # with --log-cli-level=INFO: the numbers of each run
 
 SLOTS: dict[str, bool | str] = {
     "file.bin": False,
@@ -248,7 +246,7 @@ class Machine(RuleBasedStateMachine):
                 call, what = await self.moments.cancel_at(
                     moment, _one_of(self.ways, way), log_first
                 )
-                self.counts["cancelled beside others"] += bool(what)
+                self.counts["cancelled in any, beside others"] += bool(what)
                 return call
 
         with self._count_logged() as logged:
@@ -467,7 +465,10 @@ def run(
             ),
         )
         process.end()
-    logger.info("%s: %s", backend, dict(counts))
+    SURVIVED[f"steps in random rows, on {backend}"] += counts["steps"]
+    SURVIVED[f"calls cancelled in random rows, on {backend}"] += sum(
+        number for what, number in counts.items() if what.startswith("cancelled in ")
+    )
     return counts
 
 
