@@ -18,6 +18,8 @@ BACKENDS = {
     "trio": ("trio", {}),
 }
 
+WAYS = {"asyncio": ("scope", "task.cancel", "wait_for"), "trio": ("scope",)}
+
 on_every_loop = pytest.mark.parametrize("anyio_backend", BACKENDS.values(), ids=BACKENDS)
 
 three_ways = pytest.mark.parametrize(

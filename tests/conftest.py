@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from trio._core import _thread_cache
 
-for module in ("disk", "invariants", "killing", "logged"):  # then their asserts say what differs
+# Then their asserts say what differs.
+for module in ("disk", "invariants", "killing", "logged", "model"):
     pytest.register_assert_rewrite(module)
 
 from reference import Reference  # noqa: E402

@@ -20,6 +20,13 @@ class Process:
         assert self._process.stdout is not None
         return self._process.stdout.readline().rstrip("\n")
 
+    def ask(self, line: str) -> str:
+        """Write it a line; the next one that it writes."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self.line()
+
     @property
     def status(self) -> int:
         """How it has ended; minus the signal, if one has killed it."""

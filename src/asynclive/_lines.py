@@ -125,7 +125,7 @@ def locate(text: str, root: Any) -> Spans | None:
     spans = {}
     end = 0
     for (name, entry), start, limit in zip(value.value, starts, limits, strict=True):
-        end = _strip_comments(text, limit, _content_end(text, start, limit, entry))
+        end = _strip_comments(text, limit, _content_end(text, start, limit, name, entry))
         if name.tag == STR_TAG:
             # Blank lines stay, to go on setting entries apart, though they were a scalar's own.
             spans[name.value] = (start, _strip_comments(text, end, start, comments=False))
@@ -150,12 +150,14 @@ def _cut(text: str, node: Any) -> tuple[int, int]:
     return len(text[:start].rstrip(" \t")), end
 
 
-def _content_end(text: str, start: int, limit: int, node: Any) -> int:
+def _content_end(text: str, start: int, limit: int, key: Any, node: Any) -> int:
     """Return where comments may begin: no "#" and no blank line before it is one."""
     while node.id != "scalar" and not node.flow_style and node.value:
         last = node.value[-1]
-        node = last[1] if node.id == "mapping" else last
+        key, node = last if node.id == "mapping" else (last, last)
     end = int(node.end_mark.index)
+    if node.start_mark.index == end:
+        end = int(key.end_mark.index)  # nothing is marked where the next thing is, after comments
     if not start < end <= limit:
         return start  # an alias leads elsewhere; it ends its line, so all after it may go
     if node.id == "scalar" and node.value.endswith("\n\n"):

@@ -329,10 +329,11 @@ class DvcRepository:
         if output.fs_path != request.path:
             _drop_exec(staged, self.layout)
         relpath = output.stage.dvcfile.relpath
-        undo.callback(self._put_back, dvc_file, _read(dvc_file))
-        undo.callback(self._repo.scm_context.files_to_track.discard, relpath)
+        before = _read(dvc_file)
         with held(dvc_file, self.layout.root) as at:
             os.replace(temp, at)
+            undo.callback(self._put_back, dvc_file, before)
+        undo.callback(self._repo.scm_context.files_to_track.discard, relpath)
         # It is tracked: from here on nothing fails but the wait for the disk.
         self._repo.scm_context.track_file(relpath)
         self._index.wrote(dvc_file, output.stage.outs)

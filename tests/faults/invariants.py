@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ Content = bytes | dict[str, "Content"]
 """What a path holds: bytes of a file, or a directory's entries by name."""
 
 
-def assert_sound(repo: Path) -> None:
-    """Nothing is half written, and nothing names what is not there. Temp files may be left."""
+def assert_sound(repo: Path, *, removed: Collection[Path] = ()) -> None:
+    """Nothing is half written, and nothing names what is not there. Temp files may be left.
+
+    ``removed``: what the user has removed, whatever names it.
+    """
     tracked = {path.with_suffix(""): path for path in dvc_files(repo)}
     for dvc_file in tracked.values():
         for md5, relpath in named_objects(repo, dvc_file):
@@ -29,12 +33,13 @@ def assert_sound(repo: Path) -> None:
         assert hashlib.md5(path.read_bytes()).hexdigest() == md5.removesuffix(".dir"), path
     for name, entry in entries(repo).items():
         path = repo / entry["path"]
-        assert path.exists() or path.is_symlink(), f"the entry {name} names {path}: not there"
+        there = path.exists() or path.is_symlink() or path in removed
+        assert there, f"the entry {name} names {path}: not there"
 
 
-def assert_nothing_lost(repo: Path) -> None:
+def assert_nothing_lost(repo: Path, *, removed: Collection[Path] = ()) -> None:
     """As ``assert_sound``, and no temp file of a session is anywhere."""
-    assert_sound(repo)
+    assert_sound(repo, removed=removed)
     assert leftovers(repo) == []
 
 
@@ -54,9 +59,15 @@ def content(path: Path) -> Content | None:
 def entries(repo: Path) -> Mapping[str, Any]:
     """The artifacts of dvc.yaml, which parses, by name."""
     path = repo / "dvc.yaml"
-    document = YAML(typ="safe", pure=True).load(path.read_text()) if path.exists() else None
+    document = _loaded(path.read_text()) if path.exists() else None
     artifacts: Mapping[str, Any] = (document or {}).get("artifacts") or {}
     return artifacts
+
+
+@lru_cache(maxsize=64)
+def _loaded(text: str) -> Any:
+    """For each look at what has not changed, parsed once."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def md5_of(state: Content) -> str:
@@ -89,7 +100,7 @@ def dvc_files(repo: Path) -> list[Path]:
 
 def named_objects(repo: Path, dvc_file: Path) -> Iterator[tuple[str, str]]:
     """Each object that a .dvc file names, of a directory those in its listing too."""
-    (out,) = YAML(typ="safe", pure=True).load(dvc_file.read_text())["outs"]
+    (out,) = _loaded(dvc_file.read_text())["outs"]
     md5 = out["md5"]
     yield md5, out["path"]
     if md5.endswith(".dir"):

@@ -21,7 +21,10 @@ import pytest
 import sniffio
 from cancelling import Call, in_task, settled
 
+import asynclive._known
+import asynclive._large
 import asynclive._place
+import asynclive._stage
 from asynclive import AsyncLive
 
 # Not os.utime: whether it takes a descriptor is asked of the function itself.
@@ -179,6 +182,16 @@ class Moments:
         gate = self._pass(what)
         if gate is not None:
             await gate.hold_task()
+
+
+def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Artifacts of some 100 kB take as many steps as others of some 100 MB."""
+    monkeypatch.setattr(asynclive._stage, "SMALL_BYTES", 50_000)
+    monkeypatch.setattr(asynclive._stage, "BATCH_FILES", 4)
+    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 64_000)
+    monkeypatch.setattr(asynclive._large, "LEAD_BYTES", 128_000)
+    monkeypatch.setattr(asynclive._large, "CHUNK_BYTES", 32_000)
+    monkeypatch.setattr(asynclive._stage, "KNOWN_BYTES", 1)
 
 
 def spread(counted: Mapping[str, int], number: int) -> list[Moment]:

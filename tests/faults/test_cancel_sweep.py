@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 import pytest
+from cancelling import WAYS
 from disk import look
 from invariants import (
     Content,
@@ -27,19 +28,15 @@ from invariants import (
     named_objects,
     temp_files,
 )
-from moments import Moments, spread
+from moments import Moments, many_steps, spread
 from tally import SURVIVED
 from twin import dvc
 
 import asynclive._known
-import asynclive._large
 import asynclive._stage
 from asynclive import AsyncLive
 
 pytestmark = pytest.mark.anyio
-
-
-WAYS = {"asyncio": ("scope", "task.cancel", "wait_for"), "trio": ("scope",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +93,9 @@ MANY = 24
 
 
 @pytest.fixture
-def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Artifacts of some 100 kB take as many steps as others of some 100 MB."""
-    monkeypatch.setattr(asynclive._stage, "SMALL_BYTES", 50_000)
-    monkeypatch.setattr(asynclive._stage, "BATCH_FILES", 4)
-    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 64_000)
-    monkeypatch.setattr(asynclive._large, "LEAD_BYTES", 128_000)
-    monkeypatch.setattr(asynclive._large, "CHUNK_BYTES", 32_000)
-    monkeypatch.setattr(asynclive._stage, "KNOWN_BYTES", 1)
+def of_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Artifacts take many steps, and are known from the first call on."""
+    many_steps(monkeypatch)
     # However young a file is: what is known after the first call is known from then on.
     monkeypatch.setattr(asynclive._known, "_is_settled", lambda planned, read_at_ns: True)
 
@@ -183,7 +175,7 @@ def _logged(new: Content, turn: int) -> tuple[Any, ...]:
 async def test_cancelled_at_a_few_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
-    many_steps: None,
+    of_many_steps: None,
     anyio_backend: str,
     scenario: Scenario,
 ) -> None:
@@ -196,7 +188,7 @@ async def test_cancelled_at_a_few_moments_of_each_stage(
 async def test_cancelled_at_many_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
-    many_steps: None,
+    of_many_steps: None,
     anyio_backend: str,
     scenario: Scenario,
 ) -> None:

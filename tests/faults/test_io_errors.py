@@ -10,7 +10,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from failing import CALLS, counted, nth_failing
+from failing import CALLS, counted, full, nth_failing
 from invariants import assert_nothing_lost, assert_sound
 from logged import Artifact, errors, log_all, mostly_asyncio, on_asyncio, temp_files, write_all
 from tally import SURVIVED
@@ -71,6 +71,22 @@ async def test_a_call_of_each_kind_that_fails_loses_nothing(repo: Path) -> None:
     calls = [call for call in CALLS if call not in LINKS]
     # How often a call is made varies by little from one time to the next.
     assert await strike(repo, calls, errno.EIO, most=1) > len(calls) // 2
+
+
+@on_asyncio
+async def test_what_was_not_replaced_is_not_said_to_be_half_taken_back(
+    repo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifacts = [Artifact(repo, "small", False), Artifact(repo, "small", True)]
+    async with AsyncLive(root=repo) as live:
+        for known in (False, True):
+            write_all(artifacts)
+            with full(r"small(-copied)?\.dvc$") as fault:
+                assert len(errors(artifacts, await log_all(live, artifacts))) == len(artifacts)
+            assert len(fault.struck) == len(artifacts), known
+            assert "could not be taken back" not in caplog.text
+            assert not errors(artifacts, await log_all(live, artifacts))
+    assert_nothing_lost(repo)
 
 
 @on_asyncio

@@ -148,10 +148,21 @@ plots: [a, b]
         "  ? net\n  : path: old\n",
         "  net: null\n",
         "  net:\n",
+        "  net:\n    path: old\n    desc:\n",
+        "  net:\n    meta:\n      a:\n      - b: # inside\n",
     ],
 )
 def test_an_entry_is_replaced_between_its_neighbours_and_their_comments(old: str) -> None:
     assert merge(MIDDLE.format(net=old), {"net": MODEL}) == MIDDLE.format(net=MODEL_LINES)
+
+
+@pytest.mark.parametrize("old", ["  net:\n", "  net:\n    meta:\n      a:\n      - b:\n"])
+@pytest.mark.parametrize("after", ["# c\n", "  # c\n", "\n    # c\nmetrics: []\n"])
+def test_a_comment_after_an_empty_last_value_is_kept(old: str, after: str) -> None:
+    text = f"artifacts:\n{old}{after}"
+    assert merge(text, {"net": MODEL}) == text.replace(old, MODEL_LINES)
+    last = text.replace("net", "last")
+    assert merge(last, {"net": MODEL}) == last.replace(after, MODEL_LINES + after)
 
 
 def test_a_new_entry_follows_the_last_one() -> None:

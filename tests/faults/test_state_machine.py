@@ -1,0 +1,492 @@
+"""Any row of calls, cancellations, failures and outside changes; a model says what is there.
+
+After every step each artifact, ``.dvc``, entry and `.gitignore` line is what the model says, what
+the user wrote is untouched, and no temp file is left. Of a call that was cancelled all is old, or
+all is new: which, ``statistics`` says.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+from anyio.from_thread import start_blocking_portal
+from cancelling import WAYS, Call
+from disk import look
+from failing import CALLS, Fault, full, nth_failing
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from invariants import Content, assert_nothing_lost, assert_sound, content, md5_of
+from logged import temp_files
+from model import (
+    DVC,
+    Model,
+    Slot,
+    State,
+    check_result,
+    insert_entry,
+    put,
+    read_dvcyaml,
+    remove_entry,
+    run_dvc,
+    write_dvcyaml,
+)
+from moments import Moment, Moments, many_steps
+from session_process import Process, running
+from tally import SURVIVED
+from twin import Templates
+
+from asynclive import (
+    ArtifactNotFoundError,
+    ArtifactPathError,
+    AsyncLive,
+    DvcYamlError,
+    StorageError,
+)
+
+SLOTS: dict[str, bool | str] = {
+    "file.bin": False,
+    "data/in-place": False,
+    "copied": True,
+    "sub.d": "sub/dir",
+}
+slots = st.sampled_from(sorted(SLOTS))
+TEXTS = {"empty": b"", "a": b"a", "b": b"b", "small": b"small " * 9, "large": b"large " * 30_000}
+texts = st.sampled_from(sorted(TEXTS))
+contents = st.one_of(
+    texts,
+    st.dictionaries(st.sampled_from("xyz"), texts, max_size=3),
+    st.fixed_dictionaries({"x": texts, "below": st.dictionaries(st.just("y"), texts, min_size=1)}),
+)
+entry_values = st.one_of(
+    st.none(),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["model", "dataset"]), "meta": st.just({"a": [1, {"b": None}]})},
+        optional={"desc": st.text("a#: \n'", min_size=1), "labels": st.just(["x", "y"])},
+    ),
+)
+# A stage, and how far into it: in hundredths of the moments that calls of its kind had there.
+places = st.tuples(st.sampled_from(["look", "stage", "lock", "commit"]), st.integers(0, 99))
+MOMENTS = {"look": 3, "stage": 9, "lock": 1, "commit": 9}
+ways = st.integers(0, 2)
+FULL = [r"/\.dvc/cache/", r"/\.dvc/tmp/", r"dvc\.yaml", "/dvclive/", r"/repo/data/|/file\.bin"]
+# What cannot be removed, or closed, goes with the session: see test_io_errors.
+FAILING = ["mkdir", "write", "rename", "replace", "link", "exchange", "copy_file_range", "chmod"]
+faults = st.one_of(
+    st.sampled_from(FULL).map(lambda pattern: partial(full, pattern)),
+    st.builds(
+        lambda call, number: partial(nth_failing, call, number, errno.EIO),
+        st.sampled_from([call for call in FAILING if call in CALLS]),
+        st.integers(0, 4),
+    ),
+)
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+Values = dict[str, Any] | None
+Place = tuple[str, int]
+Most = dict[tuple[str, Any], dict[str, int]]
+Log = Callable[[], Awaitable[Any]]
+
+STEPS: list[st.SearchStrategy[tuple[str, dict[str, Any]]]] = []
+"""What a step may be: a method of Machine and its arguments."""
+
+
+def step(often: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[F], F]:
+    """The method is one of the steps. ``often``: so many times as often as others."""
+
+    def register(method: F) -> F:
+        drawn = st.tuples(st.just(method.__name__), st.fixed_dictionaries(arguments))
+        STEPS.extend([drawn] * often)
+        return method
+
+    return register
+
+
+class Machine(RuleBasedStateMachine):
+    """One repository, and an AsyncLive that stays open over the steps, on a loop in a thread."""
+
+    def __init__(
+        self, repo: Path, backend: str, dvc: Process, counts: Counter[str], most: Most
+    ) -> None:
+        super().__init__()
+        self.repo = repo
+        self.dvc = partial(run_dvc, dvc, repo)
+        self.ways = WAYS[backend]
+        self.counts = counts
+        self.most = most
+        self.number = 0
+        self.slots = {name: Slot(repo, name, copy) for name, copy in SLOTS.items()}
+        self.model = Model(list(self.slots.values()))
+        for slot in self.model.slots:
+            self.model.states[slot] = State(None)
+            put(slot.source, b"first")
+            self.model.written(slot, b"first")
+        os.mkfifo(repo / "fifo")
+        with ExitStack() as stack:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            many_steps(patch)
+            self.portal = stack.enter_context(start_blocking_portal(backend))
+            self.moments: Moments = self.portal.call(Moments, patch)
+            self.session = stack.enter_context(ExitStack())
+            self.enter()
+            self.stack = stack.pop_all()
+
+    def teardown(self) -> None:
+        self.stack.close()
+        self.model.check()
+        assert_nothing_lost(self.repo, removed=self.model.removed)
+        assert self.moments.running == 0
+
+    @invariant()
+    def as_the_model_says(self) -> None:
+        self.counts["steps"] += 1
+        self.model.check()
+        assert_sound(self.repo, removed=self.model.removed)
+        assert temp_files(self.repo) == []
+
+    def enter(self) -> None:
+        live = AsyncLive(root=self.repo, workers=3)
+        self.live: AsyncLive = self.session.enter_context(
+            self.portal.wrap_async_context_manager(live)
+        )
+        self.moments.live = live
+
+    # Calls
+
+    @step(often=2, name=slots, values=entry_values)
+    def log(self, name: str, values: Values) -> None:
+        self.moments.passed.clear()
+        self._call(self._logging(name, values))
+        self._most(name).update(self.moments.passed)
+        self._logged_or_not_found(name, values)
+
+    @step(often=4, name=slots, values=entry_values, place=places, way=ways)
+    def cancel(self, name: str, values: Values, place: Place, way: int) -> None:
+        before = look(self.repo, objects=False)
+        with self._count_logged() as logged:
+            call, what = self.portal.call(
+                self.moments.cancel_at,
+                self._moment(name, place),
+                _one_of(self.ways, way),
+                self._logging(name, values),
+            )
+        self.counts[f"cancelled in {place[0]}"] += bool(what)
+        if call.cancelled and (place[0] != "commit" or not logged):
+            assert not logged
+            assert look(self.repo, objects=False) == before
+        self._cancelled_or_logged(name, values, call, bool(logged))
+
+    @step(often=2, name=slots, values=entry_values, fault=faults)
+    def fail(
+        self,
+        name: str,
+        values: Values,
+        fault: Callable[[], Any],
+    ) -> None:
+        with fault() as struck:
+            self._call(self._logging(name, values))
+        self._failed_or_logged(name, values, struck)
+
+    @step(what=st.sampled_from(["missing", "fifo"]), values=entry_values, copy=st.booleans())
+    def log_what_cannot_be(self, what: str, values: Values, copy: bool) -> None:
+        self._call(partial(self.live.log_artifact, what, copy=copy, **(values or {})))
+        error = ArtifactNotFoundError if what == "missing" else ArtifactPathError
+        assert type(self.error) is error
+        self.counts["refused"] += 1
+
+    @step(
+        names=st.lists(slots, min_size=2, max_size=4, unique=True),
+        values=entry_values,
+        place=st.none() | places,
+        way=ways,
+    )
+    def gather(
+        self,
+        names: list[str],
+        values: Values,
+        place: Place | None,
+        way: int,
+    ) -> None:
+        """Log several at once, one that is not there among them; the first may be cancelled."""
+        first, *others = names
+        outcomes: dict[str, Any] = {}
+
+        async def log(name: str, log: Log) -> None:
+            try:
+                outcomes[name] = await log()
+            except ArtifactNotFoundError as error:
+                outcomes[name] = error
+
+        async def together() -> Call | None:
+            async with anyio.create_task_group() as task_group:
+                for name in others:
+                    task_group.start_soon(log, name, self._logging(name, values))
+                task_group.start_soon(log, "missing", partial(self.live.log_artifact, "missing"))
+                if place is None:
+                    await log(first, self._logging(first, values))
+                    return None
+                moment = self._moment(first, place)
+                log_first = self._logging(first, values)
+                call, what = await self.moments.cancel_at(
+                    moment, _one_of(self.ways, way), log_first
+                )
+                self.counts["cancelled in any, beside others"] += bool(what)
+                return call
+
+        with self._count_logged() as logged:
+            call = self.portal.call(together)
+        assert type(outcomes.pop("missing")) is ArtifactNotFoundError
+        for name in others if call else names:
+            self._outcome(outcomes[name])
+            self._logged_or_not_found(name, values)
+        if call:
+            found = sum(not isinstance(one, Exception) for one in outcomes.values())
+            self._cancelled_or_logged(first, values, call, logged[0] > found)
+        self.counts["gathered"] += len(names)
+
+    @step()
+    def leave_and_enter_another(self) -> None:
+        self.session.close()
+        assert_nothing_lost(self.repo, removed=self.model.removed)
+        self.enter()
+        self.counts["entered again"] += 1
+
+    # What others do
+
+    @step(often=2, name=slots, new=contents, same_file=st.booleans())
+    def write(self, name: str, new: Any, same_file: bool) -> None:
+        slot, new = self.slots[name], _of(new)
+        _write(slot.source, new, same_file)
+        self.model.written(slot, new)
+        self.counts["written"] += 1
+
+    @step(name=slots, new=contents | st.none(), same_file=st.booleans())
+    def spoil(self, name: str, new: Any, same_file: bool) -> None:
+        """The user overwrites or removes what is tracked: of a copy, not what it was made of."""
+        slot, new = self.slots[name], _of(new)
+        _write(slot.path, new, same_file)
+        self.model.states[slot] = self.model.states[slot]._replace(content=new)
+        if not slot.copy:
+            self.model.written(slot, new)
+        self.counts["spoilt"] += 1
+
+    @step(often=2, command=st.sampled_from(["add", "remove", "status"]), name=slots)
+    def run_dvc(self, command: str, name: str) -> None:
+        slot = self.slots[name]
+        state = self.model.states[slot]
+        if command == "add" and state.content is not None:
+            self.dvc("add", slot.relpath)
+            self.model.states[slot] = state._replace(md5=md5_of(state.content))
+        elif command == "remove" and state.md5 is not None:
+            self.dvc("remove", slot.dvc_file)
+            self.model.states[slot] = state._replace(md5=None)
+        else:
+            command = "status"
+            assert set(self.dvc("status")) == self.model.modified
+        self.counts[f"dvc {command}"] += 1
+
+    @step(
+        often=2,
+        what=st.sampled_from(["comment", "entry", "no entry", "metrics", "params", "plots"]),
+        where=st.integers(0, 99),
+    )
+    def edit_dvcyaml(self, what: str, where: int) -> None:
+        lines = read_dvcyaml(self.repo)
+        self.number += 1
+        if what == "comment":
+            heads = [at for at, line in enumerate(lines) if re.match(r"  [^ #]", line)]
+            at = _one_of([0, len(lines), *heads], where)
+            comment = f"{'  ' * (at in heads)}# comment {self.number}"
+            lines.insert(at, comment)
+            self.model.lines.append(comment)
+        elif what == "entry":
+            name, entry = f"by-hand-{self.number}", {"path": "fifo", "type": "theirs"}
+            insert_entry(lines, name, entry)
+            self.model.by_hand[name] = entry
+        elif what == "no entry":
+            self._remove_entry(lines, where)
+        elif f"{what}:" not in lines:
+            added = [f"{what}:", f"- {what}.json"]
+            at = _one_of([0, len(lines)], where)
+            lines[at:at] = added
+            self.model.lines += added
+        write_dvcyaml(self.repo, lines)
+        self.counts[f"edited: {what}"] += 1
+
+    def _remove_entry(self, lines: list[str], where: int) -> None:
+        ours = {slot.key: slot for slot in self.model.slots if self.model.states[slot].entry}
+        names = sorted({**self.model.by_hand, **ours})
+        if not names:
+            return
+        name = _one_of(names, where)
+        remove_entry(lines, name)
+        if name in ours:
+            state = self.model.states[ours[name]]
+            self.model.states[ours[name]] = state._replace(entry=None)
+        else:
+            del self.model.by_hand[name]
+
+    # One rule for all of them: of many rules hypothesis leaves out some in each row.
+    @rule(step=st.one_of(STEPS))
+    def do(self, step: tuple[str, dict[str, Any]]) -> None:
+        method, arguments = step
+        getattr(self, method)(**arguments)
+
+    # What came of a call
+
+    def _logging(self, name: str, values: Values) -> Log:
+        slot = self.slots[name]
+        given = {} if values is None else {"name": slot.key, **values}
+        return partial(self.live.log_artifact, slot.source, copy=slot.copy, **given)
+
+    def _call(self, log: Log) -> None:
+        try:
+            self._outcome(self.portal.call(log))
+        except Exception as error:
+            self._outcome(error)
+
+    def _outcome(self, outcome: Any) -> None:
+        failed = isinstance(outcome, Exception)
+        self.result = None if failed else outcome
+        self.error: Exception | None = outcome if failed else None
+
+    def _moment(self, name: str, place: Place) -> Moment:
+        stage, hundredths = place
+        return stage, 1 + hundredths * self._most(name)[stage] // 100
+
+    def _most(self, name: str) -> dict[str, int]:
+        """How many moments a call for such an artifact had in each stage, the last time."""
+        source = self.model.sources[self.slots[name]]
+        kind = "directory" if isinstance(source, dict) else len(source or b"") // 100_000
+        return self.most.setdefault((name, kind), dict(MOMENTS))
+
+    @contextmanager
+    def _count_logged(self) -> Iterator[list[int]]:
+        """How many calls were logged in the block, says statistics; no number: none was."""
+        logged: list[int] = []
+        before = self.live.statistics().logged
+        yield logged
+        if number := self.live.statistics().logged - before:
+            logged.append(number)
+
+    def _logged_or_not_found(self, name: str, values: Values) -> None:
+        slot = self.slots[name]
+        if self.model.sources[slot] is None:
+            assert type(self.error) is ArtifactNotFoundError
+            self.counts["not found"] += 1
+            return
+        if self.error is not None:
+            raise self.error
+        new = self.model.logged(slot, values)
+        check_result(slot, values, new, self.result)
+        self.model.states[slot] = new
+        self.counts["logged"] += 1
+
+    def _cancelled_or_logged(self, name: str, values: Values, call: Call, logged: bool) -> None:
+        slot = self.slots[name]
+        if not call.cancelled:
+            self._outcome(call.error or call.result)
+            self._logged_or_not_found(name, values)
+        elif logged:
+            self.model.states[slot] = self.model.logged(slot, values)
+            self.counts["cancelled too late"] += 1
+        else:
+            self.counts["cancelled"] += 1
+
+    def _failed_or_logged(self, name: str, values: Values, fault: Fault) -> None:
+        if isinstance(self.error, StorageError | DvcYamlError):
+            assert fault.struck
+            assert isinstance(self.error.__cause__, OSError)
+            assert self.error.__cause__.errno == fault.error
+            assert str(self.repo) in str(self.error)
+            self.counts["failed"] += 1
+        else:
+            self._logged_or_not_found(name, values)
+
+
+def _one_of(choices: Sequence[T], number: int) -> T:
+    return choices[number % len(choices)]
+
+
+def _of(texts: Any) -> Content | None:
+    """The content of which hypothesis draws the names: those of large ones are short too."""
+    if isinstance(texts, dict):
+        return {name: _of(below) or b"" for name, below in texts.items()}
+    return None if texts is None else TEXTS[texts]
+
+
+def _write(path: Path, new: Any, same_file: bool) -> None:
+    """``same_file``: write into the file that is there, as some programs do."""
+    if same_file and isinstance(new, bytes) and path.is_file() and content(path) is not None:
+        path.write_bytes(new)
+    else:
+        put(path, new)
+
+
+def run(
+    templates: Templates, tmp_path: Path, backend: str, *, rows: int, steps: int
+) -> Counter[str]:
+    """Go so many rows of so many steps, the same ones each time."""
+    counts: Counter[str] = Counter()
+    most: Most = {}
+
+    def make() -> Machine:
+        counts["repositories"] += 1
+        repo = templates.make("git", tmp_path / str(counts["repositories"]))
+        return Machine(repo, backend, process, counts, most)
+
+    with running(DVC) as process:
+        run_state_machine_as_test(
+            make,
+            settings=settings(
+                max_examples=rows,
+                stateful_step_count=steps,
+                deadline=None,
+                phases=[Phase.generate],
+                derandomize=True,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        process.end()
+    SURVIVED[f"steps in random rows, on {backend}"] += counts["steps"]
+    SURVIVED[f"calls cancelled in random rows, on {backend}"] += sum(
+        number for what, number in counts.items() if what.startswith("cancelled in ")
+    )
+    return counts
+
+
+def test_a_short_row_of_anything_leaves_what_the_model_says(
+    templates: Templates, tmp_path: Path, anyio_backend: str
+) -> None:
+    counts = run(templates, tmp_path, anyio_backend, rows=6, steps=20)
+    assert counts["steps"] > 100
+    assert counts["logged"]
+    assert counts["cancelled"]
+
+
+@pytest.mark.long
+def test_a_long_row_of_anything_leaves_what_the_model_says(
+    templates: Templates, tmp_path: Path, anyio_backend: str
+) -> None:
+    counts = run(templates, tmp_path, anyio_backend, rows=20, steps=60)
+    assert counts["steps"] > 1000
+    assert [what for what, number in counts.items() if number == 0] == []
+    assert counts.keys() > {f"cancelled in {stage}" for stage in MOMENTS}
+    assert counts.keys() > {"failed", "refused", "dvc add", "dvc remove", "edited: no entry"}
