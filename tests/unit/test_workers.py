@@ -151,8 +151,9 @@ async def test_while_bulk_work_runs_small_jobs_go_first() -> None:
         # The third thread is still in its bulk job.
         while len(ran) < 5:
             await anyio.lowlevel.checkpoint()
-    assert sorted(ran[:3]) == list("abc")
-    assert sorted(ran[3:]) == list("AB")
+    # The last small job and the first bulk job may run side by side, and end in either order.
+    assert set(ran[:2]) < set("abc"), ran
+    assert sorted(ran) == list("ABabc")
 
 
 # --- Cancellation ---------------------------------------------------------------------------
