@@ -28,7 +28,7 @@ from asynclive import AsyncLive, AsyncLiveError
 
 BATCH = 20
 BATCHES = 100
-SECONDS = 420
+SECONDS = 1_400
 """After this no more batches are begun."""
 
 # No shrinking: a batch is shrunk to its examples instead.
