@@ -16,7 +16,7 @@ Shape = tuple[Any, ...]
 # No sign, no space and nothing that begins a number or a date: with a letter that no number
 # has, and none of YAML's words, it is a string, and written without quotes.
 _PLAIN = re.compile(r"(?=.*[g-np-wyzG-NP-WYZ])[A-Za-z0-9_][A-Za-z0-9_./-]*")
-_WORDS = frozenset({"inf", "n", "nan", "no", "null", "off", "on", "true", "y", "yes"})
+_WORDS = frozenset({"false", "inf", "n", "nan", "no", "null", "off", "on", "true", "y", "yes"})
 _HASH = re.compile(r"(?=.*[acdf])[0-9a-f]{32}(\.dir)?")
 # Stands for a value in the text of a shape.
 _SLOT = re.compile(r"asyncliveslot\d+end")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from dvc.utils.collections import apply_diff
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 from hypothesis import given, settings
@@ -44,6 +46,20 @@ states = st.builds(
 def test_a_new_file_is_what_dvc_would_write(state: dict[str, Any]) -> None:
     text = DvcText(dumps_yaml)
     for _ in range(2):
+        assert text.dump(state) == dumps_yaml(state)
+
+
+WORDS = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf", "none", "t"]
+
+
+@pytest.mark.parametrize("write", [str.lower, str.upper, str.capitalize])
+@pytest.mark.parametrize("word", WORDS)
+def test_what_yaml_may_take_for_another_value_is_written_as_dvc_does(
+    word: str, write: Callable[[str], str]
+) -> None:
+    text = DvcText(dumps_yaml)
+    for path in ("model.bin", write(word)):
+        state = {"outs": [{"md5": HASHES[0], "size": 1, "hash": "md5", "path": path}]}
         assert text.dump(state) == dumps_yaml(state)
 
 
