@@ -429,7 +429,7 @@ class DvcRepository:
         ):
             # Tracked as by DVC all the same; the bytes would go into Git, so it is said.
             logger.warning(
-                "Git sees '%s', for no line of .gitignore can say its name. Rename it, or log the "
+                "Git sees %r, for no line of .gitignore can say its name. Rename it, or log the "
                 "directory that holds it, before you run 'git add'.",
                 path,
             )
