@@ -46,9 +46,9 @@ def test_killed_at_moments_of_every_stage_nothing_is_lost(
 ) -> None:
     killing = Killing(zygote, templates, tmp_path, scenario)
     counts = killing.count("trio").counts
-    moments = spread(counts, 3 if scenario is EVERYTHING else 1)
+    moments = spread(counts, 2 if scenario is EVERYTHING else 1)
     if not scenario.renameat2:  # with a path that is free between two of three renames
-        moments += spread({"place": counts["place"]}, 8)
+        moments += spread({"place": counts["place"]}, 5)
     for moment, backend in zip(moments, cycle(BACKENDS), strict=False):
         repo, _ = killing.kill(backend, moment)
         killing.next_session(repo, backend)
