@@ -264,8 +264,11 @@ def remove_tree(path: str, tried: set[str] | None = None) -> None:
     tried = set() if tried is None else tried
 
     def make_writable(func: Callable[..., Any], failed: str, info: Any) -> None:
+        error = info if isinstance(info, BaseException) else info[1]
+        if isinstance(error, FileNotFoundError):
+            return  # a second attempt has removed it
         if failed in tried:
-            raise info if isinstance(info, BaseException) else info[1]
+            raise error
         tried.add(failed)
         for below in (os.path.dirname(failed), failed):
             with contextlib.suppress(OSError):
