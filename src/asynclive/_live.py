@@ -54,8 +54,9 @@ class AsyncLive:
     """Logs artifacts with DVC: many at once, while the event loop runs on.
 
     Use it as an async context manager, on asyncio or trio. Inside the block any number of
-    tasks may call :meth:`log_artifact`. Leaving the block waits for the calls in flight;
-    leaving it by an exception cancels them.
+    tasks may call :meth:`log_artifact`, which returns once the artifact is logged, or
+    :meth:`submit`, which returns as soon as the source may be overwritten. Leaving the block
+    waits for all of them; leaving it by an exception cancels them.
 
     Args:
         dir: where copies go, to ``{dir}/artifacts``; made when first needed.
@@ -73,8 +74,14 @@ class AsyncLive:
             directories, each before what names it. Costs as much as the disk takes. Default:
             as DVC, which leaves it to the system, for up to half a minute or so. Of a source that
             is logged in place only its object is synced, not the source.
+        max_pending_bytes: how much may be submitted and not logged yet, in bytes, before
+            :meth:`submit` waits; an artifact that is larger goes alone. Default: half of what is
+            free in the cache, so that no disk is filled by what is still to be hashed.
+        max_pending: how many artifacts may be; default 1,000. What :meth:`log_artifact` logs is
+            not counted: its callers wait anyway.
 
     Raises:
+        ValueError: a bound is too small.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
