@@ -11,7 +11,7 @@ import click
 from click.exceptions import Exit
 
 from . import _cli_values as values
-from ._cli_output import OutputError, complain, library_heard, show, write_json, write_rows
+from ._cli_output import HASH, OutputError, complain, library_heard, show, write_json, write_rows
 from ._cli_session import Report, log_paths
 from ._errors import InvalidDvcyamlError
 from ._shown import size_shown
@@ -145,18 +145,19 @@ def log(
             report = log_paths(paths, settings, options)
     except InvalidDvcyamlError as error:
         raise click.BadParameter(str(error), param_hint="'--dvcyaml'") from None
-    _say_what_failed(report)
+    unwritable: OutputError | None = None
     try:
         if as_json:
             write_json(_document(report))
         elif report.logged:
             _write_table(report)
     except OutputError as error:
-        # What is worse than that is said by the exit code, where there is such.
-        if report.failed:
-            show(error)
-        else:
-            raise
+        unwritable = error
+    _say_what_failed(report)
+    if unwritable is not None:
+        if not report.failed:
+            raise unwritable
+        show(unwritable)  # the exit code says what is worse
     raise Exit(_exit_code(report))
 
 
@@ -181,7 +182,7 @@ def _exit_code(report: Report) -> int:
 def _write_table(report: Report) -> None:
     artifacts = [one.artifact for one in report.logged]
     write_rows(
-        ("Name", "Path", "Size", "Files", "MD5"),
+        ("Name", "Path", "Size", "Files", HASH),
         [
             (
                 artifact.name,

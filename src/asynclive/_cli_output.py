@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import click
 
@@ -17,6 +17,14 @@ from ._shown import message_shown, shown
 
 UNWRITABLE = 3
 """The exit code where standard output could not be written to."""
+HASH = "MD5"
+"""The column of hashes."""
+
+# Of the hash, where there is no room for all of it; as Git does.
+_HASH_LETTERS = 8
+# What a terminal narrower than so many letters is spared, if need be.
+_NARROW = 72
+_DROPPED = frozenset({"Name", "Files"})
 
 
 class OutputError(click.ClickException):
@@ -145,21 +153,36 @@ def _drawn(head: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[
     from rich.text import Text
 
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    head, rows = _fitted(head, rows, console.width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for name in head:
-        table.add_column(
-            name,
-            justify="right" if name in right else "left",
-            # A name is read, and copied, whole; a hash is known by how it begins.
-            overflow="ellipsis" if name == "MD5" else "fold",
-            no_wrap=name == "MD5" or name in right,
-            min_width=9 if name in right or name == "MD5" else 8,
-        )
+        # A name is read, and copied, whole: it goes on in the next line.
+        whole = name in right or name == HASH
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, no_wrap=whole, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     with console.capture() as captured:
         console.print(table)
     return captured.get()
+
+
+def _fitted(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """What a terminal has room for: a hash is known by how it begins, a path says the name."""
+    if _width(head, rows) > width:
+        at = head.index(HASH)
+        rows = [[*row[:at], row[at][:_HASH_LETTERS], *row[at + 1 :]] for row in rows]
+    if _width(head, rows) > width and width < _NARROW:
+        kept = [index for index, name in enumerate(head) if name not in _DROPPED]
+        head = [head[index] for index in kept]
+        rows = [[row[index] for index in kept] for row in rows]
+    return head, rows
+
+
+def _width(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return sum(2 + max(map(len, column)) for column in zip(head, *rows, strict=True))
 
 
 def _plain(value: Any) -> Any:

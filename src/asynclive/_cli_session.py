@@ -61,6 +61,9 @@ def log_paths(
         paths: in the order in which they are reported.
         settings: of ``AsyncLive``.
         options: of ``log_artifact``, for each of them.
+
+    Raises:
+        InvalidDvcyamlError: what ``settings`` has for it is none.
     """
     return anyio.run(_log_paths, paths, settings, options)
 
@@ -68,6 +71,7 @@ def log_paths(
 async def _log_paths(
     paths: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Report:
+    session = AsyncLive(**settings)
     report = Report()
     outcomes: dict[str, Logged | NotLogged] = {}
     work = anyio.CancelScope()
@@ -82,7 +86,7 @@ async def _log_paths(
         await watch.start(_cancel_on_signal, work, report)
         try:
             with work:
-                async with AsyncLive(**settings) as live, anyio.create_task_group() as calls:
+                async with session as live, anyio.create_task_group() as calls:
                     for path in paths:
                         calls.start_soon(log, live, path)
         except AsyncLiveError as error:

@@ -39,9 +39,6 @@ def yaml_scalar(text: str) -> Any:
 
     A number, true, false, null, a date, or in quotes: what they hold. All else is text as it is,
     also what would be a list, a mapping or a comment.
-
-    Raises:
-        click.BadParameter: the quotes hold what YAML does not take.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -50,12 +47,11 @@ def yaml_scalar(text: str) -> Any:
     yaml = YAML(typ="safe", pure=True)
     try:
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-            quoted = yaml.load(text)
-            return quoted if isinstance(quoted, str) else text
+            return yaml.load(text)
         tag = yaml.resolver.resolve(ScalarNode, text, (True, False))
         return yaml.constructor.construct_object(ScalarNode(tag, text))
-    except (YAMLError, ValueError) as error:
-        raise click.BadParameter(f"{text!r} is not a value of YAML: {error}") from None
+    except (YAMLError, ValueError):  # ValueError: it only looks like a date
+        return text
 
 
 def name_from(_ctx: click.Context, _param: click.Parameter, given: str | None) -> str | None:
