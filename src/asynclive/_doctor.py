@@ -6,13 +6,13 @@ its own, in directories that go the way of a session's if it is killed.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ._disks import Disk, disk_under, existing
@@ -135,11 +135,8 @@ def _try_links(found: Diagnosis, repository: RepositoryFacts) -> None:
             workspace_reflinks = _reflinks(workspace_tmp)
             cache_reflinks = _reflinks(cache_tmp)
     except OSError as error:
-        where = "" if error.filename is None else f": '{os.path.dirname(error.filename)}'"
-        found.problems.append(
-            f"The cache '{repository.cache_dir}' or '{repository.tmp_dir}' cannot be written to"
-            f"{where}: {error.strerror or error}"
-        )
+        where = repository.cache_dir if error.filename is None else os.path.dirname(error.filename)
+        found.problems.append(f"'{where}' cannot be written to: {error.strerror or error}.")
         return
     used = next((kind for kind in repository.cache_types if kind in working), None)
     found.links = Links(working, used, workspace_reflinks, cache_reflinks)
@@ -150,17 +147,20 @@ def _try_links(found: Diagnosis, repository: RepositoryFacts) -> None:
         )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _tried_in(cache_dir: str, tmp_dir: str) -> Iterator[tuple[str, str]]:
     """A directory in each, gone afterwards, for which these are as they were."""
     times = {path: os.stat(path) for path in {cache_dir, tmp_dir}}
-    session = Session.start(cache_dir, tmp_dir)
     try:
-        yield session.cache_tmp, session.workspace_tmp
+        session = Session.start(cache_dir, tmp_dir)
+        try:
+            yield session.cache_tmp, session.workspace_tmp
+        finally:
+            session.close()
     finally:
-        session.close()
         for path, before in times.items():
-            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            with contextlib.suppress(PermissionError):  # another's, of the same group
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _reflinks(directory: str) -> bool:
