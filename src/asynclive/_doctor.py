@@ -19,7 +19,7 @@ from ._disks import Disk, disk_under, existing
 from ._dvclock import LockHolder, lock_holders
 from ._errors import RepositoryError
 from ._link import clone
-from ._repo_facts import RepositoryFacts, look_at_repository, working_links
+from ._repo import RepositoryFacts, look_at_repository, working_links
 from ._session import FoundSession, Session, look_at_sessions
 from ._store import create, write_all
 

@@ -1,4 +1,4 @@
-"""What DVC says of a repository, looked at without changing it. Imports DVC, as ``_repo`` does.
+"""What DVC says of a repository, looked at without changing it.
 
 ``dvc.repo.Repo`` makes directories, lines in ``.gitignore`` and a database when it is opened. A
 look needs none of them, so here only what reads is put together.
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ._dvc_import import process_settings_kept
-from ._errors import RepositoryError, RepositoryNotFoundError
+from .._dvc_import import process_settings_kept
+from .._errors import RepositoryError, RepositoryNotFoundError
+from .errors import text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def look_at_repository(directory: str) -> RepositoryFacts:
         except OSError as error:
             raise RepositoryError(root, f"Cannot read '{root}': {error}") from error
         except Exception as error:
-            raise RepositoryError(root, f"DVC cannot open '{root}': {error}") from error
+            raise RepositoryError(root, f"DVC cannot open '{root}': {text_of(error)}") from error
 
 
 def working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> tuple[str, ...]:
@@ -92,7 +93,7 @@ def _look(root: str) -> RepositoryFacts:
     try:
         outputs = sum(1 for _ in repo.index.outs)
     except Exception as error:
-        unreadable = str(error)
+        unreadable = text_of(error)
     return RepositoryFacts(
         root=root,
         dvc_dir=repo.dvc_dir,
