@@ -286,7 +286,9 @@ def _cli(directory: Path) -> str:
     for point in document["points"]:
         seconds.setdefault(point["side"], {})[point["tracked"]] = point["seconds"]
     counts = list(next(iter(seconds.values())))
-    rows = [[f"`{side}`", *(f"{_span(each[n])} s" for n in counts)] for side, each in seconds.items()]
+    rows = [
+        [f"`{side}`", *(f"{_span(each[n])} s" for n in counts)] for side, each in seconds.items()
+    ]
     return _table(["", *(f"{n} tracked before" for n in counts)], rows)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disk import dvc_file, look, md5, write
+from disk import dvc_file, leftovers, look, md5, write
 from gate import locked
 from twin import dvc
 
@@ -37,6 +37,20 @@ def acquire(repository):
     return free
 
 DvcRepository.acquire = acquire
+main()
+"""
+
+# Says when it is about to leave, and stays there.
+STAYS = """
+import sys
+from asynclive._repo import DvcRepository
+from asynclive._cli import main
+
+def close(repository):
+    print("leaves", flush=True)
+    sys.stdin.read()
+
+DvcRepository.close = close
 main()
 """
 
@@ -317,13 +331,14 @@ def command(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedP
     return subprocess.run([*ASYNCLIVE, *arguments], cwd=cwd, text=True, check=False, **options)
 
 
-def test_it_has_a_version_and_help(repo: Path) -> None:
+def test_it_has_a_version_and_help(repo: Path, capsys: Captured) -> None:
     done = command("--version", cwd=repo)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("asynclive, version ")
-    done = command("log", "-h", cwd=repo)
-    assert done.stdout.startswith("Usage: asynclive log [OPTIONS] PATH...")
-    assert "Exit codes:" in done.stdout
+    assert run(["log", "-h"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Usage: asynclive log [OPTIONS] PATH...")
+    assert "Exit codes:" in out
 
 
 def closed() -> None:
@@ -366,28 +381,30 @@ def test_nobody_need_hear_what_is_wrong(repo: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
 
 
-def waiting(repo: Path, *paths: str, **options: Any) -> subprocess.Popen[str]:
-    """The command, once all of it is staged and waits for DVC's lock, which another holds."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITS, "log", *paths],
+def started(program: str, repo: Path, *paths: str, **options: Any) -> subprocess.Popen[str]:
+    """``asynclive log`` of these paths, within a program that says how far it is."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "log", *paths],
         cwd=repo,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         **options,
     )
+
+
+def said(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    assert process.stdout.readline() == "waits\n"
-    return process
+    return process.stdout.readline()
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_undoes_what_is_in_flight(repo: Path, number: signal.Signals, code: int) -> None:
     write(repo, {"a.bin": "a", "b.bin": "b"})
     before = look(repo, objects=False)
-    with locked(repo), waiting(repo, "a.bin", "b.bin", "--copy") as process:
+    with locked(repo), started(WAITS, repo, "a.bin", "b.bin", "--copy") as process:
+        assert said(process) == "waits\n"
         process.send_signal(number)
         out, err = process.communicate()
     assert process.returncode == code
@@ -397,6 +414,18 @@ def test_a_signal_undoes_what_is_in_flight(repo: Path, number: signal.Signals, c
     assert after == {**before, **{name: after[name] for name in after if ".dvc/" in name}}
 
 
+def test_a_second_signal_ends_it_at_once_and_the_next_command_clears_up(repo: Path) -> None:
+    write(repo, {"a.bin": "a"})
+    with started(STAYS, repo, "a.bin", "gone.bin") as process:
+        assert said(process) == "leaves\n"
+        process.send_signal(signal.SIGINT)  # all is done, so that there is nothing to undo
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() in (-signal.SIGINT, -signal.SIGTERM)  # whichever comes second
+    assert leftovers(repo) != []
+    assert run(["log", "a.bin"]) == 0
+    # Nothing is left behind: the fixture.
+
+
 def test_what_was_to_be_ignored_is(repo: Path) -> None:
     """As ``nohup`` asks for."""
     write(repo, {"a.bin": "a"})
@@ -404,7 +433,8 @@ def test_what_was_to_be_ignored_is(repo: Path) -> None:
     def ignore() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    with locked(repo) as gate, waiting(repo, "a.bin", preexec_fn=ignore) as process:
+    with locked(repo) as gate, started(WAITS, repo, "a.bin", preexec_fn=ignore) as process:
+        assert said(process) == "waits\n"
         process.send_signal(signal.SIGHUP)
         gate.open()
         process.communicate()
