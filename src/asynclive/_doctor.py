@@ -11,17 +11,14 @@ import importlib.metadata
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ._disks import Disk, disk_under, existing
 from ._dvclock import LockHolder, lock_holders
 from ._errors import RepositoryError
-from ._link import clone
 from ._repo import RepositoryFacts, look_at_repository, working_links
 from ._session import FoundSession, Session, look_at_sessions
-from ._store import create, write_all
 
 LINKS = ("reflink", "hardlink", "symlink", "copy")
 _NEEDED = ("dvc", "dvc-data", "dvc-objects", "anyio", "aiofiles", "ruamel.yaml", "click", "rich")
@@ -132,8 +129,9 @@ def _try_links(found: Diagnosis, repository: RepositoryFacts) -> None:
     try:
         with _tried_in(cache_dir, tmp_dir) as (cache_tmp, workspace_tmp):
             working = working_links(cache_tmp, workspace_tmp, LINKS)
-            workspace_reflinks = _reflinks(workspace_tmp)
-            cache_reflinks = _reflinks(cache_tmp)
+            workspace_reflinks, cache_reflinks = (
+                bool(working_links(each, each, LINKS[:1])) for each in (workspace_tmp, cache_tmp)
+            )
     except OSError as error:
         where = repository.cache_dir if error.filename is None else os.path.dirname(error.filename)
         found.problems.append(f"'{where}' cannot be written to: {error.strerror or error}.")
@@ -161,19 +159,6 @@ def _tried_in(cache_dir: str, tmp_dir: str) -> Iterator[tuple[str, str]]:
         for path, before in times.items():
             with contextlib.suppress(PermissionError):  # another's, of the same group
                 os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def _reflinks(directory: str) -> bool:
-    """Whether files in it can share blocks."""
-    fds = []
-    with tempfile.TemporaryDirectory(dir=directory) as private:
-        try:
-            fds = [create(os.path.join(private, name)) for name in ("a", "b")]
-            write_all(fds[0], b"blocks")
-            return clone(*fds)
-        finally:
-            for fd in fds:
-                os.close(fd)
 
 
 def _look_for_sessions(found: Diagnosis, repository: RepositoryFacts) -> None:

@@ -80,7 +80,7 @@ ALLOWED = {
     "_shown": set(),
     "_disks": set(),
     "_dvclock": set(),
-    "_doctor": {"_disks", "_dvclock", "_errors", "_link", "_repo", "_session", "_store"},
+    "_doctor": {"_disks", "_dvclock", "_errors", "_repo", "_session"},
     "_cli_output": {"_shown"},
     "_cli_values": {"_errors", "_metadata"},
     "_cli_session": {"_artifact", "_errors", "_live"},
