@@ -25,6 +25,7 @@ from ._errors import (
     RepositoryError,
     RepositoryNotFoundError,
     StorageError,
+    WorkerDiedError,
 )
 from ._handle import ArtifactHandle, Stage
 from ._live import AsyncLive
@@ -53,4 +54,5 @@ __all__ = [
     "RepositoryNotFoundError",
     "Stage",
     "StorageError",
+    "WorkerDiedError",
 ]

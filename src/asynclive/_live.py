@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from logging import getLogger
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 import anyio.abc
@@ -40,6 +40,8 @@ from ._workers import FileWorkers, default_workers
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._remote import RemoteEngine
+
 T = TypeVar("T")
 
 logger = getLogger(__name__)
@@ -68,13 +70,21 @@ class AsyncLive:
             directories, each before what names it. Costs as much as the disk takes. Default:
             as DVC, which leaves it to the system, for up to half a minute or so. Of a source that
             is logged in place only its object is synced, not the source.
+        isolation: where the work is done: in threads of this process, or in one worker process,
+            started on entering, which has the interpreter to itself and a lower priority. In a
+            process, Python that runs all the time, as a training loop does, is not held up, and
+            does not hold up the work. Everything else is the same; only a ``__cause__`` that is
+            not asynclive's or Python's own exception is one that says its type and message.
 
     Raises:
+        ValueError: an argument is out of its range; or a process is asked for, and this program
+            embeds Python, or was frozen, and has no interpreter to start.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
         RepositoryError: on entering: DVC cannot open its repository.
         StorageError: on entering: there is no room for temp files.
+        WorkerDiedError: on entering: the worker process has ended, or cannot be started.
 
     Temp files are in ``.dvc/tmp`` and in the cache, and gone when the block is left. If the
     process is killed, the next AsyncLive removes them on entering, and says so in its log;
@@ -96,6 +106,7 @@ class AsyncLive:
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
         durable: bool = False,
+        isolation: Literal["thread", "process"] = "thread",
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -112,10 +123,15 @@ class AsyncLive:
         if lock_timeout is not None and lock_timeout < 0:
             raise ValueError(f"lock_timeout must not be negative, not {lock_timeout}")
         self._worker_count = workers or default_workers()
-        self._lock_timeout = lock_timeout
-        self._durable = durable
-        self._claims = Claims()
         self._counters = Counters()
+        settings = {
+            "root": self._root,
+            "dvcyaml": self._dvcyaml_path,
+            "workers": self._worker_count,
+            "lock_timeout": lock_timeout,
+            "durable": durable,
+        }
+        self._engine = _engine_for(isolation)(settings, self._counters, self._one_ended)
         self._in_flight = 0
         self._entered = self._accepting = False
 
@@ -124,16 +140,13 @@ class AsyncLive:
             raise NotActiveError("An AsyncLive object can be entered once; make another one.")
         self._entered = True
         self._process = os.getpid()
-        self._workers = FileWorkers(self._worker_count)
-        # DVC's classes know no threads: one is in them at a time.
-        self._dvc_limiter = anyio.CapacityLimiter(1)
         self._idle = anyio.Event()
-        # Owns every task of this object. Its only direct child is _serve, which owns the
+        # Owns every task of this object. Its only direct child is the engine's, which owns the
         # others and closes the repository once they have ended.
         self._owner = anyio.create_task_group()
         await self._owner.__aenter__()
         try:
-            await self._owner.start(self._serve)
+            await self._owner.start(self._engine.serve)
         except BaseException as error:
             self._owner.cancel_scope.cancel()
             await self._owner.__aexit__(None, None, None)
@@ -207,6 +220,8 @@ class AsyncLive:
             DvcYamlError: dvc.yaml cannot be read or replaced.
             StorageError: the disk refused, or it is larger than the free space.
             CommitError: DVC refused.
+            WorkerDiedError: the worker process was killed. What it left is put right before this
+                is raised, by another one, which takes the next calls.
 
         Cancellation: before the commit of the group it belongs to has begun, nothing is left:
             no copy, no .dvc file, no entry. After that the artifact is logged completely, and
@@ -257,10 +272,11 @@ class AsyncLive:
         """
         # Without calls in flight nothing waits or works, and before the block there is nobody
         # to ask.
+        staged, busy_workers = self._engine.waiting_and_busy() if self._in_flight else (0, 0)
         return self._counters.statistics(
             in_flight=self._in_flight,
-            staged=self._committer.waiting if self._in_flight else 0,
-            busy_workers=self._workers.busy if self._in_flight else 0,
+            staged=staged,
+            busy_workers=busy_workers,
             total_workers=self._worker_count,
         )
 
@@ -300,9 +316,9 @@ class AsyncLive:
         request = make_request(
             path,
             root=self._root,
-            real_root=self._real_root,
+            real_root=self._engine.real_root,
             artifacts_dir=self._artifacts_dir,
-            annotate=self._dvcyaml is not None,
+            annotate=self._dvcyaml_path is not None,
             type=type,
             name=name,
             desc=desc,
@@ -311,14 +327,50 @@ class AsyncLive:
             copy=copy,
             cache=cache,
         )
-        repository_root = self._repository.layout.root
-        if not is_inside(request.path, repository_root):
-            raise outside_repository(request, repository_root)
-        self._claims.take(request)
+        return self._accept_request(request, submitted=submitted)
+
+    def _accept_request(self, request: ArtifactRequest, *, submitted: bool) -> Call:
+        """The part of it that a worker process does again, for calls that are checked."""
         call = Call(request, submitted)
+        self._engine.accept(call)
         self._in_flight += 1
-        self._tasks.start_soon(self._work_on, call)
         return call
+
+    def _one_ended(self) -> None:
+        """One of the calls in flight has ended; who waits for it is told after this."""
+        self._in_flight -= 1
+        if not self._in_flight and not self._accepting:
+            self._idle.set()
+
+
+class LocalEngine:
+    """Works on calls in threads of this process: opens the repository, and does all there is."""
+
+    real_root: str
+
+    def __init__(
+        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[], None]
+    ) -> None:
+        self._root: str = settings["root"]
+        self._dvcyaml_path: str | None = settings["dvcyaml"]
+        self._worker_count: int = settings["workers"]
+        self._lock_timeout: float | None = settings["lock_timeout"]
+        self._durable: bool = settings["durable"]
+        self._claims = Claims()
+        self._counters = counters
+        self._on_end = on_end
+
+    def accept(self, call: Call) -> None:
+        """Claim what the call needs, and begin to work on it. Nothing is awaited."""
+        repository_root = self._repository.layout.root
+        if not is_inside(call.request.path, repository_root):
+            raise outside_repository(call.request, repository_root)
+        self._claims.take(call.request)
+        self._tasks.start_soon(self._work_on, call)
+
+    def waiting_and_busy(self) -> tuple[int, int]:
+        """How many artifacts wait for their group, and how many threads are at work."""
+        return self._committer.waiting, self._workers.busy
 
     async def _log(self, call: Call) -> LoggedArtifact:
         """The way through."""
@@ -347,20 +399,23 @@ class AsyncLive:
         self._claims.remember(request)
         return LoggedArtifact.from_tracked(tracked)
 
-    async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
+        self._workers = FileWorkers(self._worker_count)
+        # DVC's classes know no threads: one is in them at a time.
+        self._dvc_limiter = anyio.CapacityLimiter(1)
         # DVC knows a repository by its path: by the one that its command sees, which is in the
         # working directory and so has no links.
-        self._real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
+        self.real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
         self._repository = await self._in_dvc_thread(
-            lambda: DvcRepository.open(self._real_root, durable=self._durable)
+            lambda: DvcRepository.open(self.real_root, durable=self._durable)
         )
         try:
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
             self._dvcyaml = None
             if self._dvcyaml_path is not None:
-                dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
+                dvcyaml_path = relocated(self._dvcyaml_path, self._root, self.real_root)
                 files = AsyncFiles(self._dvc_limiter, self._repository.layout.sync)
                 await files.prepare()
                 self._dvcyaml = DvcYaml(
@@ -411,9 +466,7 @@ class AsyncLive:
                 call.error = self._why_cancelled(call)
                 call.advance("cancelled")
             self._claims.release(call.request)
-            self._in_flight -= 1
-            if not self._in_flight and not self._accepting:
-                self._idle.set()
+            self._on_end()
             call.end()
 
     def _why_cancelled(self, call: Call) -> AsyncLiveError:
@@ -459,6 +512,21 @@ class AsyncLive:
 
     async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)
+
+
+def _engine_for(isolation: str) -> type[LocalEngine | RemoteEngine]:
+    """What works on the calls.
+
+    Raises:
+        ValueError: there is no such isolation, or not in this interpreter.
+    """
+    if isolation == "thread":
+        return LocalEngine
+    if isolation != "process":
+        raise ValueError(f"isolation must be 'thread' or 'process', not {isolation!r}")
+    from ._remote import RemoteEngine  # for those who want it
+
+    return RemoteEngine
 
 
 def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:
