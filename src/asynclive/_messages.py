@@ -100,7 +100,7 @@ def added(one: Numbers, other: Numbers) -> Numbers:
     sizes = dict(one.group_sizes)
     for size, groups in other.group_sizes.items():
         sizes[size] = sizes.get(size, 0) + groups
-    return Numbers(*map(operator.add, one[:-1], other[:-1]), sizes)
+    return Numbers._make([*map(operator.add, one[:-1], other[:-1]), sizes])
 
 
 class Record(NamedTuple):

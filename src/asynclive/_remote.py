@@ -156,13 +156,13 @@ class RemoteEngine:
         status: int | None = None
         cause: Exception | None = None
         try:
-            process, sock = await anyio.to_thread.run_sync(start, limiter=self._limiter)
+            self._process, sock = await anyio.to_thread.run_sync(start, limiter=self._limiter)
         except OSError as error:
             how, cause = f"could not be started: {error}", error
             calls = self._take_calls()
         else:
             calls = await self._converse(sock)
-            status = await anyio.to_thread.run_sync(process.wait, limiter=self._limiter)
+            status = await anyio.to_thread.run_sync(self._process.wait, limiter=self._limiter)
             how = ended_how(status)
         said = chained(self._left.errors) if self._left and self._left.errors else None
 

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import os
 import pickle
-import signal
 import socket
 import sys
 import threading
@@ -61,11 +60,6 @@ def serve() -> None:
     ``AsyncLive``, and from which level on it wants asynclive's log records.
     """
     parent, address, settings, level = pickle.load(sys.stdin.buffer)
-    # Who stops what runs in a terminal, or a service with all its processes, means the parent. It
-    # decides what becomes of the calls in flight.
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     if sys.platform == "win32":

@@ -18,9 +18,13 @@ from typing import Any
 from ._store import write_all
 
 # As for the processes that stage batches: in isolated mode, with the parent's path, and without
-# the package's __init__.
+# the package's __init__. Who stops what runs in a terminal, or a service with all its processes,
+# means the parent, which decides what becomes of the calls in flight.
 _COMMAND = """
-import pickle, sys, types
+import pickle, signal, sys, types
+for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 sys.path[:], package_path = pickle.load(sys.stdin.buffer)
 sys.modules["asynclive"] = types.ModuleType("asynclive")
 sys.modules["asynclive"].__path__ = package_path
