@@ -138,9 +138,11 @@ class RemoteEngine:
         """Have one after the other, for as long as one is needed."""
         with anyio.CancelScope(shield=True):
             try:
-                while not self._leaving and self._error is None:
+                while True:
                     await self._have_worker()
-                    if not self._calls and not self._lost and not self._leaving:
+                    if self._leaving or self._error is not None:
+                        break
+                    if not self._calls and not self._lost:
                         self._wanted = anyio.Event()
                         await self._wanted.wait()
             finally:
