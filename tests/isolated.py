@@ -25,6 +25,11 @@ def in_worker(patch: pytest.MonkeyPatch, code: str) -> None:
     patch.setattr(_worker_process, "_COMMAND", command)
 
 
+def before_worker(patch: pytest.MonkeyPatch, code: str) -> None:
+    """Run this in each worker before anything is imported there."""
+    patch.setattr(_worker_process, "_COMMAND", code + _worker_process._COMMAND)
+
+
 def pid_of(live: AsyncLive) -> int:
     """The process id of the worker that it has now."""
     pid: int = live._engine._process.pid  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from cancelling import in_task, on_every_loop, settled, three_ways
+from cancelling import in_task, on_every_loop, settled
 from disk import leftovers, look, md5, objects, tree, write
 from gate import locked
 from invariants import assert_nothing_lost, entries
@@ -37,6 +37,10 @@ pytestmark = pytest.mark.anyio
 
 # What does not depend on the event loop here, which is asyncio's in the worker anyway.
 on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+three_ways = pytest.mark.parametrize(
+    ("anyio_backend", "way"),
+    [("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")],
+)
 
 CALLS: list[dict[str, Any]] = [
     {"path": "model.pt", "type": "model", "meta": {"epoch": 3, "parts": [1.5, None]}},
