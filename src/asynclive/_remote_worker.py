@@ -67,6 +67,9 @@ def serve() -> None:
     else:
         sock = socket.socket(fileno=address)
     anyio.run(_Worker(settings).run, parent, sock, level)
+    # Everything is closed. To take DVC apart takes the interpreter as long as to leave the block.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class _Worker:
