@@ -24,7 +24,7 @@ class Log(NamedTuple):
     call: int
     request: bytes
     """A pickle of its own: one that cannot be read there fails this call, and no other."""
-    submitted: bool
+    options: dict[str, bool]
 
 
 class Cancel(NamedTuple):
@@ -76,14 +76,14 @@ class Done(NamedTuple):
     logged: Any
     """Less its metadata, which are known."""
     errors: Sequence[Exception]
+    """That of the call, and its causes."""
+    successor: int | None
+    """The call that is logged in its place."""
 
 
 class Numbers(NamedTuple):
     """What is counted in the worker, up to now."""
 
-    staging: int
-    submitted: int
-    staged: int
     busy_workers: int
     files_staged: int
     bytes_staged: int
@@ -92,7 +92,7 @@ class Numbers(NamedTuple):
     group_sizes: dict[int, int]
 
 
-NO_NUMBERS = Numbers(0, 0, 0, 0, 0, 0, 0, 0, {})
+NO_NUMBERS = Numbers(0, 0, 0, 0, 0, {})
 
 
 def added(one: Numbers, other: Numbers) -> Numbers:

@@ -41,6 +41,9 @@ from ._messages import (
 from ._statistics import Counters
 from ._worker_process import can_start, ended_how, start_worker
 
+# Of a call, what its caller has chosen.
+_OPTIONS = ("submitted", "latest_wins", "move", "waits_for_room")
+
 logger = logging.getLogger(__name__)
 
 
@@ -123,16 +126,17 @@ class RemoteEngine:
         if self._level != (level := _level()):
             self._level = level
             channel.post(Level(level))
-        channel.post(Log(number, request, call.submitted))
+        channel.post(Log(number, request, {name: getattr(call, name) for name in _OPTIONS}))
         # What is cancelled is the worker's task; there is none here.
         scope = _Cancellation(lambda: channel.post(Cancel(number)))
         call.scope = cast(anyio.CancelScope, scope)
         self._calls[number] = call
         self._wanted.set()
 
-    def waiting_and_busy(self) -> tuple[int, int]:
-        """How many artifacts wait for their group, and how many threads are at work."""
-        return self._now.staged, self._now.busy_workers
+    @property
+    def busy_workers(self) -> int:
+        """How many threads are at work there, as it has said last."""
+        return self._now.busy_workers
 
     async def _have_workers(self) -> None:
         """Have one after the other, for as long as one is needed."""
@@ -224,16 +228,12 @@ class RemoteEngine:
         self._lost = []
 
     def _end(self, call: Call, stage: Stage) -> None:
-        self._counters.logged += stage == "logged"
-        self._counters.failed += stage == "failed"
-        self._counters.cancelled += stage == "cancelled"
         call.advance(stage)
         self._on_end()
         call.end()
 
     def _count(self, numbers: Numbers) -> None:
         self._now = numbers
-        self._counters.staging, self._counters.submitted = numbers.staging, numbers.submitted
         total = added(self._before, numbers)
         self._counters.files_staged = total.files_staged
         self._counters.bytes_staged = total.bytes_staged
@@ -255,8 +255,11 @@ class RemoteEngine:
                 call.logged = replace(
                     message.logged, desc=request.desc, labels=request.labels, meta=request.meta
                 )
-            else:
-                call.error = chained(message.errors)
+            elif message.successor is not None:
+                call.successor = self._calls[message.successor]
+            else:  # where it was cancelled here, why it was is known here
+                call.error = call.why_cancelled if message.stage == "cancelled" else None
+                call.error = call.error or chained(message.errors)
             self._end(call, message.stage)
         elif isinstance(message, Record):
             record = logging.makeLogRecord(message.values)

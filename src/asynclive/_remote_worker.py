@@ -23,7 +23,7 @@ import anyio
 
 from ._channel import Channel
 from ._errors import InvalidMetadataError
-from ._handle import Call
+from ._handle import ENDS, Call, Stage
 from ._live import AsyncLive
 from ._messages import (
     Advanced,
@@ -126,41 +126,40 @@ class _Worker:
                 request = pickle.loads(message.request)
             except Exception as error:
                 raise InvalidMetadataError("meta", f"cannot be read elsewhere: {error}") from error
-            call = self._live._accept_request(request, submitted=message.submitted)
+            call = self._live._accept_request(request, **message.options)
         except Exception as error:
-            self._channel.post(Done(number, "failed", None, with_causes(error)))
+            self._channel.post(Done(number, "failed", None, with_causes(error), None))
             return
         self._calls[number] = call
-        told = call.on_stage
+        watch = call.watch
 
-        def tell(call: Call) -> None:
-            if told is not None:
-                told(call)
-            if call.logged is None and call.error is None:
+        def advanced(call: Call, before: Stage) -> None:
+            if watch is not None:
+                watch(call, before)
+            if call.stage not in ENDS:  # which is said with what came of it
                 self._channel.post(Advanced(number, call.stage))
 
-        call.on_stage = tell
+        call.watch = advanced
         self._followers.start_soon(self._follow, number, call)
 
     async def _follow(self, number: int, call: Call) -> None:
         """Say what becomes of the call."""
-        call.awaited = True
+        call.told = True  # of its error, who waits elsewhere
         await call.released.wait()
         if not call.done.is_set():
             self._channel.post(Released(number))
             await call.done.wait()
         del self._calls[number]
-        logged = call.logged and replace(call.logged, desc=None, labels=None, meta=None)
-        errors = [] if call.error is None else with_causes(call.error)
-        self._channel.post(Done(number, call.stage, logged, errors))
+        successor = next((n for n, c in self._calls.items() if c is call.successor), None)
+        last = call.last if successor is None else call
+        logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)
+        errors = [] if last.error is None else with_causes(last.error)
+        self._channel.post(Done(number, call.stage, logged, errors, successor))
 
     def _numbers(self) -> Numbers | None:
         """What has been counted, if that is not what was said last."""
         now = self._live.statistics()
         numbers = Numbers(
-            staging=now.staging,
-            submitted=now.staged + now.committing,
-            staged=now.staged,
             busy_workers=now.busy_workers,
             files_staged=now.files_staged,
             bytes_staged=now.bytes_staged,
