@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import os
 import signal
@@ -14,17 +15,19 @@ import anyio
 import anyio.to_thread
 import pytest
 from cancelling import in_task, on_every_loop, settled
-from disk import leftovers, look, md5, objects, tree, write
+from disk import dvc_file, leftovers, look, md5, objects, tree, write
 from gate import locked
 from invariants import assert_nothing_lost, entries
 from isolated import in_worker, pid_of, said_by_workers
 from twin import Templates, dvc
 
 from asynclive import (
+    ArtifactCancelledError,
     ArtifactConflictError,
     ArtifactNotFoundError,
     AsyncLive,
     DvcYamlError,
+    InvalidMetadataError,
     LockTimeoutError,
     NotActiveError,
     RepositoryError,
@@ -104,6 +107,38 @@ async def test_hundreds_at_once_are_all_logged(repo: Path) -> None:
     assert_nothing_lost(repo)
 
 
+async def test_submitted_calls_for_one_path_are_logged_in_their_order(repo: Path) -> None:
+    path = repo / "model.pt"
+    async with AsyncLive(root=repo, isolation="process") as live:
+        handles = []
+        with locked(repo) as gate:
+            for number in range(5):
+                path.write_text(str(number))
+                handles.append(await live.submit(path, type="model"))
+            gate.open()
+        for number, handle in enumerate(handles):
+            assert (await handle).md5 == md5(str(number))
+    assert dvc_file("4", "model.pt") == (repo / "model.pt.dvc").read_text()
+    assert_nothing_lost(repo)
+
+
+async def test_a_handle_can_be_cancelled_until_its_group_begins(repo: Path) -> None:
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process") as live:
+        with locked(repo):
+            handle = await live.submit("model.pt", type="model", copy=True)
+            other = await live.submit("sub/plain.txt")
+            assert not handle.done
+            handle.cancel()
+            with pytest.raises(ArtifactCancelledError) as caught:
+                await handle
+        assert (handle.stage, caught.value.path) == ("cancelled", "model.pt")
+        assert (await other).size == 5
+        assert live.statistics().cancelled == 1
+    assert not (repo / "dvclive").exists()
+    assert_nothing_lost(repo)
+
+
 # --- Errors -----------------------------------------------------------------------------------
 
 
@@ -172,13 +207,9 @@ def test_where_there_is_no_interpreter_it_is_refused(
 
 
 async def test_a_time_of_a_zone_that_only_the_caller_knows_is_refused(repo: Path) -> None:
-    import datetime
-
     class Zone(datetime.tzinfo):
         def utcoffset(self, dt: datetime.datetime | None) -> datetime.timedelta:
             return datetime.timedelta(0)
-
-    from asynclive import InvalidMetadataError
 
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:

@@ -82,6 +82,12 @@ ALLOWED = {
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
     | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
     | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
+    "_channel": set(),
+    "_messages": {"_errors"},
+    "_worker_process": {"_store"},
+    "_remote": {"_channel", "_errors", "_handle", "_messages", "_statistics", "_worker_process"},
+    # In a process of its own, where it is the first.
+    "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages"},
     "_live": set(MODULES) - {"__init__", "_live"} | {"_repo"},
 }
 ALLOWED_IN_REPO = {
