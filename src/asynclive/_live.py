@@ -269,7 +269,8 @@ class AsyncLive:
         """Return what waits, what is in work and what is done, at this moment.
 
         May be called at any time: before the block, in it, and after it. It only reads
-        counters.
+        counters. What a worker process counts (files, bytes, groups, busy workers) is as it has
+        said last: never behind what it has said of a call.
         """
         # Without calls in flight no thread works, and before the block there are none to ask.
         return self._counters.statistics(

@@ -11,6 +11,8 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -150,6 +152,9 @@ class RemoteEngine:
                         self._wanted = anyio.Event()
                         await self._wanted.wait()
             finally:
+                # None, unless asyncio's own cancellation went through the shield.
+                for call in self._take_calls():
+                    self._lost.append((call, WorkerDiedError(call.request.given, "was left alone")))
                 self._tell_lost()
                 self._ready.set()
                 self._over.set()
@@ -173,11 +178,9 @@ class RemoteEngine:
         said = chained(self._left.errors) if self._left and self._left.errors else None
 
         def error_for(path: str | None) -> Exception:
-            if said is not None:
-                return said
-            died = WorkerDiedError(path, how, status)
-            died.__cause__ = cause
-            return died
+            error = WorkerDiedError(path, how, status) if said is None else copy(said)
+            error.__cause__ = cause if said is None else said.__cause__
+            return error
 
         lost = [(call, error_for(call.request.given)) for call in calls]
         if self._entered and self._left is None:
@@ -265,7 +268,8 @@ class RemoteEngine:
             record = logging.makeLogRecord(message.values)
             to = logging.getLogger(record.name)
             if to.isEnabledFor(record.levelno):
-                to.handle(record)
+                with suppress(Exception):  # of a filter of the caller's
+                    to.handle(record)
         elif isinstance(message, Entered):
             self.real_root = message.real_root
             self._entered = True

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cancelling import in_task, on_every_loop, settled
 from disk import dvc_file, leftovers, look, md5, objects, tree, write
 from gate import locked
 from invariants import assert_nothing_lost, entries
-from isolated import in_worker, pid_of, said_by_workers
+from isolated import Said, in_worker, pid_of, said_by_workers
 from twin import Templates, dvc
 
 from asynclive import (
@@ -464,3 +465,61 @@ def test_a_program_needs_no_guard(repo: Path, tmp_path: Path, how: str) -> None:
     )
     assert done.stdout.splitlines() == ["imported", md5("weights")]
     assert done.stderr == ""
+
+
+def test_event_loops_in_threads_have_a_worker_each(repo: Path) -> None:
+    make(repo)
+    errors: list[BaseException] = []
+
+    async def log(path: str) -> None:
+        async with AsyncLive(root=repo, isolation="process") as live:
+            await live.log_artifact(path, type="dataset")
+
+    def run(path: str, backend: str) -> None:
+        try:
+            anyio.run(log, path, backend=backend)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(path, backend))
+        for path, backend in (("model.pt", "asyncio"), ("data", "trio"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert {entry["path"] for entry in entries(repo).values()} == {"model.pt", "data"}
+    assert_nothing_lost(repo)
+
+
+NEVER_LEFT = """
+import asyncio, sys
+from asynclive import AsyncLive, _worker_process
+
+repo, code = sys.argv[1:]
+_worker_process._COMMAND = code + _worker_process._COMMAND
+live = AsyncLive(root=repo, isolation="process")
+loop = asyncio.new_event_loop()
+loop.run_until_complete(live.__aenter__())
+loop.run_until_complete(live.log_artifact("model.pt"))
+print("logged")
+"""
+
+
+@on_one_loop
+async def test_a_program_that_never_leaves_its_block_ends_and_so_does_the_worker(
+    repo: Path, tmp_path: Path
+) -> None:
+    make(repo)
+    said = Said(tmp_path / "said")
+    try:
+        done = await anyio.run_process(
+            [sys.executable, "-c", NEVER_LEFT, str(repo), said.code], stderr=subprocess.DEVNULL
+        )
+        assert done.stdout == b"logged\n"
+        assert await said.to_the_end() == "+"
+    finally:
+        said.close()
+    assert_nothing_lost(repo)
