@@ -132,7 +132,7 @@ class AsyncLive:
             "lock_timeout": lock_timeout,
             "durable": durable,
         }
-        self._engine = _engine_for(isolation)(settings, self._counters, self._one_ended)
+        self._engine = _engine_for(isolation)(settings, self._counters, self._ended)
         self._in_flight = 0
         self._entered = self._accepting = False
 
@@ -270,7 +270,8 @@ class AsyncLive:
 
         May be called at any time: before the block, in it, and after it. It only reads
         counters. What a worker process counts (files, bytes, groups, busy workers) is as it has
-        said last: never behind what it has said of a call.
+        said last: never behind what it has said of a call. What it refuses at once, as a conflict,
+        counts as failed.
         """
         # Without calls in flight no thread works, and before the block there are none to ask.
         return self._counters.statistics(
@@ -339,8 +340,8 @@ class AsyncLive:
         """A call has come one stage further."""
         self._counters.moved(before, call.stage)
 
-    def _one_ended(self) -> None:
-        """One of the calls in flight has ended; who waits for it is told after this."""
+    def _ended(self, call: Call) -> None:  # noqa: ARG002
+        """A call has ended; who waits for it is told after this."""
         self._in_flight -= 1
         if not self._in_flight and not self._accepting:
             self._idle.set()
@@ -352,7 +353,7 @@ class LocalEngine:
     real_root: str
 
     def __init__(
-        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[], None]
+        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[Call], None]
     ) -> None:
         self._root: str = settings["root"]
         self._dvcyaml_path: str | None = settings["dvcyaml"]
@@ -477,7 +478,7 @@ class LocalEngine:
                 )
                 call.advance("cancelled")
             self._claims.release(call)
-            self._on_end()
+            self._on_end(call)
             call.end()
 
     async def _left_to_pipeline(self, request: ArtifactRequest) -> ArtifactRequest:

@@ -55,7 +55,7 @@ class RemoteEngine:
     Args:
         settings: the arguments of the ``AsyncLive`` there.
         counters: what is counted, here and there.
-        on_end: called when a call has ended, before who waits for it is told.
+        on_end: told of each call that has ended, before who waits for it.
 
     Raises:
         ValueError: no process can be started in this interpreter.
@@ -64,7 +64,7 @@ class RemoteEngine:
     real_root: str
 
     def __init__(
-        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[], None]
+        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[Call], None]
     ) -> None:
         if not can_start():
             raise ValueError(
@@ -232,7 +232,7 @@ class RemoteEngine:
 
     def _end(self, call: Call, stage: Stage) -> None:
         call.advance(stage)
-        self._on_end()
+        self._on_end(call)
         call.end()
 
     def _count(self, numbers: Numbers) -> None:

@@ -31,6 +31,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL"),
 ]
 
+on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
 # Dies at the target, once.
 DIE = """
 import os, sys
@@ -126,6 +128,7 @@ def write_files(repo: Path, files: dict[str, bytes | None]) -> None:
             path.write_bytes(data)
 
 
+@on_one_loop
 async def test_killed_while_it_has_nothing_to_do_it_is_not_missed(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,6 +148,7 @@ async def test_killed_while_it_has_nothing_to_do_it_is_not_missed(
     assert_nothing_lost(repo)
 
 
+@pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_where_no_other_can_start_each_call_says_why_until_one_can(repo: Path) -> None:
     write(repo, {"one": "1", "two": "2"})
     away = repo.with_name("away")
@@ -164,6 +168,7 @@ async def test_where_no_other_can_start_each_call_says_why_until_one_can(repo: P
     assert_nothing_lost(repo)
 
 
+@on_one_loop
 async def test_killed_as_the_block_is_left_by_an_exception_the_next_session_clears_up(
     repo: Path,
 ) -> None:
@@ -212,7 +217,7 @@ anyio.run(main)
 """
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_one_loop
 @pytest.mark.parametrize("how", ["alone", "fork"])
 async def test_when_the_parent_is_killed_the_worker_ends_and_leaves_nothing(
     repo: Path, tmp_path: Path, how: str
@@ -235,7 +240,7 @@ async def test_when_the_parent_is_killed_the_worker_ends_and_leaves_nothing(
     SURVIVED["parents of isolation='process' killed by SIGKILL"] += 1
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_one_loop
 async def test_what_commits_when_the_parent_is_killed_is_logged_wholly(
     repo: Path, tmp_path: Path
 ) -> None:
