@@ -440,6 +440,7 @@ with open({str(seen)!r}, "w") as file:
 
 
 SCRIPT = """
+import sys
 import anyio
 from asynclive import AsyncLive
 
@@ -448,13 +449,14 @@ print("imported")
 async def main():
     async with AsyncLive(isolation="process") as live:
         print((await live.log_artifact("model.pt", type="model")).md5)
+    print([name for name in ("dvc", "ruamel") if name in sys.modules])
 
 anyio.run(main)
 """
 
 
 @pytest.mark.parametrize("how", ["-c", "script"])
-def test_a_program_needs_no_guard(repo: Path, tmp_path: Path, how: str) -> None:
+def test_a_program_needs_no_guard_and_imports_no_dvc(repo: Path, tmp_path: Path, how: str) -> None:
     make(repo)
     (tmp_path / "script.py").write_text(SCRIPT)
     args = {"-c": ["-c", SCRIPT], "script": [str(tmp_path / "script.py")]}[how]
@@ -465,7 +467,7 @@ def test_a_program_needs_no_guard(repo: Path, tmp_path: Path, how: str) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines() == ["imported", md5("weights")]
+    assert done.stdout.splitlines() == ["imported", md5("weights"), "[]"]
     assert done.stderr == ""
 
 

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 import logging
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from test_errors import EXAMPLES
 
-import asynclive
+from asynclive import AsyncLiveError, CommitError, InvalidDvcyamlError
 from asynclive._messages import Numbers, RemoteError, added, chained, portable_record, with_causes
-
-ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "InvalidDataTypeError": (5, int),
-    "InvalidArtifactNameError": ("a b",),
-    "InvalidMetadataError": ("meta", "is too large."),
-    "RepositoryError": ("/root", "is broken"),
-    "ArtifactPathError": (Path("model.pt"), "is a socket."),
-    "ArtifactConflictError": ("one", "other", "it is in use."),
-    "LockTimeoutError": (3.0,),
-    "DvcYamlError": ("dvc.yaml", "is no mapping."),
-    "StorageError": ("model.pt", OSError(28, "No space left on device", "/cache/1.tmp")),
-    "CommitError": ("model.pt", "it overlaps."),
-    "WorkerDiedError": ("model.pt", "was killed by SIGKILL", -9),
-}
-TYPES = [
-    error
-    for name in asynclive.__all__
-    if inspect.isclass(error := getattr(asynclive, name)) and issubclass(error, Exception)
-]
 
 
 class TheirError(Exception):
@@ -45,19 +26,19 @@ def sent(error: BaseException) -> Exception:
     return chained(pickle.loads(pickle.dumps(with_causes(error))))
 
 
-@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
-def test_every_error_is_the_same_there(kind: type[Exception]) -> None:
-    error = kind(*ARGUMENTS.get(kind.__name__, ("something",)))
+@pytest.mark.parametrize("error", [e for e, _ in EXAMPLES], ids=lambda e: type(e).__name__)
+def test_every_error_is_the_same_there(error: AsyncLiveError) -> None:
+    error = copy.copy(error)
     error.__cause__ = OSError(28, "No space left on device", "/cache/1.tmp")
     there = sent(error)
-    assert type(there) is kind
+    assert type(there) is type(error)
     assert (str(there), vars(there)) == (str(error), vars(error))
     assert type(there.__cause__) is OSError
     assert (there.__cause__.errno, there.__cause__.filename) == (28, "/cache/1.tmp")
 
 
 def test_each_cause_has_its_own_cause() -> None:
-    error = asynclive.CommitError("model.pt", "it failed.")
+    error = CommitError("model.pt", "it failed.")
     error.__cause__ = TheirError("no", "luck")
     error.__cause__.__cause__ = KeyError("key")
     there = sent(error)
@@ -80,7 +61,7 @@ def test_an_error_that_nobody_expected_says_where_it_was_raised() -> None:
 
 
 def test_what_an_attribute_holds_need_not_pickle() -> None:
-    error = asynclive.InvalidDvcyamlError(lambda: None)
+    error = InvalidDvcyamlError(lambda: None)
     assert "dvc.yaml" in str(sent(error))
 
 
