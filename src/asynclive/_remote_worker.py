@@ -39,9 +39,8 @@ from ._messages import (
     portable_record,
     with_causes,
 )
+from ._priority import give_precedence
 
-# The event loop of the process that it works for, and the training beside it, go first.
-_NICENESS = 5
 # Log records that wait to be sent, at most; those beyond are dropped, and counted.
 _MAX_WAITING = 1000
 
@@ -60,8 +59,7 @@ def serve() -> None:
     ``AsyncLive``, and from which level on it wants asynclive's log records.
     """
     parent, address, settings, level = pickle.load(sys.stdin.buffer)
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+    give_precedence()
     if sys.platform == "win32":
         sock = socket.fromshare(address)
     else:

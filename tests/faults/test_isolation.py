@@ -36,6 +36,7 @@ from asynclive import (
     _worker_process,
 )
 from asynclive._messages import RemoteError
+from asynclive._priority import NICENESS
 
 pytestmark = pytest.mark.anyio
 
@@ -353,6 +354,9 @@ async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo
         pid = pid_of(live)
         assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
         assert os.getsid(pid) == pid  # Ctrl-C in the terminal does not come there
+        autogroup = Path(f"/proc/{pid}/autogroup")  # where its session is a share of its own
+        if autogroup.exists():
+            assert autogroup.read_text().endswith(f"nice {NICENESS}\n")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -23,12 +23,15 @@ REPO = {path.stem: path for path in (PACKAGE / "_repo").glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_live", "_artifact", "_errors", "_handle", "_statistics"},
+    "__init__": {"_live", "_artifact", "_drain", "_errors", "_handle", "_statistics"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
     "_handle": RECORDS,
+    "_pending": RECORDS | {"_handle"},
+    "_unheard": RECORDS | {"_handle"},
+    "_drain": RECORDS | {"_handle"},
     "_statistics": set(),
     "_durable": set(),
     "_space": set(),
@@ -51,7 +54,7 @@ ALLOWED = {
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_snapshot": RECORDS | {"_newer", "_plan"},
     "_filestage": RECORDS | {"_known", "_link", "_newer", "_place", "_plan", "_store"},
-    "_processes": RECORDS | {"_filestage", "_plan", "_store"},
+    "_processes": RECORDS | {"_filestage", "_plan", "_priority", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
     | {"_link", "_newer", "_snapshot"}
@@ -83,11 +86,12 @@ ALLOWED = {
     | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
     | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
     "_channel": set(),
+    "_priority": set(),
     "_messages": {"_errors"},
     "_worker_process": {"_store"},
     "_remote": {"_channel", "_errors", "_handle", "_messages", "_statistics", "_worker_process"},
     # In a process of its own, where it is the first.
-    "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages"},
+    "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages", "_priority"},
     "_live": set(MODULES) - {"__init__", "_live"} | {"_repo"},
 }
 ALLOWED_IN_REPO = {
@@ -176,5 +180,7 @@ def test_the_signature_of_log_artifact_is_dvclives() -> None:
 
     ours = inspect.signature(asynclive.AsyncLive.log_artifact).parameters
     theirs = inspect.signature(Live.log_artifact).parameters
-    assert list(ours) == list(theirs)
-    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+    # Its own, by keyword alone, come after.
+    both = [name for name, one in ours.items() if one.kind is not one.KEYWORD_ONLY]
+    assert both == list(theirs) == list(ours)[: len(both)]
+    assert [ours[name].default for name in both] == [one.default for one in theirs.values()]
