@@ -25,8 +25,10 @@ from twin import Templates, dvc
 from asynclive import (
     ArtifactCancelledError,
     ArtifactConflictError,
+    ArtifactHandle,
     ArtifactNotFoundError,
     AsyncLive,
+    BackPressureError,
     DvcYamlError,
     InvalidMetadataError,
     LockTimeoutError,
@@ -122,6 +124,46 @@ async def test_submitted_calls_for_one_path_are_logged_in_their_order(repo: Path
             assert (await handle).md5 == md5(str(number))
     assert dvc_file("4", "model.pt") == (repo / "model.pt.dvc").read_text()
     assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_what_submit_can_do_goes_through(repo: Path) -> None:
+    """Moved, refused for want of room, superseded, drained, failed and not awaited."""
+    path = repo / "model.pt"
+    write(repo, {"moved": "m", "other": "o"})
+    live = AsyncLive(root=repo, isolation="process", max_pending=1)
+
+    async def submit_all() -> None:
+        async with live:
+            with locked(repo):
+                moved = await live.submit("moved", move=True)
+                assert not (repo / "moved").exists()
+                with pytest.raises(BackPressureError):
+                    await live.submit("other", wait=False)
+            best = []
+            for number in range(3):
+                path.write_text(str(number))
+                best.append(await live.submit(path, type="model", latest_wins=True))
+            assert (await best[2]).md5 == md5("2")
+            assert (await moved).md5 == md5("m")
+            spoilt = await submit_to_fail()
+            result = await live.drain(None)
+            assert result.not_logged == ()
+            assert spoilt.done
+
+    async def submit_to_fail() -> ArtifactHandle:
+        (repo / "dvc.yaml").write_text("artifacts: [")
+        handle = await live.submit("other", desc="it will fail")
+        while not handle.done:
+            await anyio.lowlevel.checkpoint()
+        return handle
+
+    with pytest.raises(Exception, match="nobody awaited") as caught:
+        await submit_all()
+    errors = caught.value.exceptions  # type: ignore[attr-defined]  # of an ExceptionGroup
+    assert [type(error) for error in errors] == [DvcYamlError]
+    now = live.statistics()
+    assert (now.logged + now.superseded, now.failed) == (4, 2)
 
 
 async def test_a_handle_can_be_cancelled_until_its_group_begins(repo: Path) -> None:

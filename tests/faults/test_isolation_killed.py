@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from disk import leftovers, write
+from disk import leftovers, md5, write
 from gate import locked
 from invariants import assert_nothing_lost, assert_sound, entries
 from isolated import Said, before_worker, pid_of
@@ -189,6 +189,23 @@ async def test_killed_as_the_block_is_left_by_an_exception_the_next_session_clea
     async with AsyncLive(root=repo):
         pass
     assert leftovers(repo) == []
+
+
+@on_one_loop
+async def test_what_was_moved_is_back_when_the_call_is_told_that_its_worker_died(
+    repo: Path,
+) -> None:
+    write(repo, {"one": "1"})
+    async with AsyncLive(root=repo, isolation="process") as live:
+        with locked(repo):
+            handle = await live.submit("one", move=True)
+            assert not (repo / "one").exists()
+            os.kill(pid_of(live), signal.SIGKILL)
+            with pytest.raises(WorkerDiedError):
+                await handle
+            assert (repo / "one").read_text() == "1"
+        assert (await live.log_artifact("one")).md5 == md5("1")
+    assert_nothing_lost(repo)
 
 
 # --- The parent is killed ---------------------------------------------------------------------
