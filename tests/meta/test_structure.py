@@ -93,10 +93,22 @@ ALLOWED = {
     "_remote": {"_channel", "_errors", "_handle", "_messages", "_statistics", "_worker_process"},
     # In a process of its own, where it is the first.
     "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages", "_priority"},
-    "_live": set(MODULES) - {"__init__", "_live"} | {"_repo"},
+    # The command line: nothing of the library knows of it.
+    "_shown": set(),
+    "_disks": set(),
+    "_dvclock": set(),
+    "_doctor": {"_disks", "_dvclock", "_errors", "_repo", "_session"},
+    "_cli_output": {"_shown"},
+    "_cli_values": {"_errors", "_metadata"},
+    "_cli_session": {"_artifact", "_errors", "_live"},
+    "_cli_log": {"_cli_output", "_cli_session", "_cli_values", "_errors", "_shown"},
+    "_cli_doctor": {"_cli_output", "_disks", "_doctor", "_shown"},
+    "_cli": {"_cli_doctor", "_cli_log", "_cli_output"},
+    "__main__": {"_cli"},
 }
 ALLOWED_IN_REPO = {
     "errors": set(),
+    "facts": {"errors"},
     "lock": set(),
     "state": {"errors"},
     "opening": {"errors"},
@@ -104,9 +116,16 @@ ALLOWED_IN_REPO = {
     "dvcfiles": set(),
     "outputs": {"errors", "state"},
     "commit": {"dvcfiles", "errors", "lock", "outputs"},
-    "repository": set(REPO) - {"__init__", "repository"},
-    "__init__": {"errors", "repository"},
+    "repository": set(REPO) - {"__init__", "facts", "repository"},
+    "__init__": {"errors", "facts", "repository"},
 }
+COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
+ALLOWED["_live"] = set(MODULES) - COMMAND_LINE - {
+    "__init__",
+    "_live",
+    "_doctor",
+    "_remote_worker",
+} | {"_repo"}
 
 
 def imports_of(path: Path, level: int = 1) -> tuple[set[str], set[str]]:
@@ -157,6 +176,22 @@ def test_importing_asynclive_imports_neither_dvc_nor_ruamel() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_asynclive_imports_nothing_of_the_command_line() -> None:
+    code = (
+        "import sys, asynclive\n"
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('click', 'rich') "
+        "or m.startswith('asynclive._cli')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - COMMAND_LINE))
+def test_no_module_but_the_command_lines_imports_click(module: str) -> None:
+    _, others = imports_of(MODULES[module])
+    assert "click" not in others
 
 
 def test_the_public_names_are_the_listed_ones() -> None:

@@ -9,6 +9,13 @@ targets at once (who overlaps, what Git tracks). It follows ``dvc.repo.add`` and
 from __future__ import annotations
 
 from .errors import outside_repository
+from .facts import RepositoryFacts, look_at_repository, working_links
 from .repository import DvcRepository
 
-__all__ = ["DvcRepository", "outside_repository"]
+__all__ = [
+    "DvcRepository",
+    "RepositoryFacts",
+    "look_at_repository",
+    "outside_repository",
+    "working_links",
+]
