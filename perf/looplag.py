@@ -2,11 +2,13 @@
 
     python perf/looplag.py                            # asyncio and trio
     python perf/looplag.py --short                    # asyncio, a fifth of it
+    python perf/looplag.py --isolation both           # and in a worker process
 
 Lag is how much longer than 1 ms a sleep took. Logged meanwhile: a directory of 10,000 files of
 16 KiB and 4 files of 256 MiB, with ``copy=True``, all at once. Beside it ``naive`` (DVCLive in
 a thread, one call at a time), ``idle``: nothing is logged, so this is what the machine and
-the loop do by themselves, and ``hashing``: two threads do nothing but MD5, which holds no lock
+the loop do by themselves, ``isolated``: as asynclive, with ``isolation="process"``, and
+``hashing``: two threads do nothing but MD5, which holds no lock
 of the interpreter, so this is what two busy cores do to a loop whatever the logger. Each run is
 a fresh process in a fresh repository; the sides take turns.
 """
@@ -21,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -44,8 +46,11 @@ SIDES = (
     "hashing-asyncio",
     "asynclive-asyncio",
     "asynclive-trio",
+    "isolated-asyncio",
+    "isolated-trio",
     "naive-asyncio",
 )
+SIDES_OF = {"thread": "asynclive", "process": "isolated"}
 HASHING_THREADS = 2
 GOALS_MS = {"p99": 1.0, "max": 15.0}
 SLEEP_SECONDS = 0.001
@@ -63,7 +68,13 @@ def main() -> int:
     if args.run:
         print(json.dumps(run(args.run, args.sources, args.scale)))
         return 0
-    sides = [side for side in SIDES if not (args.short and side.endswith("trio"))]
+    wanted = SIDES_OF if args.isolation == "both" else {args.isolation}
+    left_out = {side for isolation, side in SIDES_OF.items() if isolation not in wanted}
+    sides = [
+        side
+        for side in SIDES
+        if side.partition("-")[0] not in left_out and not (args.short and side.endswith("trio"))
+    ]
     scale = SHORT_SCALE if args.short else args.scale
     full = scale == 1 and args.pairs >= MIN_PAIRS
     if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
@@ -116,9 +127,15 @@ def run(side: str, made: Path, scale: float) -> dict[str, Any]:
         Call(made / source.name, {"name": Path(source.name).stem, "type": "dataset", "copy": True})
         for source in sources_at(scale)
     ]
-    measured = {"idle": _idle, "hashing": _hashing, "naive": _naive, "asynclive": _asynclive}[kind]
+    measured = {
+        "idle": _idle,
+        "hashing": _hashing,
+        "naive": _naive,
+        "asynclive": partial(_asynclive, "thread"),
+        "isolated": partial(_asynclive, "process"),
+    }[kind]
     lags_ms, seconds = anyio.run(measured, calls, min(1.0, scale), backend=backend)
-    if kind in ("naive", "asynclive") and len(list(Path().rglob("*.dvc"))) < len(calls):
+    if kind in ("naive", "asynclive", "isolated") and len(list(Path().rglob("*.dvc"))) < len(calls):
         raise SystemExit(f"{side}: not all was logged")
     return _summary(lags_ms, seconds)
 
@@ -154,10 +171,12 @@ async def _naive(calls: list[Call], scale: float) -> tuple[list[float], float]:
     return await _lags_while(log, scale)
 
 
-async def _asynclive(calls: list[Call], scale: float) -> tuple[list[float], float]:
+async def _asynclive(
+    isolation: Literal["thread", "process"], calls: list[Call], scale: float
+) -> tuple[list[float], float]:
     from asynclive import AsyncLive
 
-    async with AsyncLive() as live:
+    async with AsyncLive(isolation=isolation) as live:
 
         async def log() -> None:
             async with anyio.create_task_group() as task_group:
@@ -225,6 +244,12 @@ def _said(one: dict[str, Any]) -> str:
 def _parse_args() -> argparse.Namespace:
     parser = options.parser(__doc__ or "")
     parser.add_argument("--scale", type=float, default=1.0, help="make the workload smaller")
+    parser.add_argument(
+        "--isolation",
+        choices=(*SIDES_OF, "both"),
+        default="thread",
+        help="of asynclive (default: %(default)s)",
+    )
     parser.add_argument("--run", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--sources", type=Path, help=argparse.SUPPRESS)
     return options.parse(parser)

@@ -29,6 +29,7 @@ from workloads import WORKLOADS
 
 COLOURS = {
     "asynclive": "#0072B2",
+    "isolated": "#56B4E9",
     "dvclive": "#D55E00",
     "naive": "#E69F00",
     "floor": "#999999",

@@ -27,6 +27,7 @@ from ._errors import (
     RepositoryError,
     RepositoryNotFoundError,
     StorageError,
+    WorkerDiedError,
 )
 from ._handle import ArtifactHandle, Stage
 from ._live import AsyncLive
@@ -58,4 +59,5 @@ __all__ = [
     "RepositoryNotFoundError",
     "Stage",
     "StorageError",
+    "WorkerDiedError",
 ]

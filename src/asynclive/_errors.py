@@ -19,7 +19,8 @@
     ├── LockTimeoutError           another process kept DVC's lock too long     (TimeoutError)
     ├── DvcYamlError               dvc.yaml cannot be read, merged or replaced
     ├── StorageError               the disk refused: full, read-only, no permission
-    └── CommitError                DVC refused, for a reason not named above
+    ├── CommitError                DVC refused, for a reason not named above
+    └── WorkerDiedError            the process of isolation="process" was killed, or cannot start
 
 The cause, where there is one, is chained as ``__cause__``.
 """
@@ -232,3 +233,25 @@ class CommitError(AsyncLiveError):
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         self.path = os.fspath(path)
         super().__init__(f"Cannot track '{self.path}': {reason}")
+
+
+class WorkerDiedError(AsyncLiveError):
+    """The worker process of ``isolation="process"`` has ended, or could not be started.
+
+    ``path`` is the artifact, as given; None on entering. ``status`` is the exit status of the
+    process, minus the signal if one has killed it; None if it could not be started.
+    """
+
+    def __init__(self, path: str | None, how: str, status: int | None = None) -> None:
+        self.path = path
+        self.status = status
+        if path is None:
+            message = f"The worker process {how}. Enter again, or use isolation='thread'."
+        else:
+            message = (
+                f"'{path}' is logged wholly or not at all: the worker process {how}. Log it again: "
+                "another one does that."
+            )
+        if status == -9:
+            message += " If the system killed it for want of memory, pass fewer workers=."
+        super().__init__(message)

@@ -19,6 +19,7 @@ Stage = Literal[
     "queued", "staging", "staged", "committing", "logged", "failed", "cancelled", "superseded"
 ]
 """How far an artifact has come; the last four are ends."""
+ENDS = frozenset({"logged", "failed", "cancelled", "superseded"})
 
 
 @dataclass(eq=False, slots=True)

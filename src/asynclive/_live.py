@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 import anyio.abc
@@ -31,7 +31,7 @@ from ._errors import ArtifactChangedError, InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
 from ._handle import ArtifactHandle, Call, Stage
 from ._moved import restored
-from ._pending import Pending
+from ._pending import Pending, check_bounds
 from ._pipeline import left_to_pipeline
 from ._plan import ArtifactPlan
 from ._record import Outcomes, Recorder
@@ -46,6 +46,8 @@ from ._workers import FileWorkers, default_workers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ._remote import RemoteEngine
 
 T = TypeVar("T")
 
@@ -79,14 +81,21 @@ class AsyncLive:
             free in the cache, so that no disk is filled by what is still to be hashed.
         max_pending: how many artifacts may be; default 1,000. What :meth:`log_artifact` logs is
             not counted: its callers wait anyway.
+        isolation: where the work is done: in threads of this process, or in one worker process,
+            started on entering, which has the interpreter to itself and a lower priority. In a
+            process, Python that runs all the time, as a training loop does, is not held up, and
+            does not hold up the work. Everything else is the same; only a ``__cause__`` that is
+            not asynclive's or Python's own exception is one that says its type and message.
 
     Raises:
-        ValueError: a bound is too small.
+        ValueError: an argument is out of its range; or a process is asked for, and this program
+            embeds Python, or was frozen, and has no interpreter to start.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
         RepositoryError: on entering: DVC cannot open its repository.
         StorageError: on entering: there is no room for temp files.
+        WorkerDiedError: on entering: the worker process has ended, or cannot be started.
 
     Temp files are in ``.dvc/tmp`` and in the cache, and gone when the block is left. If the
     process is killed, the next AsyncLive removes them on entering, and says so in its log;
@@ -110,6 +119,7 @@ class AsyncLive:
         durable: bool = False,
         max_pending_bytes: int | None = None,
         max_pending: int | None = None,
+        isolation: Literal["thread", "process"] = "thread",
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -126,14 +136,19 @@ class AsyncLive:
         if lock_timeout is not None and lock_timeout < 0:
             raise ValueError(f"lock_timeout must not be negative, not {lock_timeout}")
         self._worker_count = workers or default_workers()
-        self._lock_timeout = lock_timeout
-        self._durable = durable
-        self._claims: Claims[Call] = Claims()
         self._counters = Counters()
-        self._pending = Pending(max_pending_bytes, max_pending, self._free_bytes)
+        check_bounds(max_pending_bytes, max_pending)
+        settings = {
+            "root": self._root,
+            "dvcyaml": self._dvcyaml_path,
+            "workers": self._worker_count,
+            "lock_timeout": lock_timeout,
+            "durable": durable,
+            "max_pending_bytes": max_pending_bytes,
+            "max_pending": max_pending,
+        }
+        self._engine = _engine_for(isolation)(settings, self._counters, self._ended)
         self._unheard = Unheard()
-        # What was moved, logged and put where it was: it gives way to a later one.
-        self._left: dict[str, tuple[int, int]] = {}
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
 
@@ -142,16 +157,13 @@ class AsyncLive:
             raise NotActiveError("An AsyncLive object can be entered once; make another one.")
         self._entered = True
         self._process = os.getpid()
-        self._workers = FileWorkers(self._worker_count)
-        # DVC's classes know no threads: one is in them at a time.
-        self._dvc_limiter = anyio.CapacityLimiter(1)
         self._idle = anyio.Event()
-        # Owns every task of this object. Its only direct child is _serve, which owns the
+        # Owns every task of this object. Its only direct child is the engine's, which owns the
         # others and closes the repository once they have ended.
         self._owner = anyio.create_task_group()
         await self._owner.__aenter__()
         try:
-            await self._owner.start(self._serve)
+            await self._owner.start(self._engine.serve)
         except BaseException as error:
             self._owner.cancel_scope.cancel()
             await self._owner.__aexit__(None, None, None)
@@ -233,6 +245,8 @@ class AsyncLive:
             DvcYamlError: dvc.yaml cannot be read or replaced.
             StorageError: the disk refused, or it is larger than the free space.
             CommitError: DVC refused.
+            WorkerDiedError: the worker process was killed. What it left is put right before this
+                is raised, by another one, which takes the next calls.
 
         Cancellation: before the commit of the group it belongs to has begun, nothing is left:
             no copy, no .dvc file, no entry. After that the artifact is logged completely, and
@@ -349,11 +363,13 @@ class AsyncLive:
         """Return what waits, what is in work and what is done, at this moment.
 
         May be called at any time: before the block, in it, and after it. It only reads
-        counters.
+        counters. What a worker process counts (files, bytes, groups, busy workers) is as it has
+        said last: never behind what it has said of a call. What it refuses at once, as a conflict,
+        counts as failed.
         """
         # Without calls in flight no thread works, and before the block there are none to ask.
         return self._counters.statistics(
-            busy_workers=self._workers.busy if self._in_flight else 0,
+            busy_workers=self._engine.busy_workers if self._in_flight else 0,
             total_workers=self._worker_count,
         )
 
@@ -400,9 +416,9 @@ class AsyncLive:
         request = make_request(
             path,
             root=self._root,
-            real_root=self._real_root,
+            real_root=self._engine.real_root,
             artifacts_dir=self._artifacts_dir,
-            annotate=self._dvcyaml is not None,
+            annotate=self._dvcyaml_path is not None,
             type=type,
             name=name,
             desc=desc,
@@ -411,23 +427,77 @@ class AsyncLive:
             copy=copy,
             cache=cache,
         )
+        return self._accept_request(
+            request,
+            submitted=submitted,
+            latest_wins=latest_wins,
+            move=move,
+            waits_for_room=wait,
+        )
+
+    def _accept_request(self, request: ArtifactRequest, **options: Any) -> Call:
+        """The part of it that a worker process does again, for calls that are checked."""
+        call = Call(request, watch=self._moved, **options)
+        self._engine.accept(call)
+        self._counters.moved(None, call.stage)
+        self._in_flight[call] = None
+        return call
+
+    def _moved(self, call: Call, before: Stage) -> None:
+        """A call has come one stage further."""
+        self._counters.moved(before, call.stage)
+
+    def _ended(self, call: Call) -> None:
+        """A call has ended; who waits for it is told after this."""
+        if call.submitted and call.stage == "failed":
+            self._unheard.add(call)
+        del self._in_flight[call]
+        if not self._in_flight and not self._accepting:
+            self._idle.set()
+
+
+class LocalEngine:
+    """Works on calls in threads of this process: opens the repository, and does all there is."""
+
+    real_root: str
+
+    def __init__(
+        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[Call], None]
+    ) -> None:
+        self._root: str = settings["root"]
+        self._dvcyaml_path: str | None = settings["dvcyaml"]
+        self._worker_count: int = settings["workers"]
+        self._lock_timeout: float | None = settings["lock_timeout"]
+        self._durable: bool = settings["durable"]
+        self._claims: Claims[Call] = Claims()
+        self._pending = Pending(
+            settings["max_pending_bytes"], settings["max_pending"], self._free_bytes
+        )
+        # What was moved, logged and put where it was: it gives way to a later one.
+        self._left: dict[str, tuple[int, int]] = {}
+        self._counters = counters
+        self._on_end = on_end
+
+    def accept(self, call: Call) -> None:
+        """Claim what the call needs, and begin to work on it. Nothing is awaited."""
         repository_root = self._repository.layout.root
-        if not is_inside(request.path, repository_root):
-            raise outside_repository(request, repository_root)
-        call = Call(request, submitted, latest_wins, move, wait, watch=self._moved)
+        if not is_inside(call.request.path, repository_root):
+            raise outside_repository(call.request, repository_root)
         self._pending.enter(call)
         try:
             call.earlier = self._claims.take(call)
         except BaseException:
             self._pending.leave(call)
             raise
-        if latest_wins:
+        if call.latest_wins:
             for other in self._claims.same(call):
                 other.supersede(call)
-        self._counters.moved(None, call.stage)
-        self._in_flight[call] = None
         self._tasks.start_soon(self._work_on, call)
-        return call
+
+    @property
+    def busy_workers(self) -> int:
+        """How many threads are at work."""
+        return self._workers.busy
 
     async def _log(self, call: Call) -> LoggedArtifact:
         """The way through."""
@@ -511,20 +581,23 @@ class AsyncLive:
             await call.turn()  # a newer one may take its place meanwhile
             call.begin()
 
-    async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
+        self._workers = FileWorkers(self._worker_count)
+        # DVC's classes know no threads: one is in them at a time.
+        self._dvc_limiter = anyio.CapacityLimiter(1)
         # DVC knows a repository by its path: by the one that its command sees, which is in the
         # working directory and so has no links.
-        self._real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
+        self.real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
         self._repository = await self._in_dvc_thread(
-            lambda: DvcRepository.open(self._real_root, durable=self._durable)
+            lambda: DvcRepository.open(self.real_root, durable=self._durable)
         )
         try:
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
             self._dvcyaml = None
             if self._dvcyaml_path is not None:
-                dvcyaml_path = relocated(self._dvcyaml_path, self._root, self._real_root)
+                dvcyaml_path = relocated(self._dvcyaml_path, self._root, self.real_root)
                 files = AsyncFiles(self._dvc_limiter, self._repository.layout.sync)
                 await files.prepare()
                 self._dvcyaml = DvcYaml(
@@ -576,8 +649,6 @@ class AsyncLive:
         elif call.error is not None:
             call.successor = None
             call.advance("failed")
-            if call.submitted:
-                self._unheard.add(call)
         elif call.successor is not None:
             call.advance("superseded")
         else:
@@ -587,14 +658,8 @@ class AsyncLive:
             call.advance("cancelled")
         self._claims.release(call)
         self._pending.leave(call)
-        del self._in_flight[call]
-        if not self._in_flight and not self._accepting:
-            self._idle.set()
+        self._on_end(call)
         call.end()
-
-    def _moved(self, call: Call, before: Stage) -> None:
-        """A call has come one stage further."""
-        self._counters.moved(before, call.stage)
 
     async def _save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
         await self._in_dvc_thread(lambda: self._repository.save_hashes(path, files))
@@ -605,6 +670,21 @@ class AsyncLive:
 
     async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)
+
+
+def _engine_for(isolation: str) -> type[LocalEngine | RemoteEngine]:
+    """What works on the calls.
+
+    Raises:
+        ValueError: there is no such isolation, or not in this interpreter.
+    """
+    if isolation == "thread":
+        return LocalEngine
+    if isolation != "process":
+        raise ValueError(f"isolation must be 'thread' or 'process', not {isolation!r}")
+    from ._remote import RemoteEngine  # for those who want it
+
+    return RemoteEngine
 
 
 def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:

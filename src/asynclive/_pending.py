@@ -18,6 +18,18 @@ MAX_COUNT = 1000
 FREE_SHARE = 2
 
 
+def check_bounds(max_bytes: int | None, max_count: int | None) -> None:
+    """Check the bounds before there is anything to bound.
+
+    Raises:
+        ValueError: one of them is less than 1.
+    """
+    if max_bytes is not None and max_bytes < 1:
+        raise ValueError(f"max_pending_bytes must be at least 1, not {max_bytes}")
+    if max_count is not None and max_count < 1:
+        raise ValueError(f"max_pending must be at least 1, not {max_count}")
+
+
 class Pending:
     """The bounds of one AsyncLive object, and who waits for room.
 
@@ -37,10 +49,7 @@ class Pending:
         max_count: int | None,
         free_bytes: Callable[[], Awaitable[int | None]],
     ) -> None:
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError(f"max_pending_bytes must be at least 1, not {max_bytes}")
-        if max_count is not None and max_count < 1:
-            raise ValueError(f"max_pending must be at least 1, not {max_count}")
+        check_bounds(max_bytes, max_count)
         self._max_bytes = max_bytes
         self._max_count = max_count or MAX_COUNT
         self._free_bytes = free_bytes

@@ -23,6 +23,7 @@ from ._artifact import StoredFile
 from ._errors import StorageError
 from ._filestage import Batch, FileStager
 from ._plan import PlannedFile
+from ._priority import give_precedence
 from ._store import CacheLayout, ObjectStore, write_all
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
@@ -36,8 +37,6 @@ sys.modules["asynclive"].__path__ = package_path
 from asynclive._processes import serve
 serve()
 """
-# The event loop, and the training beside it, go first.
-_NICENESS = 5
 
 # What a pipe to a process that was killed says: at once, between answers, or within one.
 _ENDED = (BrokenPipeError, EOFError, pickle.UnpicklingError)
@@ -139,8 +138,7 @@ class _BatchProcess:
 def serve(requests: IO[bytes] | None = None, answers: IO[bytes] | None = None) -> None:
     """Stage batches until there are no more: what a worker process does."""
     requests, answers = requests or sys.stdin.buffer, answers or sys.stdout.buffer
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
+    give_precedence()
     number, layout = pickle.load(requests)
     store = ObjectStore(layout, f"p{number}-")
     while True:

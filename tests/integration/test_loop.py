@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -77,8 +77,12 @@ def no_blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     armed = False
 
 
-async def log_all_kinds(repo: Path, files: list[Path], tree: Path) -> None:
-    async with AsyncLive(root=repo) as live:
+Isolation = Literal["thread", "process"]
+in_both = pytest.mark.parametrize("isolation", ["thread", "process"])
+
+
+async def log_all_kinds(repo: Path, files: list[Path], tree: Path, isolation: Isolation) -> None:
+    async with AsyncLive(root=repo, isolation=isolation) as live:
         async with anyio.create_task_group() as task_group:
             for path in files:
                 task_group.start_soon(live.log_artifact, path, "model")
@@ -103,12 +107,13 @@ def make_artifacts(repo: Path) -> tuple[list[Path], Path]:
     return files, tree
 
 
+@in_both
 async def test_no_file_operation_runs_in_the_thread_of_the_loop(
-    repo: Path, request: pytest.FixtureRequest
+    repo: Path, request: pytest.FixtureRequest, isolation: Isolation
 ) -> None:
     files, tree = make_artifacts(repo)
     caught = request.getfixturevalue("no_blocking")
-    await log_all_kinds(repo, files, tree)
+    await log_all_kinds(repo, files, tree, isolation)
     assert caught == []
 
 
@@ -123,7 +128,10 @@ async def test_the_watch_for_file_operations_would_see_one(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_blockbuster_finds_nothing_that_blocks_asyncio(repo: Path) -> None:
+@in_both
+async def test_blockbuster_finds_nothing_that_blocks_asyncio(
+    repo: Path, isolation: Isolation
+) -> None:
     files, tree = make_artifacts(repo)
     with blockbuster_ctx("asynclive"):
-        await log_all_kinds(repo, files, tree)
+        await log_all_kinds(repo, files, tree, isolation)

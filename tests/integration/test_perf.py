@@ -77,15 +77,25 @@ def test_a_ratio_is_made_from_three_pairs_with_its_spread() -> None:
     assert ratio(slow, fast) == {"median": 3.0, "min": 2.0, "max": 3.0}
 
 
-def test_the_loop_lag_is_measured_while_artifacts_are_logged(repo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", ["asynclive", "isolated"])
+def test_the_loop_lag_is_measured_while_artifacts_are_logged(
+    repo: Path, tmp_path: Path, side: str
+) -> None:
     import looplag
     from sources import make
 
     made = make(looplag.sources_at(0.0005), tmp_path / "sources", "seed")
-    given = ("--run", "asynclive-trio", "--sources", made, "--scale", "0.0005")
+    given = ("--run", f"{side}-trio", "--sources", made, "--scale", "0.0005")
     one: dict[str, Any] = json.loads(run("looplag.py", *given, cwd=repo))
     assert sum(one["counts"]) == one["sleeps"] > 0
     assert 0 <= one["p50"] <= one["p99"] <= one["max"]
+
+
+def test_what_an_isolation_costs_is_measured(tmp_path: Path) -> None:
+    run("isolation.py", "--scale", "0.001", "--pairs", "1", "--out", tmp_path, cwd=tmp_path)
+    measured = json.loads((tmp_path / "isolation.json").read_text())["isolations"]
+    assert set(measured) == {"thread", "process"}
+    assert measured["process"]["step_mean"]["median"] > 0
 
 
 def test_the_cost_of_one_artifact_is_measured_each_way(repo: Path) -> None:

@@ -56,7 +56,7 @@ ALLOWED = {
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_snapshot": RECORDS | {"_newer", "_plan"},
     "_filestage": RECORDS | {"_known", "_link", "_newer", "_place", "_plan", "_store"},
-    "_processes": RECORDS | {"_filestage", "_plan", "_store"},
+    "_processes": RECORDS | {"_filestage", "_plan", "_priority", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
     | {"_link", "_moved", "_newer", "_snapshot"}
@@ -87,6 +87,13 @@ ALLOWED = {
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
     | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
     | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
+    "_channel": set(),
+    "_priority": set(),
+    "_messages": {"_errors"},
+    "_worker_process": {"_store"},
+    "_remote": {"_channel", "_errors", "_handle", "_messages", "_statistics", "_worker_process"},
+    # In a process of its own, where it is the first.
+    "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages", "_priority"},
     # The command line: nothing of the library knows of it.
     "_shown": set(),
     "_disks": set(),
@@ -114,7 +121,12 @@ ALLOWED_IN_REPO = {
     "__init__": {"errors", "facts", "repository"},
 }
 COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
-ALLOWED["_live"] = set(MODULES) - COMMAND_LINE - {"__init__", "_live", "_doctor"} | {"_repo"}
+ALLOWED["_live"] = set(MODULES) - COMMAND_LINE - {
+    "__init__",
+    "_live",
+    "_doctor",
+    "_remote_worker",
+} | {"_repo"}
 
 
 def imports_of(path: Path, level: int = 1) -> tuple[set[str], set[str]]:

@@ -34,6 +34,7 @@ from asynclive._errors import (
     RepositoryError,
     RepositoryNotFoundError,
     StorageError,
+    WorkerDiedError,
 )
 
 # One of each, as the library makes them, and what its message must name.
@@ -56,6 +57,7 @@ EXAMPLES: list[tuple[AsyncLiveError, str]] = [
     (DvcYamlError(Path("/dvc.yaml"), "is no mapping."), "'/dvc.yaml' is no mapping."),
     (StorageError("/a", OSError(errno.ENOSPC, "No space left", "/c")), "No space left ('/c')"),
     (CommitError("/a", "DVC says no."), "Cannot track '/a': DVC says no."),
+    (WorkerDiedError("/a", "was killed by SIGKILL", -9), "was killed by SIGKILL"),
 ]
 each = pytest.mark.parametrize(
     ("error", "named"), EXAMPLES, ids=[type(error).__name__ for error, _ in EXAMPLES]

@@ -1,0 +1,239 @@
+"""The worker process of ``AsyncLive(isolation="process")``: an AsyncLive that does as it is told.
+
+It takes the messages in the order in which they come, so that the order of calls is kept. At
+the end of the messages, however that came about, it cancels what is in flight, leaves its
+block, and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from ._channel import Channel
+from ._errors import InvalidMetadataError
+from ._handle import ENDS, Call, Stage
+from ._live import AsyncLive
+from ._messages import (
+    Advanced,
+    Cancel,
+    Done,
+    Entered,
+    Left,
+    Level,
+    Log,
+    Numbers,
+    Record,
+    Released,
+    portable_record,
+    with_causes,
+)
+from ._priority import give_precedence
+
+# Log records that wait to be sent, at most; those beyond are dropped, and counted.
+_MAX_WAITING = 1000
+
+
+logger = logging.getLogger(__name__)
+
+
+class _EndedError(Exception):
+    """There is nobody to work for any more, or he has left his block by an exception."""
+
+
+def serve() -> None:
+    """Work for another process, to the end of its messages: what the worker process does.
+
+    Standard input says which process that is, where its socket is, the arguments of
+    ``AsyncLive``, and from which level on it wants asynclive's log records.
+    """
+    parent, address, settings, level = pickle.load(sys.stdin.buffer)
+    give_precedence()
+    if sys.platform == "win32":
+        sock = socket.fromshare(address)
+    else:
+        sock = socket.socket(fileno=address)
+    anyio.run(_Worker(settings).run, parent, sock, level)
+    # Everything is closed. To take DVC apart takes the interpreter as long as to leave the block.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+class _Worker:
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._live = AsyncLive(**settings)
+        self._channel = Channel(self._numbers)
+        # The calls in flight.
+        self._calls: dict[int, Call] = {}
+        self._said: Numbers | None = None
+
+    async def run(self, parent: int, sock: socket.socket, level: int) -> None:
+        self._channel.connect(sock)
+        with _records_sent_to(self._channel, level), _end_seen_of(parent, sock):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._channel.run)
+                # Around the block, which ends each call, however it is left.
+                async with anyio.create_task_group() as self._followers:
+                    errors = await self._work()
+                self._channel.post(Left(errors))
+                self._channel.end()
+        self._channel.close()
+
+    async def _work(self) -> list[Exception]:
+        """What happens in the block; the error of entering or leaving it, and its causes."""
+        try:
+            async with self._live:
+                self._channel.post(Entered(self._live._engine.real_root))
+                await self._take_messages()
+        except _EndedError:
+            pass
+        except Exception as error:
+            return with_causes(error)
+        return []
+
+    async def _take_messages(self) -> None:
+        while True:
+            try:
+                message = await self._channel.receive()
+            except EOFError:
+                raise _EndedError from None
+            if isinstance(message, Log):
+                self._accept(message)
+            elif isinstance(message, Cancel):
+                if message.call in self._calls:  # or it has ended meanwhile
+                    self._calls[message.call].scope.cancel()
+            elif isinstance(message, Level):
+                logging.getLogger("asynclive").setLevel(message.level)
+
+    def _accept(self, message: Log) -> None:
+        """Nothing is awaited: the next message comes after this one in the order of calls."""
+        number = message.call
+        try:
+            try:
+                request = pickle.loads(message.request)
+            except Exception as error:
+                raise InvalidMetadataError("meta", f"cannot be read elsewhere: {error}") from error
+            call = self._live._accept_request(request, **message.options)
+        except Exception as error:
+            self._channel.post(Done(number, "failed", None, with_causes(error), None))
+            return
+        self._calls[number] = call
+        watch = call.watch
+
+        def advanced(call: Call, before: Stage) -> None:
+            if watch is not None:
+                watch(call, before)
+            if call.stage not in ENDS:  # which is said with what came of it
+                self._channel.post(Advanced(number, call.stage))
+
+        call.watch = advanced
+        self._followers.start_soon(self._follow, number, call)
+
+    async def _follow(self, number: int, call: Call) -> None:
+        """Say what becomes of the call."""
+        call.told = True  # of its error, who waits elsewhere
+        await call.released.wait()
+        if not call.done.is_set():
+            self._channel.post(Released(number))
+            await call.done.wait()
+        del self._calls[number]
+        successor = next((n for n, c in self._calls.items() if c is call.successor), None)
+        last = call.last if successor is None else call
+        logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)
+        errors = [] if last.error is None else with_causes(last.error)
+        self._channel.post(Done(number, call.stage, logged, errors, successor))
+
+    def _numbers(self) -> Numbers | None:
+        """What has been counted, if that is not what was said last."""
+        now = self._live.statistics()
+        numbers = Numbers(
+            busy_workers=now.busy_workers,
+            files_staged=now.files_staged,
+            bytes_staged=now.bytes_staged,
+            files_unchanged=now.files_unchanged,
+            bytes_unchanged=now.bytes_unchanged,
+            group_sizes=dict(now.group_sizes),
+        )
+        if numbers == self._said:
+            return None
+        self._said = numbers
+        return numbers
+
+
+@contextmanager
+def _end_seen_of(parent: int, sock: socket.socket) -> Iterator[None]:
+    """Let the messages end with the parent, also where a child that it has forked lives on.
+
+    Such a child has the other end of the socket open, as it has all that was open. On Linux a
+    process can be waited for by others than its parent.
+    """
+    try:
+        process = os.pidfd_open(parent) if hasattr(os, "pidfd_open") else None
+    except OSError:  # an older system, or it has ended
+        process = None
+    if process is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_reader(process, _end_messages, sock)
+    try:
+        if os.getppid() != parent:  # it had ended, and its number has another process
+            _end_messages(sock)
+        yield
+    finally:
+        loop.remove_reader(process)
+        os.close(process)
+
+
+def _end_messages(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
+
+
+@contextmanager
+def _records_sent_to(channel: Channel, level: int) -> Iterator[None]:
+    """Send the records of all loggers, as each would have had them where the block is."""
+    handler = _SendingHandler(channel)
+    root = logging.getLogger()
+    logging.getLogger("asynclive").setLevel(level)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
+class _SendingHandler(logging.Handler):
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = portable_record(record)
+        if threading.get_ident() == self._thread:
+            self._post(message)
+        else:
+            self._loop.call_soon_threadsafe(self._post, message)
+
+    def _post(self, message: Record) -> None:
+        if self._channel.waiting >= _MAX_WAITING:
+            self._dropped += 1
+            return
+        self._channel.post(message)
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            logger.warning("%d log records were dropped: there were too many at once.", dropped)

@@ -1,0 +1,575 @@
+"""isolation="process": the same lands, the same is raised; who calls notices nothing else."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from cancelling import in_task, on_every_loop, settled
+from disk import dvc_file, leftovers, look, md5, objects, tree, write
+from gate import locked
+from invariants import assert_nothing_lost, entries
+from isolated import Said, in_worker, pid_of, said_by_workers
+from twin import Templates, dvc
+
+from asynclive import (
+    ArtifactCancelledError,
+    ArtifactConflictError,
+    ArtifactHandle,
+    ArtifactNotFoundError,
+    AsyncLive,
+    BackPressureError,
+    DvcYamlError,
+    InvalidMetadataError,
+    LockTimeoutError,
+    NotActiveError,
+    RepositoryError,
+    RepositoryNotFoundError,
+    _worker_process,
+)
+from asynclive._messages import RemoteError
+from asynclive._priority import NICENESS
+
+pytestmark = pytest.mark.anyio
+
+# What does not depend on the event loop here, which is asyncio's in the worker anyway.
+on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+three_ways = pytest.mark.parametrize(
+    ("anyio_backend", "way"),
+    [("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")],
+)
+
+CALLS: list[dict[str, Any]] = [
+    {"path": "model.pt", "type": "model", "meta": {"epoch": 3, "parts": [1.5, None]}},
+    {"path": "data", "name": "data", "labels": ["a", "b"], "copy": True},
+    {"path": "sub/plain.txt"},
+    {"path": "noted", "desc": "only noted", "cache": False},
+]
+
+
+def make(repo: Path) -> None:
+    write(repo, {"model.pt": "weights", "sub/plain.txt": "plain", "noted": "noted"})
+    write(repo, {f"data/{number % 3}/{number}": str(number) for number in range(20)})
+
+
+async def log_all(live: AsyncLive, calls: list[dict[str, Any]]) -> list[Any]:
+    logged: dict[str, Any] = {}
+
+    async def log(call: dict[str, Any]) -> None:
+        logged[call["path"]] = await live.log_artifact(**call)
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(log, call)
+    return [logged[call["path"]] for call in calls]
+
+
+@on_every_loop
+async def test_what_lands_is_what_threads_leave(templates: Templates, tmp_path: Path) -> None:
+    found = {}
+    for isolation in ("thread", "process"):
+        repo = templates.make("git", tmp_path / isolation)
+        make(repo)
+        async with AsyncLive(root=repo, isolation=isolation) as live:  # type: ignore[arg-type]
+            # The order of the entries is that of the groups.
+            logged = [one for call in CALLS for one in await log_all(live, [call])]
+            handle = await live.submit("model.pt", copy=True, name="copied")
+            logged.append(await handle)
+        assert_nothing_lost(repo)
+        assert "up to date" in dvc(repo, "status")
+        results = [
+            {field: getattr(one, field) for field in ("name", "meta", "labels", "md5", "size")}
+            | {"path": one.path.relative_to(repo), "desc": one.desc, "nfiles": one.nfiles}
+            for one in logged
+        ]
+        found[isolation] = tree(repo), objects(repo), results, live.statistics()
+        assert (handle.stage, handle.done) == ("logged", True)
+    assert found["process"] == found["thread"]
+
+
+@on_one_loop
+async def test_hundreds_at_once_are_all_logged(repo: Path) -> None:
+    write(repo, {f"{number}.txt": str(number) for number in range(200)})
+    calls = [{"path": f"{number}.txt", "type": "dataset"} for number in range(200)]
+    async with AsyncLive(root=repo, isolation="process") as live:
+        logged = await log_all(live, calls)
+        assert live.statistics().logged == 200
+        assert live.statistics().files_staged == 200
+        assert sum(size * n for size, n in live.statistics().group_sizes.items()) == 200
+    assert [one.path.name for one in logged] == [call["path"] for call in calls]
+    assert len(entries(repo)) == 200
+    assert_nothing_lost(repo)
+
+
+async def test_submitted_calls_for_one_path_are_logged_in_their_order(repo: Path) -> None:
+    path = repo / "model.pt"
+    async with AsyncLive(root=repo, isolation="process") as live:
+        handles = []
+        with locked(repo) as gate:
+            for number in range(5):
+                path.write_text(str(number))
+                handles.append(await live.submit(path, type="model"))
+            gate.open()
+        for number, handle in enumerate(handles):
+            assert (await handle).md5 == md5(str(number))
+    assert dvc_file("4", "model.pt") == (repo / "model.pt.dvc").read_text()
+    assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_what_submit_can_do_goes_through(repo: Path) -> None:
+    """Moved, refused for want of room, superseded, drained, failed and not awaited."""
+    path = repo / "model.pt"
+    write(repo, {"moved": "m", "other": "o"})
+    live = AsyncLive(root=repo, isolation="process", max_pending=1)
+
+    async def submit_all() -> None:
+        async with live:
+            with locked(repo):
+                moved = await live.submit("moved", move=True)
+                assert not (repo / "moved").exists()
+                with pytest.raises(BackPressureError):
+                    await live.submit("other", wait=False)
+            best = []
+            for number in range(3):
+                path.write_text(str(number))
+                best.append(await live.submit(path, type="model", latest_wins=True))
+            assert (await best[2]).md5 == md5("2")
+            assert (await moved).md5 == md5("m")
+            spoilt = await submit_to_fail()
+            result = await live.drain(None)
+            assert result.not_logged == ()
+            assert spoilt.done
+
+    async def submit_to_fail() -> ArtifactHandle:
+        (repo / "dvc.yaml").write_text("artifacts: [")
+        handle = await live.submit("other", desc="it will fail")
+        while not handle.done:
+            await anyio.lowlevel.checkpoint()
+        return handle
+
+    with pytest.raises(Exception, match="nobody awaited") as caught:
+        await submit_all()
+    errors = caught.value.exceptions  # type: ignore[attr-defined]  # of an ExceptionGroup
+    assert [type(error) for error in errors] == [DvcYamlError]
+    now = live.statistics()
+    assert (now.logged + now.superseded, now.failed) == (4, 2)
+
+
+async def test_a_handle_can_be_cancelled_until_its_group_begins(repo: Path) -> None:
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process") as live:
+        with locked(repo):
+            handle = await live.submit("model.pt", type="model", copy=True)
+            other = await live.submit("sub/plain.txt")
+            assert not handle.done
+            handle.cancel()
+            with pytest.raises(ArtifactCancelledError) as caught:
+                await handle
+        assert (handle.stage, caught.value.path) == ("cancelled", "model.pt")
+        assert (await other).size == 5
+        assert live.statistics().cancelled == 1
+    assert not (repo / "dvclive").exists()
+    assert_nothing_lost(repo)
+
+
+# --- Errors -----------------------------------------------------------------------------------
+
+
+async def test_an_error_of_the_call_is_the_same_and_the_callers_alone(repo: Path) -> None:
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process", lock_timeout=0) as live:
+        with pytest.raises(ArtifactNotFoundError) as missing:
+            await live.log_artifact("missing", type="model")
+        assert missing.value.path == str(repo / "missing")
+        assert isinstance(missing.value.__cause__, FileNotFoundError)
+        with locked(repo):
+            with pytest.raises(LockTimeoutError) as timeout:
+                await live.log_artifact("model.pt", type="model")
+            assert timeout.value.lock_timeout == 0
+        (repo / "dvc.yaml").write_text("artifacts: [")
+        with pytest.raises(DvcYamlError) as spoilt:
+            await live.log_artifact("model.pt", type="model")
+        assert spoilt.value.path == str(repo / "dvc.yaml")
+        assert spoilt.value.__cause__ is not None
+        (repo / "dvc.yaml").unlink()
+        await live.log_artifact("model.pt", type="model")
+        assert (live.statistics().failed, live.statistics().logged) == (3, 1)
+    assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_two_calls_for_one_path_are_in_conflict(repo: Path) -> None:
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process") as live:
+        with locked(repo) as gate:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(live.log_artifact, "model.pt")
+                await settled()
+                with pytest.raises(ArtifactConflictError) as caught:
+                    await live.log_artifact("model.pt")
+                assert caught.value.other == str(repo / "model.pt")
+                gate.open()
+    assert_nothing_lost(repo)
+
+
+async def test_entering_raises_what_entering_raises(tmp_path: Path, repo: Path) -> None:
+    with pytest.raises(RepositoryNotFoundError) as caught:
+        async with AsyncLive(root=tmp_path, isolation="process"):
+            pytest.fail("entered, where there is no repository")
+    assert caught.value.root == str(tmp_path)
+    (repo / ".dvc" / "config").write_text("[core]\n    autostage = perhaps\n")
+    with pytest.raises(RepositoryError) as caught:
+        async with AsyncLive(root=repo, isolation="process"):
+            pytest.fail("entered, where DVC cannot be opened")
+    # DVC's own, which would bring DVC with it.
+    assert isinstance(caught.value.__cause__, RemoteError)
+    assert "dvc." in str(caught.value.__cause__)
+
+
+def test_an_isolation_that_there_is_not_is_refused(repo: Path) -> None:
+    with pytest.raises(ValueError, match="isolation must be 'thread' or 'process', not 'fork'"):
+        AsyncLive(root=repo, isolation="fork")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "value"), [("executable", ""), ("frozen", True)])
+def test_where_there_is_no_interpreter_it_is_refused(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    monkeypatch.setattr(_worker_process.sys, name, value, raising=False)
+    with pytest.raises(ValueError, match="Use isolation='thread'"):
+        AsyncLive(root=repo, isolation="process")
+
+
+@on_one_loop
+async def test_a_time_of_a_zone_that_only_the_caller_knows_is_refused(repo: Path) -> None:
+    class Zone(datetime.tzinfo):
+        def utcoffset(self, dt: datetime.datetime | None) -> datetime.timedelta:
+            return datetime.timedelta(0)
+
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process") as live:
+        with pytest.raises(InvalidMetadataError, match="another process"):
+            await live.log_artifact(
+                "model.pt", meta={"at": datetime.datetime(2024, 1, 1, tzinfo=Zone())}
+            )
+        await live.log_artifact("model.pt", type="model")
+        assert live.statistics().in_flight == 0
+
+
+# --- Cancellation and leaving -----------------------------------------------------------------
+
+
+@three_ways
+async def test_cancelled_before_its_group_begins_nothing_is_left(repo: Path, way: str) -> None:
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process") as live:
+        await live.log_artifact("sub/plain.txt")
+        before = look(repo, objects=False)
+        with locked(repo):
+            async with in_task(way, lambda: live.log_artifact("model.pt", copy=True)) as call:
+                await stage_of(live, "staged")
+                call.cancel()
+        assert call.cancelled
+        assert live.statistics().cancelled == 1
+        after = look(repo, objects=False)
+        assert after.keys() == before.keys()
+        assert (await live.log_artifact("model.pt", copy=True)).size == 7
+    assert_nothing_lost(repo)
+
+
+async def stage_of(live: AsyncLive, state: str) -> None:
+    """Return once the worker has said that a call is in this state."""
+    while not getattr(live.statistics(), state):
+        await anyio.lowlevel.checkpoint()
+
+
+@three_ways
+async def test_cancelled_while_its_group_commits_it_is_logged(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    make(repo)
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    in_worker(
+        monkeypatch,
+        f"""
+from asynclive._repo import DvcRepository
+commit = DvcRepository.commit
+def held(self, group):
+    open({str(go)!r}).close()
+    return commit(self, group)
+DvcRepository.commit = held
+""",
+    )
+    async with AsyncLive(root=repo, isolation="process") as live:
+        async with in_task(way, lambda: live.log_artifact("model.pt", type="model")) as call:
+            await stage_of(live, "committing")
+            call.cancel()
+            await settled()
+            assert not call.ended
+            await anyio.to_thread.run_sync(go.write_bytes, b"")
+        assert call.cancelled
+        assert live.statistics().logged == 1
+    assert "model" in entries(repo)
+    assert_nothing_lost(repo)
+
+
+async def test_an_exception_in_the_block_takes_back_what_is_in_flight(repo: Path) -> None:
+    make(repo)
+    before = tree(repo)
+    errors: list[Exception] = []
+
+    async def log(live: AsyncLive) -> None:
+        try:
+            await live.log_artifact("model.pt", type="model", copy=True)
+        except Exception as error:
+            errors.append(error)
+
+    async def fail_inside() -> None:
+        async with AsyncLive(root=repo, isolation="process") as live:
+            tasks.start_soon(log, live)
+            await stage_of(live, "staged")
+            raise ZeroDivisionError
+
+    with locked(repo):
+        async with anyio.create_task_group() as tasks:
+            with pytest.raises(ZeroDivisionError):
+                await fail_inside()
+    assert [type(error) for error in errors] == [NotActiveError]
+    assert tree(repo) == before
+    assert leftovers(repo) == []
+
+
+@on_one_loop
+async def test_leaving_waits_for_what_is_in_flight(repo: Path) -> None:
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process") as live:
+        handles = [await live.submit(call["path"]) for call in CALLS]
+    assert [handle.stage for handle in handles] == ["logged"] * len(CALLS)
+    with pytest.raises(NotActiveError):
+        await live.log_artifact("model.pt")
+
+
+@three_ways
+async def test_cancelled_around_the_block_the_worker_ends_and_leaves_nothing(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    make(repo)
+    with said_by_workers(tmp_path, monkeypatch) as said, locked(repo):
+        entered = anyio.Event()
+
+        async def log() -> None:
+            async with (
+                AsyncLive(root=repo, isolation="process") as live,
+                anyio.create_task_group() as tasks,
+            ):
+                tasks.start_soon(live.log_artifact, "model.pt")
+                await stage_of(live, "staged")
+                entered.set()
+
+        async with in_task(way, log) as call:
+            await entered.wait()
+            call.cancel()
+        assert call.cancelled
+        assert await said.to_the_end() == "+"
+    assert leftovers(repo) == []
+    assert not (repo / "model.pt.dvc").exists()
+
+
+# --- The process ------------------------------------------------------------------------------
+
+
+@on_one_loop
+async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo: Path) -> None:
+    async with AsyncLive(root=repo, isolation="process") as live:
+        pid = pid_of(live)
+        assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getsid(pid) == pid  # Ctrl-C in the terminal does not come there
+        autogroup = Path(f"/proc/{pid}/autogroup")  # where its session is a share of its own
+        if autogroup.exists():
+            assert autogroup.read_text().endswith(f"nice {NICENESS}\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@on_one_loop
+async def test_what_is_meant_for_the_parent_does_not_end_it(repo: Path) -> None:
+    make(repo)
+    async with AsyncLive(root=repo, isolation="process") as live:
+        os.kill(pid_of(live), signal.SIGINT)
+        os.kill(pid_of(live), signal.SIGTERM)
+        assert (await live.log_artifact("model.pt")).size == 7
+
+
+@on_one_loop
+async def test_two_objects_have_a_process_each(repo: Path) -> None:
+    make(repo)
+    async with (
+        AsyncLive(root=repo, isolation="process") as one,
+        AsyncLive(root=repo, isolation="process") as other,
+        AsyncLive(root=repo) as third,
+    ):
+        assert pid_of(one) != pid_of(other)
+        async with anyio.create_task_group() as tasks:
+            for live, path in ((one, "model.pt"), (other, "data"), (third, "sub/plain.txt")):
+                tasks.start_soon(live.log_artifact, path, "dataset")
+    assert {entry["path"] for entry in entries(repo).values()} == {
+        "model.pt",
+        "data",
+        "sub/plain.txt",
+    }
+    assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_its_log_is_the_callers_at_the_level_that_it_has_there(
+    repo: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(repo)
+    in_worker(
+        monkeypatch,
+        """
+import logging
+from asynclive._repo import DvcRepository
+commit = DvcRepository.commit
+def talk(self, group):
+    logging.getLogger("asynclive._repo").debug("%s of %d", "debug", len(group))
+    logging.getLogger("asynclive._repo").info("%s of %d", "info", len(group))
+    logging.getLogger("dvc.scm").warning("theirs")
+    return commit(self, group)
+DvcRepository.commit = talk
+""",
+    )
+    caplog.set_level(logging.INFO, "asynclive")
+    async with AsyncLive(root=repo, isolation="process") as live:
+        await live.log_artifact("model.pt")
+        assert [record.getMessage() for record in caplog.records] == ["info of 1", "theirs"]
+        assert caplog.records[0].args == ("info", 1)
+        assert caplog.records[0].process == pid_of(live)
+        caplog.clear()
+        caplog.set_level(logging.DEBUG, "asynclive")
+        await live.log_artifact("data")
+        assert "debug of 1" in caplog.messages
+
+
+@on_one_loop
+async def test_environment_and_working_directory_are_the_callers(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing that lies in the working directory is imported by accident."""
+    write(repo, {"pickle.py": "1/0", "asynclive.py": "1/0", "anyio.py": "1/0", "model.pt": "m"})
+    seen = tmp_path / "seen"
+    monkeypatch.chdir(repo)
+    monkeypatch.setenv("SEEN_BY_THE_WORKER", "yes")
+    in_worker(
+        monkeypatch,
+        f"""
+import os
+with open({str(seen)!r}, "w") as file:
+    print(os.getcwd(), os.environ["SEEN_BY_THE_WORKER"], file=file)
+""",
+    )
+    async with AsyncLive(isolation="process") as live:
+        await live.log_artifact("model.pt")
+    assert seen.read_text() == f"{repo} yes\n"
+
+
+SCRIPT = """
+import sys
+import anyio
+from asynclive import AsyncLive
+
+print("imported")
+
+async def main():
+    async with AsyncLive(isolation="process") as live:
+        print((await live.log_artifact("model.pt", type="model")).md5)
+    print([name for name in ("dvc", "ruamel") if name in sys.modules])
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("how", ["-c", "script"])
+def test_a_program_needs_no_guard_and_imports_no_dvc(repo: Path, tmp_path: Path, how: str) -> None:
+    make(repo)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    args = {"-c": ["-c", SCRIPT], "script": [str(tmp_path / "script.py")]}[how]
+    done = subprocess.run(
+        [sys.executable, *args],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["imported", md5("weights"), "[]"]
+    assert done.stderr == ""
+
+
+def test_event_loops_in_threads_have_a_worker_each(repo: Path) -> None:
+    make(repo)
+    errors: list[BaseException] = []
+
+    async def log(path: str) -> None:
+        async with AsyncLive(root=repo, isolation="process") as live:
+            await live.log_artifact(path, type="dataset")
+
+    def run(path: str, backend: str) -> None:
+        try:
+            anyio.run(log, path, backend=backend)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(path, backend))
+        for path, backend in (("model.pt", "asyncio"), ("data", "trio"))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert {entry["path"] for entry in entries(repo).values()} == {"model.pt", "data"}
+    assert_nothing_lost(repo)
+
+
+NEVER_LEFT = """
+import asyncio, sys
+from asynclive import AsyncLive, _worker_process
+
+repo, code = sys.argv[1:]
+_worker_process._COMMAND = code + _worker_process._COMMAND
+live = AsyncLive(root=repo, isolation="process")
+loop = asyncio.new_event_loop()
+loop.run_until_complete(live.__aenter__())
+loop.run_until_complete(live.log_artifact("model.pt"))
+print("logged")
+"""
+
+
+@on_one_loop
+async def test_a_program_that_never_leaves_its_block_ends_and_so_does_the_worker(
+    repo: Path, tmp_path: Path
+) -> None:
+    make(repo)
+    said = Said(tmp_path / "said")
+    try:
+        done = await anyio.run_process(
+            [sys.executable, "-c", NEVER_LEFT, str(repo), said.code], stderr=subprocess.DEVNULL
+        )
+        assert done.stdout == b"logged\n"
+        assert await said.to_the_end() == "+"
+    finally:
+        said.close()
+    assert_nothing_lost(repo)

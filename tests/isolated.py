@@ -1,0 +1,90 @@
+"""The worker process of ``isolation="process"``, looked at and interfered with from a test."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+
+from asynclive import AsyncLive, _worker_process
+
+# Far more than any of them needs: a test that hangs says so.
+_SECONDS = 60
+
+
+def in_worker(patch: pytest.MonkeyPatch, code: str) -> None:
+    """Run this in each worker before it begins to work; asynclive can be imported there."""
+    command = _worker_process._COMMAND
+    assert command.endswith("\nserve()\n")
+    command = command.removesuffix("serve()\n") + code + "\nserve()\n"
+    patch.setattr(_worker_process, "_COMMAND", command)
+
+
+def before_worker(patch: pytest.MonkeyPatch, code: str) -> None:
+    """Run this in each worker before anything is imported there."""
+    patch.setattr(_worker_process, "_COMMAND", code + _worker_process._COMMAND)
+
+
+def pid_of(live: AsyncLive) -> int:
+    """The process id of the worker that it has now."""
+    pid: int = live._engine._process.pid  # type: ignore[union-attr]
+    return pid
+
+
+class Said:
+    """What workers write to a pipe, which each holds open for as long as it lives.
+
+    Args:
+        path: where to make the pipe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        # Without waiting for us, who may be dead.
+        self.code = f"""
+import os
+said = os.open({str(path)!r}, os.O_WRONLY | os.O_NONBLOCK)
+os.write(said, b"+")
+"""
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+
+    async def until(self, end: str) -> str:
+        """What they write, up to this."""
+        return await anyio.to_thread.run_sync(self._read, end.encode())
+
+    async def to_the_end(self) -> str:
+        """What they write until the last of them has ended."""
+        return await anyio.to_thread.run_sync(self._read, None)
+
+    def _read(self, end: bytes | None) -> str:
+        said = b""
+        while end is None or not said.endswith(end):
+            assert select.select([self._fd], [], [], _SECONDS)[0], f"they said {said!r}, no more"
+            try:
+                some = os.read(self._fd, 1)
+            except BlockingIOError:
+                continue
+            if not some and end is None:
+                break
+            assert some, f"they have ended, and said {said!r}"
+            said += some
+        return said.decode()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+@contextmanager
+def said_by_workers(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[Said]:
+    """Workers say ``+`` when they begin, and are heard to end."""
+    said = Said(directory / "said")
+    in_worker(patch, said.code)
+    try:
+        yield said
+    finally:
+        said.close()
