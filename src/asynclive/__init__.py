@@ -25,19 +25,47 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
+from ._events import (
+    ArtifactCancelled,
+    ArtifactCommitted,
+    ArtifactCommitting,
+    ArtifactEvent,
+    ArtifactFailed,
+    ArtifactLogged,
+    ArtifactQueued,
+    ArtifactStaged,
+    ArtifactStaging,
+    ArtifactSuperseded,
+    Event,
+    EventsDropped,
+)
+from ._hub import EventStream
 from ._live import AsyncLive
 from ._statistics import AsyncLiveStatistics
 
 __all__ = [
+    "ArtifactCancelled",
     "ArtifactChangedError",
+    "ArtifactCommitted",
+    "ArtifactCommitting",
     "ArtifactConflictError",
+    "ArtifactEvent",
+    "ArtifactFailed",
+    "ArtifactLogged",
     "ArtifactNotFoundError",
     "ArtifactPathError",
+    "ArtifactQueued",
+    "ArtifactStaged",
+    "ArtifactStaging",
+    "ArtifactSuperseded",
     "AsyncLive",
     "AsyncLiveError",
     "AsyncLiveStatistics",
     "CommitError",
     "DvcYamlError",
+    "Event",
+    "EventStream",
+    "EventsDropped",
     "InvalidArtifactNameError",
     "InvalidDataTypeError",
     "InvalidDvcyamlError",
