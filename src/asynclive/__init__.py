@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._artifact import LoggedArtifact
 from ._errors import (
+    ArtifactCancelledError,
     ArtifactChangedError,
     ArtifactConflictError,
     ArtifactNotFoundError,
@@ -39,18 +40,21 @@ from ._events import (
     Event,
     EventsDropped,
 )
+from ._handle import ArtifactHandle, Stage
 from ._hub import EventStream
 from ._live import AsyncLive
 from ._statistics import AsyncLiveStatistics
 
 __all__ = [
     "ArtifactCancelled",
+    "ArtifactCancelledError",
     "ArtifactChangedError",
     "ArtifactCommitted",
     "ArtifactCommitting",
     "ArtifactConflictError",
     "ArtifactEvent",
     "ArtifactFailed",
+    "ArtifactHandle",
     "ArtifactLogged",
     "ArtifactNotFoundError",
     "ArtifactPathError",
@@ -75,5 +79,6 @@ __all__ = [
     "NotActiveError",
     "RepositoryError",
     "RepositoryNotFoundError",
+    "Stage",
     "StorageError",
 ]

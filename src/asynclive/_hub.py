@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import weakref
 from collections import OrderedDict
@@ -130,9 +131,14 @@ class EventHub:
 
     Args:
         on_event: the user's callback.
+
+    Raises:
+        TypeError: it is none.
     """
 
     def __init__(self, on_event: OnEvent | None = None) -> None:
+        if on_event is not None:
+            _check(on_event)
         self._callbacks: list[OnEvent] = [] if on_event is None else [on_event]
         self._failed: set[int] = set()
         """The ids of those that have: a callback need not be hashable."""
@@ -206,3 +212,15 @@ class EventHub:
             if (stream := reference()) is not None:
                 stream.end()
         self._streams.clear()
+
+
+def _check(on_event: OnEvent) -> None:
+    if not callable(on_event):
+        raise TypeError(f"on_event must be callable, not {on_event!r}")
+    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(
+        getattr(on_event, "__call__", None)  # noqa: B004  # the method, to look at it
+    ):
+        raise TypeError(
+            f"on_event must be a plain function, which {on_event!r} is not: nobody would await "
+            "it. Iterate over events() in a task."
+        )

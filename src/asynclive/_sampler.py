@@ -6,7 +6,7 @@ and nothing waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +30,9 @@ class StagingProgress:
     bytes_total: int = 0
     files_total: int = 0
     files_done: int = 0
+    size: int = 0
+    """Once it is staged: of the tracked files alone, as is their number."""
+    nfiles: int = 0
     on_change: Callable[[StagingProgress], None] | None = None
     _bytes_done: int = 0
     _in_work: set[PartlyDone] = field(default_factory=set)
@@ -82,7 +85,7 @@ class Sampler:
     def __init__(
         self,
         wanted: Callable[[], bool],
-        start_soon: Callable[[Callable[[], Awaitable[Any]]], object],
+        start_soon: Callable[[Callable[[], Coroutine[Any, Any, None]]], object],
     ) -> None:
         self._wanted = wanted
         self._start_soon = start_soon

@@ -19,15 +19,22 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_live", "_artifact", "_errors", "_events", "_hub", "_statistics"},
+    "__init__": {"_live", "_artifact", "_errors", "_handle", "_statistics"} | {"_events", "_hub"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
+    "_handle": RECORDS | {"_sampler", "_tracing"},
     "_statistics": set(),
     "_events": RECORDS,
     "_hub": {"_events"},
     "_sampler": set(),
+    "_tracing": set(),
+    "_observer": {"_events", "_handle", "_hub", "_sampler", "_tracing"},
+    "_tally": {"_events"},
+    "_bars": {"_tally"},
+    "_screen": set(),
+    "_progress": {"_bars", "_events", "_screen", "_tally"},
     "_durable": set(),
     "_space": set(),
     "_store": {"_durable"},
@@ -49,7 +56,7 @@ ALLOWED = {
     "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
     "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
-    | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
+    | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_sampler", "_statistics"}
     | {"_space", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -70,7 +70,7 @@ async def test_a_file_that_is_done_counts_once() -> None:
 
 async def test_it_runs_only_while_somebody_listens_and_something_is_staged() -> None:
     listened = False
-    started: list[Callable[[], Awaitable[Any]]] = []
+    started: list[Callable[[], Coroutine[Any, Any, None]]] = []
     sampler = Sampler(lambda: listened, started.append)
     progress = StagingProgress(100, 1)
     told = Told(progress)
