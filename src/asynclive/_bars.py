@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ._tally import Chosen, Row, Tally, outcomes
+from ._units import amount, duration, size
 
-KIB = 1024
 # With more, the busiest are shown and the others counted.
 MOST_ROWS = 8
 # A line is no wider: the eye has to find its way from the name to its numbers.
@@ -133,11 +133,11 @@ class Bars:
         burst = tally.burst
         done = burst.ended_bytes + sum(row.bytes_done for row in rows)
         total = burst.ended_bytes + sum(row.bytes_total for row in rows)
-        ended = outcomes(burst.logged, burst.failed, burst.cancelled, burst.superseded)
+        others = outcomes(0, burst.failed, burst.cancelled, burst.superseded)
         rate = self._rates.of(0, done, now)
         known = all(row.stage != "queued" for row in rows)
         return Fields(
-            name=f"{ended or 'none logged'} of {burst.calls:,}",
+            name=f"{burst.logged:,} of {burst.calls:,} logged{', ' if others else ''}{others}",
             stage="",
             done=done,
             total=total,
@@ -178,9 +178,13 @@ class Layout:
 
     def __init__(self, width: int, fields: list[Fields]) -> None:
         self.width = width
-        self.name = min(_NAME_CELLS, max(cell_len(each.name) for each in fields))
-        self.stage = max(len(each.stage) for each in fields)
-        self.amount = max(len(each.amount) for each in fields)
+        rows = [each for each in fields if not each.is_sum]
+        self.name = min(_NAME_CELLS, max((cell_len(each.name) for each in rows), default=0))
+        self.stage = len("committing")
+        # The sum has both columns for what it says.
+        longest = max(cell_len(each.name) for each in fields)
+        self.name = max(self.name, min(_NAME_CELLS, longest - 2 - self.stage), 1)
+        self.amount = max(len("1000/1000 MiB"), *(len(each.amount) for each in fields))
         # As wide as it may get, or the columns would jump.
         self.rate = len("1023 MiB/s")
         self.time = len("59:59")
@@ -223,9 +227,9 @@ class Layout:
                 parts.append(("  ", ""))
             parts.append((text, style))
 
-        name_style = "bold" if fields.is_sum else ""
-        add(padded(shortened(fields.name, self.name), self.name), name_style)
-        if self.stage:
+        first = self.name + (2 + self.stage if fields.is_sum and self.stage else 0)
+        add(padded(shortened(fields.name, first), first), "bold" if fields.is_sum else "")
+        if self.stage and not fields.is_sum:
             add(fields.stage.ljust(self.stage), "dim" if fields.stage != "staging" else "cyan")
         if self.bar:
             parts.append(("  ", ""))
@@ -292,32 +296,3 @@ def shortened(text: str, cells: int) -> str:
 
 def padded(text: str, cells: int) -> str:
     return text + " " * (cells - cell_len(text))
-
-
-def size(count: float) -> str:
-    """Bytes with a unit, in three digits or so: ``1.2 GiB``."""
-    unit = "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if count < 999.5 or unit == "PiB":
-            break
-        count /= KIB
-    return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
-
-
-def amount(done: int, total: int) -> str:
-    """How much of how much, in the unit of the whole: ``0.3/1.2 GiB``."""
-    whole = size(total)
-    number, unit = whole.split()
-    scale = KIB ** ("B", "KiB", "MiB", "GiB", "TiB", "PiB").index(unit)
-    digits = len(number.partition(".")[2])
-    return f"{done / scale:.{digits}f}/{whole}"
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: ``0:07``, ``1:02:03``."""
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    minutes, seconds_left = divmod(rest, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{seconds_left:02}" if hours < 100 else "days"
-    return f"{minutes}:{seconds_left:02}"

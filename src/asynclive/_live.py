@@ -31,6 +31,7 @@ from ._files import AsyncFiles
 from ._handle import ArtifactHandle, Call
 from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from ._observer import Observer
+from ._progress import make_progress
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
 from ._sampler import Sampler
@@ -74,9 +75,13 @@ class AsyncLive:
         on_event: called on the event loop with each :class:`ArtifactEvent`, so it must be quick. An
             error of it is logged once, at error level, and it is called again for the next event:
             the artifacts are logged all the same.
+        progress: whether to show a bar for each artifact in flight, and one for all, on stderr; at
+            the end there is a line that sums them up. Where stderr is no terminal, only a line
+            now and then. Default: where stderr is a terminal, and in a notebook.
 
     Raises:
-        TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`.
+        TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`;
+            or ``progress`` is neither a bool nor None.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
@@ -104,6 +109,7 @@ class AsyncLive:
         lock_timeout: float | None = 60.0,
         durable: bool = False,
         on_event: OnEvent | None = None,
+        progress: bool | None = None,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -125,6 +131,9 @@ class AsyncLive:
         self._claims = Claims()
         self._counters = Counters()
         self._hub = EventHub(on_event)
+        self._progress = make_progress(progress)
+        if self._progress is not None:
+            self._hub.listen(self._progress.take)
         self._sampler = Sampler(
             lambda: self._hub.wanted, lambda sample: self._tasks.start_soon(sample)
         )
@@ -414,6 +423,8 @@ class AsyncLive:
             lambda: DvcRepository.open(self._real_root, durable=self._durable)
         )
         try:
+            if self._progress is not None:
+                await self._in_dvc_thread(self._progress.start)
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
             self._dvcyaml = None
@@ -446,7 +457,11 @@ class AsyncLive:
                 await self._workers.run_to_end(self._stager.close)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._in_dvc_thread(self._repository.close)
+                try:
+                    await self._in_dvc_thread(self._repository.close)
+                finally:
+                    if self._progress is not None:
+                        await self._in_dvc_thread(self._progress.close)
 
     async def _commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
         outcomes = await self._recorder.commit_group(group)
