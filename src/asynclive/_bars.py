@@ -25,7 +25,6 @@ WIDEST = 120
 _NAME_CELLS = 32
 _BAR_CELLS = 40
 _FEWEST_BAR_CELLS = 8
-_WORDS = {"committed": "committing"}
 # How fast a rate follows what happens: half of it is from the last second or so (seconds).
 _SMOOTHED_OVER = 1.5
 
@@ -122,7 +121,7 @@ class Bars:
         rate = self._rates.of(row.call, row.bytes_done, now) if working else None
         return Fields(
             name=shown_name(row.name),
-            stage=_WORDS.get(row.stage, row.stage),
+            stage=row.word,
             done=row.bytes_done,
             total=row.bytes_total if row.stage != "queued" else None,
             rate=rate,
@@ -247,9 +246,7 @@ class Layout:
 
 def _others(rows: list[Row], shown: list[Row], width: int) -> Text:
     calls = {row.call for row in shown}
-    stages = Counter(
-        _WORDS.get(row.stage, row.stage) for row in rows if row.call not in calls
-    ).most_common()
+    stages = Counter(row.word for row in rows if row.call not in calls).most_common()
     said = ", ".join(f"{count:,} {stage}" for stage, count in stages)
     return Text(shortened(f"and {said}", width), style="dim", no_wrap=True, end="")
 

@@ -68,9 +68,12 @@ class Terminal:
         """What is shown, as it was written; empty: nothing."""
         self._complete = True
         """What the program wrote last ended its line."""
+        self._size: tuple[int, int] | None = None
+        """When it was drawn last."""
 
     def begin(self) -> None:
         """Have the program's own lines written above."""
+        self._size = None
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             if not isinstance(stream, Printed) and _is_terminal(stream):
@@ -86,6 +89,10 @@ class Terminal:
             return
         lines = self._to_ansi(texts)
         count = len(lines)
+        size = self.size()
+        # Lines that were wider than it is now may have been wrapped into that of the cursor.
+        resized = self._size is not None and size != self._size and self._complete
+        self._size = size
         frame = "".join(
             (
                 # Make room: "index" scrolls at the end of the screen, and keeps the column.
@@ -98,7 +105,7 @@ class Terminal:
         )
         with self._lock:
             self._frame = frame.encode("utf-8", "replace")
-            self._write(self._frame)
+            self._write(b"\r\x1b[K" + self._frame if resized else self._frame)
 
     def erase(self) -> None:
         with self._lock:
@@ -109,13 +116,15 @@ class Terminal:
             stream = getattr(sys, name)
             # Whoever has put another in its place since gets that; it does nothing any more.
             if isinstance(stream, Printed) and stream.terminal is self:
+                stream.stream.flush()  # half a line, before what comes next
                 setattr(sys, name, stream.stream)
 
     def finish(self, summary: str) -> None:
         self.erase()
         if summary:
-            start = "" if self._complete else "\r\n"
-            self._write(f"{start}{summary}\r\n".encode("utf-8", "replace"))
+            # Over a "^C" that the terminal has put there, and after a line of the program's.
+            start = "\r" if self._complete else "\r\n"
+            self._write(f"{start}{summary}\x1b[K\r\n".encode("utf-8", "replace"))
 
     def print(self, write: Callable[[], Any], text: str | None) -> Any:
         """Let the program write: the lines are out of its way."""

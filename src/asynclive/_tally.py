@@ -30,12 +30,22 @@ class Row:
     bytes_total: int = 0
     files_done: int = 0
     files_total: int = 0
-    began_at: float = 0.0
-    """When its staging did, by ``time.monotonic``."""
 
     @property
     def bytes_left(self) -> int:
         return self.bytes_total - self.bytes_done
+
+    @property
+    def works(self) -> bool:
+        """Its bytes are being read, and it has not only its turn to wait for."""
+        return self.stage == "staging" and (self.bytes_done > 0 or self.files_done > 0)
+
+    @property
+    def word(self) -> str:
+        """Where it is, in a word for people."""
+        if self.stage in ("queued", "staging"):
+            return "staging" if self.works else "waiting"
+        return "committing" if self.stage == "committed" else self.stage
 
 
 @dataclass(eq=False, slots=True)
@@ -79,8 +89,6 @@ class Tally:
             self.burst.calls += 1
             self.rows[event.call] = row
         if isinstance(event, ArtifactStaging):
-            if row.stage != "staging":
-                row.began_at = monotonic()
             row.bytes_done, row.bytes_total = event.bytes_done, event.bytes_total
             row.files_done, row.files_total = event.files_done, event.files_total
         elif isinstance(event, ArtifactStaged):
@@ -122,24 +130,19 @@ class Chosen:
         self._calls: set[int] = set()
 
     def choose(self, rows: list[Row], most: int) -> list[Row]:
-        """At most so many, in the order of the calls: those that have the most to do."""
+        """At most so many, in the order of the calls: those at work, and those that are next."""
         if len(rows) > most:
-            kept = [row for row in rows if row.call in self._calls and row.stage == "staging"]
-            kept = kept[:most]
+            kept = [row for row in rows if row.call in self._calls and row.works][:most]
             calls = {row.call for row in kept}
             others = (row for row in rows if row.call not in calls)
-            rows = kept + heapq.nlargest(most - len(kept), others, key=_busy)
+            rows = kept + heapq.nsmallest(most - len(kept), others, key=_idleness)
             rows.sort(key=lambda row: row.call)
         self._calls = {row.call for row in rows}
         return rows
 
 
-_BUSY = ("queued", "staged", "committed", "committing", "staging")
-
-
-def _busy(row: Row) -> tuple[int, int, int]:
-    rank = _BUSY.index(row.stage) if row.stage in _BUSY else 0
-    return rank, row.bytes_left, -row.call
+def _idleness(row: Row) -> tuple[bool, bool, int]:
+    return not row.works, row.stage not in ("queued", "staging"), row.call
 
 
 def outcomes(logged: int, failed: int, cancelled: int, superseded: int) -> str:
