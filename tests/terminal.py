@@ -28,6 +28,8 @@ class Seen:
         self._rows = [""] * lines
         self._row = self._column = 0
         self._saved = (0, 0)
+        self._begun = ""
+        """The beginning of a sequence whose end is not there yet."""
 
     @property
     def rows(self) -> list[str]:
@@ -42,6 +44,10 @@ class Seen:
         return [row.rstrip() for row in self.history] + self.rows
 
     def write(self, text: str) -> None:
+        text = self._begun + text
+        begun = re.search(r"\x1b(\[[0-9;?]*)?$", text)
+        self._begun = begun[0] if begun else ""
+        text = text.removesuffix(self._begun)
         for number, letter, short, line, printed in _TOKEN.findall(text):
             if letter:
                 self._control(letter, number)

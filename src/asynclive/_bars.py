@@ -1,20 +1,22 @@
 """What progress looks like: the lines for a moment, as wide as there is room, styled by rich.
 
-Of rich only its texts are used, one a line: its tables and its live display take several times
-as long, and while they do the event loop waits for the interpreter. Runs in the thread that
-draws. rich is imported here, by whoever imports this, which nobody does before there is
-something to draw.
+Of rich its styles are used, as this terminal can show them, and what it knows of the width of
+letters; its tables and its live display take ten times as long, and while they do the event loop
+waits for the interpreter. Runs in the thread that draws. rich is imported here, by whoever
+imports this, which nobody does before there is something to draw.
 """
 
 from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from ._screen import Line
 from ._tally import Chosen, Row, Tally, outcomes
 from ._units import amount, duration, size
 
@@ -25,8 +27,15 @@ WIDEST = 120
 _NAME_CELLS = 32
 _BAR_CELLS = 40
 _FEWEST_BAR_CELLS = 8
+_GAP = ("  ", "")
+_HTML = '<pre style="overflow-x:auto;line-height:normal">{code}</pre>'
 # How fast a rate follows what happens: half of it is from the last second or so (seconds).
 _SMOOTHED_OVER = 1.5
+
+
+class _Nowhere(io.StringIO):
+    def write(self, text: str, /) -> int:
+        return len(text)
 
 
 class Rates:
@@ -63,58 +72,65 @@ class Bars:
     """Makes the lines, one moment after the other."""
 
     def __init__(self, *, colors: bool = True) -> None:
-        # Writes nowhere: what it makes of a text is taken.
+        # What it makes of a text is taken.
         self._console = Console(
-            file=io.StringIO(),
+            file=_Nowhere(),
             force_terminal=True,
             force_jupyter=False,
             legacy_windows=False,
             color_system="auto" if colors else None,
             width=WIDEST,
+            record=True,
         )
+        self._painted: dict[str, tuple[str, str]] = {}
+        """What a terminal is to be sent before and after a text, by style."""
         self._chosen = Chosen()
         self._rates = Rates()
         self._burst: object = None
 
-    def texts(self, tally: Tally, columns: int, lines: int, now: float) -> list[Text]:
-        """The lines, none wider than ``columns`` less one, and not more than ``lines``."""
+    def lines(self, tally: Tally, columns: int, most: int, now: float) -> list[Line]:
+        """None is wider than ``columns`` less one, and there are not more than ``most``."""
         # Copied in one step: the event loop goes on changing it.
         rows = list(tally.rows.values())
-        if not rows or lines < 1:
+        if not rows or most < 1:
             return []
         burst = tally.burst
         if burst is not self._burst:
             self._burst, self._rates = burst, Rates()
         width = max(1, min(columns - 1, WIDEST))
         alone = burst.calls == 1
-        most = min(MOST_ROWS, lines if alone else lines - 1)
-        if len(rows) > most:
-            most -= 1  # for the line that counts the others
-        shown = self._chosen.choose(rows, max(0, most))
+        room = min(MOST_ROWS, most if alone else most - 1)
+        if len(rows) > room:
+            room -= 1  # for the line that counts the others
+        shown = self._chosen.choose(rows, max(0, room))
         fields = [self._row(row, now) for row in shown]
         self._rates.keep({0, *(row.call for row in shown)})
         if not alone:
             fields.append(self._all(tally, rows, now))
         layout = Layout.fitting(width, fields)
-        texts = [layout.line(field) for field in fields]
-        if len(rows) > len(shown) and most >= 0:
-            where = len(texts) - (not alone)
-            texts.insert(where, _others(rows, shown, width))
-        return texts[-lines:]
+        made = [layout.line(field) for field in fields]
+        if len(rows) > len(shown) and room >= 0:
+            made.insert(len(shown), _others(rows, shown, width))
+        return made[-most:]
 
-    def ansi(self, texts: list[Text]) -> list[str]:
+    def ansi(self, lines: Sequence[Line]) -> list[str]:
         """As a terminal takes them."""
-        lines = []
-        for text in texts:
-            segments = self._console.render(text, self._console.options.update(no_wrap=True))
-            lines.append(self._console._render_buffer(segments).rstrip("\n"))
-        return lines
+        return ["".join(self._paint(text, style) for text, style in line) for line in lines]
 
-    def html(self, texts: list[Text]) -> str:
+    def _paint(self, text: str, style: str) -> str:
+        painted = self._painted.get(style)
+        if painted is None:
+            with self._console.capture() as captured:
+                self._console.print(Text("x", style), end="")
+            before, _, after = captured.get().partition("x")
+            painted = self._painted[style] = before, after
+        return f"{painted[0]}{text}{painted[1]}"
+
+    def html(self, lines: Sequence[Line]) -> str:
         """As a notebook takes them."""
-        from rich.jupyter import _render_segments
-
-        return _render_segments(self._console.render(Text("\n").join(texts)))
+        text = Text("\n").join(Text.assemble(*line) for line in lines)
+        self._console.print(text, soft_wrap=True)
+        return self._console.export_html(inline_styles=True, code_format=_HTML)
 
     def _row(self, row: Row, now: float) -> Fields:
         working = row.stage == "staging"
@@ -218,40 +234,34 @@ class Layout:
         parts = (self.name, self.stage, self.bar, self.amount, self.rate, self.time)
         return sum(parts) + 2 * (sum(map(bool, parts)) - 1)
 
-    def line(self, fields: Fields) -> Text:
-        parts: list[tuple[str, str]] = []
-
-        def add(text: str, style: str) -> None:
-            if parts:
-                parts.append(("  ", ""))
-            parts.append((text, style))
-
+    def line(self, fields: Fields) -> Line:
+        # The sum has the column of the stage too.
         first = self.name + (2 + self.stage if fields.is_sum and self.stage else 0)
-        add(padded(shortened(fields.name, first), first), "bold" if fields.is_sum else "")
+        name = padded(shortened(fields.name, first), first)
+        line = [(name, "bold" if fields.is_sum else "")]
         if self.stage and not fields.is_sum:
-            add(fields.stage.ljust(self.stage), "dim" if fields.stage != "staging" else "cyan")
+            stage = fields.stage.ljust(self.stage)
+            line += [_GAP, (stage, "cyan" if fields.stage == "staging" else "dim")]
         if self.bar:
-            parts.append(("  ", ""))
-            parts += bar(fields.done, fields.total, self.bar)
-        if self.amount:
-            add(fields.amount.rjust(self.amount), "progress.download")
-        if self.rate:
-            add(fields.rate.rjust(self.rate), "progress.data.speed")
-        if self.time:
-            add(fields.time.rjust(self.time), "progress.remaining")
-        text = Text.assemble(*parts, no_wrap=True, overflow="crop", end="")
-        text.rstrip()
-        return text
+            line += [_GAP, *bar(fields.done, fields.total, self.bar)]
+        for text, width, style in (
+            (fields.amount, self.amount, "progress.download"),
+            (fields.rate, self.rate, "progress.data.speed"),
+            (fields.time, self.time, "progress.remaining"),
+        ):
+            if width:
+                line += [_GAP, (text.rjust(width), style)]
+        return line
 
 
-def _others(rows: list[Row], shown: list[Row], width: int) -> Text:
+def _others(rows: list[Row], shown: list[Row], width: int) -> Line:
     calls = {row.call for row in shown}
     stages = Counter(row.word for row in rows if row.call not in calls).most_common()
     said = ", ".join(f"{count:,} {stage}" for stage, count in stages)
-    return Text(shortened(f"and {said}", width), style="dim", no_wrap=True, end="")
+    return [(shortened(f"and {said}", width), "dim")]
 
 
-def bar(done: int, total: int | None, cells: int) -> list[tuple[str, str]]:
+def bar(done: int, total: int | None, cells: int) -> Line:
     """A bar of so many cells, in pieces with rich's styles for bars."""
     # An artifact without bytes is done as soon as it is known to have none.
     share = 0.0 if total is None else 1.0 if not total else min(1.0, done / total)

@@ -12,10 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from logging import getLogger
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._events import ArtifactEvent
-from ._screen import UNWRITABLE, Log, Notebook, Screen, Terminal, can_draw, in_notebook
+from ._screen import UNWRITABLE, Line, Log, Notebook, Screen, Terminal, can_draw, in_notebook
 from ._tally import Tally, outcomes
 from ._units import duration, size
 
@@ -34,7 +34,7 @@ class Progress:
     """Shows the artifacts in flight on a screen, and sums them up at the end.
 
     Args:
-        make_screen: makes the screen, given what makes rich's texts fit for it.
+        make_screen: makes the screen, given what makes lines fit for it.
     """
 
     def __init__(self, make_screen: Callable[[LazyBars], Screen]) -> None:
@@ -86,9 +86,9 @@ class Progress:
         try:
             while self._tally.rows and not self._closing.is_set():
                 columns, lines = screen.size()
-                texts = self._bars.texts(self._tally, columns, lines, time.monotonic())
-                if texts:
-                    screen.draw(texts)
+                shown = self._bars.lines(self._tally, columns, lines, time.monotonic())
+                if shown:
+                    screen.draw(shown)
                 self._closing.wait(screen.interval)
         finally:
             screen.erase()
@@ -108,14 +108,14 @@ class LazyBars:
             self._made = Bars()
         return self._made
 
-    def texts(self, tally: Tally, columns: int, lines: int, now: float) -> list[Any]:
-        return self._bars.texts(tally, columns, lines, now)
+    def lines(self, tally: Tally, columns: int, most: int, now: float) -> list[Line]:
+        return self._bars.lines(tally, columns, most, now)
 
-    def ansi(self, texts: Sequence[Any]) -> list[str]:
-        return self._bars.ansi(list(texts))
+    def ansi(self, lines: Sequence[Line]) -> list[str]:
+        return self._bars.ansi(lines)
 
-    def html(self, texts: Sequence[Any]) -> str:
-        return self._bars.html(list(texts))
+    def html(self, lines: Sequence[Line]) -> str:
+        return self._bars.html(lines)
 
 
 def make_progress(wanted: bool | None) -> Progress | None:

@@ -19,6 +19,15 @@ UNWRITABLE = (OSError, ValueError)
 LOG_SECONDS = 10.0
 
 
+Line = list[tuple[str, str]]
+"""Texts one after the other, each with the name of its style."""
+
+
+def plain(line: Line) -> str:
+    """The text alone."""
+    return "".join(text for text, _ in line).rstrip()
+
+
 class Screen(Protocol):
     """All of it blocks, and is called in the thread that draws."""
 
@@ -33,8 +42,8 @@ class Screen(Protocol):
         """Columns and lines there are."""
         ...
 
-    def draw(self, texts: Sequence[Any]) -> None:
-        """Show these of rich's texts, in the place of the last ones."""
+    def draw(self, lines: Sequence[Line]) -> None:
+        """Show these, in the place of the last ones."""
         ...
 
     def erase(self) -> None:
@@ -51,12 +60,12 @@ class Terminal:
 
     Args:
         stream: a terminal; nothing else is written to.
-        to_ansi: makes lines for a terminal of rich's texts.
+        to_ansi: makes of lines what a terminal takes.
     """
 
     interval = 0.1
 
-    def __init__(self, stream: TextIO, to_ansi: Callable[[Sequence[Any]], list[str]]) -> None:
+    def __init__(self, stream: TextIO, to_ansi: Callable[[Sequence[Line]], list[str]]) -> None:
         self._stream = stream
         self._fd = stream.fileno()
         self._to_ansi = to_ansi
@@ -84,10 +93,9 @@ class Terminal:
         # One for the program, and one that shows where its line was.
         return columns or 80, max(0, (lines or 24) - 2)
 
-    def draw(self, texts: Sequence[Any]) -> None:
+    def draw(self, lines: Sequence[Line]) -> None:
         if not self._in_front():
             return
-        lines = self._to_ansi(texts)
         count = len(lines)
         size = self.size()
         # Lines that were wider than it is now may have been wrapped into that of the cursor.
@@ -99,7 +107,7 @@ class Terminal:
                 "\x1bD" * count,
                 f"\x1b[{count}A",
                 "\x1b7",
-                *(f"\r\n{line}\x1b[0m\x1b[K" for line in lines),
+                *(f"\r\n{line}\x1b[K" for line in self._to_ansi(lines)),
                 "\x1b[J\x1b8",
             )
         )
@@ -201,12 +209,12 @@ class Notebook:
     """Draws in a notebook's output cell.
 
     Args:
-        to_html: makes HTML of rich's texts.
+        to_html: makes HTML of lines.
     """
 
     interval = 0.25
 
-    def __init__(self, to_html: Callable[[Sequence[Any]], str]) -> None:
+    def __init__(self, to_html: Callable[[Sequence[Line]], str]) -> None:
         self._to_html = to_html
         self._shown: Any = None
 
@@ -216,8 +224,8 @@ class Notebook:
     def size(self) -> tuple[int, int]:
         return 100, 20
 
-    def draw(self, texts: Sequence[Any]) -> None:
-        self._show({"text/html": self._to_html(texts), "text/plain": "\n".join(map(str, texts))})
+    def draw(self, lines: Sequence[Line]) -> None:
+        self._show({"text/html": self._to_html(lines), "text/plain": "\n".join(map(plain, lines))})
 
     def erase(self) -> None:
         if self._shown is not None:
@@ -254,8 +262,8 @@ class Log:
     def size(self) -> tuple[int, int]:
         return 120, 1
 
-    def draw(self, texts: Sequence[Any]) -> None:
-        self.finish(str(texts[-1]) if texts else "")
+    def draw(self, lines: Sequence[Line]) -> None:
+        self.finish(plain(lines[-1]))
 
     def erase(self) -> None:
         pass

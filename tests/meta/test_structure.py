@@ -33,7 +33,7 @@ ALLOWED = {
     "_observer": {"_events", "_handle", "_hub", "_sampler", "_tracing"},
     "_tally": {"_events"},
     "_units": set(),
-    "_bars": {"_tally", "_units"},
+    "_bars": {"_screen", "_tally", "_units"},
     "_screen": set(),
     "_progress": {"_bars", "_events", "_screen", "_tally", "_units"},
     "_durable": set(),

@@ -20,6 +20,7 @@ from asynclive import (
 )
 from asynclive._bars import Bars, bar, shortened
 from asynclive._progress import summary
+from asynclive._screen import plain
 from asynclive._tally import Chosen, Tally
 from asynclive._units import amount, duration, size
 
@@ -57,7 +58,7 @@ class Story:
 
     def lines(self, columns: int = 100, lines: int = 20) -> list[str]:
         self.now += 1.0
-        return [str(text) for text in self.bars.texts(self.tally, columns, lines, self.now)]
+        return [plain(line) for line in self.bars.lines(self.tally, columns, lines, self.now)]
 
 
 def test_one_artifact_is_one_line() -> None:
@@ -129,9 +130,9 @@ def test_no_line_is_wider_than_there_is_room_and_there_are_not_more(lines: int) 
 def test_a_terminal_gets_no_orders_from_a_name() -> None:
     story = Story()
     story.queue(1, "evil\x1b[31m\x07\r\n\u202e\udcff[bold]")
-    (line,) = story.bars.ansi(story.bars.texts(story.tally, 100, 5, 0))
+    (line,) = story.bars.ansi(story.bars.lines(story.tally, 100, 5, 0))
     assert line.startswith("evil\ufffd[31m\ufffd\ufffd\ufffd\ufffd\ufffd[bold]")
-    assert "<b>" not in story.bars.html(story.bars.texts(story.tally, 100, 5, 0))
+    assert "<b>" not in story.bars.html(story.bars.lines(story.tally, 100, 5, 0))
 
 
 def test_what_comes_after_all_have_ended_begins_anew_but_the_summary_has_all() -> None:
