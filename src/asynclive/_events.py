@@ -66,10 +66,11 @@ class ArtifactStaging(ArtifactEvent):
     """Its bytes are being hashed and copied: a sample, at most ten a second an artifact.
 
     The first says that it begins, and has nothing done. Files count when they are done, bytes of
-    a large file while it is read; those of small ones some dozens of files at a time.
+    a large file while it is hashed; those of small ones some dozens of files at a time.
 
     Attributes:
-        bytes_done: hashed (not cached: copied) until now.
+        bytes_done: hashed (not cached: copied) until now. What ``submit`` copies before its caller
+            goes on counts when it is hashed.
         files_done: files that are done.
         bytes_total: bytes of all of its files.
         files_total: how many files it has.

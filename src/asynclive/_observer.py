@@ -45,7 +45,6 @@ class Observer:
     def begin(self, call: Call) -> None:
         """A call was accepted, by the task that runs: the spans are in its trace."""
         call.number = next(self._numbers)
-        call.on_stage = self._on_stage
         request = call.request
         call.trace = _tracing.begin(
             "asynclive.submit" if call.submitted else "asynclive.log_artifact",
@@ -70,7 +69,8 @@ class Observer:
         if self._hub.wanted:
             self._hub.publish(ArtifactCommitted(*self._head(call), md5))
 
-    def _on_stage(self, call: Call) -> None:
+    def moved(self, call: Call) -> None:
+        """Its stage has changed."""
         if call.stage == "staging":
             self._sampler.begin(call.progress, partial(self._sample, call))
         else:

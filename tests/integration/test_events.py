@@ -121,6 +121,21 @@ async def test_what_fails_and_what_is_cancelled_says_so_last(repo: Path) -> None
     assert not (repo / "large.bin.dvc").exists()
 
 
+async def test_the_older_of_several_of_which_the_latest_wins_says_that_it_was_superseded(
+    repo: Path,
+) -> None:
+    (repo / "best.pt").write_bytes(b"weights")
+    told: list[Any] = []
+    live = AsyncLive(root=repo, on_event=told.append)
+    async with live, anyio.create_task_group() as task_group:
+        for _ in range(3):
+            task_group.start_soon(partial(live.log_artifact, "best.pt", latest_wins=True))
+    ends = {stages(told, call)[-1] for call in (1, 2, 3)}
+    assert ends <= {"logged", "superseded"}
+    assert stages(told, 3)[-1] == "logged"
+    assert "superseded" in ends
+
+
 class Held:
     """Stops the worker thread in the middle of a large file, until a sample has told of it."""
 
@@ -136,9 +151,10 @@ class Held:
         patch.setattr(asynclive._large, "read_at", held)
 
 
+@pytest.mark.parametrize("submitted", [False, True])
 @pytest.mark.parametrize("copy", [False, True])
-async def test_the_bytes_of_a_large_file_count_while_it_is_read(
-    copy: bool, repo: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_bytes_of_a_large_file_count_while_it_is_hashed(
+    copy: bool, submitted: bool, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = 4 * MIB + 5
     (repo / "large.bin").write_bytes(bytes(size))
@@ -151,7 +167,10 @@ async def test_the_bytes_of_a_large_file_count_while_it_is_read(
             held.go.set()
 
     async with AsyncLive(root=repo, on_event=on_event) as live:
-        await live.log_artifact("large.bin", copy=copy)
+        if submitted:
+            await (await live.submit("large.bin", copy=copy))
+        else:
+            await live.log_artifact("large.bin", copy=copy)
     done = [event.bytes_done for event in samples(got)]
     assert done[0] == 0
     assert 2 * MIB in done
