@@ -27,6 +27,8 @@ from asynclive import (
     EventStream,
     RepositoryNotFoundError,
 )
+from asynclive._filestage import FileStager
+from asynclive._processes import BatchProcesses
 from asynclive._stage import BATCH_FILES
 
 pytestmark = pytest.mark.anyio
@@ -195,26 +197,42 @@ async def test_who_begins_to_listen_later_gets_samples_too(
         held.go.set()
 
 
-@pytest.mark.parametrize("files", [3 * BATCH_FILES, 3100], ids=["threads", "processes"])
+@pytest.mark.parametrize(
+    ("files", "owner"),
+    [(3 * BATCH_FILES, FileStager), (3100, BatchProcesses)],
+    ids=["threads", "processes"],
+)
 async def test_the_files_of_a_directory_count_by_the_batch(
-    files: int, repo: Path, monkeypatch: pytest.MonkeyPatch
+    files: int, owner: Any, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = repo / "tree"
     tree.mkdir()
     for number in range(files):
         (tree / f"{number}.bin").write_bytes(b"%05d" % number)
-    monkeypatch.setattr("asynclive._sampler.INTERVAL", 0.001)
-    got: list[ArtifactEvent] = []
-    async with AsyncLive(root=repo, on_event=got.append) as live:
+    stage_batch: Callable[..., Any] = owner.stage_batch
+    first, told = threading.Lock(), threading.Event()
+    got: list[Any] = []
+
+    def held(*args: Any) -> Any:
+        if not first.acquire(blocking=False):
+            assert told.wait(timeout=60)
+        return stage_batch(*args)
+
+    def on_event(event: ArtifactEvent) -> None:
+        got.append(event)
+        if isinstance(event, ArtifactStaging) and event.files_done:
+            told.set()
+
+    monkeypatch.setattr(owner, "stage_batch", held)
+    async with AsyncLive(root=repo, on_event=on_event) as live:
         await live.log_artifact(tree)
-        progress = samples(got)
-        assert [event.files_done * 5 for event in progress] == [
-            event.bytes_done for event in progress
-        ]
-        assert {(e.bytes_total, e.files_total) for e in progress} == {(5 * files, files)}
-        counts = [event.files_done for event in progress]
-        assert counts == sorted(counts)
-        assert any(0 < count < files for count in counts)
+    assert {(event.bytes_total, event.files_total) for event in samples(got)} == {
+        (5 * files, files)
+    }
+    assert all(event.bytes_done == 5 * event.files_done for event in samples(got))
+    counts = [event.files_done for event in samples(got)]
+    assert counts == sorted(counts)
+    assert any(0 < count < files for count in counts)
 
 
 async def test_an_error_of_the_callback_loses_nothing(
