@@ -137,11 +137,11 @@ def run(side: str, made: Path, scale: float) -> dict[str, Any]:
     lags_ms, seconds = anyio.run(measured, calls, min(1.0, scale), backend=backend)
     if kind in ("naive", "asynclive", "isolated") and len(list(Path().rglob("*.dvc"))) < len(calls):
         raise SystemExit(f"{side}: not all was logged")
-    return _summary(lags_ms, seconds)
+    return summary(lags_ms, seconds)
 
 
 async def _idle(calls: list[Call], scale: float) -> tuple[list[float], float]:
-    return await _lags_while(partial(anyio.sleep, IDLE_SECONDS * scale), scale)
+    return await lags_while(partial(anyio.sleep, IDLE_SECONDS * scale), scale)
 
 
 async def _hashing(calls: list[Call], scale: float) -> tuple[list[float], float]:
@@ -157,7 +157,7 @@ async def _hashing(calls: list[Call], scale: float) -> tuple[list[float], float]
             for _ in range(HASHING_THREADS):
                 task_group.start_soon(anyio.to_thread.run_sync, hash_on)
 
-    return await _lags_while(log, scale)
+    return await lags_while(log, scale)
 
 
 async def _naive(calls: list[Call], scale: float) -> tuple[list[float], float]:
@@ -168,7 +168,7 @@ async def _naive(calls: list[Call], scale: float) -> tuple[list[float], float]:
             await anyio.to_thread.run_sync(partial(live.log_artifact, call.path, **call.options))
         await anyio.to_thread.run_sync(live.end)
 
-    return await _lags_while(log, scale)
+    return await lags_while(log, scale)
 
 
 async def _asynclive(
@@ -183,10 +183,10 @@ async def _asynclive(
                 for call in calls:
                     task_group.start_soon(partial(live.log_artifact, call.path, **call.options))
 
-        return await _lags_while(log, scale)
+        return await lags_while(log, scale)
 
 
-async def _lags_while(log: Log, scale: float) -> tuple[list[float], float]:
+async def lags_while(log: Log, scale: float) -> tuple[list[float], float]:
     """The lag of each sleep, in ms, from before ``log`` starts to after it has ended."""
     lags_ms: list[float] = []
 
@@ -207,7 +207,7 @@ async def _lags_while(log: Log, scale: float) -> tuple[list[float], float]:
     return lags_ms, clock.seconds
 
 
-def _summary(lags_ms: list[float], seconds: float) -> dict[str, Any]:
+def summary(lags_ms: list[float], seconds: float) -> dict[str, Any]:
     ordered = sorted(lags_ms)
     counts = [0] * (len(EDGES_MS) + 1)  # the last: longer than the last edge
     bucket = 0

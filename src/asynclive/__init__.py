@@ -29,17 +29,42 @@ from ._errors import (
     StorageError,
     WorkerDiedError,
 )
+from ._events import (
+    ArtifactCancelled,
+    ArtifactCommitted,
+    ArtifactCommitting,
+    ArtifactEvent,
+    ArtifactFailed,
+    ArtifactLogged,
+    ArtifactQueued,
+    ArtifactStaged,
+    ArtifactStaging,
+    ArtifactSuperseded,
+    Event,
+    EventsDropped,
+)
 from ._handle import ArtifactHandle, Stage
+from ._hub import EventStream
 from ._live import AsyncLive
 from ._statistics import AsyncLiveStatistics
 
 __all__ = [
+    "ArtifactCancelled",
     "ArtifactCancelledError",
     "ArtifactChangedError",
+    "ArtifactCommitted",
+    "ArtifactCommitting",
     "ArtifactConflictError",
+    "ArtifactEvent",
+    "ArtifactFailed",
     "ArtifactHandle",
+    "ArtifactLogged",
     "ArtifactNotFoundError",
     "ArtifactPathError",
+    "ArtifactQueued",
+    "ArtifactStaged",
+    "ArtifactStaging",
+    "ArtifactSuperseded",
     "AsyncLive",
     "AsyncLiveError",
     "AsyncLiveStatistics",
@@ -47,6 +72,9 @@ __all__ = [
     "CommitError",
     "DrainResult",
     "DvcYamlError",
+    "Event",
+    "EventStream",
+    "EventsDropped",
     "InvalidArtifactNameError",
     "InvalidDataTypeError",
     "InvalidDvcyamlError",

@@ -6,12 +6,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import anyio
 
 from ._artifact import ArtifactRequest, LoggedArtifact
 from ._errors import ArtifactCancelledError
+from ._sampler import StagingProgress
+from ._tracing import CallTrace
 
 logger = getLogger(__name__)
 
@@ -57,6 +59,12 @@ class Call:
     """How many wait to be told."""
     watch: Callable[[Call, Stage], None] | None = None
     """Told of each change of the stage, with the one before."""
+    number: int = 0
+    """In the order of the calls, from 1 on."""
+    progress: StagingProgress = field(default_factory=StagingProgress)
+    trace: CallTrace | None = None
+    tracked_path: Path | None = None
+    """As events have it; made when the first is."""
 
     def advance(self, stage: Stage) -> None:
         """The one place where the stage changes."""
@@ -161,6 +169,15 @@ class Call:
             raise
         finally:
             self.waiting -= 1
+
+
+class Listener(NamedTuple):
+    """Whom an engine tells of its calls. The changes of their stages are told by the calls."""
+
+    committed: Callable[[Call, str | None], None]
+    """The artifact is tracked, under this MD5, and recorded."""
+    ended: Callable[[Call], None]
+    """It has ended; who waits for it is told after this."""
 
 
 class ArtifactHandle:

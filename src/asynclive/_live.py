@@ -1,11 +1,8 @@
-"""AsyncLive: owns the tasks, and takes each artifact through request, stage, commit, record."""
+"""AsyncLive: what its users call. An engine, in threads or in a process, does the work."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -17,36 +14,24 @@ import anyio.to_thread
 from ._artifact import (
     ArtifactRequest,
     LoggedArtifact,
-    StagedArtifact,
-    StoredFile,
-    is_inside,
     make_request,
-    relocated,
 )
-from ._claims import Claims
-from ._commit import GroupCommitter
 from ._drain import DrainResult, drain
-from ._dvcyaml import DvcYaml
-from ._errors import ArtifactChangedError, InvalidDvcyamlError, NotActiveError
-from ._files import AsyncFiles
-from ._handle import ArtifactHandle, Call, Stage
-from ._moved import restored
-from ._pending import Pending, check_bounds
-from ._pipeline import left_to_pipeline
-from ._plan import ArtifactPlan
-from ._record import Outcomes, Recorder
-from ._repo import DvcRepository, outside_repository
-from ._space import free_bytes
-from ._stage import Stager, Taken
+from ._errors import InvalidDvcyamlError, NotActiveError
+from ._handle import ArtifactHandle, Call, Listener, Stage
+from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
+from ._observer import Observer
+from ._pending import check_bounds
+from ._progress import make_progress
+from ._sampler import Sampler
 from ._statistics import AsyncLiveStatistics, Counters
-from ._store import ObjectStore
-from ._trash import Trash
 from ._unheard import Unheard
-from ._workers import FileWorkers, default_workers
+from ._workers import default_workers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._engine import LocalEngine
     from ._remote import RemoteEngine
 
 T = TypeVar("T")
@@ -86,10 +71,18 @@ class AsyncLive:
             process, Python that runs all the time, as a training loop does, is not held up, and
             does not hold up the work. Everything else is the same; only a ``__cause__`` that is
             not asynclive's or Python's own exception is one that says its type and message.
+        on_event: called on the event loop with each :class:`ArtifactEvent`, so it must be quick. An
+            error of it is logged once, at error level, and it is called again for the next event:
+            the artifacts are logged all the same.
+        progress: whether to show a bar for each artifact in flight, and one for all, on stderr; at
+            the end there is a line that sums them up. Where stderr is no terminal, only a line
+            now and then. Default: where stderr is a terminal, and in a notebook.
 
     Raises:
         ValueError: an argument is out of its range; or a process is asked for, and this program
             embeds Python, or was frozen, and has no interpreter to start.
+        TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`;
+            or ``progress`` is neither a bool nor None.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
@@ -120,6 +113,8 @@ class AsyncLive:
         max_pending_bytes: int | None = None,
         max_pending: int | None = None,
         isolation: Literal["thread", "process"] = "thread",
+        on_event: OnEvent | None = None,
+        progress: bool | None = None,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -147,7 +142,17 @@ class AsyncLive:
             "max_pending_bytes": max_pending_bytes,
             "max_pending": max_pending,
         }
-        self._engine = _engine_for(isolation)(settings, self._counters, self._ended)
+        self._hub = EventHub(on_event)
+        self._progress = make_progress(progress)
+        if self._progress is not None:
+            self._hub.listen(self._progress.take)
+        self._sampler = Sampler(
+            lambda: self._hub.wanted, lambda sample: self._owner.start_soon(sample)
+        )
+        self._observer = Observer(self._hub, self._sampler)
+        self._engine = _engine_for(isolation)(
+            settings, self._counters, Listener(self._committed, self._ended)
+        )
         self._unheard = Unheard()
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
@@ -163,15 +168,18 @@ class AsyncLive:
         self._owner = anyio.create_task_group()
         await self._owner.__aenter__()
         try:
-            await self._owner.start(self._engine.serve)
+            await self._owner.start(self._serve)
         except BaseException as error:
             self._owner.cancel_scope.cancel()
             await self._owner.__aexit__(None, None, None)
+            self._hub.close()
             alone = _unwrapped(error)
             if alone is error:
                 raise
             raise alone from alone.__cause__
         self._accepting = True
+        if self._hub.wanted:
+            self._engine.watch()
         return self
 
     async def __aexit__(
@@ -186,8 +194,11 @@ class AsyncLive:
                 await self._idle.wait()
         finally:
             self._owner.cancel_scope.cancel()
-            # Without the exception: the task group would wrap it in an ExceptionGroup.
-            await self._owner.__aexit__(None, None, None)
+            try:
+                # Without the exception: the task group would wrap it in an ExceptionGroup.
+                await self._owner.__aexit__(None, None, None)
+            finally:
+                self._hub.close()
         if exc is None:
             self._unheard.raise_all()
         else:
@@ -373,6 +384,58 @@ class AsyncLive:
             total_workers=self._worker_count,
         )
 
+    def events(self, *, bound: int = QUEUED_EVENTS) -> EventStream:
+        """Iterate over what happens from now on, beside any number of others who do.
+
+        Ends when the block is left, once what is queued has been read. So the task that reads
+        must be owned by a task group *around* the block: one inside it would wait for that task,
+        which waits for the block to be left. May be asked for before the block is entered, and
+        ends at once after it was left.
+
+        Args:
+            bound: how many events wait for a consumer that is slow, at most. A sample
+                (:class:`ArtifactStaging`) takes the place of an unread one of the same artifact.
+                Where there is no room all the same, the oldest sample is dropped; where there is
+                none, the oldest event. An :class:`EventsDropped` before the next event says how
+                many of each. Artifacts never wait for a consumer.
+
+        Raises:
+            ValueError: ``bound`` is less than 1.
+
+        Cancellation: of the iteration loses no event. A stream that is dropped, or closed with
+            ``aclose``, costs nothing any more.
+
+        Example::
+
+            async def watch(events):
+                async for event in events:
+                    print(event)
+
+            async with anyio.create_task_group() as task_group, AsyncLive() as live:
+                task_group.start_soon(watch, live.events())
+                await live.log_artifact("model.pt")
+        """
+        if bound < 1:
+            raise ValueError(f"bound must be at least 1, not {bound}")
+        stream = self._hub.stream(bound)
+        self._sampler.wake()
+        if self._accepting:
+            self._engine.watch()
+        return stream
+
+    async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Have the engine work, and show what it does."""
+        if self._progress is None:
+            await self._engine.serve(task_status=task_status)
+            return
+        limiter = anyio.CapacityLimiter(1)  # for the thread that writes to the terminal
+        await anyio.to_thread.run_sync(self._progress.start, limiter=limiter)
+        try:
+            await self._engine.serve(task_status=task_status)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._progress.close, limiter=limiter)
+
     async def _cancelled_along(self) -> None:
         """A task that was cancelled along with the block is to see that, not an error."""
         if not self._accepting:
@@ -441,235 +504,25 @@ class AsyncLive:
         self._engine.accept(call)
         self._counters.moved(None, call.stage)
         self._in_flight[call] = None
+        self._observer.begin(call)
         return call
 
     def _moved(self, call: Call, before: Stage) -> None:
         """A call has come one stage further."""
         self._counters.moved(before, call.stage)
+        self._observer.moved(call)
+
+    def _committed(self, call: Call, md5: str | None) -> None:
+        """A call's artifact is tracked and recorded. The engine says so."""
+        self._observer.committed(call, md5)
 
     def _ended(self, call: Call) -> None:
-        """A call has ended; who waits for it is told after this."""
+        """A call has ended; who waits for it is told after this. The engine says so."""
         if call.submitted and call.stage == "failed":
             self._unheard.add(call)
         del self._in_flight[call]
         if not self._in_flight and not self._accepting:
             self._idle.set()
-
-
-class LocalEngine:
-    """Works on calls in threads of this process: opens the repository, and does all there is."""
-
-    real_root: str
-
-    def __init__(
-        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[Call], None]
-    ) -> None:
-        self._root: str = settings["root"]
-        self._dvcyaml_path: str | None = settings["dvcyaml"]
-        self._worker_count: int = settings["workers"]
-        self._lock_timeout: float | None = settings["lock_timeout"]
-        self._durable: bool = settings["durable"]
-        self._claims: Claims[Call] = Claims()
-        self._pending = Pending(
-            settings["max_pending_bytes"], settings["max_pending"], self._free_bytes
-        )
-        # What was moved, logged and put where it was: it gives way to a later one.
-        self._left: dict[str, tuple[int, int]] = {}
-        self._counters = counters
-        self._on_end = on_end
-
-    def accept(self, call: Call) -> None:
-        """Claim what the call needs, and begin to work on it. Nothing is awaited."""
-        repository_root = self._repository.layout.root
-        if not is_inside(call.request.path, repository_root):
-            raise outside_repository(call.request, repository_root)
-        self._pending.enter(call)
-        try:
-            call.earlier = self._claims.take(call)
-        except BaseException:
-            self._pending.leave(call)
-            raise
-        if call.latest_wins:
-            for other in self._claims.same(call):
-                other.supersede(call)
-        self._tasks.start_soon(self._work_on, call)
-
-    @property
-    def busy_workers(self) -> int:
-        """How many threads are at work."""
-        return self._workers.busy
-
-    async def _log(self, call: Call) -> LoggedArtifact:
-        """The way through."""
-        await self._pending.place(call)
-        if not call.submitted:
-            await call.turn()  # its source is read where it is, and an earlier one may change that
-        call.begin()
-        request = call.request
-        if self._in_pipeline and request.cache:
-            owner = partial(self._repository.pipeline_owner, request.path)
-            request = left_to_pipeline(request, self._root, await self._in_dvc_thread(owner))
-        plan = await self._plan(request)
-        await self._pending.room(call, plan.total_bytes if plan.is_read else 0)
-        call.advance("staging")
-        async with self._source(call, plan) as (plan, taken):
-            staged = await self._stage(call, plan, taken)
-            call.advance("staged")
-            del plan  # of a large directory it is larger than what is needed from here on
-            return await self._commit(call, staged)
-
-    async def _plan(self, request: ArtifactRequest) -> ArtifactPlan:
-        replaced = request.path if request.copy else None
-        return await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
-
-    async def _stage(self, call: Call, plan: ArtifactPlan, taken: Taken | None) -> StagedArtifact:
-        first = call.comes_first
-        try:
-            return await self._stager.stage(plan, taken, looks_at_copy=first)
-        except ArtifactChangedError:
-            if first or taken is None or call.released.is_set():
-                raise
-        # An earlier one has put a link to the same bytes in its place.
-        await call.turn()
-        return await self._stager.stage(await self._plan(plan.request), taken)
-
-    async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
-        try:
-            await call.turn()
-            if call.move:
-                is_last = not any(self._claims.same(call))
-                staged = restored(staged, self._left.get(staged.request.path), wanted=is_last)
-            tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
-            await self._stager.remember(tracked)
-        except Exception:
-            await self._stager.discard(staged)
-            raise
-        except BaseException:  # cancelled
-            await self._stager.discard_soon(staged)
-            raise
-        await self._stager.discard(staged)
-        if call.move and not staged.isdir and staged.files:
-            self._left[staged.request.path] = staged.files[0].marks
-        self._claims.remember(call.request)
-        return LoggedArtifact.from_tracked(tracked)
-
-    @asynccontextmanager
-    async def _source(
-        self, call: Call, plan: ArtifactPlan
-    ) -> AsyncIterator[tuple[ArtifactPlan, Taken | None]]:
-        """Where the bytes are to be read, and what is waited for once they are taken."""
-        release = partial(self._release, call) if call.submitted else None
-        if not (call.move and plan.is_read):
-            yield plan, release
-            return
-        plan, moved = await self._stager.move_aside(plan)
-        try:
-            await self._release(call)
-            yield plan, None
-        except BaseException:
-            if call.successor is None:
-                await self._stager.put_back(moved)
-            else:
-                await self._stager.drop(moved)
-            raise
-        await self._stager.drop(moved)
-
-    async def _release(self, call: Call) -> None:
-        """All bytes are taken: whoever submitted it may go on."""
-        call.released.set()
-        if call.latest_wins:
-            await call.turn()  # a newer one may take its place meanwhile
-            call.begin()
-
-    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Open the repository, run what happens in it, close it."""
-        self._workers = FileWorkers(self._worker_count)
-        # DVC's classes know no threads: one is in them at a time.
-        self._dvc_limiter = anyio.CapacityLimiter(1)
-        # DVC knows a repository by its path: by the one that its command sees, which is in the
-        # working directory and so has no links.
-        self.real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
-        self._repository = await self._in_dvc_thread(
-            lambda: DvcRepository.open(self.real_root, durable=self._durable)
-        )
-        try:
-            # As DVC tells a stage's command that it runs in a pipeline.
-            self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
-            self._dvcyaml = None
-            if self._dvcyaml_path is not None:
-                dvcyaml_path = relocated(self._dvcyaml_path, self._root, self.real_root)
-                files = AsyncFiles(self._dvc_limiter, self._repository.layout.sync)
-                await files.prepare()
-                self._dvcyaml = DvcYaml(
-                    dvcyaml_path,
-                    files,
-                    self._repository.session.temp_for,
-                    self._repository.layout.root,
-                )
-            store = ObjectStore(self._repository.layout)
-            trash = Trash(self._workers, lambda free: self._tasks.start_soon(free))
-            self._stager = Stager(store, self._workers, self._counters, self._save_hashes, trash)
-            self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
-            self._committer = GroupCommitter(
-                acquire=lambda: self._in_dvc_thread(self._repository.acquire),
-                commit=self._commit_group,
-                release=lambda: self._in_dvc_thread(self._repository.release),
-                break_seconds=lambda: self._in_dvc_thread(self._repository.break_seconds),
-                lock_timeout=self._lock_timeout,
-            )
-            try:
-                async with anyio.create_task_group() as self._tasks:
-                    self._tasks.start_soon(self._committer.run)
-                    task_status.started()
-            finally:
-                await self._workers.run_to_end(self._stager.close)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._in_dvc_thread(self._repository.close)
-
-    async def _commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
-        outcomes = await self._recorder.commit_group(group)
-        self._counters.count_group(len(group))
-        return outcomes
-
-    async def _work_on(self, call: Call) -> None:
-        try:
-            with call.scope:
-                call.logged = await self._log(call)
-        except Exception as error:
-            call.error = error  # the caller's own, raised there
-        finally:
-            self._end(call)
-
-    def _end(self, call: Call) -> None:
-        """Say how it ended, and give back what it had."""
-        if call.logged is not None:
-            call.successor = None
-            call.advance("logged")
-        elif call.error is not None:
-            call.successor = None
-            call.advance("failed")
-        elif call.successor is not None:
-            call.advance("superseded")
-        else:
-            call.error = call.why_cancelled or NotActiveError(
-                f"'{call.request.given}' was not logged: the block was left by an exception."
-            )
-            call.advance("cancelled")
-        self._claims.release(call)
-        self._pending.leave(call)
-        self._on_end(call)
-        call.end()
-
-    async def _save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
-        await self._in_dvc_thread(lambda: self._repository.save_hashes(path, files))
-
-    async def _free_bytes(self) -> int | None:
-        cache_dir = self._repository.layout.cache_dir
-        return await self._workers.run(partial(free_bytes, cache_dir), bulk=False)
-
-    async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)
 
 
 def _engine_for(isolation: str) -> type[LocalEngine | RemoteEngine]:
@@ -679,6 +532,8 @@ def _engine_for(isolation: str) -> type[LocalEngine | RemoteEngine]:
         ValueError: there is no such isolation, or not in this interpreter.
     """
     if isolation == "thread":
+        from ._engine import LocalEngine
+
         return LocalEngine
     if isolation != "process":
         raise ValueError(f"isolation must be 'thread' or 'process', not {isolation!r}")

@@ -39,6 +39,10 @@ class Level(NamedTuple):
     level: int
 
 
+class Watch(NamedTuple):
+    """Samples, and what is committed, are to be told of from now on."""
+
+
 # --- From the worker --------------------------------------------------------------------------
 
 
@@ -60,6 +64,25 @@ class Advanced(NamedTuple):
 
     call: int
     stage: Any
+    totals: tuple[int, int]
+    """Bytes and files to be staged, once that is known."""
+    tracked: tuple[int, int]
+    """Bytes and files that are tracked, once they are staged."""
+
+
+class Sampled(NamedTuple):
+    """How far the staging of a call has come."""
+
+    call: int
+    files_done: int
+    bytes_done: int
+
+
+class Committed(NamedTuple):
+    """The artifact of a call is tracked and recorded."""
+
+    call: int
+    md5: str | None
 
 
 class Released(NamedTuple):

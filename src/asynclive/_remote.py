@@ -24,11 +24,12 @@ import anyio.to_thread
 
 from ._channel import Channel
 from ._errors import InvalidMetadataError, WorkerDiedError
-from ._handle import Call, Stage
+from ._handle import Call, Listener, Stage
 from ._messages import (
     NO_NUMBERS,
     Advanced,
     Cancel,
+    Committed,
     Done,
     Entered,
     Left,
@@ -37,6 +38,8 @@ from ._messages import (
     Numbers,
     Record,
     Released,
+    Sampled,
+    Watch,
     added,
     chained,
 )
@@ -55,7 +58,7 @@ class RemoteEngine:
     Args:
         settings: the arguments of the ``AsyncLive`` there.
         counters: what is counted, here and there.
-        on_end: told of each call that has ended, before who waits for it.
+        listener: told of each call that was committed, or has ended.
 
     Raises:
         ValueError: no process can be started in this interpreter.
@@ -63,9 +66,7 @@ class RemoteEngine:
 
     real_root: str
 
-    def __init__(
-        self, settings: dict[str, Any], counters: Counters, on_end: Callable[[Call], None]
-    ) -> None:
+    def __init__(self, settings: dict[str, Any], counters: Counters, listener: Listener) -> None:
         if not can_start():
             raise ValueError(
                 "isolation='process' starts a Python interpreter, and this program, which embeds "
@@ -73,7 +74,8 @@ class RemoteEngine:
             )
         self._settings = settings
         self._counters = counters
-        self._on_end = on_end
+        self._listener = listener
+        self._watched = False
         self._call_numbers = count()
         self._now = self._before = NO_NUMBERS  # from this worker, and from those before it
         self._channel = Channel()
@@ -134,6 +136,12 @@ class RemoteEngine:
         call.scope = cast(anyio.CancelScope, scope)
         self._calls[number] = call
         self._wanted.set()
+
+    def watch(self) -> None:
+        """Somebody listens to events from now on."""
+        if not self._watched:
+            self._watched = True
+            self._channel.post(Watch())
 
     @property
     def busy_workers(self) -> int:
@@ -218,6 +226,8 @@ class RemoteEngine:
         calls = list(self._calls.values())
         self._calls = {}
         self._channel = Channel()
+        if self._watched:
+            self._channel.post(Watch())
         if self._leaving:
             self._channel.end()
         self._before = added(self._before, self._now)
@@ -232,7 +242,7 @@ class RemoteEngine:
 
     def _end(self, call: Call, stage: Stage) -> None:
         call.advance(stage)
-        self._on_end(call)
+        self._listener.ended(call)
         call.end()
 
     def _count(self, numbers: Numbers) -> None:
@@ -248,7 +258,15 @@ class RemoteEngine:
         if isinstance(message, Numbers):
             self._count(message)
         elif isinstance(message, Advanced):
-            self._calls[message.call].advance(message.stage)
+            call = self._calls[message.call]
+            progress = call.progress
+            progress.bytes_total, progress.files_total = message.totals
+            progress.size, progress.nfiles = message.tracked
+            call.advance(message.stage)
+        elif isinstance(message, Sampled):
+            self._calls[message.call].progress.reach(message.files_done, message.bytes_done)
+        elif isinstance(message, Committed):
+            self._listener.committed(self._calls[message.call], message.md5)
         elif isinstance(message, Released):
             self._calls[message.call].released.set()
         elif isinstance(message, Done):

@@ -23,11 +23,13 @@ import anyio
 
 from ._channel import Channel
 from ._errors import InvalidMetadataError
+from ._events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
 from ._handle import ENDS, Call, Stage
 from ._live import AsyncLive
 from ._messages import (
     Advanced,
     Cancel,
+    Committed,
     Done,
     Entered,
     Left,
@@ -36,6 +38,8 @@ from ._messages import (
     Numbers,
     Record,
     Released,
+    Sampled,
+    Watch,
     portable_record,
     with_causes,
 )
@@ -72,10 +76,12 @@ def serve() -> None:
 
 class _Worker:
     def __init__(self, settings: dict[str, Any]) -> None:
-        self._live = AsyncLive(**settings)
+        self._live = AsyncLive(**settings, progress=False)  # which the parent shows
         self._channel = Channel(self._numbers)
         # The calls in flight.
         self._calls: dict[int, Call] = {}
+        # Of these, for each number that events have, that of the parent.
+        self._number_of: dict[int, int] = {}
         self._said: Numbers | None = None
 
     async def run(self, parent: int, sock: socket.socket, level: int) -> None:
@@ -113,8 +119,20 @@ class _Worker:
             elif isinstance(message, Cancel):
                 if message.call in self._calls:  # or it has ended meanwhile
                     self._calls[message.call].scope.cancel()
+            elif isinstance(message, Watch):
+                self._live._hub.listen(self._tell)
             elif isinstance(message, Level):
                 logging.getLogger("asynclive").setLevel(message.level)
+
+    def _tell(self, event: ArtifactEvent) -> None:
+        """Hand on what is not told otherwise: the parent makes events of its own."""
+        number = self._number_of.get(event.call)
+        if number is None:  # not even accepted
+            return
+        if isinstance(event, ArtifactStaging):
+            self._channel.post(Sampled(number, event.files_done, event.bytes_done))
+        elif isinstance(event, ArtifactCommitted):
+            self._channel.post(Committed(number, event.md5))
 
     def _accept(self, message: Log) -> None:
         """Nothing is awaited: the next message comes after this one in the order of calls."""
@@ -129,13 +147,16 @@ class _Worker:
             self._channel.post(Done(number, "failed", None, with_causes(error), None))
             return
         self._calls[number] = call
+        self._number_of[call.number] = number
         watch = call.watch
 
         def advanced(call: Call, before: Stage) -> None:
             if watch is not None:
                 watch(call, before)
             if call.stage not in ENDS:  # which is said with what came of it
-                self._channel.post(Advanced(number, call.stage))
+                done = call.progress
+                totals, tracked = (done.bytes_total, done.files_total), (done.size, done.nfiles)
+                self._channel.post(Advanced(number, call.stage, totals, tracked))
 
         call.watch = advanced
         self._followers.start_soon(self._follow, number, call)
@@ -147,7 +168,7 @@ class _Worker:
         if not call.done.is_set():
             self._channel.post(Released(number))
             await call.done.wait()
-        del self._calls[number]
+        del self._calls[number], self._number_of[call.number]
         successor = next((n for n, c in self._calls.items() if c is call.successor), None)
         last = call.last if successor is None else call
         logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)

@@ -34,6 +34,7 @@ from ._newer import seconds_to_next_stamp, stamp_ns
 from ._place import Mode, Move, Placement
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._processes import BatchProcesses
+from ._sampler import StagingProgress
 from ._snapshot import Snapshot, as_planned, without_doubtful
 from ._space import Space
 from ._statistics import Counters
@@ -102,6 +103,7 @@ class Stager:
         taken: Taken | None = None,
         *,
         looks_at_copy: bool = True,
+        progress: StagingProgress | None = None,
     ) -> StagedArtifact:
         """Copy and hash what the plan names, and is not known already.
 
@@ -111,6 +113,7 @@ class Stager:
                 overwritten or deleted: large files are copied first, then, and hashed after it.
                 None: the source stays as it is until this has returned.
             looks_at_copy: whether a copy that is there already will still be there.
+            progress: is told how far it has come.
 
         Raises:
             ArtifactChangedError: a file changed under the read.
@@ -120,7 +123,10 @@ class Stager:
             is removed after this has returned.
         """
         bulk = len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
-        job = _StageJob(plan, self._store, self._workers, self._processes, self._space, bulk)
+        progress = progress or StagingProgress()
+        job = _StageJob(
+            plan, self._store, self._workers, self._processes, self._space, bulk, progress
+        )
         job.files.keeps_newer = taken is not None
         run = job.run
         if plan.total_bytes > QUICK_BYTES:
@@ -180,6 +186,10 @@ class Stager:
 
     async def _counted(self, step: Callable[[], Awaitable[Batch]], job: _StageJob) -> Batch:
         batch = await step()
+        # No other task runs between the end of a large file and this.
+        job.progress.count(
+            batch.files_staged + batch.files_unchanged, batch.bytes_staged + batch.bytes_unchanged
+        )
         if self._save_hashes is not None and job.many_small:
             await self._save_hashes(job.plan.request.path, batch.stored)
         self._counters.files_staged += batch.files_staged
@@ -240,6 +250,7 @@ class _StageJob:
     space: Space
     bulk: bool
     """There is so much of it that smaller artifacts go first."""
+    progress: StagingProgress
     files: FileStager = field(init=False)
     temps: set[str] = field(default_factory=set)
     """Objects of large files in the making."""
@@ -387,6 +398,7 @@ class _StageJob:
             return batch
         large = self._large_file(planned, files.source(planned), temp, copy)
         async with self.workers.large_files:
+            self.progress.begin_file(large)
             try:
                 hashed = await large.transfer(self._run_explained)
                 finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
@@ -394,6 +406,8 @@ class _StageJob:
             except BaseException:
                 await self.workers.run_to_end(large.close)
                 raise
+            finally:
+                self.progress.end_file(large)
         return batch
 
     async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
@@ -431,6 +445,7 @@ class _StageJob:
             path = self.store.object_path(md5)
             taken = await self._run_explained(partial(as_planned, planned, path))
             self.snapshots.append(Snapshot(planned, path, taken, md5))
+            self._count_later(planned)
             return batch
         temp = self._temp_path()
         large = self._large_file(planned, self.files.source(planned), temp, None)
@@ -440,7 +455,12 @@ class _StageJob:
             finally:
                 await self.workers.run_to_end(large.close)
         self.snapshots.append(Snapshot(planned, temp, taken))
+        self._count_later(planned)
         return batch
+
+    def _count_later(self, planned: PlannedFile) -> None:
+        """What is counted next is only taken: it is done when it has been hashed."""
+        self.progress.count(-1, -planned.size)
 
     async def _run_first(self, step: Callable[[], T]) -> T:
         """Run what a caller waits for, ahead of what nobody does."""
@@ -463,9 +483,11 @@ class _StageJob:
         copy = files.target(planned) if files.copies_bytes(planned) else None
         if md5 is not None and copy is None:
             await self._run_explained(partial(self._place, planned, md5, batch))
+            self.progress.count(1, planned.size)
             return batch
         large = self._large_file(snapshot.taken, path, None, copy, is_snapshot=md5 is None)
         async with self.workers.large_files:
+            self.progress.begin_file(large)
             try:
                 hashed = await large.transfer(self._run_after_snapshots)
                 finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
@@ -473,6 +495,9 @@ class _StageJob:
             except BaseException:
                 await self.workers.run_to_end(large.close)
                 raise
+            finally:
+                self.progress.end_file(large)
+        self.progress.count(1, planned.size)
         return batch
 
     def _finish_large(

@@ -1,0 +1,286 @@
+"""What it costs to be told: events by a callback, by iterating, and progress in a terminal.
+
+    python perf/events.py                             # five minutes
+    python perf/events.py --short                     # a tenth of the bytes
+
+Each is logged without anybody who listens, with ``on_event``, with two consumers of
+``events()``, and with progress drawn in a terminal that another process reads: the sides take
+turns, each run in a fresh process and repository. Beside the time there is what the processor
+did for it, which other programs disturb less, and how late the event loop was: a task sleeps
+1 ms, over and over. What it says for one event is what 100,000 of them took, to nobody else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import anyio
+import machine
+import options
+import results
+from looplag import lags_while, summary
+from repository import RunFailedError, fresh_repository
+from series import MIN_PAIRS
+from sources import KIB, MIB, Sources, make, place
+from workdir import runs_dir
+from workloads import Workload
+
+BENCH = "events"
+SIDES = ("nobody", "on_event", "events", "progress")
+SHORT_SCALE = 0.1
+GOAL = 1.01
+ONE_EVENT_TIMES = 100_000
+
+
+def _count(whole: int, scale: float) -> int:
+    return max(1, round(whole * scale))
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Workload(
+            name="small-300",
+            title="300 artifacts of 12 bytes, gathered",
+            sources=lambda scale: [
+                Sources(f"artifact-{index:04}.bin", 12) for index in range(_count(300, scale))
+            ],
+            options={"type": "dataset"},
+        ),
+        Workload(
+            name="large-4",
+            title="4 files of 256 MiB, copy=True",
+            sources=lambda scale: [
+                Sources(f"checkpoint-{index}.pt", _count(256 * MIB, scale)) for index in range(4)
+            ],
+            options={"type": "model", "copy": True},
+            prewarm_bytes=3072 * MIB,
+        ),
+        Workload(
+            name="dir-10k",
+            title="10,000 files of 16 KiB in a directory, in place",
+            sources=lambda scale: [Sources("dataset", 16 * KIB, _count(10_000, scale), isdir=True)],
+            options={"type": "dataset"},
+        ),
+    )
+}
+
+
+def main() -> int:
+    args = _parse_args()
+    if args.run:
+        print(json.dumps(_run(args.run, CASES[args.case], args.sources, args.scale)))
+        return 0
+    scale = SHORT_SCALE if args.short else args.scale
+    full = scale == 1 and args.pairs >= MIN_PAIRS
+    if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
+        return 0
+    with options.work_dir(args) as work_dir:
+        options.print_machine(machine.describe(work_dir))
+        try:
+            cases = [_measure(case, scale, args.pairs, work_dir) for case in CASES.values()]
+        except RunFailedError as error:
+            print(error, file=sys.stderr)
+            return 1
+        one = _one_event()
+        print("\none event, in microseconds:", {name: round(us, 2) for name, us in one.items()})
+        payload = {
+            "scale": scale,
+            "pairs": args.pairs,
+            "goal": GOAL,
+            "cases": cases,
+            "one_event_us": one,
+        }
+        print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
+    return 0
+
+
+def _measure(case: Workload, scale: float, pairs: int, work_dir: Path) -> dict[str, Any]:
+    print(f"\n{case.title}", flush=True)
+    sources = case.sources(scale)
+    options.need_space(work_dir, 4 * sum(each.size for each in sources) + 64 * MIB, BENCH)
+    made = make(sources, work_dir / "sources" / f"{BENCH}-{case.name}-{scale:g}", case.name)
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    with runs_dir(work_dir) as where:
+        for pair in range(1, pairs + 1):
+            for side in SIDES:
+                with fresh_repository(where) as repository:
+                    here = place(sources, made, repository.path, in_place=case.in_place)
+                    run = ("--run", side, "--case", case.name, "--sources", here)
+                    one = repository.run("events.py", *run, "--scale", scale)
+                runs[side].append(one)
+                print(f"  {pair}/{pairs}  {side:<9} {_said(one)}", flush=True)
+    return {
+        "case": case.name,
+        "title": case.title,
+        "sides": {
+            side: {
+                **{
+                    key: results.spread([one[key] for one in each])
+                    for key in ("seconds", "cpu_seconds", "lag_p99_ms", "lag_max_ms")
+                },
+                "events": median(one["events"] for one in each),
+                "times_nobody": _ratio(each, runs["nobody"], "seconds"),
+                "times_nobody_cpu": _ratio(each, runs["nobody"], "cpu_seconds"),
+            }
+            for side, each in runs.items()
+        },
+    }
+
+
+def _said(one: dict[str, Any]) -> str:
+    return (
+        f"{one['seconds']:6.3f} s  cpu {one['cpu_seconds']:6.3f} s  "
+        f"lag p99 {one['lag_p99_ms']:.2f} max {one['lag_max_ms']:.2f} ms  "
+        f"{one['events']} events"
+    )
+
+
+def _ratio(
+    side: list[dict[str, Any]], nobody: list[dict[str, Any]], key: str
+) -> dict[str, float] | None:
+    """Of the medians, with the least and the most of single pairs."""
+    if len(side) < MIN_PAIRS or side is nobody:
+        return None
+    single = [one[key] / other[key] for one, other in zip(side, nobody, strict=True)]
+    return {
+        "median": median(one[key] for one in side) / median(one[key] for one in nobody),
+        "min": min(single),
+        "max": max(single),
+    }
+
+
+def _run(side: str, case: Workload, where: Path, scale: float) -> dict[str, float]:
+    return anyio.run(_log, side, case, where, scale, backend="asyncio")
+
+
+async def _log(side: str, case: Workload, where: Path, scale: float) -> dict[str, float]:
+    from asynclive import AsyncLive
+
+    calls = case.calls(where, scale)
+    events = 0
+
+    def count(event: object) -> None:
+        nonlocal events
+        events += 1
+
+    async def consume(stream: AsyncIterator[object]) -> None:
+        nonlocal events
+        async for _ in stream:
+            events += 1
+
+    told: dict[str, Any] = {"on_event": count} if side == "on_event" else {}
+    with _terminal() if side == "progress" else _no_terminal():
+        live = AsyncLive(progress=side == "progress", **told)
+
+        @asynccontextmanager
+        async def entered() -> AsyncIterator[None]:
+            async with anyio.create_task_group() as task_group, live:
+                for _ in range(2 if side == "events" else 0):
+                    task_group.start_soon(consume, live.events())
+                yield
+
+        async def log() -> None:
+            async with anyio.create_task_group() as task_group:
+                for call in calls:
+                    task_group.start_soon(partial(live.log_artifact, call.path, **call.options))
+
+        async with entered():
+            before = time.process_time()
+            lags_ms, seconds = await lags_while(log, case.prewarm_bytes / (4 * 1024 * MIB) * scale)
+            cpu_seconds = time.process_time() - before
+        if live.statistics().logged != len(calls):
+            raise SystemExit(f"{side}: {live.statistics().logged} of {len(calls)} were logged")
+    lag = summary(lags_ms, seconds)
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "lag_p99_ms": lag["p99"],
+        "lag_max_ms": lag["max"],
+        "events": events,
+    }
+
+
+@contextmanager
+def _no_terminal() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _terminal() -> Iterator[None]:
+    """Stderr is a terminal, which another process reads."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
+    reader = subprocess.Popen(["cat"], stdin=master, stdout=subprocess.DEVNULL)
+    os.close(master)
+    stderr = sys.stderr
+    with open(slave, "w") as sys.stderr:
+        try:
+            yield
+        finally:
+            sys.stderr = stderr
+    reader.kill()
+    reader.wait()
+
+
+def _one_event() -> dict[str, float]:
+    """Microseconds for an event: to make it, and to give it to each kind of listener."""
+    from asynclive import ArtifactStaged
+    from asynclive._hub import EventHub
+    from asynclive._tally import Tally
+
+    path = Path("model.pt")
+
+    def each(publish: Any) -> float:
+        best = float("inf")
+        for _ in range(3):
+            begun = time.perf_counter()
+            for call in range(ONE_EVENT_TIMES):
+                publish(ArtifactStaged(time.time(), call % 300, "model", path, 12, 1))
+            best = min(best, time.perf_counter() - begun)
+        return best / ONE_EVENT_TIMES * 1e6
+
+    async def measured() -> dict[str, float]:
+        called, iterated, drawn = EventHub(lambda event: None), EventHub(), EventHub()
+        stream = iterated.stream(1024)
+        drawn.listen(Tally().take)
+        made = {
+            "made": each(lambda event: None),
+            "on_event": each(called.publish),
+            "events": each(iterated.publish),
+            "progress": each(drawn.publish),
+        }
+        await stream.aclose()
+        return made
+
+    return anyio.run(measured)
+
+
+def _parse_args() -> argparse.Namespace:
+    parser = options.parser(__doc__ or "")
+    parser.add_argument("--scale", type=float, default=1.0, help="less, to try the bench")
+    parser.add_argument("--run", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
+    parser.add_argument("--sources", type=Path, help=argparse.SUPPRESS)
+    return options.parse(parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,220 @@
+"""What progress looks like: lines for a moment, in whatever room there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from asynclive import (
+    ArtifactCancelled,
+    ArtifactEvent,
+    ArtifactFailed,
+    ArtifactLogged,
+    ArtifactNotFoundError,
+    ArtifactQueued,
+    ArtifactStaged,
+    ArtifactStaging,
+    LoggedArtifact,
+)
+from asynclive._bars import Bars, bar, shortened
+from asynclive._progress import summary
+from asynclive._screen import plain
+from asynclive._tally import Chosen, Tally
+from asynclive._units import amount, duration, size
+
+MIB = 2**20
+
+
+class Story:
+    """Events, and what they come to."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.bars = Bars(colors=False)
+        self.now = 0.0
+
+    def head(self, call: int, name: str = "") -> tuple[float, int, str, Path]:
+        return self.now, call, name or f"a{call}", Path(f"/repo/a{call}")
+
+    def take(self, *events: ArtifactEvent) -> None:
+        for event in events:
+            self.tally.take(event)
+
+    def queue(self, call: int, name: str = "") -> None:
+        self.take(ArtifactQueued(*self.head(call, name)))
+
+    def stage(self, call: int, done: int, total: int) -> None:
+        self.take(ArtifactStaging(*self.head(call), done, 0, total, 1))
+
+    def log(self, call: int, total: int) -> None:
+        logged = LoggedArtifact(
+            f"a{call}", Path("/a"), None, None, None, None, "0" * 32, total, 1, None
+        )
+        self.take(
+            ArtifactStaged(*self.head(call), total, 1), ArtifactLogged(*self.head(call), logged)
+        )
+
+    def lines(self, columns: int = 100, lines: int = 20) -> list[str]:
+        self.now += 1.0
+        return [plain(line) for line in self.bars.lines(self.tally, columns, lines, self.now)]
+
+
+def test_one_artifact_is_one_line() -> None:
+    story = Story()
+    assert story.lines() == []
+    story.queue(1, "model")
+    (line,) = story.lines()
+    assert line.split()[:2] == ["model", "waiting"]
+    story.stage(1, 0, 200 * MIB)
+    story.lines()
+    story.stage(1, 50 * MIB, 200 * MIB)
+    (line,) = story.lines()
+    name, stage, drawn, done, rate, unit, left = line.replace("/200 MiB", "/200").split()
+    assert (name, stage, done, left) == ("model", "staging", "50/200", "0:03")
+    assert f"{rate} {unit}" == "50.0 MiB/s"
+    assert drawn.startswith("━━━━━━━━━━╺━")
+    story.log(1, 200 * MIB)
+    assert story.lines() == []
+
+
+def test_several_have_a_line_for_all() -> None:
+    story = Story()
+    for call in (1, 2, 3, 4):
+        story.queue(call)
+    story.stage(1, 5 * MIB, 10 * MIB)
+    story.stage(2, 0, 30 * MIB)
+    story.log(3, 20 * MIB)
+    story.take(ArtifactFailed(*story.head(4), ArtifactNotFoundError("a4")))
+    first, second, last = story.lines()
+    assert first.split()[:2] == ["a1", "staging"]
+    assert second.split()[:2] == ["a2", "waiting"]
+    assert last.startswith("1 of 4 logged, 1 failed  ")
+    assert "25.0/60.0 MiB" in last
+
+
+def test_hundreds_are_the_busiest_few_and_a_sum() -> None:
+    story = Story()
+    for call in range(1, 301):
+        story.queue(call)
+        story.stage(call, 0, MIB)
+    story.stage(200, 1, MIB)
+    story.stage(250, 1, MIB)
+    lines = story.lines(lines=8)
+    assert len(lines) == 8
+    names = [line.split()[0] for line in lines[:-2]]
+    assert names == ["a1", "a2", "a3", "a4", "a200", "a250"]
+    assert lines[-2] == "and 294 waiting"
+    assert lines[-1].startswith("0 of 300 logged")
+    # Those at work stay where they are while they work.
+    for call in range(1, 9):
+        story.stage(call, 1, MIB)
+    assert [line.split()[0] for line in story.lines(lines=8)[:-2]] == names
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 9])
+def test_no_line_is_wider_than_there_is_room_and_there_are_not_more(lines: int) -> None:
+    story = Story()
+    for call, name in enumerate(["模型-权重-权重-权重", "x" * 300, "short", *"abcdefgh"], 1):
+        story.queue(call, name)
+    story.stage(1, 5 * MIB, 10 * MIB)
+    story.lines(80, lines)
+    story.stage(1, 6 * MIB, 10 * MIB)
+    for columns in (*range(1, 60), 80, 100, 119, 200):
+        shown = story.lines(columns, lines)
+        assert 0 < len(shown) <= lines
+        assert all(cell_len(line) <= max(1, columns - 1) for line in shown)
+
+
+def test_a_terminal_gets_no_orders_from_a_name() -> None:
+    story = Story()
+    story.queue(1, "evil\x1b[31m\x07\r\n\u202e\udcff[bold]")
+    (line,) = story.bars.ansi(story.bars.lines(story.tally, 100, 5, 0))
+    assert line.startswith("evil\ufffd[31m\ufffd\ufffd\ufffd\ufffd\ufffd[bold]")
+    assert "<b>" not in story.bars.html(story.bars.lines(story.tally, 100, 5, 0))
+
+
+def test_what_comes_after_all_have_ended_begins_anew_but_the_summary_has_all() -> None:
+    story = Story()
+    assert summary(story.tally) == ""
+    for call in (1, 2):
+        story.queue(call)
+        story.log(call, 3 * MIB)
+    story.queue(3)
+    story.queue(4)
+    assert story.lines()[-1].startswith("0 of 2 logged")
+    assert summary(story.tally).startswith("asynclive: 2 logged, 2 not ended, 6.0 MiB in ")
+    story.take(ArtifactCancelled(*story.head(3)), ArtifactCancelled(*story.head(4)))
+    assert summary(story.tally).startswith("asynclive: 2 logged, 2 cancelled, 6.0 MiB in ")
+
+
+def test_an_event_of_a_call_that_has_ended_or_was_never_queued_is_no_error() -> None:
+    story = Story()
+    story.log(1, 5)
+    story.take(ArtifactCancelled(*story.head(2)))
+    assert story.lines() == []
+
+
+def test_those_that_are_next_are_shown_in_the_order_of_the_calls() -> None:
+    story = Story()
+    for call in range(1, 6):
+        story.queue(call)
+    chosen = Chosen().choose(list(story.tally.rows.values()), 2)
+    assert [row.call for row in chosen] == [1, 2]
+    assert Chosen().choose(chosen, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "drawn"),
+    [
+        (0, 4, "━━━━"),
+        (1, 8, "╸━━━"),
+        (1, 4, "━╺━━"),
+        (3, 8, "━╸━━"),
+        (4, 4, "━━━━"),
+        (9, 4, "━━━━"),
+        (0, 0, "━━━━"),
+        (0, None, "━━━━"),
+    ],
+)
+def test_a_bar_is_as_wide_as_asked(done: int, total: int | None, drawn: str) -> None:
+    pieces = bar(done, total, 4)
+    assert "".join(text for text, _ in pieces) == drawn
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "expected"),
+    [
+        ("checkpoint-12", 13, "checkpoint-12"),
+        ("checkpoint-12", 8, "che…t-12"),
+        ("模型权重", 5, "模…重"),
+        ("模型权重", 4, "…重"),
+        ("abc", 1, "…"),
+        ("abc", 0, ""),
+    ],
+)
+def test_a_name_is_shortened_in_its_middle(text: str, cells: int, expected: str) -> None:
+    assert shortened(text, cells) == expected
+
+
+def test_numbers_are_as_people_read_them() -> None:
+    assert [size(n) for n in (0, 999, 1000, 1536, 10 * MIB, 999 * MIB, 1000 * MIB, 2**60)] == [
+        "0 B",
+        "999 B",
+        "1.0 KiB",
+        "1.5 KiB",
+        "10.0 MiB",
+        "999 MiB",
+        "1.0 GiB",
+        "1024 PiB",
+    ]
+    assert amount(300 * MIB, 1200 * MIB) == "0.3/1.2 GiB"
+    assert amount(5, 7) == "5/7 B"
+    assert [duration(n) for n in (0.2, 59.6, 3599, 3600, 36_000_000)] == [
+        "0:00",
+        "1:00",
+        "59:59",
+        "1:00:00",
+        "days",
+    ]
