@@ -95,12 +95,14 @@ def main() -> int:
             return 1
         one = _one_event()
         print("\none event, in microseconds:", {name: round(us, 2) for name, us in one.items()})
+        print("of the processor's time:", _shares(cases, one))
         payload = {
             "scale": scale,
             "pairs": args.pairs,
             "goal": GOAL,
             "cases": cases,
             "one_event_us": one,
+            "shares": _shares(cases, one),
         }
         print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
     return 0
@@ -241,7 +243,10 @@ def _terminal() -> Iterator[None]:
 
 
 def _one_event() -> dict[str, float]:
-    """Microseconds for an event: to make it, and to give it to each kind of listener."""
+    """Microseconds for an event: to make it; with giving it to each kind of listener; to read it.
+
+    Of the processor's time of this thread, the least of three.
+    """
     from asynclive import ArtifactStaged
     from asynclive._hub import EventHub
     from asynclive._tally import Tally
@@ -249,17 +254,14 @@ def _one_event() -> dict[str, float]:
     path = Path("model.pt")
 
     def each(publish: Any) -> float:
-        best = float("inf")
-        for _ in range(3):
-            begun = time.perf_counter()
-            for call in range(ONE_EVENT_TIMES):
-                publish(ArtifactStaged(time.time(), call % 300, "model", path, 12, 1))
-            best = min(best, time.perf_counter() - begun)
-        return best / ONE_EVENT_TIMES * 1e6
+        begun = time.thread_time()
+        for call in range(ONE_EVENT_TIMES):
+            publish(ArtifactStaged(time.time(), call % 300, "model", path, 12, 1))
+        return (time.thread_time() - begun) / ONE_EVENT_TIMES * 1e6
 
     async def measured() -> dict[str, float]:
         called, iterated, drawn = EventHub(lambda event: None), EventHub(), EventHub()
-        stream = iterated.stream(1024)
+        stream = iterated.stream(ONE_EVENT_TIMES)
         drawn.listen(Tally().take)
         made = {
             "made": each(lambda event: None),
@@ -267,10 +269,29 @@ def _one_event() -> dict[str, float]:
             "events": each(iterated.publish),
             "progress": each(drawn.publish),
         }
-        await stream.aclose()
+        iterated.close()
+        begun = time.thread_time()
+        async for _ in stream:
+            pass
+        made["read"] = (time.thread_time() - begun) / ONE_EVENT_TIMES * 1e6
         return made
 
-    return anyio.run(measured)
+    runs = [anyio.run(measured) for _ in range(3)]
+    return {name: min(run[name] for run in runs) for name in runs[0]}
+
+
+def _shares(cases: list[dict[str, Any]], one: dict[str, float]) -> dict[str, dict[str, float]]:
+    """What the events of each case take of its processor's time: beneath what runs differ by."""
+    shares = {}
+    for case in cases:
+        sides = case["sides"]
+        cpu_us = sides["nobody"]["cpu_seconds"]["median"] * 1e6
+        called, iterated = sides["on_event"]["events"], sides["events"]["events"]
+        shares[case["case"]] = {
+            "on_event": round(called * one["on_event"] / cpu_us, 5),
+            "events": round(iterated * (one["events"] + one["read"]) / cpu_us, 5),
+        }
+    return shares
 
 
 def _parse_args() -> argparse.Namespace:

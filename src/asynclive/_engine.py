@@ -122,6 +122,7 @@ class LocalEngine:
                 raise
         # An earlier one has put a link to the same bytes in its place.
         await call.turn()
+        call.progress.restart()
         plan = await self._plan(plan.request)
         return await self._stager.stage(plan, taken, progress=call.progress)
 

@@ -47,6 +47,10 @@ class StagingProgress:
         """Whether it comes on without being told."""
         return bool(self._in_work)
 
+    def restart(self) -> None:
+        """All of it is done again."""
+        self.files_done = self._bytes_done = 0
+
     def begin_file(self, file: PartlyDone) -> None:
         self._in_work.add(file)
         self._changed()

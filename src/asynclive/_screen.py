@@ -116,16 +116,24 @@ class Terminal:
             self._write(b"\r\x1b[K" + self._frame if resized else self._frame)
 
     def erase(self) -> None:
-        with self._lock:
-            if self._frame:
-                self._frame = b""
-                self._write(b"\x1b[J")
+        try:
+            with self._lock:
+                shown, self._frame = self._frame, b""
+                if shown:
+                    self._write(b"\x1b[J")
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
             # Whoever has put another in its place since gets that; it does nothing any more.
             if isinstance(stream, Printed) and stream.terminal is self:
-                stream.stream.flush()  # half a line, before what comes next
                 setattr(sys, name, stream.stream)
+                try:
+                    stream.stream.flush()  # half a line, before what comes next
+                except UNWRITABLE:
+                    pass
 
     def finish(self, summary: str) -> None:
         self.erase()

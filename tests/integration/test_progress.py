@@ -258,6 +258,7 @@ async def test_a_terminal_that_hangs_up_loses_nothing(
         terminal.hang_up()
 
     await log_while_shown(repo, terminal, 2, AsyncLive(root=repo), hang_up)
+    assert sys.stderr is terminal.stream
     assert (repo / "part-1.bin.dvc").exists()
 
 
