@@ -29,7 +29,8 @@ ALLOWED = {
     "_statistics": set(),
     "_durable": set(),
     "_space": set(),
-    "_store": {"_durable"},
+    "_smallfile": {"_durable"},
+    "_store": {"_durable", "_smallfile"},
     "_held": {"_artifact"},
     "_place": {"_held", "_store"},
     "_session": {"_place", "_store"},
@@ -46,7 +47,8 @@ ALLOWED = {
     "_large": RECORDS | {"_durable", "_link", "_plan", "_space", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
-    "_processes": RECORDS | {"_filestage", "_plan", "_store"},
+    "_batchworker": {"_processes", "_smallfile"},
+    "_processes": RECORDS | {"_batchworker", "_filestage", "_plan", "_smallfile", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
     | {"_space", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
