@@ -25,19 +25,14 @@ from ._artifact import (
 )
 from ._claims import Claims
 from ._commit import GroupCommitter
-from ._dvcyaml import DvcYaml
 from ._errors import InvalidDvcyamlError, NotActiveError
-from ._files import AsyncFiles
-from ._record import Outcomes, Recorder
-from ._repo import DvcRepository, outside_repository
-from ._stage import Stager
 from ._statistics import AsyncLiveStatistics, Counters
-from ._store import ObjectStore
-from ._trash import Trash
 from ._workers import FileWorkers, default_workers
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ._record import Outcomes
 
 T = TypeVar("T")
 
@@ -273,6 +268,8 @@ class AsyncLive:
         )
         repository_root = self._repository.layout.root
         if not is_inside(request.path, repository_root):
+            from ._repo import outside_repository
+
             raise outside_repository(request, repository_root)
         self._claims.take(request)
         call = _Call(request)
@@ -320,6 +317,15 @@ class AsyncLive:
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
+        await self._in_dvc_thread(_import_what_is_needed)
+        from ._dvcyaml import DvcYaml
+        from ._files import AsyncFiles
+        from ._record import Recorder
+        from ._repo import DvcRepository
+        from ._stage import Stager
+        from ._store import ObjectStore
+        from ._trash import Trash
+
         # DVC knows a repository by its path: by the one that its command sees, which is in the
         # working directory and so has no links.
         self._real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
@@ -422,6 +428,14 @@ class AsyncLive:
 
     async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)
+
+
+def _import_what_is_needed() -> None:
+    """What only an object that is entered needs: more than half of what all of it takes.
+
+    In a thread, for it is longer than an event loop may stand still.
+    """
+    from . import _dvcyaml, _record, _repo, _stage  # noqa: F401
 
 
 def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:

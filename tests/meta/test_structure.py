@@ -158,6 +158,13 @@ def test_importing_asynclive_imports_neither_dvc_nor_ruamel() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_importing_asynclive_leaves_what_only_an_entered_object_needs() -> None:
+    code = "import sys, asynclive; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    late = {"aiofiles", "sqlite3", "asynclive._dvcyaml", "asynclive._repo", "asynclive._stage"}
+    assert not late.intersection(done.stdout.split())
+
+
 def test_importing_asynclive_imports_nothing_of_the_command_line() -> None:
     code = (
         "import sys, asynclive\n"
