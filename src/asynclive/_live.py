@@ -237,7 +237,8 @@ class AsyncLive:
             the cancellation takes effect then. Which it was is said by :meth:`statistics`, which
             counts the one as ``cancelled`` and the other as ``logged``, and in the log at info
             level. (Objects without a name may stay in the cache until ``dvc gc``.) The space of
-            much that was copied is free soon after, at the latest when the block is left.
+            much that was copied is free soon after, at the latest when the block is left, and
+            so is that of a copy that was replaced.
         """
         if not self._accepting:
             # A task that was cancelled along with the block is to see that, not an error.
@@ -311,7 +312,8 @@ class AsyncLive:
             except BaseException:  # cancelled
                 await self._stager.discard_soon(staged)
                 raise
-            await self._stager.discard(staged)
+            # A copy that was replaced may be large: its space is free soon after.
+            await self._stager.discard_soon(staged)
         self._claims.remember(request)
         return LoggedArtifact.from_tracked(tracked)
 
