@@ -80,14 +80,15 @@ class ArtifactPlan:
     files: tuple[PlannedFile, ...] = field(repr=False)
     dirs: tuple[PlannedDir, ...] = field(repr=False)
     """Parents before children; empty when nothing is copied."""
+    total_bytes: int = field(init=False)
+    """Counted once, in the thread that plans: the event loop asks for it again and again."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total_bytes", sum(file.size for file in self.files))
 
     @property
     def tracked(self) -> Iterator[PlannedFile]:
         return (file for file in self.files if file.tracked)
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(file.size for file in self.files)
 
 
 def make_plan(
