@@ -141,7 +141,7 @@ class LocalEngine:
         except BaseException:  # cancelled
             await self._stager.discard_soon(staged)
             raise
-        await self._stager.discard(staged)
+        await self._stager.discard_soon(staged)
         if call.move and not staged.isdir and staged.files:
             self._left[staged.request.path] = staged.files[0].marks
         self._claims.remember(call.request)

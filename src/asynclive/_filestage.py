@@ -47,6 +47,16 @@ class Batch:
             self.files_staged += 1
             self.bytes_staged += planned.size
 
+    def add(self, other: Batch) -> None:
+        """Take in what came of other files."""
+        self.stored += other.stored
+        self.moves += other.moves
+        self.modes += other.modes
+        self.files_staged += other.files_staged
+        self.bytes_staged += other.bytes_staged
+        self.files_unchanged += other.files_unchanged
+        self.bytes_unchanged += other.bytes_unchanged
+
 
 @dataclass(slots=True)
 class FileStager:
@@ -99,6 +109,15 @@ class FileStager:
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         self.place(planned, md5, self.store.put(data, md5), data, batch)
 
+    def is_plain(self, planned: PlannedFile) -> bool:
+        """Whether it only has to be put into the cache, and a copy made of the same bytes."""
+        return self.is_cached(planned) and self._stays_plain(planned)
+
+    def _stays_plain(self, planned: PlannedFile) -> bool:
+        return self.leaves_plain and (
+            bool(self.beside) or not (planned.islink or planned.nlink > 1)
+        )
+
     def is_cached(self, planned: PlannedFile) -> bool:
         return planned.tracked and self.request.cache
 
@@ -112,7 +131,7 @@ class FileStager:
     ) -> None:
         """Make the workspace's file from an object, or from ``data``, the same bytes."""
         copied = bool(self.beside)
-        if self.leaves_plain and (copied or not (planned.islink or planned.nlink > 1)):
+        if self._stays_plain(planned):
             self._leave(planned, md5, data, batch)
             return
         layout, object_path = self.store.layout, self.store.object_path(md5)
@@ -124,7 +143,7 @@ class FileStager:
         stays = kind is None or (kind == "copy" and not planned.islink and planned.nlink == 1)
         if stays and not copied:
             # DVC makes a single file anew from the cache; these are the same bytes already.
-            batch.stored.append(_stored(planned, md5, planned.inode, planned.mtime_ns))
+            batch.stored.append(stored(planned, md5, planned.inode, planned.mtime_ns))
             mode = layout.copy_mode | (0o100 if isexec else 0)
             if kind == "copy" and planned.mode != mode:
                 batch.modes.append(Mode(self.source(planned), mode, planned.marks))
@@ -143,7 +162,7 @@ class FileStager:
         if isexec and not isdir:
             add_exec(path)
         now = os.stat(path)
-        batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
+        batch.stored.append(stored(planned, md5, now.st_ino, now.st_mtime_ns))
         if copied:
             return
         move = self._move(planned, path)
@@ -173,7 +192,7 @@ class FileStager:
     def _leave(self, planned: PlannedFile, md5: str, data: bytes | None, batch: Batch) -> None:
         """The file stays what it is, or its copy what it was: the most frequent case."""
         if not self.beside:
-            batch.stored.append(_stored(planned, md5, planned.inode, planned.mtime_ns))
+            batch.stored.append(stored(planned, md5, planned.inode, planned.mtime_ns))
             return
         path = self.target(planned)
         if data is not None:
@@ -181,7 +200,7 @@ class FileStager:
         else:  # a large file, copied step by step before
             keep_times(path, planned)
             now = os.stat(path)
-        batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
+        batch.stored.append(stored(planned, md5, now.st_ino, now.st_mtime_ns))
 
     @property
     def copies_all_bytes(self) -> bool:
@@ -222,7 +241,8 @@ class FileStager:
             raise StorageError(self.request.source, error) from error
 
 
-def _stored(planned: PlannedFile, md5: str, inode: int, mtime_ns: int) -> StoredFile:
+def stored(planned: PlannedFile, md5: str, inode: int, mtime_ns: int) -> StoredFile:
+    """The record of a file whose bytes are in the workspace's file with these marks."""
     isexec = bool(planned.mode & 0o111)
     return StoredFile(planned.key, md5, planned.size, isexec, inode, mtime_ns)
 

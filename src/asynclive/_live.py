@@ -133,7 +133,7 @@ class AsyncLive:
         self._worker_count = workers or default_workers()
         self._counters = Counters()
         check_bounds(max_pending_bytes, max_pending)
-        settings = {
+        self._settings = {
             "root": self._root,
             "dvcyaml": self._dvcyaml_path,
             "workers": self._worker_count,
@@ -150,9 +150,8 @@ class AsyncLive:
             lambda: self._hub.wanted, lambda sample: self._owner.start_soon(sample)
         )
         self._observer = Observer(self._hub, self._sampler)
-        self._engine = _engine_for(isolation)(
-            settings, self._counters, Listener(self._committed, self._ended)
-        )
+        _check_isolation(isolation)
+        self._isolation = isolation
         self._unheard = Unheard()
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
@@ -264,7 +263,8 @@ class AsyncLive:
             the cancellation takes effect then. Which it was is said by :meth:`statistics`, which
             counts the one as ``cancelled`` and the other as ``logged``, and in the log at info
             level. (Objects without a name may stay in the cache until ``dvc gc``.) The space of
-            much that was copied is free soon after, at the latest when the block is left.
+            much that was copied is free soon after, at the latest when the block is left, and
+            so is that of a copy that was replaced.
         """
         await self._cancelled_along()
         call = self._accept(
@@ -425,10 +425,13 @@ class AsyncLive:
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Have the engine work, and show what it does."""
+        limiter = anyio.CapacityLimiter(1)  # for the thread that imports, or writes to a terminal
+        engine = await anyio.to_thread.run_sync(_engine_for, self._isolation, limiter=limiter)
+        listener = Listener(self._committed, self._ended)
+        self._engine: LocalEngine | RemoteEngine = engine(self._settings, self._counters, listener)
         if self._progress is None:
             await self._engine.serve(task_status=task_status)
             return
-        limiter = anyio.CapacityLimiter(1)  # for the thread that writes to the terminal
         await anyio.to_thread.run_sync(self._progress.start, limiter=limiter)
         try:
             await self._engine.serve(task_status=task_status)
@@ -525,21 +528,29 @@ class AsyncLive:
             self._idle.set()
 
 
-def _engine_for(isolation: str) -> type[LocalEngine | RemoteEngine]:
-    """What works on the calls.
-
-    Raises:
-        ValueError: there is no such isolation, or not in this interpreter.
-    """
-    if isolation == "thread":
-        from ._engine import LocalEngine
-
-        return LocalEngine
-    if isolation != "process":
+def _check_isolation(isolation: str) -> None:
+    """Raise ValueError if there is no such isolation, or not in this interpreter."""
+    if isolation not in ("thread", "process"):
         raise ValueError(f"isolation must be 'thread' or 'process', not {isolation!r}")
-    from ._remote import RemoteEngine  # for those who want it
+    if isolation == "process":
+        from ._worker_process import can_start
 
-    return RemoteEngine
+        if not can_start():
+            raise ValueError(
+                "isolation='process' starts a Python interpreter, and this program, which embeds "
+                "Python or was frozen, has none. Use isolation='thread'."
+            )
+
+
+def _engine_for(isolation: str) -> type[LocalEngine | RemoteEngine]:
+    """What works on the calls. In a thread: the import is most of what there is to import."""
+    if isolation == "process":
+        from ._remote import RemoteEngine
+
+        return RemoteEngine
+    from ._engine import LocalEngine
+
+    return LocalEngine
 
 
 def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:

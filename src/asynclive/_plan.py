@@ -83,6 +83,12 @@ class ArtifactPlan:
     moved_to: str | None = None
     """Where the source is by now, if its caller gave it up."""
 
+    total_bytes: int = field(init=False)
+    """Counted once, in the thread that plans: the event loop asks for it again and again."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total_bytes", sum(file.size for file in self.files))
+
     @property
     def is_read(self) -> bool:
         """Whether any of it is read, not only recorded."""
@@ -91,10 +97,6 @@ class ArtifactPlan:
     @property
     def tracked(self) -> Iterator[PlannedFile]:
         return (file for file in self.files if file.tracked)
-
-    @property
-    def total_bytes(self) -> int:
-        return sum(file.size for file in self.files)
 
 
 def make_plan(

@@ -11,35 +11,37 @@ bound on threads bounds the processes too. Blocking.
 from __future__ import annotations
 
 import itertools
+import marshal
 import os
 import pickle
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import IO, Any
+from typing import Any
 
 from ._artifact import StoredFile
+from ._batchworker import message, receive
 from ._errors import StorageError
-from ._filestage import Batch, FileStager
+from ._filestage import Batch, FileStager, stored
 from ._plan import PlannedFile
-from ._priority import give_precedence
-from ._store import CacheLayout, ObjectStore, write_all
+from ._smallfile import UNNAMED, write_all
+from ._store import CacheLayout, ObjectStore
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
 # The path is the parent's. The package is made by hand, since its __init__ imports what only the
-# parent needs, and would take longer than a thousand files do.
+# parent needs, and would take longer than some thousand files do.
 _COMMAND = """
-import pickle, sys, types
-sys.path[:], package_path = pickle.load(sys.stdin.buffer)
-sys.modules["asynclive"] = types.ModuleType("asynclive")
+import marshal, sys
+sys.path[:], package_path = marshal.load(sys.stdin.buffer)
+sys.modules["asynclive"] = type(sys)("asynclive")
 sys.modules["asynclive"].__path__ = package_path
-from asynclive._processes import serve
+from asynclive._batchworker import serve
 serve()
 """
 
 # What a pipe to a process that was killed says: at once, between answers, or within one.
-_ENDED = (BrokenPipeError, EOFError, pickle.UnpicklingError)
+_ENDED = (BrokenPipeError, EOFError)
 
 _Answer = tuple[Batch, list[str], "Exception | None", "BaseException | None"]
 """What came of a batch, the files made for places in the workspace, an error and its cause."""
@@ -90,7 +92,6 @@ class BatchProcesses:
         stager.made += made
         if failure is not None:
             raise failure from cause
-        batch.stored = [StoredFile(*stored) for stored in batch.stored]
         return batch
 
     def close(self) -> None:
@@ -106,56 +107,93 @@ class _BatchProcess:
         import subprocess  # for few: most sessions start no process
 
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _COMMAND],
+            # Without a search for site-packages, which the path names.
+            [sys.executable, "-I", "-S", "-c", _COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
-        self._send((sys.path, [os.path.dirname(__file__)]))
-        self._send((number, layout))
+        # The lean part of the worker neither syncs nor knows another way to publish.
+        self._has_plain = bool(UNNAMED) and not layout.sync.wanted
+        path = [str(each) for each in sys.path if isinstance(each, str)]
+        cache = layout.cache_dir, layout.object_mode, layout.dir_mode
+        self._send(marshal.dumps((path, [os.path.dirname(__file__)])))
+        self._send(message((cache, pickle.dumps((number, layout)))))
 
-    def stage_batch(self, stager: FileStager, files: Sequence[PlannedFile]) -> Any:
+    def stage_batch(self, stager: FileStager, files: Sequence[PlannedFile]) -> _Answer:
+        batch = Batch()
+        left = self._stage_plain(stager, files, batch) if self._has_plain else files
+        if not left:
+            return batch, [], None, None
         # Less the metadata, which may be large, and matter only to dvc.yaml.
         request = replace(stager.request, entry=None, type=None, desc=None, labels=None, meta=None)
         if stager.moved_to is not None:
             request = replace(request, source=stager.moved_to)
         spec = request, stager.isdir, stager.beside
-        self._send((spec, [tuple(file) for file in files]))
+        asked = pickle.dumps((spec, [tuple(file) for file in left]), pickle.HIGHEST_PROTOCOL)
+        rest, *others = pickle.loads(self._ask(asked))
+        rest.stored = [StoredFile(*each) for each in rest.stored]
+        batch.add(rest)
+        return batch, *others
+
+    def _stage_plain(
+        self, stager: FileStager, files: Sequence[PlannedFile], batch: Batch
+    ) -> list[PlannedFile]:
+        """Stage what is plain into ``batch``; returns what is not, or could not be."""
+        plain: list[PlannedFile] = []
+        left: list[PlannedFile] = []
+        for file in files:
+            (plain if stager.is_plain(file) else left).append(file)
+        asked = [
+            (os.sep.join(file.key), file.size, file.mode, file.inode, file.mtime_ns)
+            for file in plain
+        ]
+        source, beside = stager.moved_to or stager.request.source, stager.beside
+        answer = self._ask((f"{source}{os.sep}", beside and f"{beside}{os.sep}", asked))
+        for file, staged in zip(plain, answer, strict=True):
+            if staged is None:
+                left.append(file)
+            else:
+                batch.count(file)
+                batch.stored.append(stored(file, *staged))
+        # A file system without files that have no name leaves them all.
+        self._has_plain = any(answer) or not plain
+        return left
+
+    def _ask(self, question: Any) -> Any:
+        self._send(message(question))
         assert self._process.stdout is not None
-        return pickle.load(self._process.stdout)
+        return receive(self._process.stdout)
 
     def close(self) -> None:
         with self._process:  # closes its input, at the end of which it ends; waits for that
             pass
 
-    def _send(self, message: Any) -> None:
+    def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
         # Not into the buffer, which could not be closed if the process has ended.
-        write_all(self._process.stdin.fileno(), pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+        write_all(self._process.stdin.fileno(), data)
 
 
-def serve(requests: IO[bytes] | None = None, answers: IO[bytes] | None = None) -> None:
-    """Stage batches until there are no more: what a worker process does."""
-    requests, answers = requests or sys.stdin.buffer, answers or sys.stdout.buffer
-    give_precedence()
-    number, layout = pickle.load(requests)
-    store = ObjectStore(layout, f"p{number}-")
-    while True:
-        try:
-            (request, isdir, beside), files = pickle.load(requests)
-        except EOFError:
-            return
-        stager = FileStager(request, isdir, store, beside)
+class AnyFiles:
+    """In a worker process: stages what is not plain, and says what is wrong."""
+
+    def __init__(self, worker: bytes) -> None:
+        number, layout = pickle.loads(worker)
+        self._store = ObjectStore(layout, f"p{number}-")
+
+    def stage(self, asked: bytes) -> bytes:
+        (request, isdir, beside), files = pickle.loads(asked)
+        stager = FileStager(request, isdir, self._store, beside)
         batch, error = Batch(), None
         try:
             batch = stager.stage_batch([PlannedFile(*file) for file in files], _never)
         except Exception as caught:
             error = caught
-        batch.stored = [tuple(stored) for stored in batch.stored]  # type: ignore[misc]
+        batch.stored = [tuple(each) for each in batch.stored]  # type: ignore[misc]
         answer = batch, stager.made, error, error and error.__cause__
-        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+        return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
 
 
 def _never() -> None:

@@ -44,7 +44,7 @@ from ._messages import (
     chained,
 )
 from ._statistics import Counters
-from ._worker_process import can_start, ended_how, start_worker
+from ._worker_process import ended_how, start_worker
 
 # Of a call, what its caller has chosen.
 _OPTIONS = ("submitted", "latest_wins", "move", "waits_for_room")
@@ -59,19 +59,11 @@ class RemoteEngine:
         settings: the arguments of the ``AsyncLive`` there.
         counters: what is counted, here and there.
         listener: told of each call that was committed, or has ended.
-
-    Raises:
-        ValueError: no process can be started in this interpreter.
     """
 
     real_root: str
 
     def __init__(self, settings: dict[str, Any], counters: Counters, listener: Listener) -> None:
-        if not can_start():
-            raise ValueError(
-                "isolation='process' starts a Python interpreter, and this program, which embeds "
-                "Python or was frozen, has none. Use isolation='thread'."
-            )
         self._settings = settings
         self._counters = counters
         self._listener = listener

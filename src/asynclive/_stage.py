@@ -235,7 +235,7 @@ class Stager:
         await self._trash.remove(_beside(staged))
 
     async def discard_soon(self, staged: StagedArtifact) -> None:
-        """The same for a cancelled call, which does not wait for what takes long to remove."""
+        """The same for a caller who does not wait for what takes long to remove."""
         await self._trash.remove_soon(_beside(staged), staged.size, staged.nfiles)
 
 

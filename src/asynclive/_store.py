@@ -5,16 +5,20 @@ Every function here blocks and is called from worker threads; ``ObjectStore`` is
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
-import stat
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ._durable import NO_SYNC, Sync
+from ._smallfile import READ as READ
+from ._smallfile import UNNAMED, WRITE, is_object, link_new, make_dir, set_mode
+from ._smallfile import create as create
+from ._smallfile import remove_file as remove_file
+from ._smallfile import write_all as write_all
+from ._smallfile import write_new as write_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class ObjectStore:
         # its place, no other thread may publish the same bytes, or hard links made to the
         # one would be left on a nameless inode when the other replaces it.
         self._locks = tuple(threading.Lock() for _ in range(256))
-        self._unnamed = bool(_UNNAMED)
+        self._unnamed = bool(UNNAMED)
 
     def object_path(self, md5: str) -> str:
         return f"{self.layout.cache_dir}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
@@ -87,12 +91,7 @@ class ObjectStore:
             found = os.stat(self.object_path(md5), follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return (
-            stat.S_ISREG(found.st_mode)
-            and found.st_size == size
-            # u+x is what DVC itself adds through a link to an executable's object.
-            and stat.S_IMODE(found.st_mode) & ~stat.S_IXUSR == self.layout.object_mode
-        )
+        return is_object(found, size, self.layout.object_mode)
 
     def holds(self, md5: str, size: int) -> bool:
         """As ``has``; and where it is wanted, its bytes are on the disk, whoever wrote them."""
@@ -123,27 +122,14 @@ class ObjectStore:
             return True
 
     def _put_unnamed(self, data: bytes, path: str) -> bool:
-        """Store by a file that has no name before it is whole; whether that was possible.
-
-        Cheaper than to name it twice, and nothing of it is left by a crash.
-        """
-        directory, mode = os.path.dirname(path), self.layout.object_mode
+        """Store by a file that has no name before it is whole; whether that was possible."""
+        mode, sync = self.layout.object_mode, self.layout.sync
         try:
             try:
-                fd = os.open(directory, _UNNAMED, mode)
+                link_new(path, data, mode, sync)
             except FileNotFoundError:
-                self._make_dir(directory)
-                fd = os.open(directory, _UNNAMED, mode)
-            try:
-                write_all(fd, data)
-                if stat.S_IMODE(os.fstat(fd).st_mode) != mode:  # less the umask
-                    os.fchmod(fd, mode)
-                self.layout.sync.fd(fd)
-                # With a descriptor for the directory, which an absolute path does not use: only
-                # then does Python follow the link that /proc has for the file.
-                os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
-            finally:
-                os.close(fd)
+                make_dir(os.path.dirname(path), self.layout.dir_mode)
+                link_new(path, data, mode, sync)
         except FileExistsError:
             return False  # one that was touched, or that another process has just published
         except OSError as error:
@@ -169,7 +155,7 @@ class ObjectStore:
             return True
 
     def _sync_object(self, temp: str) -> None:
-        fd = os.open(temp, os.O_RDWR | _O_BINARY | _O_CLOEXEC)
+        fd = os.open(temp, WRITE)
         try:
             set_mode(fd, temp, self.layout.object_mode)
             self.layout.sync.fd(fd)
@@ -187,69 +173,12 @@ class ObjectStore:
         try:
             os.replace(temp, path)
         except FileNotFoundError:
-            self._make_dir(os.path.dirname(path))
+            make_dir(os.path.dirname(path), self.layout.dir_mode)
             os.replace(temp, path)
 
-    def _make_dir(self, path: str) -> None:
-        with contextlib.suppress(FileExistsError):  # made by another process meanwhile
-            os.mkdir(path, self.layout.dir_mode)
-            # mkdir takes the umask off and never sets the group bit.
-            os.chmod(path, self.layout.dir_mode)
 
-
-def create(path: str, mode: int = 0o600) -> int:
-    """Open a new file for reading and writing; private, or of ``mode`` less the umask."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_CLOEXEC, mode)
-
-
-def write_new(
-    path: str, data: bytes, mode: int, mtime_ns: int | None = None, sync: Sync = NO_SYNC
-) -> os.stat_result:
-    """Make a file of these bytes, permissions and mtime; returns what it is then.
-
-    For directories that nobody else can look into: the file has its mode from the start.
-    """
-    fd = create(path, mode)
-    try:
-        write_all(fd, data)
-        if mtime_ns is not None:
-            # By descriptor where the system can: it saves the way along the path.
-            os.utime(fd if os.utime in os.supports_fd else path, ns=(mtime_ns, mtime_ns))
-        found = os.fstat(fd)
-        if stat.S_IMODE(found.st_mode) != mode:  # less the umask
-            set_mode(fd, path, mode)
-        sync.fd(fd)
-        return found
-    finally:
-        os.close(fd)
-
-
-def set_mode(fd: int, path: str, mode: int) -> None:
-    if hasattr(os, "fchmod"):  # saves the way along the path
-        os.fchmod(fd, mode)
-    else:
-        os.chmod(path, mode)
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
-
-
-def remove_file(path: str) -> None:
-    """Remove a file of our own that may be there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-_O_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
-_O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
-# O_NONBLOCK: a named pipe put in the place of a planned file must not hold the thread.
-READ: int = os.O_RDONLY | _O_CLOEXEC | _O_BINARY | getattr(os, "O_NONBLOCK", 0)
-# Linux: open a file that has no name. What says that this file system cannot, or that there is
-# no /proc to name it by.
-_UNNAMED: int = os.O_RDWR | _O_CLOEXEC | os.O_TMPFILE if hasattr(os, "O_TMPFILE") else 0
+# What says that this file system cannot open a file that has no name, or that there is no /proc
+# to name it by.
 _NO_UNNAMED = (
     errno.EOPNOTSUPP,
     errno.EISDIR,

@@ -1,4 +1,4 @@
-"""Removes what calls have made beside; after a cancelled one was told, where that takes long.
+"""Removes what calls have made beside, or replaced; where that takes long, after they are told.
 
 A file's blocks are given back when its last name goes, or when it is closed after that: on ext4
 up to half a second for each GiB. So the names of a few files go at once, while they are open,
@@ -49,7 +49,7 @@ class Trash:
             await self._workers.run_to_end(partial(_free, (), paths))
 
     async def remove_soon(self, paths: Sequence[str], size: int, nfiles: int) -> None:
-        """Remove it for a call that was cancelled, which does not wait for what takes long.
+        """Remove it for a call that does not wait for what takes long: it is done, or cancelled.
 
         Args:
             paths: what to remove, important names first.

@@ -166,6 +166,31 @@ async def test_the_caller_is_told_before_the_space_is_free_and_the_block_waits_f
     assert not (repo / "dvclive").exists()
 
 
+async def test_a_caller_is_told_before_the_space_of_the_copy_that_was_replaced_is_free(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = repo / "large"
+    source.touch()
+    os.truncate(source, 100_000_000)
+    freeing = HeldFreeing(monkeypatch)
+    try:
+        async with AsyncLive(root=repo) as live:
+            temps = temp_files(repo)
+            first = await live.log_artifact(source, copy=True)
+            os.truncate(source, 100_000_001)
+            logged = await live.log_artifact(source, copy=True)
+            freeing.happened.append("told")
+            assert logged.path.stat().st_size == 100_000_001
+            assert logged.md5 != first.md5
+            assert temp_files(repo) == temps
+            freeing.go_on()
+    finally:
+        freeing.go_on()
+    assert freeing.happened == ["told", "freed"]
+    assert freeing.nameless == [100_000_000]
+    assert_nothing_lost(repo)
+
+
 async def test_a_call_that_fails_is_told_when_the_space_is_free(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,28 @@ def test_what_dvc_commands_track_and_remove_is_known(group: Group, repo: Path) -
     assert "up to date" in dvc(repo, "status")
 
 
+def test_what_changed_since_the_workspace_was_looked_at_ahead_is_known(
+    group: Group, repo: Path
+) -> None:
+    group.repository.save_hashes(str(group.root / "data"), [])
+    (repo / "data" / "sub").mkdir(parents=True)
+    (repo / "data" / "sub" / "a").write_text("a")
+    dvc(repo, "add", "--quiet", "data/sub/a")
+    assert "holds" in group.log("data")
+    assert group.log("data/sub/a") == "tracked"
+    assert "up to date" in dvc(repo, "status")
+
+
+def test_what_cannot_be_read_ahead_is_said_by_the_commit(group: Group, repo: Path) -> None:
+    broken = repo / "broken.dvc"
+    broken.write_text("outs: [")
+    group.repository.save_hashes(str(group.root / "first.bin"), [])
+    assert "cannot read its files" in group.log("first.bin")
+    broken.unlink()
+    assert group.log("first.bin") == "tracked"
+    assert "up to date" in dvc(repo, "status")
+
+
 def test_dvc_files_that_come_change_and_go_are_known(group: Group, repo: Path) -> None:
     assert group.log("first.bin") == "tracked"
     text = (repo / "first.bin.dvc").read_text()

@@ -47,7 +47,8 @@ ALLOWED = {
     "_progress": {"_bars", "_events", "_screen", "_tally", "_units"},
     "_durable": set(),
     "_space": set(),
-    "_store": {"_durable"},
+    "_smallfile": {"_durable"},
+    "_store": {"_durable", "_smallfile"},
     "_held": {"_artifact"},
     "_newer": set(),
     "_place": {"_held", "_newer", "_store"},
@@ -67,7 +68,8 @@ ALLOWED = {
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_snapshot": RECORDS | {"_newer", "_plan"},
     "_filestage": RECORDS | {"_known", "_link", "_newer", "_place", "_plan", "_store"},
-    "_processes": RECORDS | {"_filestage", "_plan", "_priority", "_store"},
+    "_batchworker": {"_priority", "_processes", "_smallfile"},
+    "_processes": RECORDS | {"_batchworker", "_filestage", "_plan", "_smallfile", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_sampler", "_statistics"}
     | {"_link", "_moved", "_newer", "_snapshot"}
@@ -195,6 +197,13 @@ def test_importing_asynclive_imports_none_of_what_is_large() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_asynclive_leaves_what_only_an_entered_object_needs() -> None:
+    code = "import sys, asynclive; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    late = {"aiofiles", "sqlite3", "asynclive._dvcyaml", "asynclive._repo", "asynclive._stage"}
+    assert not late.intersection(done.stdout.split())
 
 
 def test_importing_asynclive_imports_nothing_of_the_command_line() -> None:

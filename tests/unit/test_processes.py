@@ -15,7 +15,7 @@ from asynclive import _processes, _stage
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._filestage import FileStager
-from asynclive._plan import ArtifactPlan
+from asynclive._plan import ArtifactPlan, make_plan
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
 from asynclive._workers import FileWorkers
@@ -106,6 +106,86 @@ async def test_processes_stage_what_threads_stage(
     for staged in (in_processes, in_threads):
         await stager.discard(staged)
     assert leftovers(store) == []
+
+
+@in_both_ways
+@pytest.mark.parametrize("refused", [["open", "O_TMPFILE"], ["link"], ["utime"]], ids=str)
+async def test_what_the_lean_part_of_a_process_cannot_do_is_staged_all_the_same(
+    stager: Stager,
+    store: ObjectStore,
+    source: Path,
+    copy: bool,
+    refused: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_processes, "_COMMAND", _REFUSING.format(refused) + _processes._COMMAND)
+    if refused == ["utime"] and copy:
+        # It is refused in the other part too, and the error is the caller's.
+        with pytest.raises(StorageError, match="not here"):
+            await stager.stage(await plan_of(stager, source, copy=copy))
+        assert leftovers(store) == []
+        return
+    plan = await plan_of(stager, source, copy=copy)
+    staged = await stager.stage(plan)
+    assert {file.key for file in staged.files} == {file.key for file in plan.files}
+    assert len(objects(store)) == len({file.md5 for file in staged.files})
+    await stager.discard(staged)
+    assert leftovers(store) == []
+
+
+_REFUSING = """
+import errno, os
+def refusing(real, flag):
+    def call(*args, **options):
+        if flag is None or args[1] & flag == flag:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        return real(*args, **options)
+    return call
+name, flag = ({0} + [None])[:2]
+refused = refusing(getattr(os, name), flag and getattr(os, flag))
+if name == "utime":
+    os.supports_fd.add(refused)
+setattr(os, name, refused)
+"""
+
+
+async def test_a_file_in_the_cache_that_was_touched_is_stored_anew(
+    stager: Stager, store: ObjectStore, source: Path
+) -> None:
+    plan = await plan_of(stager, source, copy=False)
+    md5 = (await stager.stage(plan)).files[0].md5
+    path = Path(store.object_path(md5))
+    path.chmod(0o644)
+    path.write_bytes(b"spoilt")
+    await stager.stage(plan)
+    assert objects(store).keys() >= {md5}
+    assert path.stat().st_mode & 0o777 == store.layout.object_mode
+    assert path.read_bytes() != b"spoilt"
+
+
+@pytest.mark.skipif(not _processes.UNNAMED, reason="there are no files without a name here")
+def test_a_process_begins_with_next_to_nothing_imported(
+    store: ObjectStore, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (source / "link").unlink()
+    said = tmp_path / "said"
+    saying = f"import atexit, sys; atexit.register(lambda: open({str(said)!r}, 'w').write("
+    saying += "' '.join(sys.modules)))"
+    monkeypatch.setattr(_processes, "_COMMAND", saying + _processes._COMMAND)
+    processes = _processes.BatchProcesses(store.layout)
+    request = request_of(source)
+    plan = make_plan(request, store.layout.root, lambda: lambda *names: names[1:], lambda: None)
+    try:
+        batch = processes.stage_batch(FileStager(request, True, store, ""), plan.files)
+    finally:
+        processes.close()
+    assert batch.files_staged == len(batch.stored) == len(plan.files)
+    imported = set(said.read_text().split())
+    assert not imported & {"dataclasses", "pickle", "re", "site", "threading", "typing"}
+    assert {name for name in imported if name.startswith("asynclive.")} == {
+        "asynclive._batchworker",
+        "asynclive._smallfile",
+    }
 
 
 @in_both_ways

@@ -55,6 +55,7 @@ class DvcRepository:
                 git_index=git_index(repo),
             )
             self._state = State(repo, links=bool(self.layout.links))
+            self._looked = False
             self._databases = OpenDatabases()
             self._databases.hold(state_databases(repo))
             undo.pop_all()
@@ -153,4 +154,16 @@ class DvcRepository:
         It needs no lock: what it says of a file that does not come to be there is never asked.
         """
         with in_dvc():
+            self._look_ahead()
             self._state.save_files(path, files)
+
+    def _look_ahead(self) -> None:
+        """Look at the workspace while others stage, without DVC's lock.
+
+        The first commit, which would do it otherwise, finds what has changed since.
+        """
+        if not self._looked:
+            self._looked = True
+            with contextlib.suppress(Exception):  # the commit meets it again, and says so
+                self._declarations.reset()
+                self._index.refresh(self._declarations)
