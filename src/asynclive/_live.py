@@ -25,8 +25,10 @@ from ._artifact import (
 )
 from ._claims import Claims
 from ._commit import GroupCommitter
+from ._dvclive import AdoptedLive, Live
 from ._dvcyaml import DvcYaml
 from ._errors import ArtifactCancelledError, AsyncLiveError, InvalidDvcyamlError, NotActiveError
+from ._experiment import OwnExperiment, SessionExperiment
 from ._files import AsyncFiles
 from ._handle import ArtifactHandle, Call
 from ._record import Outcomes, Recorder
@@ -43,6 +45,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = getLogger(__name__)
+
+
+class _Default(str):
+    """Told apart from what a caller gives."""
+
+
+_DIR = _Default("dvclive")
+_DVCYAML = _Default("dvc.yaml")
 
 
 class AsyncLive:
@@ -68,9 +78,21 @@ class AsyncLive:
             directories, each before what names it. Costs as much as the disk takes. Default:
             as DVC, which leaves it to the system, for up to half a minute or so. Of a source that
             is logged in place only its object is synced, not the source.
+        live: a ``dvclive.Live``, whose ``dir`` and ``dvcyaml`` are taken. What is logged here
+            stays in dvc.yaml whatever it writes there, and its experiment holds the ``.dvc``
+            files. An experiment that it is to save while the block runs (``live.end()``) is
+            saved when the block is left.
+        save_dvc_exp: save a DVC experiment of the workspace, as ``dvc exp save`` does, when the
+            block is left without an exception. Ignored in a DVC pipeline, as by DVCLive.
+        exp_name: its name; must be new. Default: a random one. See :attr:`exp_name`.
+        exp_message: of its Git commit. Default: DVC's.
 
     Raises:
         InvalidDvcyamlError: ``dvcyaml`` has another name.
+        TypeError: ``live`` is no ``dvclive.Live``.
+        ValueError: an argument contradicts another, or is out of its range.
+        ExperimentError: on entering: no experiment can be saved here, or not by this name. On
+            leaving: DVC refused; what was logged is tracked and recorded.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
         RepositoryError: on entering: DVC cannot open its repository.
@@ -89,13 +111,17 @@ class AsyncLive:
 
     def __init__(
         self,
-        dir: str | os.PathLike[str] = "dvclive",
+        dir: str | os.PathLike[str] = _DIR,
         *,
         root: str | os.PathLike[str] | None = None,
-        dvcyaml: str | os.PathLike[str] | bool | None = "dvc.yaml",
+        dvcyaml: str | os.PathLike[str] | bool | None = _DVCYAML,
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
         durable: bool = False,
+        live: Live | None = None,
+        save_dvc_exp: bool = False,
+        exp_name: str | None = None,
+        exp_message: str | None = None,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -103,10 +129,28 @@ class AsyncLive:
         if not os.path.isabs(directory):
             directory = os.path.join(os.getcwd(), directory)
         self._root = os.path.normpath(directory)
-        self._artifacts_dir = os.path.normpath(
-            os.path.join(self._root, os.fspath(dir), "artifacts")
-        )
+        directory = os.path.join(self._root, os.fspath(dir))
         self._dvcyaml_path = _dvcyaml_path(self._root, dvcyaml)
+        self._experiment = SessionExperiment()
+        if not save_dvc_exp and (exp_name is not None or exp_message is not None):
+            raise ValueError("exp_name and exp_message need save_dvc_exp=True")
+        if live is not None:
+            if save_dvc_exp:
+                raise ValueError("save_dvc_exp is for live to say: pass it to dvclive.Live")
+            adopted = self._experiment = AdoptedLive(live)
+            adopted.check_same(
+                None if dir is _DIR else directory,
+                None if dvcyaml is _DVCYAML else self._dvcyaml_path or "",
+            )
+            directory, self._dvcyaml_path = adopted.dir, adopted.dvcyaml
+        self._artifacts_dir = os.path.normpath(os.path.join(directory, "artifacts"))
+        if save_dvc_exp:
+            self._experiment = OwnExperiment(
+                exp_name,
+                exp_message,
+                [self._artifacts_dir, *filter(None, [self._dvcyaml_path])],
+                os.environ,
+            )
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         if lock_timeout is not None and lock_timeout < 0:
@@ -117,7 +161,7 @@ class AsyncLive:
         self._claims = Claims()
         self._counters = Counters()
         self._in_flight = 0
-        self._entered = self._accepting = False
+        self._entered = self._accepting = self._left_normally = False
 
     async def __aenter__(self) -> Self:
         if self._entered:
@@ -154,10 +198,17 @@ class AsyncLive:
         try:
             if exc is None and self._in_flight:
                 await self._idle.wait()
+            self._left_normally = exc is None
         finally:
             self._owner.cancel_scope.cancel()
-            # Without the exception: the task group would wrap it in an ExceptionGroup.
-            await self._owner.__aexit__(None, None, None)
+            try:
+                # Without the exception: the task group would wrap it in an ExceptionGroup.
+                await self._owner.__aexit__(None, None, None)
+            except BaseException as error:
+                alone = _unwrapped(error)
+                if alone is error:
+                    raise
+                raise alone from alone.__cause__
 
     async def log_artifact(
         self,
@@ -248,6 +299,15 @@ class AsyncLive:
         )
         await call.release_or_cancel()
         return ArtifactHandle(call)
+
+    @property
+    def exp_name(self) -> str | None:
+        """The name of the DVC experiment that the block ends in.
+
+        That of ``live``, where one was given, or of ``dvc exp run``; where a random one is made,
+        from entering on. None: none is saved.
+        """
+        return self._experiment.name
 
     def statistics(self) -> AsyncLiveStatistics:
         """Return what waits, what is in work and what is done, at this moment.
@@ -356,6 +416,7 @@ class AsyncLive:
             lambda: DvcRepository.open(self._real_root, durable=self._durable)
         )
         try:
+            await self._in_dvc_thread(lambda: self._experiment.enter(self._repository))
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
             self._dvcyaml = None
@@ -368,6 +429,7 @@ class AsyncLive:
                     files,
                     self._repository.session.temp_for,
                     self._repository.layout.root,
+                    self._experiment.beside,
                 )
             store = ObjectStore(self._repository.layout)
             trash = Trash(self._workers, lambda free: self._tasks.start_soon(free))
@@ -388,7 +450,13 @@ class AsyncLive:
                 await self._workers.run_to_end(self._stager.close)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._in_dvc_thread(self._repository.close)
+                await self._in_dvc_thread(self._close)
+
+    def _close(self) -> None:
+        try:
+            self._experiment.leave(normally=self._left_normally)
+        finally:
+            self._repository.close()
 
     async def _commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
         outcomes = await self._recorder.commit_group(group)
@@ -399,6 +467,7 @@ class AsyncLive:
         try:
             with call.scope:
                 call.logged = await self._log(call)
+                self._experiment.logged(call.logged)
                 self._counters.logged += 1
                 call.advance("logged")
         except Exception as error:
