@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from ._artifact import LoggedArtifact
+from ._drain import DrainResult, NotLogged
 from ._errors import (
     ArtifactCancelledError,
     ArtifactChangedError,
@@ -14,6 +15,7 @@ from ._errors import (
     ArtifactNotFoundError,
     ArtifactPathError,
     AsyncLiveError,
+    BackPressureError,
     CommitError,
     DvcYamlError,
     ExperimentError,
@@ -41,7 +43,9 @@ __all__ = [
     "AsyncLive",
     "AsyncLiveError",
     "AsyncLiveStatistics",
+    "BackPressureError",
     "CommitError",
+    "DrainResult",
     "DvcYamlError",
     "ExperimentError",
     "InvalidArtifactNameError",
@@ -51,6 +55,7 @@ __all__ = [
     "LockTimeoutError",
     "LoggedArtifact",
     "NotActiveError",
+    "NotLogged",
     "RepositoryError",
     "RepositoryNotFoundError",
     "Stage",

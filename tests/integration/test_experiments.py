@@ -102,6 +102,22 @@ async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path) -> None:
 
 
 @asyncio_only
+@pytest.mark.skipif(not hasattr(Exception, "add_note"), reason="notes came with Python 3.11")
+async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> None:
+    write(repo, {"in-git.pt": ""})
+    git(repo, "add", "in-git.pt")
+
+    async def log() -> None:
+        async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
+            await live.submit("in-git.pt")
+            write(repo, {"dvc.yaml": "metrics: [\n"})
+
+    with pytest.raises(ExperimentError) as caught:
+        await log()
+    assert "nobody awaited was not logged" in caught.value.__notes__[0]
+
+
+@asyncio_only
 async def test_where_none_can_be_saved_entering_says_so(
     templates: Templates, tmp_path: Path, repo: Path
 ) -> None:
