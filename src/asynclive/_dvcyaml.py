@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
 
-from ._document import DocumentError
+from ._beside import Beside, InTurn
+from ._dvcyaml_errors import explained
 from ._errors import DvcYamlError
-from ._files import AsyncFiles, FileStamp, NotSyncedError
+from ._files import AsyncFiles, FileStamp, read_text_now
 from ._merge import Merger
 from ._style import Entries
 
@@ -61,6 +62,7 @@ class DvcYaml:
         files: runs all file operations, and the merge, in its threads.
         temp_for: says where to write what is to be renamed to a path. Blocks.
         root: the directory that a link must not lead out of; None: it may.
+        beside: who else writes it in this process; None: nobody.
     """
 
     def __init__(
@@ -69,10 +71,12 @@ class DvcYaml:
         files: AsyncFiles,
         temp_for: Callable[[str], str],
         root: str | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self.path = path
         self._root = root
         self._files = files
+        self._in_turn = None if beside is None else InTurn(beside, files)
         self._temp_for = temp_for
         self._merger = Merger()
         # What we put in place last, with its stamp: while the file has it, it need not be read.
@@ -98,10 +102,14 @@ class DvcYaml:
 
         Cancellation: nothing is left of it.
         """
-        with self._explained():
+        with explained(self.path):
             target, merged = await self._files.run(self._merge_known, entries)
             if merged is None:
-                text, stamp = await self._files.read_text(target) or (None, None)
+                if self._in_turn is not None:
+                    read = await self._in_turn.read(target)
+                else:
+                    read = await self._files.read_text(target)
+                text, stamp = read or (None, None)
                 merged = await self._files.run(self._merge, target, text, stamp, entries)
             update = Update(target, merged.text, merged.stamp, dict(entries), mode, merged.made)
             if merged.data is None:
@@ -162,13 +170,19 @@ class DvcYaml:
         done = False
         try:
             while entries:
-                with self._explained():
+                with explained(self.path):
+                    if self._in_turn is not None:
+                        done = await self._in_turn.replace(
+                            entries,
+                            partial(self._replace_now, update, entries),
+                            partial(self._merge_and_replace, entries, update.mode),
+                        )
+                        return
                     if entries.keys() == update.entries.keys() and await self._files.replace(
                         update.temp, update.target, update.stamp
                     ):
                         done = True
-                        if update.temp is not None:
-                            self._placed = update.temp_stamp and (update.temp_stamp, update.text)
+                        self._has_placed(update.temp, update.temp_stamp, update.text)
                         return
                 fresh = await self.prepare(entries, update.mode)
                 stale, made = update, update.made + fresh.made
@@ -177,6 +191,37 @@ class DvcYaml:
         finally:
             if not done:
                 await self.discard(update)
+
+    def _replace_now(self, update: Update, entries: Entries) -> bool:
+        if entries.keys() != update.entries.keys():
+            return False
+        if not self._files.replace_now(update.temp, update.target, update.stamp):
+            return False
+        self._has_placed(update.temp, update.temp_stamp, update.text)
+        return True
+
+    def _merge_and_replace(self, entries: Entries, mode: int) -> bool:
+        target, merged = self._merge_known(entries)
+        if merged is None:
+            text, stamp = read_text_now(target) or (None, None)
+            merged = self._merge(target, text, stamp, entries)
+        temp = temp_stamp = None
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove_dirs, merged.made)
+            if merged.data is not None:
+                temp = self._temp_for(target)
+                mode = mode if merged.stamp is None else merged.stamp.mode
+                temp_stamp = self._files.write_now(temp, merged.data, mode)
+                undo.callback(os.remove, temp)
+            if not self._files.replace_now(temp, target, merged.stamp):
+                return False
+            undo.pop_all()
+        self._has_placed(temp, temp_stamp, merged.text)
+        return True
+
+    def _has_placed(self, temp: str | None, stamp: FileStamp | None, text: str) -> None:
+        if temp is not None:
+            self._placed = stamp and (stamp, text)
 
     async def discard(self, update: Update) -> None:
         """Remove what ``prepare`` left on disk; what is gone already will do.
@@ -190,38 +235,6 @@ class DvcYaml:
             except OSError:
                 pass  # on the way out of a failure, which is the one to report
             await self._files.run(_remove_dirs, update.made)
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Raise as DvcYamlError, saying what to do, what keeps us from the file."""
-        fail = partial(DvcYamlError, self.path)
-        try:
-            yield
-        except DocumentError as error:
-            raise fail(f"{error} Repair the file, then log again.") from error
-        except UnicodeDecodeError as error:
-            raise fail(
-                f"is not UTF-8 (at byte {error.start}). Save it as UTF-8, then log again."
-            ) from error
-        except IsADirectoryError as error:
-            raise fail(
-                "is a directory. Move it away, or pass another dvcyaml= ('sub/dvc.yaml')."
-            ) from error
-        except PermissionError as error:
-            raise fail(
-                f"cannot be read and replaced: {error.strerror}. The file must be readable, and "
-                "its directory writable. Change their permissions, then log again."
-            ) from error
-        except NotSyncedError as error:
-            raise fail(
-                f"is written, but whether it is on the disk is not known: {error.__cause__}. Log "
-                "again once the cause is gone."
-            ) from error.__cause__
-        except OSError as error:
-            raise fail(
-                f"cannot be read and replaced: {error.strerror or error}. It is as it was; log "
-                "again once the cause is gone."
-            ) from error
 
 
 def _is_inside(path: str, directory: str) -> bool:

@@ -24,6 +24,7 @@ from ._claims import Claims
 from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
 from ._errors import ArtifactChangedError, NotActiveError
+from ._experiment import SessionExperiment
 from ._files import AsyncFiles
 from ._handle import Call, Listener
 from ._moved import restored
@@ -47,7 +48,13 @@ class LocalEngine:
 
     real_root: str
 
-    def __init__(self, settings: dict[str, Any], counters: Counters, listener: Listener) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        counters: Counters,
+        listener: Listener,
+        experiment: SessionExperiment,
+    ) -> None:
         self._root: str = settings["root"]
         self._dvcyaml_path: str | None = settings["dvcyaml"]
         self._worker_count: int = settings["workers"]
@@ -61,6 +68,8 @@ class LocalEngine:
         self._left: dict[str, tuple[int, int]] = {}
         self._counters = counters
         self._listener = listener
+        self._experiment = experiment
+        self.left_normally = False
 
     def accept(self, call: Call) -> None:
         """Claim what the call needs, and begin to work on it. Nothing is awaited."""
@@ -187,6 +196,7 @@ class LocalEngine:
             lambda: DvcRepository.open(self.real_root, durable=self._durable)
         )
         try:
+            await self._in_dvc_thread(lambda: self._experiment.enter(self._repository))
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
             self._dvcyaml = None
@@ -199,6 +209,7 @@ class LocalEngine:
                     files,
                     self._repository.session.temp_for,
                     self._repository.layout.root,
+                    self._experiment.beside,
                 )
             store = ObjectStore(self._repository.layout)
             trash = Trash(self._workers, lambda free: self._tasks.start_soon(free))
@@ -219,7 +230,13 @@ class LocalEngine:
                 await self._workers.run_to_end(self._stager.close)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._in_dvc_thread(self._repository.close)
+                await self._in_dvc_thread(self._close)
+
+    def _close(self) -> None:
+        try:
+            self._experiment.leave(normally=self.left_normally)
+        finally:
+            self._repository.close()
 
     async def _commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
         outcomes = await self._recorder.commit_group(group)
@@ -230,6 +247,7 @@ class LocalEngine:
         try:
             with call.scope:
                 call.logged = await self._log(call)
+                self._experiment.logged(call.logged)
         except Exception as error:
             call.error = error  # the caller's own, raised there
         finally:

@@ -20,7 +20,8 @@
     ├── DvcYamlError               dvc.yaml cannot be read, merged or replaced
     ├── StorageError               the disk refused: full, read-only, no permission
     ├── CommitError                DVC refused, for a reason not named above
-    └── WorkerDiedError            the process of isolation="process" was killed, or cannot start
+    ├── WorkerDiedError            the process of isolation="process" was killed, or cannot start
+    └── ExperimentError            no DVC experiment can be saved; the artifacts are logged
 
 The cause, where there is one, is chained as ``__cause__``.
 """
@@ -225,6 +226,18 @@ class StorageError(AsyncLiveError):
             f"Cannot store '{self.path}': {error.strerror or error}{where}. "
             "Nothing of it was recorded; log it again once the cause is gone."
         )
+
+
+class ExperimentError(AsyncLiveError):
+    """A DVC experiment cannot be saved. ``name`` is its name, None where it had none yet.
+
+    What was logged is tracked and recorded all the same.
+    """
+
+    def __init__(self, name: str | None, reason: str) -> None:
+        self.name = name
+        which = "an experiment" if name is None else f"the experiment '{name}'"
+        super().__init__(f"Cannot save {which}: {reason}")
 
 
 class CommitError(AsyncLiveError):

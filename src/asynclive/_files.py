@@ -171,7 +171,23 @@ class AsyncFiles:
             NotSyncedError: it was replaced, and nobody knows whether that is on the disk.
             OSError: it was not.
         """
-        return await self.run(_replace, source, destination, stamp, self._sync)
+        return await self.run(self.replace_now, source, destination, stamp)
+
+    def replace_now(self, source: str | None, destination: str, stamp: FileStamp | None) -> bool:
+        """As ``replace``, in a thread already."""
+        return _replace(source, destination, stamp, self._sync)
+
+    def write_now(self, path: str, data: bytes, mode: int) -> FileStamp | None:
+        """As ``write``, in a thread already."""
+        with open(path, "xb", buffering=0, opener=_open_private) as file:
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                return _seal(file.fileno(), mode, self._sync)
+            except BaseException:
+                os.remove(path)
+                raise
 
     async def remove(self, path: str) -> None:
         """Remove a file; one that is missing will do."""
@@ -181,6 +197,16 @@ class AsyncFiles:
             await aiofiles.os.remove(path, loop=self._loop)
         except FileNotFoundError:
             pass
+
+
+def read_text_now(path: str) -> tuple[str, FileStamp] | None:
+    """As ``AsyncFiles.read_text``, in a thread already."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            stamp = FileStamp.of(os.fstat(file.fileno()))
+            return file.read(), stamp
+    except FileNotFoundError:
+        return None
 
 
 def _open_private(path: str, flags: int) -> int:

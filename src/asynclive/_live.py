@@ -17,7 +17,9 @@ from ._artifact import (
     make_request,
 )
 from ._drain import DrainResult, drain
+from ._dvclive import AdoptedLive, Live
 from ._errors import InvalidDvcyamlError, NotActiveError
+from ._experiment import OwnExperiment, SessionExperiment
 from ._handle import ArtifactHandle, Call, Listener, Stage
 from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from ._observer import Observer
@@ -35,6 +37,14 @@ if TYPE_CHECKING:
     from ._remote import RemoteEngine
 
 T = TypeVar("T")
+
+
+class _Default(str):
+    """Told apart from what a caller gives."""
+
+
+_DIR = _Default("dvclive")
+_DVCYAML = _Default("dvc.yaml")
 
 
 class AsyncLive:
@@ -77,12 +87,23 @@ class AsyncLive:
         progress: whether to show a bar for each artifact in flight, and one for all, on stderr; at
             the end there is a line that sums them up. Where stderr is no terminal, only a line
             now and then. Default: where stderr is a terminal, and in a notebook.
+        live: a ``dvclive.Live``, whose ``dir`` and ``dvcyaml`` are taken. What is logged here
+            stays in dvc.yaml whatever it writes there, and its experiment holds the ``.dvc``
+            files. An experiment that it is to save while the block runs (``live.end()``) is
+            saved when the block is left.
+        save_dvc_exp: save a DVC experiment of the workspace, as ``dvc exp save`` does, when the
+            block is left without an exception. Ignored in a DVC pipeline, as by DVCLive. Neither
+            this nor ``live`` goes with ``isolation="process"``.
+        exp_name: its name; must be new. Default: a random one. See :attr:`exp_name`.
+        exp_message: of its Git commit. Default: DVC's.
 
     Raises:
-        ValueError: an argument is out of its range; or a process is asked for, and this program
-            embeds Python, or was frozen, and has no interpreter to start.
+        ValueError: an argument is out of its range, or contradicts another; or a process is
+            asked for, and this program embeds Python, or was frozen, and has no interpreter.
         TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`;
-            or ``progress`` is neither a bool nor None.
+            or ``progress`` is neither a bool nor None; or ``live`` is no ``dvclive.Live``.
+        ExperimentError: on entering: no experiment can be saved here, or not by this name. On
+            leaving: DVC refused; what was logged is tracked and recorded.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
@@ -103,10 +124,10 @@ class AsyncLive:
 
     def __init__(
         self,
-        dir: str | os.PathLike[str] = "dvclive",
+        dir: str | os.PathLike[str] = _DIR,
         *,
         root: str | os.PathLike[str] | None = None,
-        dvcyaml: str | os.PathLike[str] | bool | None = "dvc.yaml",
+        dvcyaml: str | os.PathLike[str] | bool | None = _DVCYAML,
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
         durable: bool = False,
@@ -115,6 +136,10 @@ class AsyncLive:
         isolation: Literal["thread", "process"] = "thread",
         on_event: OnEvent | None = None,
         progress: bool | None = None,
+        live: Live | None = None,
+        save_dvc_exp: bool = False,
+        exp_name: str | None = None,
+        exp_message: str | None = None,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -122,10 +147,33 @@ class AsyncLive:
         if not os.path.isabs(directory):
             directory = os.path.join(os.getcwd(), directory)
         self._root = os.path.normpath(directory)
-        self._artifacts_dir = os.path.normpath(
-            os.path.join(self._root, os.fspath(dir), "artifacts")
-        )
+        directory = os.path.join(self._root, os.fspath(dir))
         self._dvcyaml_path = _dvcyaml_path(self._root, dvcyaml)
+        self._experiment = SessionExperiment()
+        if not save_dvc_exp and (exp_name is not None or exp_message is not None):
+            raise ValueError("exp_name and exp_message need save_dvc_exp=True")
+        if isolation == "process" and (save_dvc_exp or live is not None):
+            raise ValueError(
+                f"{'live' if save_dvc_exp is False else 'save_dvc_exp'} needs isolation='thread': "
+                "a worker process does not save experiments"
+            )
+        if live is not None:
+            if save_dvc_exp:
+                raise ValueError("save_dvc_exp is for live to say: pass it to dvclive.Live")
+            adopted = self._experiment = AdoptedLive(live)
+            adopted.check_same(
+                None if dir is _DIR else directory,
+                None if dvcyaml is _DVCYAML else self._dvcyaml_path or "",
+            )
+            directory, self._dvcyaml_path = adopted.dir, adopted.dvcyaml
+        self._artifacts_dir = os.path.normpath(os.path.join(directory, "artifacts"))
+        if save_dvc_exp:
+            self._experiment = OwnExperiment(
+                exp_name,
+                exp_message,
+                [self._artifacts_dir, *filter(None, [self._dvcyaml_path])],
+                os.environ,
+            )
         if workers is not None and workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         if lock_timeout is not None and lock_timeout < 0:
@@ -191,11 +239,18 @@ class AsyncLive:
         try:
             if exc is None and self._in_flight:
                 await self._idle.wait()
+            self._engine.left_normally = exc is None
         finally:
             self._owner.cancel_scope.cancel()
             try:
                 # Without the exception: the task group would wrap it in an ExceptionGroup.
                 await self._owner.__aexit__(None, None, None)
+            except BaseException as error:
+                alone = _unwrapped(error)
+                self._unheard.tell(alone)
+                if alone is error:
+                    raise
+                raise alone from alone.__cause__
             finally:
                 self._hub.close()
         if exc is None:
@@ -344,6 +399,15 @@ class AsyncLive:
         await call.release_or_cancel()
         return ArtifactHandle(call)
 
+    @property
+    def exp_name(self) -> str | None:
+        """The name of the DVC experiment that the block ends in.
+
+        That of ``live``, where one was given, or of ``dvc exp run``; where a random one is made,
+        from entering on. None: none is saved.
+        """
+        return self._experiment.name
+
     async def drain(self, deadline: float | None) -> DrainResult:
         """Take nothing new, finish what fits into ``deadline``, and cancel the rest.
 
@@ -426,9 +490,7 @@ class AsyncLive:
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Have the engine work, and show what it does."""
         limiter = anyio.CapacityLimiter(1)  # for the thread that imports, or writes to a terminal
-        engine = await anyio.to_thread.run_sync(_engine_for, self._isolation, limiter=limiter)
-        listener = Listener(self._committed, self._ended)
-        self._engine: LocalEngine | RemoteEngine = engine(self._settings, self._counters, listener)
+        self._engine = await anyio.to_thread.run_sync(self._make_engine, limiter=limiter)
         if self._progress is None:
             await self._engine.serve(task_status=task_status)
             return
@@ -438,6 +500,17 @@ class AsyncLive:
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._progress.close, limiter=limiter)
+
+    def _make_engine(self) -> LocalEngine | RemoteEngine:
+        """In a thread: it imports most of what there is to import."""
+        listener = Listener(self._committed, self._ended)
+        if self._isolation == "process":
+            from ._remote import RemoteEngine
+
+            return RemoteEngine(self._settings, self._counters, listener)
+        from ._engine import LocalEngine
+
+        return LocalEngine(self._settings, self._counters, listener, self._experiment)
 
     async def _cancelled_along(self) -> None:
         """A task that was cancelled along with the block is to see that, not an error."""
@@ -540,17 +613,6 @@ def _check_isolation(isolation: str) -> None:
                 "isolation='process' starts a Python interpreter, and this program, which embeds "
                 "Python or was frozen, has none. Use isolation='thread'."
             )
-
-
-def _engine_for(isolation: str) -> type[LocalEngine | RemoteEngine]:
-    """What works on the calls. In a thread: the import is most of what there is to import."""
-    if isolation == "process":
-        from ._remote import RemoteEngine
-
-        return RemoteEngine
-    from ._engine import LocalEngine
-
-    return LocalEngine
 
 
 def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:

@@ -67,6 +67,7 @@ class RemoteEngine:
         self._settings = settings
         self._counters = counters
         self._listener = listener
+        self.left_normally = False
         self._watched = False
         self._call_numbers = count()
         self._now = self._before = NO_NUMBERS  # from this worker, and from those before it

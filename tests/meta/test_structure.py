@@ -94,12 +94,18 @@ ALLOWED = {
     "_regular": {"_lines", "_style"},
     "_document": {"_lines", "_regular", "_style"},
     "_merge": {"_document", "_lines", "_style"},
-    "_dvcyaml": {"_document", "_errors", "_files", "_merge", "_style"},
+    "_beside": {"_files", "_style"},
+    "_dvcyaml_errors": {"_document", "_errors", "_files"},
+    "_dvcyaml": {"_beside", "_dvcyaml_errors", "_errors", "_files", "_merge", "_style"},
+    "_turn": set(),
+    "_experiment": RECORDS | {"_beside", "_turn"},
+    "_dvclive": RECORDS | {"_experiment", "_style", "_turn"},
     "_record": RECORDS | {"_dvcyaml", "_store"},
     "_repo": RECORDS
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
     | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
-    | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
+    | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"}
+    | {"_turn"},
     "_channel": set(),
     "_priority": set(),
     "_messages": {"_errors"},
@@ -128,6 +134,7 @@ ALLOWED_IN_REPO = {
     "state": {"errors"},
     "opening": {"errors"},
     "workspace": set(),
+    "experiment": {"errors"},
     "dvcfiles": set(),
     "outputs": {"errors", "state"},
     "commit": {"dvcfiles", "errors", "lock", "outputs"},

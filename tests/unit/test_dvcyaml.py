@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from asynclive._dvcyaml import DvcYaml, Update
 from asynclive._errors import DvcYamlError
 from asynclive._files import AsyncFiles
 from asynclive._merge import merge
+from asynclive._turn import Turn
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\
@@ -92,17 +95,38 @@ def path(tmp_path: Path) -> Path:
     return directory / "dvc.yaml"
 
 
-@pytest.fixture
-async def dvcyaml(path: Path) -> DvcYaml:
-    return open_dvcyaml(path)
+class SomebodyElse:
+    """Writes dvc.yaml too, but not now. Told of entries, he keeps those that were recorded."""
+
+    def __init__(self, path: Path) -> None:
+        self._turn = Turn(str(path))
+        self.knows: list[dict[str, Any]] = []
+
+    def turn(self) -> AbstractContextManager[None]:
+        return self._turn.take()
+
+    @contextmanager
+    def told(self, entries: dict[str, Any]) -> Iterator[Callable[[], None]]:
+        with self._turn.take():
+            yield lambda: self.knows.append(dict(entries))
 
 
-def open_dvcyaml(path: Path) -> DvcYaml:
+@pytest.fixture(params=["alone", "beside"])
+async def dvcyaml(
+    path: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> DvcYaml:
+    if request.param == "alone":
+        return open_dvcyaml(path)
+    return open_dvcyaml(path, SomebodyElse(tmp_path_factory.mktemp("turn") / "turn"))
+
+
+def open_dvcyaml(path: Path, beside: SomebodyElse | None = None) -> DvcYaml:
     numbers = itertools.count()
     return DvcYaml(
         str(path),
         AsyncFiles(anyio.CapacityLimiter(2)),
         lambda target: f"{target}.{next(numbers)}.tmp",
+        beside=beside,
     )
 
 
@@ -191,6 +215,7 @@ async def test_an_edit_right_after_the_file_was_put_in_place_is_merged_into(
         path.unlink()
 
 
+@pytest.mark.parametrize("dvcyaml", ["alone"], indirect=True)
 @pytest.mark.anyio
 async def test_what_was_put_in_place_is_merged_into_without_reading_it_again(
     dvcyaml: DvcYaml, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -382,3 +407,22 @@ def test_entry_paths_are_posix_and_relative_to_the_file_as_in_dvclive(tmp_path: 
     ]:
         full = str(tmp_path / given_path)
         assert dvcyaml.entry_path(full) == expected == rel_path(full, str(tmp_path / "sub"))
+
+
+@pytest.mark.anyio
+async def test_who_writes_it_too_knows_what_was_recorded_and_no_more(
+    path: Path, tmp_path: Path
+) -> None:
+    beside = SomebodyElse(tmp_path / "turn")
+    dvcyaml = open_dvcyaml(path, beside)
+    await dvcyaml.replace(await dvcyaml.prepare({**A, **B}, 0o644), ["b"])
+    assert beside.knows == [B]
+    update = await dvcyaml.prepare(A, 0o644)
+    path.write_text("not: [closed\n")
+    with pytest.raises(DvcYamlError):
+        await dvcyaml.replace(update, A)
+    assert beside.knows == [B]
+    path.write_text("edited: 1\n")
+    await dvcyaml.replace(await dvcyaml.prepare(A, 0o644), A)
+    assert beside.knows == [B, A]
+    assert load(path.read_text()) == {"edited": 1, "artifacts": A}

@@ -61,7 +61,7 @@ def or_copy(request: ArtifactRequest) -> str:
     return "" if request.copy else " Or log a copy of it with copy=True."
 
 
-def text_of(error: Exception) -> str:
+def text_of(error: Exception | str) -> str:
     """What the error says, less the colours that DVC puts into it."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from .._artifact import StagedArtifact, StoredFile, TrackedArtifact, is_inside
 from .._databases import OpenDatabases
@@ -14,13 +15,17 @@ from .._dvc_import import process_settings_kept
 from .._errors import AsyncLiveError
 from .._index import WorkspaceIndex
 from .._plan import IgnoreFilter
+from .._turn import Turn
 from .._watch import Watch
 from .commit import Committer
 from .errors import unreadable
+from .experiment import experiment_name, save_experiment, stage_for_git
 from .lock import RepositoryLock, in_dvc
 from .opening import open_repo, read_layout, remove_dead, start_session, state_databases
 from .state import State
 from .workspace import declarations, default_watches, git_index
+
+T = TypeVar("T")
 
 
 class DvcRepository:
@@ -147,6 +152,48 @@ class DvcRepository:
         results = self._committer.commit(group)
         self._state.save_group([done for done in results if isinstance(done, TrackedArtifact)])
         return results
+
+    @property
+    def root(self) -> str:
+        return self.layout.root
+
+    def turn(self) -> Turn:
+        """Held for a look at dvc.yaml where somebody writes into it, or for a change of it."""
+        return Turn(os.path.join(self._repo.tmp_dir, "asynclive.dvcyaml"))
+
+    def alone(self, func: Callable[[], T]) -> T:
+        """Call what calls DVC's code, while nobody else of this process does."""
+        with in_dvc():
+            return func()
+
+    def experiment_name(self, name: str | None) -> str:
+        """The name that an experiment will have; None: a random one is made.
+
+        Raises:
+            ExperimentError: no experiment can be saved here, or not by this name.
+        """
+        return self.alone(lambda: experiment_name(self._repo, name))
+
+    def save_experiment(self, name: str, message: str | None, include: Sequence[str]) -> None:
+        """Save the workspace as an experiment, while nobody commits.
+
+        Args:
+            name: as ``experiment_name`` gave it.
+            message: of its Git commit; None: DVC's.
+            include: files that are to be in it though Git does not track them.
+
+        Raises:
+            ExperimentError: DVC refused.
+        """
+        self.alone(lambda: save_experiment(self.layout.root, name, message, include))
+
+    def stage_for_git(self, paths: Sequence[str]) -> None:
+        """Have the experiment that ``dvc exp run`` saves later hold these files too.
+
+        Raises:
+            ExperimentError: Git refused.
+        """
+        self.alone(lambda: stage_for_git(self._repo, paths))
 
     def save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
         """Tell DVC's state of files that will lie in ``path``, while others are still staged.

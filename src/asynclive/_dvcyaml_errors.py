@@ -1,0 +1,44 @@
+"""What keeps us from dvc.yaml, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from ._document import DocumentError
+from ._errors import DvcYamlError
+from ._files import NotSyncedError
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Raise as DvcYamlError, saying what to do, what keeps us from dvc.yaml."""
+    fail = partial(DvcYamlError, path)
+    try:
+        yield
+    except DocumentError as error:
+        raise fail(f"{error} Repair the file, then log again.") from error
+    except UnicodeDecodeError as error:
+        raise fail(
+            f"is not UTF-8 (at byte {error.start}). Save it as UTF-8, then log again."
+        ) from error
+    except IsADirectoryError as error:
+        raise fail(
+            "is a directory. Move it away, or pass another dvcyaml= ('sub/dvc.yaml')."
+        ) from error
+    except PermissionError as error:
+        raise fail(
+            f"cannot be read and replaced: {error.strerror}. The file must be readable, and "
+            "its directory writable. Change their permissions, then log again."
+        ) from error
+    except NotSyncedError as error:
+        raise fail(
+            f"is written, but whether it is on the disk is not known: {error.__cause__}. Log "
+            "again once the cause is gone."
+        ) from error.__cause__
+    except OSError as error:
+        raise fail(
+            f"cannot be read and replaced: {error.strerror or error}. It is as it was; log "
+            "again once the cause is gone."
+        ) from error

@@ -1,0 +1,158 @@
+"""The DVC experiment that a session ends in: none, one of its own, or that of a dvclive.Live."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from logging import getLogger
+from typing import Protocol, TypeVar
+
+from ._artifact import LoggedArtifact
+from ._beside import Beside
+from ._turn import Turn
+
+T = TypeVar("T")
+
+logger = getLogger(__name__)
+
+
+class Repository(Protocol):
+    """What is asked of the repository. All of it blocks, in the thread for DVC."""
+
+    @property
+    def root(self) -> str: ...
+
+    def turn(self) -> Turn: ...
+
+    def alone(self, func: Callable[[], T]) -> T: ...
+
+    def experiment_name(self, name: str | None) -> str: ...
+
+    def save_experiment(self, name: str, message: str | None, include: Sequence[str]) -> None: ...
+
+    def stage_for_git(self, paths: Sequence[str]) -> None: ...
+
+
+class SessionExperiment:
+    """None, for a session that saves none: what the others do more than this."""
+
+    name: str | None = None
+    beside: Beside | None = None
+    """Who else writes dvc.yaml."""
+
+    def enter(self, repository: Repository) -> None:
+        """Blocks, in the thread for DVC. May refuse, in the words of an error of ours."""
+
+    def logged(self, logged: LoggedArtifact) -> None:
+        """An artifact was logged. On the event loop."""
+
+    def leave(self, *, normally: bool) -> None:
+        """Nothing is logged any more. Blocks, in the thread for DVC.
+
+        Args:
+            normally: the block was not left by an exception.
+
+        Raises:
+            ExperimentError: it cannot be saved; only if ``normally``.
+        """
+
+
+class OwnExperiment(SessionExperiment):
+    """One that the session saves on its own, when its block is left normally.
+
+    Args:
+        name: None: a random one is made on entering.
+        message: of its Git commit; None: DVC's.
+        paths: what is to be in it beside .dvc files: dvc.yaml, and the directory of the copies,
+            less those that DVC keeps.
+        environment: of the process, which tells whether a pipeline runs it.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        message: str | None,
+        paths: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> None:
+        self.name = name
+        self._message = message
+        self._paths = paths
+        self._in_pipeline = bool(environment.get("DVC_ROOT"))
+        self._run_by_dvc = self._in_pipeline and bool(environment.get("DVC_EXP_BASELINE_REV"))
+        if self._run_by_dvc:
+            self.name = environment.get("DVC_EXP_NAME")
+        self._repository: Repository | None = None
+        self._files = NewFiles()
+
+    def enter(self, repository: Repository) -> None:
+        if self._run_by_dvc:
+            logger.info("Ignoring `save_dvc_exp` because `dvc exp run` is running")
+        elif self._in_pipeline:
+            logger.warning(
+                "Ignoring `save_dvc_exp` because `dvc repro` is running."
+                "\nUse `dvc exp run` to save experiment."
+            )
+        else:
+            self.name = repository.experiment_name(self.name)
+        self._repository = repository
+
+    def logged(self, logged: LoggedArtifact) -> None:
+        self._files.add(logged)
+
+    def leave(self, *, normally: bool) -> None:
+        if self._repository is None or not normally:
+            return
+        paths = left_to_git([*self._files, *map(_without_links, self._paths)])
+        if self._run_by_dvc:
+            self._repository.stage_for_git(paths)
+        elif not self._in_pipeline:
+            assert self.name is not None
+            self._repository.save_experiment(self.name, self._message, paths)
+
+
+class NewFiles:
+    """What was written for Git to track, beside the artifacts. It may not track it yet."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, None] = {}
+
+    def add(self, logged: LoggedArtifact) -> None:
+        """Note the .dvc file of an artifact, and the .gitignore that hides the artifact."""
+        if logged.dvc_file is not None:
+            self.add_path(os.fspath(logged.dvc_file))
+            self.add_path(os.fspath(logged.dvc_file.with_name(".gitignore")))
+
+    def add_path(self, path: str) -> None:
+        self._paths[path] = None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+
+def _without_links(path: str) -> str:
+    """As DVC and Git have it, who know their repository by its real path."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def left_to_git(paths: Iterable[str]) -> list[str]:
+    """Those that exist, and the files of those that are directories, less what DVC keeps.
+
+    DVC would give Git all that lies in a directory, hidden or not.
+    """
+    files: dict[str, None] = {}
+    for path in paths:
+        if os.path.isdir(path):
+            files.update(dict.fromkeys(_files_in(path)))
+        elif os.path.lexists(path):
+            files[path] = None
+    return list(files)
+
+
+def _files_in(directory: str) -> Iterator[str]:
+    for parent, names, files in os.walk(directory):
+        below = {*names, *files}
+        names[:] = sorted(name for name in names if f"{name}.dvc" not in below)
+        for name in sorted(files):
+            if f"{name}.dvc" not in below:
+                yield os.path.join(parent, name)

@@ -1,0 +1,114 @@
+"""Saves DVC experiments, through DVC's own API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from logging import getLogger
+from typing import Any
+
+from .._errors import ExperimentError
+from .errors import text_of
+
+logger = getLogger(__name__)
+
+# DVC takes metrics, params and plots for relative to the working directory, which is to be the
+# repository then, and is the process's: so it is done in another one. That one stays when this
+# one is killed, for halfway through, the changes of the workspace are in a stash of Git's. In
+# isolated mode, with the path of the parent: nothing is imported by accident.
+_COMMAND = """
+import json, sys
+sys.path[:], experiment = json.load(sys.stdin)
+error = None
+try:
+    from dvc.repo import Repo
+    with Repo() as repo:
+        repo.experiments.save(**experiment)
+except Exception as caught:
+    error = str(caught) or type(caught).__name__
+print()
+print(json.dumps(error))
+"""
+
+
+def experiment_name(repo: Any, name: str | None) -> str:
+    """The name that an experiment will have; None: a random one is made.
+
+    Raises:
+        ExperimentError: no experiment can be saved here, or not by this name.
+    """
+    from dvc.exceptions import InvalidArgumentError
+    from dvc.repo.experiments.refs import ExpRefInfo
+    from dvc.repo.experiments.utils import check_ref_format, get_random_exp_name
+    from dvc.scm import NoSCM
+
+    scm = repo.scm
+    if isinstance(scm, NoSCM):
+        raise ExperimentError(name, "there is no Git repository. Run 'git init' and 'git commit'.")
+    if scm.no_commits:
+        raise ExperimentError(name, "Git has no commit yet. Run 'git commit'.")
+    baseline = scm.get_rev()
+    if name is None:
+        made: str = get_random_exp_name(scm, baseline)
+        return made
+    ref = ExpRefInfo(baseline_sha=baseline, name=name)
+    try:
+        if not name:
+            raise InvalidArgumentError("the name is empty")
+        check_ref_format(scm, ref)
+    except InvalidArgumentError as error:
+        raise ExperimentError(name, f"{text_of(error)}.") from error
+    if scm.get_ref(str(ref)):
+        raise ExperimentError(
+            name, f"there is one of this name. Pass another, or run 'dvc exp remove {name}'."
+        )
+    return name
+
+
+def save_experiment(root: str, name: str, message: str | None, include: Sequence[str]) -> None:
+    """As ``dvc exp save``, in a process of its own.
+
+    Args:
+        root: of the repository. Its lock is free.
+        include: files that are to be in it though Git does not track them, absolute.
+
+    Raises:
+        ExperimentError: DVC refused.
+    """
+    import subprocess  # for few
+
+    experiment = {"name": name, "message": message, "include_untracked": [*include]}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", _COMMAND],
+            input=json.dumps((sys.path, experiment)),
+            capture_output=True,
+            text=True,
+            cwd=root,
+            start_new_session=True,
+            check=False,
+        )
+        error = json.loads(done.stdout.splitlines()[-1])
+    except (OSError, ValueError, IndexError) as failure:
+        raise _not_saved(name, f"its process failed: {failure}") from failure
+    for line in done.stderr.splitlines():
+        logger.info("%s", line)
+    if error is not None:
+        raise _not_saved(name, text_of(error))
+
+
+def _not_saved(name: str, reason: str) -> ExperimentError:
+    return ExperimentError(
+        name,
+        f"{reason.rstrip('.')}. What was logged is tracked all the same; run 'dvc exp save'.",
+    )
+
+
+def stage_for_git(repo: Any, paths: Sequence[str]) -> None:
+    """As DVCLive has ``dvc exp run`` know what it wrote."""
+    try:
+        if paths:
+            repo.scm.add([*paths])
+    except Exception as error:
+        raise ExperimentError(None, text_of(error)) from error

@@ -1,0 +1,184 @@
+"""``save_dvc_exp=True``: the block ends in a DVC experiment of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+from disk import write
+from ruamel.yaml import YAML
+from twin import Templates, dvc, git
+
+from asynclive import AsyncLive, ExperimentError
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+METRICS = {
+    "dvc.yaml": "metrics:\n- results/metrics.json\n",
+    "results/metrics.json": '{"loss": 0.25}\n',
+}
+
+
+def experiments(repo: Path) -> dict[str, str]:
+    """Their refs, by name."""
+    refs = git(repo, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    return {Path(ref).name: ref for ref in refs if "/exec/" not in ref}
+
+
+def files(repo: Path, name: str) -> set[str]:
+    """What it has that the commit it starts from has not; but for what DVC always adds."""
+    changed = git(repo, "diff", "--name-only", "HEAD", experiments(repo)[name]).splitlines()
+    return set(changed) - {".dvc/tmp/repro.dat"}
+
+
+async def test_the_block_ends_in_an_experiment(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repo, METRICS | {"a.pt": "a", "data/one": "1", "uncached.pt": "u", "mine.txt": ""})
+    # Not in the repository: what DVC finds by names relative to it is not to be looked for here.
+    write(tmp_path, {"results/metrics.json": '{"loss": "of somebody else"}\n'})
+    monkeypatch.chdir(tmp_path)
+    async with AsyncLive(root=repo, save_dvc_exp=True, exp_message="the message") as live:
+        name = live.exp_name
+        assert name is not None
+        await live.log_artifact("a.pt", "model", copy=True)
+        await live.log_artifact("data")
+        await live.log_artifact("uncached.pt", "x", copy=True, cache=False)
+        assert not experiments(repo)
+    assert live.exp_name == name
+    assert list(experiments(repo)) == [name]
+    assert files(repo, name) == {
+        *("dvc.yaml", "results/metrics.json", ".gitignore", "data.dvc"),
+        *("dvclive/artifacts/.gitignore", "dvclive/artifacts/a.pt.dvc"),
+        "dvclive/artifacts/uncached.pt",
+    }
+    assert git(repo, "log", "-1", "--format=%s", experiments(repo)[name]).strip() == "the message"
+    assert git(repo, "log", "--format=%s").splitlines() == ["Start"]
+
+
+@asyncio_only
+async def test_it_is_shown_and_applied(repo: Path) -> None:
+    write(repo, METRICS | {"a.pt": "a"})
+    async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
+        assert live.exp_name == "mine"
+        await live.log_artifact("a.pt", "model", copy=True)
+    assert ",0.25" in dvc(repo, "exp", "show", "--csv").split("mine,")[1]
+    git(repo, "clean", "-xdfq", "--exclude=.dvc")
+    dvc(repo, "exp", "apply", "--quiet", "mine")
+    assert (repo / "dvclive" / "artifacts" / "a.pt").read_text() == "a"
+    dvcyaml = YAML(typ="safe").load(repo / "dvc.yaml")
+    assert dvcyaml["artifacts"] == {"a": {"path": "dvclive/artifacts/a.pt", "type": "model"}}
+
+
+@asyncio_only
+async def test_a_block_left_by_an_exception_ends_in_none(repo: Path) -> None:
+    write(repo, {"a.pt": "a"})
+    with contextlib.suppress(ZeroDivisionError):
+        async with AsyncLive(root=repo, save_dvc_exp=True) as live:
+            await live.log_artifact("a.pt")
+            raise ZeroDivisionError
+    assert not experiments(repo)
+    assert (repo / "a.pt.dvc").exists()
+
+
+@asyncio_only
+async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path) -> None:
+    write(repo, {"a.pt": "a"})
+
+    async def log() -> None:
+        async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
+            await live.log_artifact("a.pt")
+            write(repo, {"dvc.yaml": "metrics: [\n"})
+
+    with pytest.raises(ExperimentError, match=r"dvc\.yaml.*What was logged is tracked") as caught:
+        await log()
+    assert caught.value.name == "mine"
+    assert not experiments(repo)
+    assert (repo / "a.pt.dvc").exists()
+
+
+@asyncio_only
+@pytest.mark.skipif(not hasattr(Exception, "add_note"), reason="notes came with Python 3.11")
+async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> None:
+    write(repo, {"in-git.pt": ""})
+    git(repo, "add", "in-git.pt")
+
+    async def log() -> None:
+        async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
+            await live.submit("in-git.pt")
+            write(repo, {"dvc.yaml": "metrics: [\n"})
+
+    with pytest.raises(ExperimentError) as caught:
+        await log()
+    assert "nobody awaited was not logged" in caught.value.__notes__[0]
+
+
+@asyncio_only
+async def test_where_none_can_be_saved_entering_says_so(
+    templates: Templates, tmp_path: Path, repo: Path
+) -> None:
+    head = git(repo, "rev-parse", "HEAD").strip()
+    git(repo, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/mine", head)
+    for root, name, says in (
+        (templates.make("no-scm", tmp_path / "no-scm"), None, "an experiment: there is no Git rep"),
+        (templates.make("unborn", tmp_path / "unborn"), "n", "'n': Git has no commit yet"),
+        (repo, "mine", "'mine': there is one of this name"),
+        (repo, "a/b", "'a/b': Invalid exp name"),
+        (repo, "", "'': the name is empty"),
+    ):
+        with pytest.raises(ExperimentError, match=says):
+            async with AsyncLive(root=root, save_dvc_exp=True, exp_name=name):
+                raise AssertionError
+
+
+async def test_a_name_without_an_experiment_is_refused() -> None:
+    for settings in ({"exp_name": "n"}, {"exp_message": "m"}):
+        with pytest.raises(ValueError, match="need save_dvc_exp=True"):
+            AsyncLive(**settings)  # type: ignore[arg-type]
+    assert AsyncLive().exp_name is None
+
+
+STAGE = """
+import asyncio, logging
+from asynclive import AsyncLive
+
+logging.basicConfig(level="INFO", filename="log", filemode="w")
+
+async def main():
+    with open("a.pt", "w") as file:
+        file.write("a")
+    async with AsyncLive(save_dvc_exp=True, exp_name="ignored") as live:
+        await live.log_artifact("a.pt", "model", copy=True)
+        print(live.exp_name, file=open("name", "w"))
+
+asyncio.run(main())
+"""
+
+
+@asyncio_only
+async def test_in_a_pipeline_the_experiment_is_the_pipelines(
+    repo: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(repo, {"stage.py": STAGE, ".gitignore": "/log\n/name\n"})
+    dvc(repo, "stage", "add", "--quiet", "--name=train", f"{sys.executable} stage.py")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message=A stage")
+    dvc(repo, "exp", "run", "--quiet", "--name=run")
+    assert (repo / "name").read_text() == "run\n"
+    assert "Ignoring `save_dvc_exp` because `dvc exp run` is running" in (repo / "log").read_text()
+    assert list(experiments(repo)) == ["run"]
+    assert {"dvc.yaml", "dvclive/artifacts/a.pt.dvc", "dvclive/artifacts/.gitignore"} <= files(
+        repo, "run"
+    )
+    assert "dvclive/artifacts/a.pt" not in files(repo, "run")
+    # As `dvc repro` has it.
+    monkeypatch.setenv("DVC_ROOT", str(repo))
+    with caplog.at_level(logging.WARNING, "asynclive"):
+        async with AsyncLive(root=repo, save_dvc_exp=True) as live:
+            assert live.exp_name is None
+    assert "Ignoring `save_dvc_exp` because `dvc repro` is running." in caplog.text
+    assert list(experiments(repo)) == ["run"]

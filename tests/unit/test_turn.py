@@ -1,0 +1,93 @@
+"""Turn: one at a time, between threads and between processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asynclive import _turn
+from asynclive._turn import Turn
+
+_TAKE = """
+import sys
+from asynclive._turn import Turn
+with Turn(sys.argv[1]).take():
+    print("taken", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=["between processes", "no locks on files", "no such directory"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Turn:
+    path = tmp_path / "tmp" / "turn"
+    if request.param == "no locks on files":
+        monkeypatch.setattr(_turn, "fcntl", None)
+    elif request.param == "no such directory":
+        (tmp_path / "tmp").write_text("a file")
+    return Turn(str(path))
+
+
+def test_one_thread_at_a_time(make: Turn) -> None:
+    inside, most, lock = 0, 0, threading.Lock()
+
+    def count(change: int) -> None:
+        nonlocal inside, most
+        with lock:
+            inside += change
+            most = max(most, inside)
+
+    def work(arrived: Callable[[], object]) -> None:
+        arrived()
+        for _ in range(50):
+            with make.take():
+                count(1)
+                count(-1)
+
+    barrier = threading.Barrier(4)
+    threads = [threading.Thread(target=work, args=[barrier.wait]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+@pytest.mark.parametrize("end", ["killed", "done"])
+def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "turn"
+    with subprocess.Popen(
+        [sys.executable, "-c", _TAKE, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"taken\n"
+        ending = threading.Event()
+        taken: list[bool] = []
+
+        def take() -> None:
+            with Turn(str(path)).take():
+                taken.append(ending.is_set())
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        ending.set()
+        process.kill() if end == "killed" else process.stdin.close()
+        thread.join()
+    assert taken == [True]
+
+
+def test_who_has_it_does_not_wait_for_himself(make: Turn, tmp_path: Path) -> None:
+    # As a handler of a signal that comes meanwhile.
+    with make.take(), make.take(), Turn(str(tmp_path / "tmp" / "turn")).take():
+        pass
+
+
+def test_an_exception_ends_it(make: Turn) -> None:
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), make.take():
+            raise ZeroDivisionError
