@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._artifact import LoggedArtifact
 from ._errors import (
+    ArtifactCancelledError,
     ArtifactChangedError,
     ArtifactConflictError,
     ArtifactNotFoundError,
@@ -25,12 +26,15 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
+from ._handle import ArtifactHandle, Stage
 from ._live import AsyncLive
 from ._statistics import AsyncLiveStatistics
 
 __all__ = [
+    "ArtifactCancelledError",
     "ArtifactChangedError",
     "ArtifactConflictError",
+    "ArtifactHandle",
     "ArtifactNotFoundError",
     "ArtifactPathError",
     "AsyncLive",
@@ -47,5 +51,6 @@ __all__ = [
     "NotActiveError",
     "RepositoryError",
     "RepositoryNotFoundError",
+    "Stage",
     "StorageError",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from logging import getLogger
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,8 +26,9 @@ from ._artifact import (
 from ._claims import Claims
 from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
-from ._errors import InvalidDvcyamlError, NotActiveError
+from ._errors import ArtifactCancelledError, AsyncLiveError, InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
+from ._handle import ArtifactHandle, Call
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
 from ._stage import Stager
@@ -42,36 +43,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """One call of log_artifact in flight. A task of AsyncLive's own works on it."""
-
-    request: ArtifactRequest
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    done: anyio.Event = field(default_factory=anyio.Event)
-    logged: LoggedArtifact | None = None
-    error: Exception | None = None
-
-    async def wait(self) -> LoggedArtifact:
-        """Wait in the caller's task; hand its cancellation on to the task that works."""
-        try:
-            await self.done.wait()
-        except BaseException:
-            self.scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await self.done.wait()
-            if self.logged is not None:
-                logger.info(
-                    "'%s' was cancelled when its group was committing already: it is logged.",
-                    self.request.given,
-                )
-            raise
-        if self.error is not None:
-            raise self.error
-        assert self.logged is not None
-        return self.logged
 
 
 class AsyncLive:
@@ -244,12 +215,81 @@ class AsyncLive:
             level. (Objects without a name may stay in the cache until ``dvc gc``.) The space of
             much that was copied is free soon after, at the latest when the block is left.
         """
+        await self._cancelled_along()
+        call = self._accept(
+            path, type, name, desc, labels, meta, copy=copy, cache=cache, submitted=False
+        )
+        return await call.result_or_cancel()
+
+    async def submit(
+        self,
+        path: str | os.PathLike[str],
+        type: str | None = None,
+        name: str | None = None,
+        desc: str | None = None,
+        labels: list[str] | None = None,
+        meta: dict[str, Any] | None = None,
+        copy: bool | str = False,
+        cache: bool = True,
+    ) -> ArtifactHandle:
+        """Log an artifact in the background: return as soon as ``path`` may be overwritten.
+
+        Takes what :meth:`log_artifact` takes. ``await`` the handle for what was logged.
+
+        Raises:
+            as :meth:`log_artifact`, for what goes wrong until then; the handle raises the rest.
+
+        Cancellation: of this call cancels the artifact. Once it has returned, the handle's
+            ``cancel`` does.
+        """
+        await self._cancelled_along()
+        call = self._accept(
+            path, type, name, desc, labels, meta, copy=copy, cache=cache, submitted=True
+        )
+        await call.release_or_cancel()
+        return ArtifactHandle(call)
+
+    def statistics(self) -> AsyncLiveStatistics:
+        """Return what waits, what is in work and what is done, at this moment.
+
+        May be called at any time: before the block, in it, and after it. It only reads
+        counters.
+        """
+        # Without calls in flight nothing waits or works, and before the block there is nobody
+        # to ask.
+        return self._counters.statistics(
+            in_flight=self._in_flight,
+            staged=self._committer.waiting if self._in_flight else 0,
+            busy_workers=self._workers.busy if self._in_flight else 0,
+            total_workers=self._worker_count,
+        )
+
+    async def _cancelled_along(self) -> None:
+        """A task that was cancelled along with the block is to see that, not an error."""
         if not self._accepting:
-            # A task that was cancelled along with the block is to see that, not an error.
             await anyio.lowlevel.checkpoint_if_cancelled()
+
+    def _accept(
+        self,
+        path: Any,
+        type: Any,
+        name: Any,
+        desc: Any,
+        labels: Any,
+        meta: Any,
+        *,
+        copy: Any,
+        cache: Any,
+        submitted: bool,
+    ) -> Call:
+        """Check a call, claim what it needs, and begin to work on it. Nothing is awaited.
+
+        So the order of the calls is the order of the artifacts, whichever task runs first.
+        """
+        if not self._accepting:
             raise NotActiveError(
-                "log_artifact() works inside 'async with AsyncLive() as live:'; this object has "
-                f"{'been left' if self._entered else 'not been entered'}."
+                "log_artifact() and submit() work inside 'async with AsyncLive() as live:'; this "
+                f"object has {'been left' if self._entered else 'not been entered'}."
             )
         if os.getpid() != self._process:
             # Its threads are the parent's alone: waiting for them would never end.
@@ -275,38 +315,27 @@ class AsyncLive:
         if not is_inside(request.path, repository_root):
             raise outside_repository(request, repository_root)
         self._claims.take(request)
-        call = _Call(request)
+        call = Call(request, submitted)
         self._in_flight += 1
         self._tasks.start_soon(self._work_on, call)
-        return await call.wait()
+        return call
 
-    def statistics(self) -> AsyncLiveStatistics:
-        """Return what waits, what is in work and what is done, at this moment.
-
-        May be called at any time: before the block, in it, and after it. It only reads
-        counters.
-        """
-        # Without calls in flight nothing waits or works, and before the block there is nobody
-        # to ask.
-        return self._counters.statistics(
-            in_flight=self._in_flight,
-            staged=self._committer.waiting if self._in_flight else 0,
-            busy_workers=self._workers.busy if self._in_flight else 0,
-            total_workers=self._worker_count,
-        )
-
-    async def _log(self, request: ArtifactRequest) -> LoggedArtifact:
+    async def _log(self, call: Call) -> LoggedArtifact:
         """The way through."""
+        request = call.request
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
         replaced = request.path if request.copy else None
         plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+        call.advance("staging")
         with self._counters.one("staging"):
             staged = await self._stager.stage(plan)
         del plan  # of a large directory it is larger than what is needed from here on
+        call.advance("staged")
+        call.released.set()
         with self._counters.one("submitted"):
             try:
-                tracked = await self._committer.submit(staged)
+                tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
                 await self._stager.remember(tracked)
             except Exception:
                 await self._stager.discard(staged)
@@ -366,26 +395,34 @@ class AsyncLive:
         self._counters.count_group(len(group))
         return outcomes
 
-    async def _work_on(self, call: _Call) -> None:
+    async def _work_on(self, call: Call) -> None:
         try:
             with call.scope:
-                call.logged = await self._log(call.request)
+                call.logged = await self._log(call)
                 self._counters.logged += 1
+                call.advance("logged")
         except Exception as error:
             call.error = error  # the caller's own, raised there
             self._counters.failed += 1
+            call.advance("failed")
         finally:
             if call.logged is None and call.error is None:
                 self._counters.cancelled += 1
-                # Seen only by a caller who was not cancelled himself.
-                call.error = NotActiveError(
-                    f"'{call.request.given}' was not logged: the block was left by an exception."
-                )
+                call.error = self._why_cancelled(call)
+                call.advance("cancelled")
             self._claims.release(call.request)
             self._in_flight -= 1
             if not self._in_flight and not self._accepting:
                 self._idle.set()
-            call.done.set()
+            call.end()
+
+    def _why_cancelled(self, call: Call) -> AsyncLiveError:
+        """Seen only by who was not cancelled himself."""
+        if call.scope.cancel_called:
+            return ArtifactCancelledError(call.request.given)
+        return NotActiveError(
+            f"'{call.request.given}' was not logged: the block was left by an exception."
+        )
 
     async def _left_to_pipeline(self, request: ArtifactRequest) -> ArtifactRequest:
         """Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording."""

@@ -19,11 +19,12 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_live", "_artifact", "_errors", "_statistics"},
+    "__init__": {"_live", "_artifact", "_errors", "_handle", "_statistics"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
+    "_handle": RECORDS,
     "_statistics": set(),
     "_durable": set(),
     "_space": set(),
