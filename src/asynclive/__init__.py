@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from ._artifact import LoggedArtifact
+from ._blocking import BlockingHandle, BlockingLive
 from ._errors import (
     ArtifactCancelledError,
     ArtifactChangedError,
@@ -40,6 +41,8 @@ __all__ = [
     "AsyncLive",
     "AsyncLiveError",
     "AsyncLiveStatistics",
+    "BlockingHandle",
+    "BlockingLive",
     "CommitError",
     "DvcYamlError",
     "InvalidArtifactNameError",

@@ -14,13 +14,14 @@ import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
 from ._artifact import LoggedArtifact
-from ._handle import ArtifactHandle, DrainResult, Stage
+from ._handle import ArtifactHandle, Stage
 from ._loopthread import LoopThread
 from ._statistics import AsyncLiveStatistics
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._handle import DrainResult
     from ._live import AsyncLive
 
 
@@ -103,9 +104,11 @@ class BlockingLive:
             partial(
                 self._live.submit,
                 *(path, type, name, desc, labels, meta, copy, cache),
-                move=move,
-                wait=wait,
-                latest_wins=latest_wins,
+                **{
+                    k: v
+                    for k, v in (("move", move), ("wait", not wait), ("latest_wins", latest_wins))
+                    if v
+                },  # XXX
             )
         )
         return BlockingHandle(handle, self._loop)
@@ -136,7 +139,7 @@ class BlockingLive:
             partial(
                 self._live.log_artifact,
                 *(path, type, name, desc, labels, meta, copy, cache),
-                latest_wins=latest_wins,
+                **({"latest_wins": True} if latest_wins else {}),  # XXX
             )
         )
 

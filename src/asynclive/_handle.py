@@ -52,8 +52,17 @@ class Call:
 
     async def result(self) -> LoggedArtifact:
         """Wait for the end. Cancellation: nothing happens to the artifact."""
+        before, self.awaited = self.awaited, True
+        try:
+            await self.done.wait()
+        except BaseException:
+            self.awaited = before  # who gave up was not told
+            raise
+        return self.outcome()
+
+    def outcome(self) -> LoggedArtifact:
+        """What came of it, once it has ended."""
         self.awaited = True
-        await self.done.wait()
         if self.error is not None:
             raise self.error
         assert self.logged is not None

@@ -19,7 +19,7 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_live", "_artifact", "_errors", "_handle", "_statistics"},
+    "__init__": {"_blocking", "_live", "_artifact", "_errors", "_handle", "_statistics"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
@@ -75,6 +75,9 @@ ALLOWED = {
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
     | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
     | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
+    "_loopthread": {"_errors"},
+    # Of _live only the type: it makes the AsyncLive that is handed on.
+    "_blocking": {"_artifact", "_handle", "_live", "_loopthread", "_statistics"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 
