@@ -31,13 +31,13 @@ def train(live: BlockingLive) -> list[BlockingHandle]:
 
 
 class LightningLogger:
-    """Lightning calls this after each checkpoint that its ModelCheckpoint has written."""
+    """Lightning calls this after each checkpoint that a ModelCheckpoint has written."""
 
     def __init__(self, live: BlockingLive) -> None:
         self.live = live
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        # The newest one; with save_top_k=1 the file may be deleted right after this.
+        # With ModelCheckpoint(save_last=True): the next checkpoint overwrites it.
         self.live.submit(checkpoint_callback.last_model_path, type="model", name="lightning")
 
 
@@ -47,7 +47,7 @@ class TransformersCallback:
     def __init__(self, live: BlockingLive) -> None:
         self.live = live
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         path = Path(args.output_dir, f"checkpoint-{state.global_step}")
         # Each has another path, and save_total_limit deletes older ones: so a copy is tracked.
         self.live.submit(path, type="model", name="transformers", copy="transformers")
@@ -68,7 +68,7 @@ def train_as_transformers_does(callback: TransformersCallback) -> None:
         directory.mkdir(parents=True)
         (directory / "model.safetensors").write_text(f"weights of step {step}")
         (directory / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
-        callback.on_save(args, SimpleNamespace(global_step=step), SimpleNamespace())
+        callback.on_save(args, SimpleNamespace(global_step=step), SimpleNamespace(), model=None)
         shutil.rmtree(directory)  # as with save_total_limit
 
 
