@@ -23,46 +23,13 @@ import results
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from palette import COLOURS, DASHES, GOAL, HATCHES, short
 from PIL import Image
-from readme import STALL
+from stall_plot import stall
 from workloads import WORKLOADS
 
-COLOURS = {
-    "asynclive": "#0072B2",
-    "dvclive": "#D55E00",
-    "naive": "#E69F00",
-    "floor": "#999999",
-    "xvc": "#009E73",
-    "idle": "#666666",
-    "hashing": "#CC79A7",
-    "none": "#666666",
-    "copy": "#999999",
-    "asynclive-process": "#0072B2",
-    "asynclive-move": "#56B4E9",
-    "dcp": "#009E73",
-}
-HATCHES = {
-    "dvclive": "///",
-    "naive": "...",
-    "xvc": "xx",
-    "asynclive-process": "---",
-    "dcp": "xx",
-}
-DASHES = {"asyncio": "-", "trio": "--"}
-GOAL = "#000000"
 DPI = 110
-
-plt.rcParams.update(
-    {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 9.5,
-        "hatch.linewidth": 0.5,
-        "legend.frameon": False,
-    }
-)
 
 
 def draw_all(directory: Path) -> list[Path]:
@@ -123,11 +90,11 @@ def _bars(ax: Axes, document: dict[str, Any]) -> None:
         )
         ax.plot([seconds["min"], seconds["max"]], [row, row], color="#222222", linewidth=1)
         gain = measured["times_faster_than_dvclive"]
-        said, right = f"{_short(seconds['median'])} s", seconds["max"]
+        said, right = f"{short(seconds['median'])} s", seconds["max"]
         if side == "asynclive":
             said += f"   {gain['median']:.1f} x" if gain else ""
             if goal is not None:
-                said += f"   (goal {_short(goal)} s)"
+                said += f"   (goal {short(goal)} s)"
                 right = max(right, goal)
         ax.annotate(
             said,
@@ -288,7 +255,7 @@ def looplag(directory: Path) -> Figure | None:
             y,
             color=COLOURS[side],
             linestyle=DASHES[backend],
-            label=f"{what}, {backend} (max {_short(most)} ms)",
+            label=f"{what}, {backend} (max {short(most)} ms)",
             linewidth=1.6,
         )
         ax.plot([x[-1]], [y[-1]], color=COLOURS[side], marker="o", markersize=4)
@@ -411,111 +378,6 @@ def memory(directory: Path) -> Figure | None:
     return figure
 
 
-def stall(directory: Path) -> Figure | None:
-    """What a training loop waits for, how long its steps are, and which bytes were logged."""
-    found = [results.read(f"stall-{name}", directory) for name in STALL]
-    documents = [each for each in found if each]
-    if not documents:
-        return None
-    rows = len(documents)
-    figure, axes = plt.subplots(
-        rows,
-        3,
-        figsize=(9.8, 0.7 + 2.1 * rows),
-        layout="constrained",
-        squeeze=False,
-        width_ratios=(1.25, 1.25, 0.8),
-    )
-    for (blocked, steps, bytes_), document in zip(axes, documents, strict=True):
-        sides = {k: v for k, v in document["sides"].items() if not v.get("skipped")}
-        _blocked(blocked, document, sides)
-        _steps(steps, document, sides)
-        _bytes(bytes_, sides)
-        for ax in (blocked, steps, bytes_):
-            ax.set_ylim(len(sides) - 0.4, -0.8)
-            ax.tick_params(axis="y", length=0)
-        blocked.set_yticks(range(len(sides)), list(sides))
-        steps.set_yticks([])
-        bytes_.set_yticks([])
-    axes[0][1].set_title("steps, ms: median, p99 (|), longest (x)", loc="left")
-    axes[0][2].set_title("checkpoints logged", loc="left")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _JUDGED.values()]
-    axes[0][2].legend(handles, list(_JUDGED), fontsize=7.5, loc="lower right")
-    figure.suptitle(
-        "A training loop that logs its checkpoints (shorter is better; ▼ and dotted: goals)",
-        fontsize=11,
-    )
-    return figure
-
-
-_JUDGED = {"right": "#0072B2", "torn": "#D55E00", "wrong": "#E69F00", "none": "#999999"}
-
-
-def _blocked(ax: Axes, document: dict[str, Any], sides: dict[str, Any]) -> None:
-    """Milliseconds for which logging one checkpoint holds up the loop."""
-    for row, (side, measured) in enumerate(sides.items()):
-        if side == "none":
-            continue
-        blocked = {key: each["median"] for key, each in measured["blocked_ms"].items()}
-        ax.barh(
-            row,
-            max(blocked["median"], 0.1),
-            color=COLOURS[side],
-            hatch=HATCHES.get(side),
-            edgecolor="white",
-            height=0.78,
-        )
-        ax.plot([max(blocked["median"], 0.1), blocked["max"]], [row, row], color="#222222", lw=1)
-        ax.annotate(
-            _short(blocked["median"]),
-            (max(blocked["max"], 0.1), row),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-        )
-    goals = document["goals"]
-    most = goals["times_the_copy"] * sides["copy"]["blocked_ms"]["median"]["median"]
-    for side in ("asynclive", "asynclive-process", "asynclive-move"):
-        if side in sides:
-            goal = goals["move_ms"] if side == "asynclive-move" else most
-            ax.plot([goal], [list(sides).index(side) - 0.42], "v", color=GOAL, markersize=5)
-    ax.set_xscale("log")
-    ax.set_xlim(0.1, ax.get_xlim()[1] * 5)
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    ax.set_title(f"{document['title']}: blocked for, ms", loc="left")
-
-
-def _steps(ax: Axes, document: dict[str, Any], sides: dict[str, Any]) -> None:
-    """Milliseconds that a step takes while logging is in flight."""
-    for row, (side, measured) in enumerate(sides.items()):
-        step = {key: each["median"] for key, each in measured["step_ms"].items()}
-        ax.plot([step["median"], step["max"]], [row, row], color=COLOURS[side], lw=1)
-        for key, mark, size in (("median", "o", 6), ("p99", "|", 10), ("max", "x", 5)):
-            ax.plot([step[key]], [row], mark, color=COLOURS[side], markersize=size)
-    nothing = sides["none"]["step_ms"]["median"]["median"]
-    ax.axvline(document["goals"]["median_step"] * nothing, color=GOAL, linestyle=":", linewidth=1)
-    ax.set_xscale("log")
-    ax.xaxis.set_minor_locator(NullLocator())
-    low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(
-        FixedLocator([tick for tick in (5, 10, 20, 50, 100, 200, 500, 1000) if low < tick < high])
-    )
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-
-
-def _bytes(ax: Axes, sides: dict[str, Any]) -> None:
-    """How many checkpoints were logged with their own bytes."""
-    for row, measured in enumerate(sides.values()):
-        left = 0
-        for what, colour in _JUDGED.items():
-            count = (measured["bytes"] or {}).get(what, 0)
-            ax.barh(row, count, left=left, color=colour, edgecolor="white", height=0.78)
-            left += count
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-
-
 def _plain(ax: Axes, *, x: tuple[float, ...]) -> None:
     """Numbers as people write them on a log axis."""
     ax.margins(x=0.07)
@@ -524,10 +386,6 @@ def _plain(ax: Axes, *, x: tuple[float, ...]) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     if ax.get_yscale() == "log":
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 PICTURES: dict[str, Callable[[Path], Figure | None]] = {
