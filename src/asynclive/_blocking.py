@@ -245,7 +245,7 @@ class BlockingHandle:
         # wait and the look at what has come of it: its error would get lost.
         with anyio.move_on_after(timeout):
             return await self._handle.wait()
-        if self.done:
+        if self._handle._call.last.done.is_set():
             return self._handle._call.outcome()
         raise TimeoutError(f"'{self.path}' is not logged after {timeout:g} s: {self.stage}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import anyio
 
 from ._artifact import ArtifactRequest, LoggedArtifact
+from ._errors import ArtifactCancelledError
 
 logger = getLogger(__name__)
 
@@ -27,42 +28,88 @@ class Call:
     request: ArtifactRequest
     submitted: bool = False
     """Its caller goes on while it is in flight, and has declared an order."""
+    latest_wins: bool = False
+    move: bool = False
+    """The caller has given the source up."""
+    waits_for_room: bool = True
+    """False: it is refused where there is none."""
     stage: Stage = "queued"
+    earlier: Sequence[Call] = ()
+    """Those that are committed before it."""
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     released: anyio.Event = field(default_factory=anyio.Event)
     """The source may be overwritten, or the call has ended."""
     done: anyio.Event = field(default_factory=anyio.Event)
     logged: LoggedArtifact | None = None
     error: Exception | None = None
-    awaited: bool = False
-    """Somebody was told of the error, or waits to be."""
-    on_stage: Callable[[Call], None] | None = None
-    """Told of each change of the stage."""
+    why_cancelled: Exception | None = None
+    """What is raised to who awaits it, where we cancelled it ourselves."""
+    successor: Call | None = None
+    """The later call that is logged in its place."""
+    told: bool = False
+    """Somebody was told how it ended."""
+    waiting: int = 0
+    """How many wait to be told."""
+    watch: Callable[[Call, Stage], None] | None = None
+    """Told of each change of the stage, with the one before."""
 
     def advance(self, stage: Stage) -> None:
         """The one place where the stage changes."""
-        self.stage = stage
-        if self.on_stage is not None:
-            self.on_stage(self)
+        before, self.stage = self.stage, stage
+        if self.watch is not None:
+            self.watch(self, before)
+
+    def cancel(self, why: Exception) -> None:
+        """Stop the work, if it still can be."""
+        if not self.done.is_set():
+            self.why_cancelled = self.why_cancelled or why
+            self.scope.cancel()
+
+    @property
+    def comes_first(self) -> bool:
+        """Whether all that come before it have ended."""
+        return all(call.done.is_set() for call in self.earlier)
+
+    async def turn(self) -> None:
+        """Wait until all that come before it have ended, in whatever way."""
+        for call in self.earlier:
+            await call.done.wait()
+        self.earlier = ()
 
     def end(self) -> None:
-        """Tell everybody who waits; ``logged`` or ``error`` is set."""
+        """Tell everybody who waits; ``logged``, ``error`` or ``successor`` is set."""
         self.released.set()
         self.done.set()
 
+    @property
+    def last(self) -> Call:
+        """The call whose end is this one's too."""
+        call = self
+        while call.successor is not None:
+            call = call.successor
+        return call
+
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody knows how it ended, or is about to."""
+        return self.told or self.waiting > 0
+
     async def result(self) -> LoggedArtifact:
         """Wait for the end. Cancellation: nothing happens to the artifact."""
-        before, self.awaited = self.awaited, True
+        self.waiting += 1
         try:
             await self.done.wait()
-        except BaseException:
-            self.awaited = before  # who gave up was not told
-            raise
+            if self.successor is not None:
+                return await self.last.result()
+        finally:
+            self.waiting -= 1
         return self.outcome()
 
     def outcome(self) -> LoggedArtifact:
-        """What came of it, once it has ended."""
-        self.awaited = True
+        """What came of it, once it has ended; without waiting."""
+        if self.successor is not None:
+            return self.last.outcome()
+        self.told = True
         if self.error is not None:
             raise self.error
         assert self.logged is not None
@@ -77,14 +124,14 @@ class Call:
         """Wait until the source may be overwritten; raise what went wrong until then."""
         await self._wait_or_cancel(self.released)
         if self.error is not None:
-            self.awaited = True
+            self.told = True
             raise self.error
 
     async def _wait_or_cancel(self, event: anyio.Event) -> None:
         try:
             await event.wait()
         except BaseException:
-            self.awaited = True
+            self.told = True
             self.scope.cancel()
             with anyio.CancelScope(shield=True):
                 await self.done.wait()
@@ -100,7 +147,8 @@ class ArtifactHandle:
     """What :meth:`AsyncLive.submit` returns: an artifact that is being logged.
 
     ``await handle`` gives the :class:`LoggedArtifact`, or raises why it was not logged; any
-    number of tasks may, any number of times.
+    number of tasks may, any number of times. An error that nobody has awaited is raised on
+    leaving the block.
 
     Example::
 
@@ -137,23 +185,23 @@ class ArtifactHandle:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, in whatever way."""
-        return self._call.done.is_set()
+        """Whether ``await handle`` would return, or raise, at once."""
+        return self._call.done.is_set() and self._call.last.done.is_set()
 
     def cancel(self) -> None:
         """Do not log it, if that can still be: nothing is left of it then.
 
         Returns at once. An artifact whose group is committing is logged all the same; ``await
-        handle`` says which it was. May be called at any time, and more than once. From another
-        thread, use the event loop's own way (``call_soon_threadsafe``).
+        handle`` says which it was, by an :class:`ArtifactCancelledError`. May be called at any
+        time, and more than once, in the event loop's thread.
         """
-        if not self.done:
-            self._call.scope.cancel()
+        self._call.cancel(ArtifactCancelledError(self._call.request.given))
 
     async def wait(self) -> LoggedArtifact:
         """Return what was logged, once it is; the same as ``await handle``.
 
         Raises:
+            ArtifactCancelledError: it was cancelled, and nothing is left of it.
             AsyncLiveError: what :meth:`AsyncLive.log_artifact` would have raised.
 
         Cancellation: ends the wait. The artifact is logged all the same; ``cancel`` stops it.

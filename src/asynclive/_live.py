@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from logging import getLogger
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -27,9 +28,9 @@ from ._blocking import BlockingLive
 from ._claims import Claims
 from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
-from ._errors import ArtifactCancelledError, AsyncLiveError, InvalidDvcyamlError, NotActiveError
+from ._errors import InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
-from ._handle import ArtifactHandle, Call
+from ._handle import ArtifactHandle, Call, Stage
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
 from ._stage import Stager
@@ -116,7 +117,7 @@ class AsyncLive:
         self._worker_count = workers or default_workers()
         self._lock_timeout = lock_timeout
         self._durable = durable
-        self._claims = Claims()
+        self._claims: Claims[Call] = Claims()
         self._counters = Counters()
         self._in_flight = 0
         self._entered = self._accepting = False
@@ -273,11 +274,8 @@ class AsyncLive:
         May be called at any time: before the block, in it, and after it. It only reads
         counters.
         """
-        # Without calls in flight nothing waits or works, and before the block there is nobody
-        # to ask.
+        # Without calls in flight no thread works, and before the block there are none to ask.
         return self._counters.statistics(
-            in_flight=self._in_flight,
-            staged=self._committer.waiting if self._in_flight else 0,
             busy_workers=self._workers.busy if self._in_flight else 0,
             total_workers=self._worker_count,
         )
@@ -332,8 +330,9 @@ class AsyncLive:
         repository_root = self._repository.layout.root
         if not is_inside(request.path, repository_root):
             raise outside_repository(request, repository_root)
-        self._claims.take(request)
-        call = Call(request, submitted)
+        call = Call(request, submitted, watch=self._moved)
+        call.earlier = self._claims.take(call)
+        self._counters.moved(None, call.stage)
         self._in_flight += 1
         self._tasks.start_soon(self._work_on, call)
         return call
@@ -346,24 +345,30 @@ class AsyncLive:
         replaced = request.path if request.copy else None
         plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
         call.advance("staging")
-        with self._counters.one("staging"):
-            staged = await self._stager.stage(plan)
-        del plan  # of a large directory it is larger than what is needed from here on
+        staged = await self._stager.stage(
+            plan,
+            partial(self._release, call) if call.submitted else None,
+            looks_at_copy=call.comes_first,
+        )
         call.advance("staged")
-        call.released.set()
-        with self._counters.one("submitted"):
-            try:
-                tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
-                await self._stager.remember(tracked)
-            except Exception:
-                await self._stager.discard(staged)
-                raise
-            except BaseException:  # cancelled
-                await self._stager.discard_soon(staged)
-                raise
+        del plan  # of a large directory it is larger than what is needed from here on
+        try:
+            await call.turn()
+            tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
+            await self._stager.remember(tracked)
+        except Exception:
             await self._stager.discard(staged)
+            raise
+        except BaseException:  # cancelled
+            await self._stager.discard_soon(staged)
+            raise
+        await self._stager.discard(staged)
         self._claims.remember(request)
         return LoggedArtifact.from_tracked(tracked)
+
+    async def _release(self, call: Call) -> None:
+        """All bytes are taken: whoever submitted it may go on."""
+        call.released.set()
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
@@ -417,30 +422,27 @@ class AsyncLive:
         try:
             with call.scope:
                 call.logged = await self._log(call)
-                self._counters.logged += 1
-                call.advance("logged")
         except Exception as error:
             call.error = error  # the caller's own, raised there
-            self._counters.failed += 1
-            call.advance("failed")
         finally:
-            if call.logged is None and call.error is None:
-                self._counters.cancelled += 1
-                call.error = self._why_cancelled(call)
+            if call.logged is not None:
+                call.advance("logged")
+            elif call.error is not None:
+                call.advance("failed")
+            else:
+                call.error = call.why_cancelled or NotActiveError(
+                    f"'{call.request.given}' was not logged: the block was left by an exception."
+                )
                 call.advance("cancelled")
-            self._claims.release(call.request)
+            self._claims.release(call)
             self._in_flight -= 1
             if not self._in_flight and not self._accepting:
                 self._idle.set()
             call.end()
 
-    def _why_cancelled(self, call: Call) -> AsyncLiveError:
-        """Seen only by who was not cancelled himself."""
-        if call.scope.cancel_called:
-            return ArtifactCancelledError(call.request.given)
-        return NotActiveError(
-            f"'{call.request.given}' was not logged: the block was left by an exception."
-        )
+    def _moved(self, call: Call, before: Stage) -> None:
+        """A call has come one stage further."""
+        self._counters.moved(before, call.stage)
 
     async def _left_to_pipeline(self, request: ArtifactRequest) -> ArtifactRequest:
         """Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording."""
