@@ -22,10 +22,10 @@ from asynclive import AsyncLive
 CHECKPOINT = Path("preempted.ckpt")
 
 
-async def train(live: AsyncLive) -> None:
-    """Goes on for ever, or until it is cancelled."""
+async def train(live: AsyncLive, stop: anyio.Event) -> None:
+    """Goes on until it is told to stop, and ends with a whole step."""
     step = 0
-    while True:
+    while not stop.is_set():
         step += 1
         await anyio.sleep(0.02)  # stands for a step
         if step % 10 == 0:
@@ -36,18 +36,20 @@ async def train(live: AsyncLive) -> None:
 
 async def main(notice_seconds: float) -> None:
     print(f"process {os.getpid()}", flush=True)
+    stop = anyio.Event()
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async with AsyncLive() as live:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(train, live)
+                tasks.start_soon(train, live, stop)
                 async for _ in signals:
-                    tasks.cancel_scope.cancel()
+                    stop.set()
                     break
             drained = await live.drain(notice_seconds)
-    print(f"{len(drained.logged)} logged at the end")
-    for handle, reason in drained.not_logged:
-        print(f"not logged: {handle.path.name}: {reason}")
-    print(f"{live.statistics().logged} logged in all")
+    for logged in drained.logged:
+        print(f"logged at the end: {logged.meta}")
+    for each in drained.not_logged:
+        print(f"not logged: {each.error}")
+    print(f"{live.statistics().logged} logged in all", flush=True)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def main() -> None:
         train_as_transformers_does(TransformersCallback(live))
         for handle in handles:
             logged = handle.result(timeout=60)
-            print(f"step {logged.meta['step'] if logged.meta else '?'}: {logged.md5}")
+            print(f"{logged.meta}  {logged.size:,} bytes  {logged.md5}")
     print(f"{live.statistics().logged} checkpoints logged")
 
 

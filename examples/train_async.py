@@ -39,7 +39,7 @@ class Training:
         self.optimizer.step()
         self.metrics.log_metric("train/loss", loss.item())
         self.metrics.next_step()
-        return loss.item()
+        return float(loss)
 
     def save(self, path: Path) -> None:
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -69,7 +69,7 @@ async def main() -> None:
     args = parser.parse_args()
     for handle in await train(args.steps, args.every):
         logged = await handle
-        print(f"step {logged.meta['step']:>4}  {logged.size:,} bytes  {logged.md5}")
+        print(f"{logged.meta}  {logged.size:,} bytes  {logged.md5}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@
     python perf/stall.py --dir /mnt/xfs               # on another file system
 
 A loop on asyncio trains with PyTorch (a step runs in a thread), saves a checkpoint to one path
-every few steps, and logs it. Measured are the steps (those while logging is in flight), and the
-seconds that the loop is blocked by logging one checkpoint. Saving is neither. Afterwards the
+every few steps, and logs it. Measured are the steps (those while logging is in flight, and, in
+the same process, some before and after all of it), and the time that the loop is blocked by
+logging one checkpoint. Saving is neither. Afterwards the
 logged bytes of each checkpoint are looked at: ``training.py`` says how. The sides are in
 ``loggers.py``; they take turns, each run in a fresh process and a fresh repository.
 """
@@ -38,6 +39,7 @@ from workdir import runs_dir
 from worker import PrewarmedClock
 
 WARM_UP_STEPS = 20
+QUIET_STEPS = 40  # before the first checkpoint, and again after the last one is logged
 GOALS = {
     "times_the_copy": 1.3,
     "move_ms": 5.0,
@@ -134,6 +136,7 @@ async def run(side: str, workload: Workload) -> dict[str, Any]:
     training = trainings.make(workload.size, isdir=workload.isdir)
     path = Path("checkpoint")
     steps_ms: list[tuple[float, bool]] = []
+    quiet_ms: list[float] = []
     blocked_ms: list[float] = []
     saved_ms: list[float] = []
 
@@ -153,10 +156,18 @@ async def run(side: str, workload: Workload) -> dict[str, Any]:
         await logger.log(path, number)
         blocked_ms.append(_ms_since(start))
 
+    async def quiet() -> None:
+        before = len(steps_ms)
+        for _ in range(QUIET_STEPS):
+            await step()
+        quiet_ms.extend(ms for ms, _ in steps_ms[before:])
+        del steps_ms[before:]
+
     async with loggers.SIDES[side](training) as logger:
         for _ in range(WARM_UP_STEPS):
             await step()
         steps_ms.clear()
+        await quiet()
         with PrewarmedClock(min(8 * 1024 * MIB, 2 * workload.checkpoints * workload.size)) as clock:
             for number in range(1, workload.checkpoints + 1):
                 for _ in range(workload.every):
@@ -165,6 +176,7 @@ async def run(side: str, workload: Workload) -> dict[str, Any]:
             for _ in range(workload.every):
                 await step()
             await logger.finish()
+        await quiet()
     stored = logger.stored()
     numbers = range(1, workload.checkpoints + 1)
     judged = Counter(
@@ -176,6 +188,7 @@ async def run(side: str, workload: Workload) -> dict[str, Any]:
         "engine": training.engine,
         "seconds": clock.seconds,
         "steps_in_flight": len(slow),
+        "quiet_ms": _percentiles(quiet_ms),
         "step_ms": _percentiles(slow if enough else [ms for ms, _ in steps_ms]),
         "blocked_ms": _percentiles(blocked_ms),
         "saved_ms": median(saved_ms) if saved_ms else None,
@@ -205,7 +218,7 @@ def _together(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **{
             what: {key: spread([one[what][key] for one in runs]) for key in runs[0][what]}
-            for what in ("step_ms", "blocked_ms")
+            for what in ("quiet_ms", "step_ms", "blocked_ms")
         },
         "seconds": spread([one["seconds"] for one in runs]),
         "steps_in_flight": sum(one["steps_in_flight"] for one in runs),
@@ -215,10 +228,11 @@ def _together(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _said(one: dict[str, Any]) -> str:
-    steps, blocked = one["step_ms"], one["blocked_ms"]
+    steps, quiet, blocked = one["step_ms"], one["quiet_ms"], one["blocked_ms"]
     judged = ", ".join(f"{count} {what}" for what, count in sorted((one["bytes"] or {}).items()))
     return (
-        f"step {steps['median']:5.1f} ms, mean {steps['mean']:5.1f}, p99 {steps['p99']:5.1f}, "
+        f"step {steps['median']:5.1f} ms ({quiet['median']:5.1f}), mean {steps['mean']:5.1f} "
+        f"({quiet['mean']:5.1f}), p99 {steps['p99']:5.1f}, "
         f"max {steps['max']:5.1f} ({one['steps_in_flight']} in flight)  "
         f"blocked {blocked['median']:7.1f} ms, max {blocked['max']:7.1f}  "
         f"saved {one['saved_ms'] or 0:6.1f} ms  {one['seconds']:5.1f} s  {judged}"

@@ -14,6 +14,7 @@ import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
 from ._artifact import LoggedArtifact
+from ._drain import DrainResult
 from ._handle import ArtifactHandle, Stage
 from ._loopthread import LoopThread
 from ._statistics import AsyncLiveStatistics
@@ -21,7 +22,6 @@ from ._statistics import AsyncLiveStatistics
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._handle import DrainResult
     from ._live import AsyncLive
 
 
@@ -104,11 +104,9 @@ class BlockingLive:
             partial(
                 self._live.submit,
                 *(path, type, name, desc, labels, meta, copy, cache),
-                **{
-                    k: v
-                    for k, v in (("move", move), ("wait", not wait), ("latest_wins", latest_wins))
-                    if v
-                },  # XXX
+                move=move,
+                wait=wait,
+                latest_wins=latest_wins,
             )
         )
         return BlockingHandle(handle, self._loop)
@@ -139,11 +137,11 @@ class BlockingLive:
             partial(
                 self._live.log_artifact,
                 *(path, type, name, desc, labels, meta, copy, cache),
-                **({"latest_wins": True} if latest_wins else {}),  # XXX
+                latest_wins=latest_wins,
             )
         )
 
-    def drain(self, deadline: float | None = None) -> DrainResult:
+    def drain(self, deadline: float | None) -> DrainResult:
         """Stop accepting, finish what fits into ``deadline`` seconds, cancel the rest.
 
         As :meth:`AsyncLive.drain`: for a process that is told to end.
@@ -245,7 +243,7 @@ class BlockingHandle:
         # wait and the look at what has come of it: its error would get lost.
         with anyio.move_on_after(timeout):
             return await self._handle.wait()
-        if self._handle._call.last.done.is_set():
+        if self.done:
             return self._handle._call.outcome()
         raise TimeoutError(f"'{self.path}' is not logged after {timeout:g} s: {self.stage}")
 
