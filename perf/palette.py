@@ -14,8 +14,8 @@ COLOURS = {
     "hashing": "#CC79A7",
     "none": "#666666",
     "copy": "#999999",
-    "asynclive-process": "#0072B2",
-    "asynclive-move": "#56B4E9",
+    "asynclive-process": "#56B4E9",
+    "asynclive-move": "#CC79A7",
     "dcp": "#009E73",
 }
 HATCHES = {
