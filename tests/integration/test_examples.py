@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from disk import md5
 from gate import locked
-from invariants import entries
+from ruamel.yaml import YAML
 from twin import dvc
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -30,6 +31,11 @@ def run(*command: str, cwd: Path, **env: str) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+def entries(repo: Path) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(repo / "dvc.yaml")["artifacts"]
+    return found
 
 
 def test_quickstart_logs_its_model(repo: Path) -> None:
@@ -68,7 +74,9 @@ def test_a_pytorch_training_logs_its_checkpoints(repo: Path) -> None:
     given = ("--steps", "12", "--every", "3")
     printed = run(str(EXAMPLES / "train_async.py"), *given, cwd=repo)
 
-    lines = re.findall(r"^{'step': (\d+), 'loss': .*}  [\d,]+ bytes  ([0-9a-f]{32})$", printed, re.M)
+    lines = re.findall(
+        r"^{'step': (\d+), 'loss': .*}  [\d,]+ bytes  ([0-9a-f]{32})$", printed, re.M
+    )
     assert [step for step, _ in lines] == ["3", "6", "9", "12"]
     assert len({digest for _, digest in lines}) == 4
     assert entries(repo)["sine"]["meta"]["step"] == 12
