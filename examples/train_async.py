@@ -37,9 +37,10 @@ class Training:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.metrics.log_metric("train/loss", loss.item())
+        value: float = loss.item()
+        self.metrics.log_metric("train/loss", value)
         self.metrics.next_step()
-        return float(loss)
+        return value
 
     def save(self, path: Path) -> None:
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
