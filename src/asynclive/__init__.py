@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._artifact import LoggedArtifact
 from ._blocking import BlockingHandle, BlockingLive
+from ._drain import DrainResult, NotLogged
 from ._errors import (
     ArtifactCancelledError,
     ArtifactChangedError,
@@ -15,6 +16,7 @@ from ._errors import (
     ArtifactNotFoundError,
     ArtifactPathError,
     AsyncLiveError,
+    BackPressureError,
     CommitError,
     DvcYamlError,
     InvalidArtifactNameError,
@@ -41,9 +43,11 @@ __all__ = [
     "AsyncLive",
     "AsyncLiveError",
     "AsyncLiveStatistics",
+    "BackPressureError",
     "BlockingHandle",
     "BlockingLive",
     "CommitError",
+    "DrainResult",
     "DvcYamlError",
     "InvalidArtifactNameError",
     "InvalidDataTypeError",
@@ -52,6 +56,7 @@ __all__ = [
     "LockTimeoutError",
     "LoggedArtifact",
     "NotActiveError",
+    "NotLogged",
     "RepositoryError",
     "RepositoryNotFoundError",
     "Stage",

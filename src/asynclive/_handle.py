@@ -44,6 +44,10 @@ class Call:
     error: Exception | None = None
     why_cancelled: Exception | None = None
     """What is raised to who awaits it, where we cancelled it ourselves."""
+    has_room: anyio.Event = field(default_factory=anyio.Event)
+    """Its bytes may be pending, or it has ended."""
+    begun: bool = False
+    """It is no longer pending: no later one takes its place."""
     successor: Call | None = None
     """The later call that is logged in its place."""
     told: bool = False
@@ -65,6 +69,22 @@ class Call:
             self.why_cancelled = self.why_cancelled or why
             self.scope.cancel()
 
+    def supersede(self, later: Call) -> None:
+        """Leave it to a later call, if this one is still pending and both are of one artifact."""
+        mine, its = self.request, later.request
+        same = (mine.name, mine.entry is None, mine.cache) == (
+            its.name,
+            its.entry is None,
+            its.cache,
+        )
+        if self.latest_wins and not self.begun and same and self.successor is None:
+            self.successor = later
+            self.scope.cancel()
+
+    def begin(self) -> None:
+        """It is this one's turn, if nothing is before it."""
+        self.begun = self.begun or self.comes_first
+
     @property
     def comes_first(self) -> bool:
         """Whether all that come before it have ended."""
@@ -78,6 +98,7 @@ class Call:
 
     def end(self) -> None:
         """Tell everybody who waits; ``logged``, ``error`` or ``successor`` is set."""
+        self.has_room.set()
         self.released.set()
         self.done.set()
 
@@ -128,6 +149,7 @@ class Call:
             raise self.error
 
     async def _wait_or_cancel(self, event: anyio.Event) -> None:
+        self.waiting += 1
         try:
             await event.wait()
         except BaseException:
@@ -141,6 +163,8 @@ class Call:
                     self.request.given,
                 )
             raise
+        finally:
+            self.waiting -= 1
 
 
 class ArtifactHandle:

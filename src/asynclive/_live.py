@@ -27,16 +27,20 @@ from ._artifact import (
 from ._blocking import BlockingLive
 from ._claims import Claims
 from ._commit import GroupCommitter
+from ._drain import DrainResult, drain
 from ._dvcyaml import DvcYaml
 from ._errors import InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
 from ._handle import ArtifactHandle, Call, Stage
+from ._pending import Pending
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
+from ._space import free_bytes
 from ._stage import Stager
 from ._statistics import AsyncLiveStatistics, Counters
 from ._store import ObjectStore
 from ._trash import Trash
+from ._unheard import Unheard
 from ._workers import FileWorkers, default_workers
 
 if TYPE_CHECKING:
@@ -99,6 +103,8 @@ class AsyncLive:
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
         durable: bool = False,
+        max_pending_bytes: int | None = None,
+        max_pending: int | None = None,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -119,8 +125,10 @@ class AsyncLive:
         self._durable = durable
         self._claims: Claims[Call] = Claims()
         self._counters = Counters()
-        self._in_flight = 0
-        self._entered = self._accepting = False
+        self._pending = Pending(max_pending_bytes, max_pending, self._free_bytes)
+        self._unheard = Unheard()
+        self._in_flight: dict[Call, None] = {}
+        self._entered = self._accepting = self._draining = False
 
     @classmethod
     def blocking(cls: Callable[P, AsyncLive], *args: P.args, **kwargs: P.kwargs) -> BlockingLive:
@@ -177,6 +185,10 @@ class AsyncLive:
             self._owner.cancel_scope.cancel()
             # Without the exception: the task group would wrap it in an ExceptionGroup.
             await self._owner.__aexit__(None, None, None)
+        if exc is None:
+            self._unheard.raise_all()
+        else:
+            self._unheard.tell(exc)
 
     async def log_artifact(
         self,
@@ -188,6 +200,8 @@ class AsyncLive:
         meta: dict[str, Any] | None = None,
         copy: bool | str = False,
         cache: bool = True,
+        *,
+        latest_wins: bool = False,
     ) -> LoggedArtifact:
         """Track a file or directory with DVC, and record it in dvc.yaml.
 
@@ -209,6 +223,8 @@ class AsyncLive:
             copy: copy ``path`` to ``{dir}/artifacts/<basename>`` first and track the copy,
                 replacing what was there. A str names a directory below ``artifacts``.
             cache: False: leave the bytes where they are, only record the entry.
+            latest_wins: of several such calls for one path and name that are not in work yet,
+                only the newest is logged; the others return, or raise, what it does.
 
         Returns:
             What was logged.
@@ -236,7 +252,7 @@ class AsyncLive:
         """
         await self._cancelled_along()
         call = self._accept(
-            path, type, name, desc, labels, meta, copy=copy, cache=cache, submitted=False
+            path, type, name, desc, labels, meta, copy, cache, latest_wins=latest_wins
         )
         return await call.result_or_cancel()
 
@@ -250,23 +266,93 @@ class AsyncLive:
         meta: dict[str, Any] | None = None,
         copy: bool | str = False,
         cache: bool = True,
+        *,
+        move: bool = False,
+        wait: bool = True,
+        latest_wins: bool = False,
     ) -> ArtifactHandle:
         """Log an artifact in the background: return as soon as ``path`` may be overwritten.
 
-        Takes what :meth:`log_artifact` takes. ``await`` the handle for what was logged.
+        Takes what :meth:`log_artifact` takes. Returns when the bytes are taken: large files are
+        copied, or cloned where the file system can, into temp files of the cache, and hashed and
+        committed from there. Submitting declares an order: what has the same path, copy or name is
+        not refused, but logged after those that were submitted before it, whether they are logged
+        or not. Each is logged with the bytes at its submission. If ``path``, tracked where it is,
+        is written again meanwhile, it keeps its newer bytes; ``.dvc`` says the older ones.
+
+        Args:
+            path: and the rest up to ``cache`` as in :meth:`log_artifact`.
+            move: the caller gives ``path`` up: nothing is copied before this returns, and the path
+                is free then. Once it is logged, what ``dvc add`` would leave is at ``path`` again,
+                unless something else is; with ``copy``, only the copy is left. If it is not
+                logged, it is put back: beside, as ``{path}.unlogged``, where something else is.
+            wait: wait where as much is pending as ``max_pending_bytes`` and ``max_pending`` allow.
+                False: raise BackPressureError then.
+            latest_wins: as in :meth:`log_artifact`: a pending one, whose bytes are taken but not
+                hashed yet, is dropped for a newer one of the same path and name.
+
+        Returns:
+            A handle: ``await`` it for what was logged.
 
         Raises:
-            as :meth:`log_artifact`, for what goes wrong until then; the handle raises the rest.
+            BackPressureError: there is no room, and ``wait`` is False.
+            AsyncLiveError: what went wrong until the bytes were taken, as :meth:`log_artifact`
+                raises it. The handle raises what goes wrong later; if nobody awaits it, leaving
+                the block raises it, in an ExceptionGroup.
 
-        Cancellation: of this call cancels the artifact. Once it has returned, the handle's
-            ``cancel`` does.
+        Cancellation: of this call cancels the artifact, as of :meth:`log_artifact`. Once it has
+            returned, the handle's ``cancel`` does.
+
+        Example::
+
+            async with AsyncLive() as live:
+                for step in range(3):
+                    save(f"weights of step {step}", "model.pt")
+                    await live.submit("model.pt", meta={"step": step})
         """
         await self._cancelled_along()
         call = self._accept(
-            path, type, name, desc, labels, meta, copy=copy, cache=cache, submitted=True
+            path,
+            type,
+            name,
+            desc,
+            labels,
+            meta,
+            copy,
+            cache,
+            submitted=True,
+            move=move,
+            wait=wait,
+            latest_wins=latest_wins,
         )
         await call.release_or_cancel()
         return ArtifactHandle(call)
+
+    async def drain(self, deadline: float | None) -> DrainResult:
+        """Take nothing new, finish what fits into ``deadline``, and cancel the rest.
+
+        For a machine that is about to be taken away. What was cancelled has left nothing, as if
+        it had never been submitted; its handle raises ArtifactCancelledError.
+
+        Args:
+            deadline: in seconds; None: as long as it takes.
+
+        Returns:
+            What was logged of all that was in flight, what was not, and why.
+
+        Raises:
+            NotActiveError: called outside of the ``async with`` block.
+            ValueError: ``deadline`` is negative.
+
+        Cancellation: ends the wait. Nothing new is taken all the same.
+        """
+        if deadline is not None and not deadline >= 0:
+            raise ValueError(f"deadline must not be negative, not {deadline}")
+        await self._cancelled_along()
+        if not self._draining:
+            self._check_active("drain()")
+        self._draining, self._accepting = True, False
+        return await drain(list(self._in_flight), deadline)
 
     def statistics(self) -> AsyncLiveStatistics:
         """Return what waits, what is in work and what is done, at this moment.
@@ -285,27 +371,12 @@ class AsyncLive:
         if not self._accepting:
             await anyio.lowlevel.checkpoint_if_cancelled()
 
-    def _accept(
-        self,
-        path: Any,
-        type: Any,
-        name: Any,
-        desc: Any,
-        labels: Any,
-        meta: Any,
-        *,
-        copy: Any,
-        cache: Any,
-        submitted: bool,
-    ) -> Call:
-        """Check a call, claim what it needs, and begin to work on it. Nothing is awaited.
-
-        So the order of the calls is the order of the artifacts, whichever task runs first.
-        """
+    def _check_active(self, what: str) -> None:
         if not self._accepting:
+            state = "been left" if self._entered else "not been entered"
             raise NotActiveError(
-                "log_artifact() and submit() work inside 'async with AsyncLive() as live:'; this "
-                f"object has {'been left' if self._entered else 'not been entered'}."
+                f"{what} works inside 'async with AsyncLive() as live:'; this object "
+                f"{'is being drained, or was' if self._draining else f'has {state}'}."
             )
         if os.getpid() != self._process:
             # Its threads are the parent's alone: waiting for them would never end.
@@ -313,6 +384,28 @@ class AsyncLive:
                 "This AsyncLive object was entered by the process that this one was forked from. "
                 "Make another one here, in an event loop of this process."
             )
+
+    def _accept(
+        self,
+        path: Any,
+        type: Any = None,
+        name: Any = None,
+        desc: Any = None,
+        labels: Any = None,
+        meta: Any = None,
+        copy: Any = False,
+        cache: Any = True,
+        *,
+        submitted: bool = False,
+        move: bool = False,
+        wait: bool = True,
+        latest_wins: bool = False,
+    ) -> Call:
+        """Check a call, claim what it needs, and begin to work on it. Nothing is awaited.
+
+        So the order of the calls is the order of the artifacts, whichever task runs first.
+        """
+        self._check_active("submit()" if submitted else "log_artifact()")
         request = make_request(
             path,
             root=self._root,
@@ -330,20 +423,33 @@ class AsyncLive:
         repository_root = self._repository.layout.root
         if not is_inside(request.path, repository_root):
             raise outside_repository(request, repository_root)
-        call = Call(request, submitted, watch=self._moved)
-        call.earlier = self._claims.take(call)
+        call = Call(request, submitted, latest_wins, move, wait, watch=self._moved)
+        self._pending.enter(call)
+        try:
+            call.earlier = self._claims.take(call)
+        except BaseException:
+            self._pending.leave(call)
+            raise
+        if latest_wins:
+            for other in self._claims.same(call):
+                other.supersede(call)
         self._counters.moved(None, call.stage)
-        self._in_flight += 1
+        self._in_flight[call] = None
         self._tasks.start_soon(self._work_on, call)
         return call
 
     async def _log(self, call: Call) -> LoggedArtifact:
         """The way through."""
         request = call.request
+        await self._pending.place(call)
+        if not call.submitted:
+            await call.turn()  # its source is read where it is, and an earlier one may change that
+        call.begin()
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
         replaced = request.path if request.copy else None
         plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+        await self._pending.room(call, plan.total_bytes if request.cache or request.copy else 0)
         call.advance("staging")
         staged = await self._stager.stage(
             plan,
@@ -369,6 +475,9 @@ class AsyncLive:
     async def _release(self, call: Call) -> None:
         """All bytes are taken: whoever submitted it may go on."""
         call.released.set()
+        if call.latest_wins:
+            await call.turn()  # a newer one may take its place meanwhile
+            call.begin()
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
@@ -425,20 +534,31 @@ class AsyncLive:
         except Exception as error:
             call.error = error  # the caller's own, raised there
         finally:
-            if call.logged is not None:
-                call.advance("logged")
-            elif call.error is not None:
-                call.advance("failed")
-            else:
-                call.error = call.why_cancelled or NotActiveError(
-                    f"'{call.request.given}' was not logged: the block was left by an exception."
-                )
-                call.advance("cancelled")
-            self._claims.release(call)
-            self._in_flight -= 1
-            if not self._in_flight and not self._accepting:
-                self._idle.set()
-            call.end()
+            self._end(call)
+
+    def _end(self, call: Call) -> None:
+        """Say how it ended, and give back what it had."""
+        if call.logged is not None:
+            call.successor = None
+            call.advance("logged")
+        elif call.error is not None:
+            call.successor = None
+            call.advance("failed")
+            if call.submitted:
+                self._unheard.add(call)
+        elif call.successor is not None:
+            call.advance("superseded")
+        else:
+            call.error = call.why_cancelled or NotActiveError(
+                f"'{call.request.given}' was not logged: the block was left by an exception."
+            )
+            call.advance("cancelled")
+        self._claims.release(call)
+        self._pending.leave(call)
+        del self._in_flight[call]
+        if not self._in_flight and not self._accepting:
+            self._idle.set()
+        call.end()
 
     def _moved(self, call: Call, before: Stage) -> None:
         """A call has come one stage further."""
@@ -476,6 +596,10 @@ class AsyncLive:
 
     async def _save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
         await self._in_dvc_thread(lambda: self._repository.save_hashes(path, files))
+
+    async def _free_bytes(self) -> int | None:
+        cache_dir = self._repository.layout.cache_dir
+        return await self._workers.run(partial(free_bytes, cache_dir), bulk=False)
 
     async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)

@@ -21,12 +21,15 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_blocking", "_live", "_artifact", "_errors", "_handle", "_statistics"},
+    "__init__": {"_blocking", "_drain", "_live", "_artifact", "_errors", "_handle", "_statistics"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
     "_handle": RECORDS,
+    "_pending": RECORDS | {"_handle"},
+    "_unheard": RECORDS | {"_handle"},
+    "_drain": RECORDS | {"_handle"},
     "_statistics": set(),
     "_durable": set(),
     "_space": set(),
@@ -82,7 +85,7 @@ ALLOWED = {
     | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
     "_loopthread": {"_errors"},
     # Of _live only the type: it makes the AsyncLive that is handed on.
-    "_blocking": {"_artifact", "_handle", "_live", "_loopthread", "_statistics"},
+    "_blocking": {"_artifact", "_drain", "_handle", "_live", "_loopthread", "_statistics"},
     "_live": set(MODULES) - {"__init__", "_live"},
 }
 
@@ -145,5 +148,7 @@ def test_the_signature_of_log_artifact_is_dvclives() -> None:
 
     ours = inspect.signature(asynclive.AsyncLive.log_artifact).parameters
     theirs = inspect.signature(Live.log_artifact).parameters
-    assert list(ours) == list(theirs)
-    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+    # Its own, by keyword alone, come after.
+    both = [name for name, one in ours.items() if one.kind is not one.KEYWORD_ONLY]
+    assert both == list(theirs) == list(ours)[: len(both)]
+    assert [ours[name].default for name in both] == [one.default for one in theirs.values()]
