@@ -60,6 +60,8 @@ class FileStager:
     known: KnownArtifact = field(default_factory=KnownArtifact)
     made: list[str] = field(default_factory=list)
     """The files made for places in the workspace, each alone; empty where there is a copy."""
+    moved_to: str | None = None
+    """Where the source is by now, if it was moved."""
     keeps_newer: bool = False
     """The source may be written once its bytes are taken: what was, stays as it is."""
     checkpoint: Callable[[], None] = lambda: None
@@ -193,7 +195,7 @@ class FileStager:
         return bool(self.beside) and (not self.is_cached(planned) or self.copies_all_bytes)
 
     def source(self, planned: PlannedFile) -> str:
-        return _join(self.request.source, planned.key)
+        return _join(self.moved_to or self.request.source, planned.key)
 
     def target(self, planned: PlannedFile) -> str:
         """Where to make the workspace's file: in the copy, or alone beside its place."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from logging import getLogger
@@ -32,11 +33,13 @@ from ._dvcyaml import DvcYaml
 from ._errors import InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
 from ._handle import ArtifactHandle, Call, Stage
+from ._moved import restored
 from ._pending import Pending
+from ._plan import ArtifactPlan
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
 from ._space import free_bytes
-from ._stage import Stager
+from ._stage import Stager, Taken
 from ._statistics import AsyncLiveStatistics, Counters
 from ._store import ObjectStore
 from ._trash import Trash
@@ -127,6 +130,8 @@ class AsyncLive:
         self._counters = Counters()
         self._pending = Pending(max_pending_bytes, max_pending, self._free_bytes)
         self._unheard = Unheard()
+        # What was moved, logged and put where it was: it gives way to a later one.
+        self._left: dict[str, tuple[int, int]] = {}
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
 
@@ -440,26 +445,29 @@ class AsyncLive:
 
     async def _log(self, call: Call) -> LoggedArtifact:
         """The way through."""
-        request = call.request
         await self._pending.place(call)
         if not call.submitted:
             await call.turn()  # its source is read where it is, and an earlier one may change that
         call.begin()
+        request = call.request
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
         replaced = request.path if request.copy else None
         plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
-        await self._pending.room(call, plan.total_bytes if request.cache or request.copy else 0)
+        await self._pending.room(call, plan.total_bytes if plan.is_read else 0)
         call.advance("staging")
-        staged = await self._stager.stage(
-            plan,
-            partial(self._release, call) if call.submitted else None,
-            looks_at_copy=call.comes_first,
-        )
-        call.advance("staged")
-        del plan  # of a large directory it is larger than what is needed from here on
+        async with self._source(call, plan) as (plan, taken):
+            staged = await self._stager.stage(plan, taken, looks_at_copy=call.comes_first)
+            call.advance("staged")
+            del plan  # of a large directory it is larger than what is needed from here on
+            return await self._commit(call, staged)
+
+    async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
         try:
             await call.turn()
+            if call.move:
+                is_last = not any(self._claims.same(call))
+                staged = restored(staged, self._left.get(staged.request.path), wanted=is_last)
             tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
             await self._stager.remember(tracked)
         except Exception:
@@ -469,8 +477,31 @@ class AsyncLive:
             await self._stager.discard_soon(staged)
             raise
         await self._stager.discard(staged)
-        self._claims.remember(request)
+        if call.move and not staged.isdir and staged.files:
+            self._left[staged.request.path] = staged.files[0].marks
+        self._claims.remember(call.request)
         return LoggedArtifact.from_tracked(tracked)
+
+    @asynccontextmanager
+    async def _source(
+        self, call: Call, plan: ArtifactPlan
+    ) -> AsyncIterator[tuple[ArtifactPlan, Taken | None]]:
+        """Where the bytes are to be read, and what is waited for once they are taken."""
+        release = partial(self._release, call) if call.submitted else None
+        if not (call.move and plan.is_read):
+            yield plan, release
+            return
+        plan, moved = await self._stager.move_aside(plan)
+        try:
+            await self._release(call)
+            yield plan, None
+        except BaseException:
+            if call.successor is None:
+                await self._stager.put_back(moved)
+            else:
+                await self._stager.drop(moved)
+            raise
+        await self._stager.drop(moved)
 
     async def _release(self, call: Call) -> None:
         """All bytes are taken: whoever submitted it may go on."""

@@ -39,6 +39,9 @@ class Move:
     stay. None: whatever is there is replaced."""
     holding: Marks | None = None
     """Of the file behind a link, which likewise stays if that was written."""
+    if_free: bool = False
+    """Put there only if nothing is, or what is ``unless_changed``. It was the caller's, and is
+    not ours to remove."""
 
 
 class Mode(NamedTuple):
@@ -80,7 +83,7 @@ class Placement:
     @property
     def beside(self) -> list[str]:
         """What is left beside: a copy that was not placed, or what it replaced."""
-        return [move.source for move in self.moves]
+        return [move.source for move in self.moves if not move.if_free]
 
 
 def make_parents(path: str, root: str | None = None) -> Callable[[], None]:
@@ -123,6 +126,8 @@ def _nothing() -> None:
 def _replace(move: Move, root: str | None) -> Callable[[], None]:
     source, destination = move.source, move.destination
     with held(destination, root) as at:
+        if move.if_free and put_back(source, at):
+            return lambda: _rename_back(destination, source, root)
         try:
             there = os.lstat(at)
         except FileNotFoundError:
@@ -130,7 +135,7 @@ def _replace(move: Move, root: str | None) -> Callable[[], None]:
                 return _nothing  # the caller removed it meanwhile
             os.rename(source, at)
             return lambda: _rename_back(destination, source, root)
-        seen = None if move.unless_changed is None else marks_of(there)
+        seen = marks_of(there) if move.if_free or move.unless_changed is not None else None
         if seen != move.unless_changed or _is_written_behind(at, move):
             return _nothing
         ours = os.lstat(source)
@@ -264,12 +269,12 @@ def repair_swaps(directory: str) -> list[str]:
         if name.endswith(_SWAP):
             note = os.path.join(directory, name)
             aside, destination = note.removesuffix(_SWAP) + _ASIDE, read_note(note)
-            if os.path.lexists(aside) and _put_back(aside, destination):
+            if os.path.lexists(aside) and put_back(aside, destination):
                 repaired.append(destination)
     return repaired
 
 
-def _put_back(aside: str, destination: str) -> bool:
+def put_back(aside: str, destination: str) -> bool:
     """Give ``aside`` its name again, unless there is something of that name."""
     os.makedirs(os.path.dirname(destination), exist_ok=True)
     if os.path.lexists(destination):

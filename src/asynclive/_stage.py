@@ -18,11 +18,18 @@ from typing import TypeVar
 import anyio
 from anyio.from_thread import check_cancelled
 
-from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
+from ._artifact import (
+    ArtifactRequest,
+    StagedArtifact,
+    StoredFile,
+    TrackedArtifact,
+    relocated,
+)
 from ._filestage import Batch, FileStager, keep_times
 from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._large import LargeFile
 from ._link import leaves_plain_files
+from ._moved import MovedSource
 from ._newer import seconds_to_next_stamp, stamp_ns
 from ._place import Mode, Move, Placement
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
@@ -37,6 +44,7 @@ from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
 
 T = TypeVar("T")
+Taken = Callable[[], Awaitable[None]]
 SaveHashes = Callable[[str, Sequence[StoredFile]], Awaitable[None]]
 
 # A file up to this size is read whole, and handled in a batch of such: a thread hop costs
@@ -91,7 +99,7 @@ class Stager:
     async def stage(
         self,
         plan: ArtifactPlan,
-        taken: Callable[[], Awaitable[None]] | None = None,
+        taken: Taken | None = None,
         *,
         looks_at_copy: bool = True,
     ) -> StagedArtifact:
@@ -119,7 +127,7 @@ class Stager:
             await self._trash.emptied()
         read_at_ns = time.time_ns()
         try:
-            if plan.request.cache and plan.total_bytes >= KNOWN_BYTES:
+            if plan.request.cache and plan.total_bytes >= KNOWN_BYTES and not plan.moved_to:
                 known = await run(partial(self._known.load, plan.request, _checkpoint))
                 unchanged = None
                 if looks_at_copy or not plan.request.copy:
@@ -190,6 +198,22 @@ class Stager:
             jobs = (partial(job.run, partial(job.files.explained, step)) for step in steps)
             await run_together(jobs, self._workers.workers)
 
+    async def move_aside(self, plan: ArtifactPlan) -> tuple[ArtifactPlan, MovedSource]:
+        """Take the source away from its caller; the plan says where it is then."""
+        files = FileStager(plan.request, plan.isdir, self._store, "")
+        directory = self._store.layout.workspace_tmp
+        take = partial(files.explained, partial(MovedSource.take, plan, directory))
+        moved = await self._workers.run_to_end(take)
+        return replace(plan, moved_to=moved.aside), moved
+
+    async def put_back(self, moved: MovedSource) -> None:
+        """It was not logged: it is its caller's again."""
+        await self._workers.run_to_end(moved.put_back)
+
+    async def drop(self, moved: MovedSource) -> None:
+        """It is logged."""
+        await self._workers.run_to_end(moved.drop)
+
     async def remember(self, tracked: TrackedArtifact) -> None:
         """The artifact is tracked: from now on its files are known."""
         record = tracked.staged.record
@@ -234,6 +258,7 @@ class _StageJob:
         request = self.plan.request
         beside = self.store.workspace_temp_path() if request.copy else ""
         self.files = FileStager(request, self.plan.isdir, self.store, beside)
+        self.files.moved_to = self.plan.moved_to
         self.files.checkpoint = check_cancelled
 
     @property
@@ -305,6 +330,12 @@ class _StageJob:
         if self.beside:
             moves.append(Move(self.beside, request.path))
             modes += [Mode(request.path, top.mode) for top in self.plan.dirs[:1]]
+        elif self.plan.moved_to is not None:
+            moves.append(Move(self.plan.moved_to, request.path, if_free=True))
+            modes = [
+                mode._replace(path=relocated(mode.path, self.plan.moved_to, request.path))
+                for mode in modes
+            ]
         tracked = list(self.plan.tracked)
         stored = [stored for batch in batches for stored in batch.stored]
         if self.released_at_ns is not None and not self.beside:

@@ -37,7 +37,8 @@ ALLOWED = {
     "_held": {"_artifact"},
     "_newer": set(),
     "_place": {"_held", "_newer", "_store"},
-    "_session": {"_place", "_store"},
+    "_moved": RECORDS | {"_newer", "_place", "_plan", "_store"},
+    "_session": {"_moved", "_place", "_store"},
     "_workers": set(),
     "_trash": {"_place", "_store", "_workers"},
     "_files": {"_durable"},
@@ -55,7 +56,7 @@ ALLOWED = {
     "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
-    | {"_link", "_newer", "_snapshot"}
+    | {"_link", "_moved", "_newer", "_snapshot"}
     | {"_space", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
