@@ -2,6 +2,7 @@
 
     python perf/stall.py                              # all: half an hour
     python perf/stall.py --workload 200mb --pairs 1
+    python perf/stall.py --checkpoints 5              # of each side
     python perf/stall.py --short                      # 10 MB, a few checkpoints
     python perf/stall.py --dir /mnt/xfs               # on another file system
 
@@ -20,7 +21,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
@@ -38,14 +39,15 @@ from sources import MIB
 from workdir import runs_dir
 from worker import PrewarmedClock
 
-WARM_UP_STEPS = 20
-QUIET_STEPS = 40  # before the first checkpoint, and again after the last one is logged
+WARM_UP_STEPS = 10
+QUIET_STEPS = 25  # before the first checkpoint, and again after the last one is logged
 GOALS = {
     "times_the_copy": 1.3,
     "move_ms": 5.0,
     "median_step": 1.03,
     "mean_step": 1.05,
 }
+SHORT_CHECKPOINTS = 3
 # As many steps are needed for a percentile, or all of them are taken.
 MIN_STEPS = 20
 
@@ -80,7 +82,9 @@ def main() -> int:
     with options.work_dir(args) as work_dir:
         options.print_machine(machine.describe(work_dir))
         for name in chosen:
-            workload = _shortened(WORKLOADS[name]) if args.short else WORKLOADS[name]
+            workload = WORKLOADS[name]
+            if args.short or args.checkpoints:
+                workload = replace(workload, checkpoints=args.checkpoints or SHORT_CHECKPOINTS)
             full = workload == WORKLOADS[name] and pairs >= MIN_PAIRS
             bench = f"stall-{name}"
             if args.resume and options.there(bench, results.directory(full=full, out=args.out)):
@@ -89,10 +93,6 @@ def main() -> int:
             payload = _measure(workload, sides, pairs, work_dir)
             print(results.write(bench, payload, work_dir, full=full, out=args.out), flush=True)
     return 0
-
-
-def _shortened(workload: Workload) -> Workload:
-    return Workload(workload.title, workload.size, 3, workload.every, workload.isdir)
 
 
 def _measure(workload: Workload, sides: list[str], pairs: int, work_dir: Path) -> dict[str, Any]:
@@ -243,6 +243,7 @@ def _parse_args() -> argparse.Namespace:
     parser = options.parser(__doc__ or "")
     parser.add_argument("--workload", action="append", choices=WORKLOADS, help="only this one")
     parser.add_argument("--side", action="append", choices=loggers.SIDES, help="only this one")
+    parser.add_argument("--checkpoints", type=int, help="so many (default: by the workload)")
     parser.add_argument("--run", choices=loggers.SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--given", nargs=4, help=argparse.SUPPRESS)
     return options.parse(parser)
