@@ -21,6 +21,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -90,12 +91,18 @@ def main() -> int:
             if args.resume and options.there(bench, results.directory(full=full, out=args.out)):
                 continue
             options.need_space(work_dir, 3 * workload.checkpoints * workload.size, bench)
-            payload = _measure(workload, sides, pairs, work_dir)
+            payload: dict[str, Any] = {}
+            for payload in _measure(workload, sides, pairs, work_dir):
+                # What there is so far, in case the rest is not waited for.
+                results.write(bench, payload, work_dir, full=False, out=args.out)
             print(results.write(bench, payload, work_dir, full=full, out=args.out), flush=True)
     return 0
 
 
-def _measure(workload: Workload, sides: list[str], pairs: int, work_dir: Path) -> dict[str, Any]:
+def _measure(
+    workload: Workload, sides: list[str], pairs: int, work_dir: Path
+) -> Iterator[dict[str, Any]]:
+    """The result so far, after each run."""
     print(f"{workload.title}, {workload.checkpoints} checkpoints, one every {workload.every} steps")
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     said = {side: loggers.missing(side, isdir=workload.isdir) for side in sides}
@@ -113,9 +120,19 @@ def _measure(workload: Workload, sides: list[str], pairs: int, work_dir: Path) -
                     continue
                 runs[side].append(one)
                 print(f"  {side:<18} {_said(one)}", flush=True)
+                yield _result(workload, pairs, runs, said)
     for side, why in said.items():
         if why:
             print(f"  {side:<18} no result: {why}")
+    yield _result(workload, pairs, runs, said)
+
+
+def _result(
+    workload: Workload,
+    pairs: int,
+    runs: dict[str, list[dict[str, Any]]],
+    said: dict[str, str | None],
+) -> dict[str, Any]:
     return {
         "title": workload.title,
         "bytes": workload.size,
@@ -125,7 +142,9 @@ def _measure(workload: Workload, sides: list[str], pairs: int, work_dir: Path) -
         "goals": GOALS,
         "engine": next((one["engine"] for each in runs.values() for one in each), None),
         "sides": {
-            side: {"skipped": said[side]} if said[side] else _together(each)
+            side: _together(each)
+            if each and not said[side]
+            else {"skipped": said[side] or "not yet"}
             for side, each in runs.items()
         },
     }
