@@ -348,6 +348,20 @@ def _judged(found: dict[str, int] | None) -> str:
     return ", ".join([f"{found.get('right', 0)} of {total} right", *others])
 
 
+def _cli(directory: Path) -> str:
+    document = results.read("cli", directory)
+    if document is None:
+        return _NONE
+    seconds: dict[str, dict[int, dict[str, Any]]] = {}
+    for point in document["points"]:
+        seconds.setdefault(point["side"], {})[point["tracked"]] = point["seconds"]
+    counts = list(next(iter(seconds.values())))
+    rows = [
+        [f"`{side}`", *(f"{_span(each[n])} s" for n in counts)] for side, each in seconds.items()
+    ]
+    return _table(["", *(f"{n} tracked before" for n in counts)], rows)
+
+
 def _workload_documents(directory: Path) -> list[dict[str, Any]]:
     found = (results.read(f"workload-{each.name}", directory) for each in WORKLOADS)
     return [each for each in found if each]
@@ -400,6 +414,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "beside_large": _beside_large,
     "durable": _durable,
     "cancel_latency": _cancel_latency,
+    "cli": _cli,
     "stall": _stall,
 }
 
