@@ -307,6 +307,8 @@ def _stall(directory: Path) -> str:
                     _judged(measured["bytes"]),
                 ]
             )
+        if not has_goals(document):
+            continue
         goals = document["goals"]
         nothing, copy = sides["none"]["step_ms"], sides["copy"]["blocked_ms"]["median"]["median"]
         rows.append(
@@ -325,6 +327,12 @@ def _stall(directory: Path) -> str:
             ]
         )
     return _table([*header, "bytes logged"], rows) if rows else _NONE
+
+
+def has_goals(document: dict[str, Any]) -> bool:
+    """Whether a result of ``stall.py`` has what its goals are made from."""
+    sides = document["sides"]
+    return all(side in sides and not sides[side].get("skipped") for side in ("none", "copy"))
 
 
 STALL = ("10mb", "200mb", "1gb", "10k-files")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from palette import COLOURS, GOAL, HATCHES, short
-from readme import STALL
+from readme import STALL, has_goals
 
 _JUDGED = {"right": "#0072B2", "torn": "#D55E00", "wrong": "#E69F00", "none": "#999999"}
 _OURS = ("asynclive", "asynclive-process", "asynclive-move")
@@ -20,7 +20,7 @@ _OURS = ("asynclive", "asynclive-process", "asynclive-move")
 def stall(directory: Path) -> Figure | None:
     """What a training loop waits for, how long its steps are, and which bytes were logged."""
     found = [results.read(f"stall-{name}", directory) for name in STALL]
-    documents = [each for each in found if each]
+    documents = [each for each in found if each and has_goals(each)]
     if not documents:
         return None
     rows = len(documents)
