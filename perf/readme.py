@@ -326,7 +326,9 @@ def _stall(directory: Path) -> str:
                 "all right",
             ]
         )
-    return _table([*header, "bytes logged"], rows) if rows else _NONE
+    if not rows:
+        return _NONE
+    return f"{_STALL_PICTURE}\n\n{_table([*header, 'bytes logged'], rows)}"
 
 
 def has_goals(document: dict[str, Any]) -> bool:
@@ -336,6 +338,10 @@ def has_goals(document: dict[str, Any]) -> bool:
 
 
 STALL = ("10mb", "200mb", "1gb", "10k-files")
+_STALL_PICTURE = (
+    "![What a training loop waits for, how long its steps are, and which bytes were logged]"
+    "(results/stall.png)"
+)
 _STALL_STEPS = ("step (quiet), ms", "mean (quiet)", "p99", "max")
 _STALL_SIDES = {
     "none": "not logged",
