@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import anyio
 import anyio.abc
@@ -16,6 +17,7 @@ from ._artifact import (
     LoggedArtifact,
     make_request,
 )
+from ._blocking import BlockingLive
 from ._drain import DrainResult, drain
 from ._dvclive import AdoptedLive, Live
 from ._errors import InvalidDvcyamlError, NotActiveError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from ._remote import RemoteEngine
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class _Default(str):
@@ -203,6 +206,22 @@ class AsyncLive:
         self._unheard = Unheard()
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
+
+    @classmethod
+    def blocking(cls: Callable[P, AsyncLive], *args: P.args, **kwargs: P.kwargs) -> BlockingLive:
+        """Make one for code that is not async: ``with AsyncLive.blocking() as live:``.
+
+        Takes what AsyncLive takes. See :class:`BlockingLive`; to choose the event loop, make
+        that itself: ``BlockingLive(AsyncLive(...), backend="trio")``.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                handle = live.submit("model.pt")
+                ...  # "model.pt" may be written again
+                print(handle.result().md5)
+        """
+        return BlockingLive(cls(*args, **kwargs))
 
     async def __aenter__(self) -> Self:
         if self._entered:

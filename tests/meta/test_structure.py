@@ -24,7 +24,7 @@ REPO = {path.stem: path for path in (PACKAGE / "_repo").glob("*.py")}
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
     "__init__": {"_live", "_artifact", "_drain", "_errors", "_handle", "_statistics"}
-    | {"_events", "_hub"},
+    | {"_blocking", "_events", "_hub"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
@@ -114,6 +114,9 @@ ALLOWED = {
     # In a process of its own, where it is the first.
     "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages", "_priority"}
     | {"_events"},
+    "_loopthread": {"_errors"},
+    # Of _live only the type: it makes the AsyncLive that is handed on.
+    "_blocking": {"_artifact", "_drain", "_handle", "_live", "_loopthread", "_statistics"},
     # The command line: nothing of the library knows of it.
     "_shown": set(),
     "_disks": set(),
@@ -144,7 +147,7 @@ ALLOWED_IN_REPO = {
 COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
 ALLOWED["_live"] = {"_engine", "_remote", "_drain", "_errors", "_handle", "_hub"} | RECORDS
 ALLOWED["_live"] |= {"_observer", "_pending", "_progress", "_sampler", "_statistics", "_unheard"}
-ALLOWED["_live"] |= {"_workers"}
+ALLOWED["_live"] |= {"_blocking", "_dvclive", "_experiment", "_workers"}
 # The way through, and all that works on it.
 ALLOWED["_engine"] = (
     set(MODULES)
