@@ -6,8 +6,9 @@ BENCH_STAMP := $(VENV)/.bench-installed
 DOCS_STAMP := $(VENV)/.docs-installed
 DIST_STAMP := $(VENV)/.dist-installed
 
-# The oldest Python that is supported, where there is one; else the usual one.
-LOWEST_PYTHON ?= $(shell python3.10 -c '' 2>/dev/null && echo python3.10 || echo $(PYTHON))
+# The oldest Python that is supported, on the PATH or of pyenv; where there is none, the usual one.
+LOWEST_PYTHON ?= $(firstword $(shell python3.10 -c '' 2>/dev/null && echo python3.10) \
+	$(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python))) $(PYTHON))
 LOWEST := .venv-lowest
 LOWEST_STAMP := $(LOWEST)/.installed
 
@@ -77,11 +78,11 @@ bench-full: $(BENCH_STAMP)
 
 # Into site/, for site/index.html or any server of files. Any warning is an error.
 docs: $(DOCS_STAMP)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # On http://127.0.0.1:8000, made anew when a page is saved.
 docs-serve: $(DOCS_STAMP)
-	$(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 # Into dist/, and tried in an environment that has nothing else.
 dist: $(DIST_STAMP)

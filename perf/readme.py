@@ -4,7 +4,7 @@
 
 A marked part begins with ``<!-- results: NAME -->`` and ends with ``<!-- end -->``; what is
 between them is replaced. ``perf/README.md`` has all of them, the README of the project and
-``docs/power-cut.md`` one each.
+the pages of ``docs/`` some.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NONE = "Not measured yet.\n"
 
 def main() -> int:
     root = PERF.parent
-    for path in (PERF / "README.md", root / "README.md", root / "docs" / "power-cut.md"):
+    for path in (PERF / "README.md", root / "README.md", *sorted((root / "docs").glob("*.md"))):
         path.write_text(filled(path.read_text(), results.FULL))
     return 0
 

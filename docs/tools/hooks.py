@@ -31,4 +31,9 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     up = "../" * page.file.src_uri.count("/")
     markdown = _PICTURE.sub(lambda found: f"({up}{found[1]})", markdown)
-    return _ELSEWHERE.sub(lambda found: f"{found[1]} (`{found[2]}` in the project)", markdown)
+    return _ELSEWHERE.sub(_where, markdown)
+
+
+def _where(found: re.Match[str]) -> str:
+    said, path = found[1].strip("`"), found[2]
+    return f"`{path}`" if said == path else f"{found[1]} (`{path}` in the project)"
