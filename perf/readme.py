@@ -278,6 +278,20 @@ def _durable(directory: Path) -> str:
     return _table(["", "default", "durable=True", "times"], rows)
 
 
+def _cli(directory: Path) -> str:
+    document = results.read("cli", directory)
+    if document is None:
+        return _NONE
+    seconds: dict[str, dict[int, dict[str, Any]]] = {}
+    for point in document["points"]:
+        seconds.setdefault(point["side"], {})[point["tracked"]] = point["seconds"]
+    counts = list(next(iter(seconds.values())))
+    rows = [
+        [f"`{side}`", *(f"{_span(each[n])} s" for n in counts)] for side, each in seconds.items()
+    ]
+    return _table(["", *(f"{n} tracked before" for n in counts)], rows)
+
+
 def _workload_documents(directory: Path) -> list[dict[str, Any]]:
     found = (results.read(f"workload-{each.name}", directory) for each in WORKLOADS)
     return [each for each in found if each]
@@ -330,6 +344,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "beside_large": _beside_large,
     "durable": _durable,
     "cancel_latency": _cancel_latency,
+    "cli": _cli,
 }
 
 

@@ -23,7 +23,7 @@ import results
 PERF = Path(__file__).resolve().parent
 FULL = (
     *("bench", "scaling", "many_processes", "looplag", "imports", "memory", "reflink"),
-    *("beside_large", "workers", "durable", "cancel_latency"),
+    *("beside_large", "workers", "durable", "cancel_latency", "cli"),
 )
 SHORT = ("bench", "looplag", "imports", "scaling", "many_processes")
 # Each with one result and no options but --dir.

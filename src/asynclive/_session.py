@@ -115,6 +115,39 @@ def remove_dead_sessions(places: Sequence[str]) -> None:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class FoundSession:
+    """A directory of temp files, as it is found. ``size``: bytes of its files."""
+
+    directory: str
+    living: bool
+    """Also where that cannot be told."""
+    files: int
+    size: int
+
+
+def look_at_sessions(places: Sequence[str]) -> list[FoundSession]:
+    """The directories of sessions in ``places``, and which are dead. Removes nothing."""
+    found = []
+    for directory in sorted(each for place in places for each in _sessions_in(place)):
+        living = _lives(directory)
+        found.append(FoundSession(directory, living, *_count(directory)))
+    return found
+
+
+def _lives(directory: str) -> bool:
+    try:
+        fd = os.open(os.path.join(directory, _LOCK), _ANY_LOCK & ~os.O_CREAT)
+    except FileNotFoundError:
+        return False  # killed before it had made one
+    except OSError:
+        return True
+    try:
+        return not _lock(fd)
+    finally:
+        os.close(fd)  # and lets it go
+
+
 def _sessions_in(place: str) -> list[str]:
     try:
         with os.scandir(place) as entries:

@@ -30,22 +30,22 @@ STAGES = {
     "_stage.finish_dirs": "stage directory",
     "_processes": "stage in processes",
     "_known_file": "remember",
-    "_repo._fill": "tree",
-    "_repo._ignore": ".gitignore",
-    "_repo._write_beside": ".dvc",
-    "_repo._commit_one": ".dvc",
+    "_repo.outputs.fill": "tree",
+    "_repo.outputs.hide": ".gitignore",
+    "_repo.dvcfiles.write_beside": ".dvc",
+    "_repo.commit._commit_one": ".dvc",
     "_place": "place",
     "_place.remove_tree": "clean up",
     "_stage.discard": "clean up",
     "_stage._clear": "clean up",
-    "_repo.save_hashes": "DVC's state",
-    "_repo._save_state": "DVC's state",
+    "_repo.state.save_files": "DVC's state",
+    "_repo.state.save_group": "DVC's state",
     "_dvcyaml": "dvc.yaml",
     "_files": "dvc.yaml",
-    "_repo.acquire": "lock",
-    "_repo.release": "lock",
-    "_repo.open": "enter",
-    "_repo.close": "leave",
+    "_repo.lock.acquire": "lock",
+    "_repo.lock.release": "lock",
+    "_repo.repository.open": "enter",
+    "_repo.repository.close": "leave",
 }
 # aiofiles runs a method of the file itself in a thread: no frame of ours is below it.
 NO_STAGE = "dvc.yaml"
@@ -142,7 +142,9 @@ def _stage() -> str:
 def _stage_of(frame: Any) -> str | None:
     while frame is not None:
         package, _, module = frame.f_globals.get("__name__", "").rpartition(".")
-        if package == "asynclive":
+        if package == "asynclive._repo":
+            module = f"_repo.{module}"
+        if package.partition(".")[0] == "asynclive":
             stage = STAGES.get(f"{module}.{frame.f_code.co_name}") or STAGES.get(module)
             if stage is not None:
                 return stage

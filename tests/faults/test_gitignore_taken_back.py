@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from invariants import assert_nothing_lost
 
-from asynclive import AsyncLive, StorageError, _repo
+from asynclive import AsyncLive, StorageError
+from asynclive._repo import dvcfiles
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ async def test_gitignore_is_as_it_was_to_the_byte(
 
     async with AsyncLive(root=repo) as live:
         with monkeypatch.context() as patch:
-            patch.setattr(_repo, "write_new", full)
+            patch.setattr(dvcfiles, "write_new", full)
             with pytest.raises(StorageError):
                 await live.log_artifact(name, name="n")
         assert seen != [before]  # the line was there

@@ -14,6 +14,7 @@ from loopfs import NotPossibleError, mounted, used_bytes
 from twin import Templates, dvc
 
 from asynclive import AsyncLive
+from asynclive._doctor import diagnose
 
 pytestmark = pytest.mark.anyio
 
@@ -131,3 +132,15 @@ async def test_from_another_file_system_the_bytes_are_written_once_and_the_copy_
     data = source.read_bytes()
     source.unlink()
     assert logged.path.read_bytes() == object_path(repo, logged.md5).read_bytes() == data
+
+
+def test_doctor_says_that_blocks_are_shared(repo: Path) -> None:
+    found = diagnose(str(repo))
+    assert found.problems == []
+    assert found.links is not None
+    assert "reflink" in found.links.working
+    assert found.links.used == "reflink"
+    assert found.links.workspace_reflinks
+    assert found.links.cache_reflinks
+    assert found.cache is not None
+    assert found.cache.kind in ("xfs", "btrfs")

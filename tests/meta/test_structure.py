@@ -14,6 +14,8 @@ import asynclive
 
 PACKAGE = Path(asynclive.__file__).parent
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
+# The one package that imports DVC. Above it, it is one name.
+REPO = {path.stem: path for path in (PACKAGE / "_repo").glob("*.py")}
 
 # Data moves forward; a stage takes the last one's record and knows nothing of the next.
 # The facade composes them.
@@ -74,17 +76,49 @@ ALLOWED = {
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
     | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
     | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"},
-    "_live": set(MODULES) - {"__init__", "_live"},
+    # The command line: nothing of the library knows of it.
+    "_shown": set(),
+    "_disks": set(),
+    "_dvclock": set(),
+    "_doctor": {"_disks", "_dvclock", "_errors", "_repo", "_session"},
+    "_cli_output": {"_shown"},
+    "_cli_values": {"_errors", "_metadata"},
+    "_cli_session": {"_artifact", "_errors", "_live"},
+    "_cli_log": {"_cli_output", "_cli_session", "_cli_values", "_errors", "_shown"},
+    "_cli_doctor": {"_cli_output", "_disks", "_doctor", "_shown"},
+    "_cli": {"_cli_doctor", "_cli_log", "_cli_output"},
+    "__main__": {"_cli"},
 }
+ALLOWED_IN_REPO = {
+    "errors": set(),
+    "facts": {"errors"},
+    "lock": set(),
+    "state": {"errors"},
+    "opening": {"errors"},
+    "workspace": set(),
+    "dvcfiles": set(),
+    "outputs": {"errors", "state"},
+    "commit": {"dvcfiles", "errors", "lock", "outputs"},
+    "repository": set(REPO) - {"__init__", "facts", "repository"},
+    "__init__": {"errors", "facts", "repository"},
+}
+COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
+ALLOWED["_live"] = set(MODULES) - COMMAND_LINE - {"__init__", "_live", "_doctor"} | {"_repo"}
 
 
-def imports_of(path: Path) -> tuple[set[str], set[str]]:
-    """Modules of ours, and top-level names of others', imported anywhere in a file."""
+def imports_of(path: Path, level: int = 1) -> tuple[set[str], set[str]]:
+    """Modules of ours, and top-level names of others', imported anywhere in a file.
+
+    Args:
+        level: how many dots there are before a module of ours.
+    """
     own: set[str] = set()
     others: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
+        if isinstance(node, ast.ImportFrom) and node.level == level:
             own |= {node.module} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            continue
         elif isinstance(node, ast.ImportFrom) and node.module:
             others.add(node.module.split(".")[0])
         elif isinstance(node, ast.Import):
@@ -98,8 +132,16 @@ def test_a_module_imports_only_what_comes_before_it(module: str) -> None:
     assert own <= ALLOWED[module]
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"_repo"}))
-def test_no_module_but_repo_imports_dvc(module: str) -> None:
+@pytest.mark.parametrize("module", sorted(REPO))
+def test_a_module_of_the_repository_imports_only_what_comes_before_it(module: str) -> None:
+    beside, _ = imports_of(REPO[module])
+    assert beside <= ALLOWED_IN_REPO[module]
+    above, _ = imports_of(REPO[module], level=2)
+    assert above <= ALLOWED["_repo"]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_outside_of_the_repository_package_imports_dvc(module: str) -> None:
     _, others = imports_of(MODULES[module])
     assert not others & {"dvc", "dvc_data", "dvc_objects", "dvclive", "scmrepo", "zc", "dulwich"}
 
@@ -112,6 +154,22 @@ def test_importing_asynclive_imports_neither_dvc_nor_ruamel() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_asynclive_imports_nothing_of_the_command_line() -> None:
+    code = (
+        "import sys, asynclive\n"
+        "print(sorted(m for m in sys.modules if m.split('.')[0] in ('click', 'rich') "
+        "or m.startswith('asynclive._cli')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - COMMAND_LINE))
+def test_no_module_but_the_command_lines_imports_click(module: str) -> None:
+    _, others = imports_of(MODULES[module])
+    assert "click" not in others
 
 
 def test_the_public_names_are_the_listed_ones() -> None:

@@ -112,12 +112,12 @@ def test_an_mtime_in_seconds_is_the_one_that_the_system_gives(
 def test_the_token_of_a_directory_is_dvcs() -> None:
     from dvc_data.hashfile.utils import _tokenize_mtimes
 
-    from asynclive._repo import _AT_A_TIME, _mtimes_token
+    from asynclive._repo.state import AT_A_TIME, mtimes_token
 
-    for count in (0, 1, 2, _AT_A_TIME, _AT_A_TIME + 1, 3 * _AT_A_TIME + 7):
+    for count in (0, 1, 2, AT_A_TIME, AT_A_TIME + 1, 3 * AT_A_TIME + 7):
         files = [
             StoredFile(("a-b" if n % 3 else "a", f"ü{n}"), "", 0, False, 0, 10**18 + 7 * n)
             for n in range(count)
         ]
         mtimes = {os.sep.join(("/w/d", *file.key)): file.mtime for file in files}
-        assert _mtimes_token("/w/d", files) == _tokenize_mtimes(mtimes)
+        assert mtimes_token("/w/d", files) == _tokenize_mtimes(mtimes)

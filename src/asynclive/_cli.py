@@ -1,0 +1,98 @@
+"""The command ``asynclive``: a thin shell over AsyncLive, and what it says of a repository.
+
+Nothing here shows a traceback. Exit codes are in the help of the command.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+from click.shell_completion import get_completion_class
+
+from ._cli_doctor import doctor
+from ._cli_log import EXIT_CODES, log
+from ._cli_output import OutputError, complain, drop_output, show, write
+
+_SHELLS = ("bash", "zsh", "fish")
+_COMPLETE_VAR = "_ASYNCLIVE_COMPLETE"
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+    no_args_is_help=False,
+)
+@click.version_option(None, "--version", package_name="asynclive")
+def cli() -> None:
+    """Log large artifacts with DVC, many at once, exactly as 'dvc add' would."""
+
+
+@cli.command(short_help="Print the completions for a shell.")
+@click.argument("shell", type=click.Choice(_SHELLS))
+def completion(shell: str) -> None:
+    """Print a script that completes commands, options and paths of asynclive.
+
+    \b
+    bash: asynclive completion bash > ~/.local/share/bash-completion/completions/asynclive
+    zsh:  asynclive completion zsh > a file '_asynclive' in a directory of $fpath
+    fish: asynclive completion fish > ~/.config/fish/completions/asynclive.fish
+    """
+    made = get_completion_class(shell)
+    assert made is not None  # click knows all of them
+    # Not source(), which asks the shell for its version first: it may be for another machine.
+    completing = made(cli, {}, "asynclive", _COMPLETE_VAR)
+    write(completing.source_template % completing.source_vars())
+
+
+cli.add_command(log)
+cli.add_command(doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process. What ``asynclive`` and ``python -m asynclive`` call."""
+    _keep_standard_descriptors()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code. Raises nothing but what completions end with."""
+    try:
+        code = cli.main(
+            arguments, prog_name="asynclive", complete_var=_COMPLETE_VAR, standalone_mode=False
+        )
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        show(error)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted.", kind="Stopped")
+        return 130
+    except OSError as error:  # click could not print its help
+        drop_output()
+        show(OutputError(error))
+        return OutputError.exit_code
+    except Exception as error:
+        logging.getLogger(__name__).debug("Unexpected", exc_info=error)
+        complain(f"unexpected {type(error).__name__}: {error}")
+        return 1
+
+
+def _keep_standard_descriptors() -> None:
+    """Have 0, 1 and 2 lead nowhere where they were closed.
+
+    Else the next file that is opened, one of DVC's databases, would be standard output.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

@@ -1,0 +1,212 @@
+"""``asynclive log``: its options, and what it prints."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict
+from typing import Any
+
+import click
+from click.exceptions import Exit
+
+from . import _cli_values as values
+from ._cli_output import HASH, OutputError, complain, library_heard, show, write_json, write_rows
+from ._cli_session import Report, log_paths
+from ._errors import InvalidDvcyamlError
+from ._shown import size_shown
+
+EXIT_CODES = """\b
+Exit codes:
+  0    all is done; for 'doctor': nothing is wrong
+  1    an artifact was not logged, or the repository cannot be opened;
+       for 'doctor': something is wrong
+  2    the command line is not right; nothing was done
+  3    done, but standard output could not be written to
+  130  interrupted (SIGINT): what was in flight is undone, the rest logged;
+       143 after SIGTERM, 129 after SIGHUP
+"""
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="PATH...",
+    type=click.Path(),
+    callback=values.paths_from,
+)
+@click.option(
+    "--type",
+    callback=values.text_from,
+    metavar="TYPE",
+    help="For example model or dataset; model puts it in the model registry.",
+)
+@click.option(
+    "--name",
+    callback=values.name_from,
+    help="Name of the entry; for one PATH only.  [default: from the path's stem]",
+)
+@click.option("--desc", callback=values.text_from, metavar="TEXT", help="A description.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="LABEL",
+    callback=values.labels_from,
+    help="May be given several times.",
+)
+@click.option(
+    "--meta",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=values.meta_from,
+    help="May be given several times. VALUE is read as a scalar of YAML: lr=0.1 is a "
+    "number, ok=true a boolean, day=2024-05-01 a date, and with more quotes "
+    "tag='\"1.0\"' is text; so is all else.",
+)
+@click.option("--copy", is_flag=True, help="Track a copy in DIR/artifacts, not PATH itself.")
+@click.option("--copy-to", metavar="SUBDIR", help="As --copy, in DIR/artifacts/SUBDIR.")
+@click.option("--no-cache", is_flag=True, help="Only write the entry: nothing goes to the cache.")
+@click.option(
+    "--dir",
+    default="dvclive",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(),
+    help="Where copies go, to DIR/artifacts.",
+)
+@click.option(
+    "--dvcyaml",
+    default="dvc.yaml",
+    show_default=True,
+    metavar="FILE",
+    type=click.Path(),
+    help="The dvc.yaml that entries are written to.",
+)
+@click.option("--no-dvcyaml", is_flag=True, help="Write no entries.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads that copy and hash, over all paths.  [default: cores + 2]",
+)
+@click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    callback=values.seconds_from,
+    help="How long to wait for another DVC command; inf: for ever.",
+)
+@click.option("--durable", is_flag=True, help="Return when all is on the disk (fsync).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: logged and failed.")
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what else there is to know.")
+def log(
+    paths: list[str],
+    copy: bool,
+    copy_to: str | None,
+    no_cache: bool,
+    dir: str,
+    dvcyaml: str,
+    no_dvcyaml: bool,
+    workers: int | None,
+    lock_timeout: float | None,
+    durable: bool,
+    as_json: bool,
+    verbose: bool,
+    **options: Any,
+) -> None:
+    """Track files and directories with DVC, and record them in dvc.yaml.
+
+    All PATHs are logged at once, and one that fails does not stop the others. The bytes go to the
+    cache of DVC, and PATH.dvc points at them. With any of --type, --name, --desc, --label or
+    --meta there is an entry in dvc.yaml, too.
+
+    Prints a table of what was logged, and on stderr a line for each PATH that was not.
+    """
+    if options["name"] and len(paths) > 1:
+        raise click.UsageError(
+            f"--name names one artifact, and there are {len(paths)} paths. Log them one by one, "
+            "or leave it out: each is named by its path."
+        )
+    settings = {
+        "dir": dir,
+        "dvcyaml": None if no_dvcyaml else dvcyaml,
+        "workers": workers,
+        "lock_timeout": lock_timeout,
+        "durable": durable,
+    }
+    options |= {"copy": copy if copy_to is None else copy_to, "cache": not no_cache}
+    try:
+        with library_heard(logging.INFO if verbose else logging.WARNING):
+            report = log_paths(paths, settings, options)
+    except InvalidDvcyamlError as error:
+        raise click.BadParameter(str(error), param_hint="'--dvcyaml'") from None
+    unwritable: OutputError | None = None
+    try:
+        if as_json:
+            write_json(_document(report))
+        elif report.logged:
+            _write_table(report)
+    except OutputError as error:
+        unwritable = error
+    _say_what_failed(report)
+    if unwritable is not None:
+        if not report.failed:
+            raise unwritable
+        show(unwritable)  # the exit code says what is worse
+    raise Exit(_exit_code(report))
+
+
+def _say_what_failed(report: Report) -> None:
+    if report.not_entered is not None:
+        complain(report.not_entered)
+        return
+    stopped = [one for one in report.failed if one.error == "Interrupted"]
+    for one in report.failed:
+        if one not in stopped:
+            complain(one.message)
+    if report.signal is not None:
+        complain(f"interrupted; {len(report.logged)} logged, {len(stopped)} not.", kind="Stopped")
+
+
+def _exit_code(report: Report) -> int:
+    if report.signal is not None:
+        return 128 + report.signal
+    return 1 if report.failed else 0
+
+
+def _write_table(report: Report) -> None:
+    artifacts = [one.artifact for one in report.logged]
+    write_rows(
+        ("Name", "Path", "Size", "Files", HASH),
+        [
+            (
+                artifact.name,
+                _from_here(str(artifact.path)),
+                size_shown(artifact.size),
+                f"{artifact.nfiles:,}",
+                artifact.md5 or "not cached",
+            )
+            for artifact in artifacts
+        ],
+        right=frozenset({"Size", "Files"}),
+    )
+
+
+def _document(report: Report) -> dict[str, Any]:
+    return {
+        "logged": [{"given": one.path, **asdict(one.artifact)} for one in report.logged],
+        "failed": [
+            {"given": one.path, "error": one.error, "message": one.message} for one in report.failed
+        ],
+    }
+
+
+def _from_here(path: str) -> str:
+    """A path as one would write it in this directory."""
+    here = os.path.realpath(os.getcwd())
+    return os.path.relpath(path, here) if path.startswith(here + os.sep) else path

@@ -1,0 +1,139 @@
+"""What ``asynclive log`` does: all paths at once, and what became of each."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from logging import getLogger
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from ._artifact import LoggedArtifact
+from ._errors import AsyncLiveError
+from ._live import AsyncLive
+
+logger = getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NotLogged:
+    """An artifact that was not logged, and why."""
+
+    path: str
+    """As it was given."""
+    error: str
+    """The class of the error."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    path: str
+    """As it was given."""
+    artifact: LoggedArtifact
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of each path, in their order."""
+
+    logged: list[Logged] = field(default_factory=list)
+    failed: list[NotLogged] = field(default_factory=list)
+    not_entered: str | None = None
+    """Why there was no session at all: the repository cannot be opened."""
+    signal: int | None = None
+    """The signal that ended it early."""
+
+
+def log_paths(
+    paths: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> Report:
+    """Log all paths in one session.
+
+    SIGINT, SIGTERM and SIGHUP cancel what is in flight, and this returns once it is cleared up;
+    a second one ends the process at once.
+
+    Args:
+        paths: in the order in which they are reported.
+        settings: of ``AsyncLive``.
+        options: of ``log_artifact``, for each of them.
+
+    Raises:
+        InvalidDvcyamlError: what ``settings`` has for it is none.
+    """
+    return anyio.run(_log_paths, paths, settings, options)
+
+
+async def _log_paths(
+    paths: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> Report:
+    session = AsyncLive(**settings)
+    report = Report()
+    outcomes: dict[str, Logged | NotLogged] = {}
+    work = anyio.CancelScope()
+
+    async def log(live: AsyncLive, path: str) -> None:
+        try:
+            outcomes[path] = Logged(path, await live.log_artifact(path, **options))
+        except Exception as error:
+            outcomes[path] = _not_logged(path, error)
+
+    async with anyio.create_task_group() as watch:
+        await watch.start(_cancel_on_signal, work, report)
+        try:
+            with work:
+                async with session as live, anyio.create_task_group() as calls:
+                    for path in paths:
+                        calls.start_soon(log, live, path)
+        except AsyncLiveError as error:
+            report.not_entered = str(error)
+            outcomes = {path: _not_logged(path, error) for path in paths}
+        watch.cancel_scope.cancel()
+    for path in paths:
+        outcome = outcomes.get(path) or _interrupted(path)
+        if isinstance(outcome, Logged):
+            report.logged.append(outcome)
+        else:
+            report.failed.append(outcome)
+    return report
+
+
+async def _cancel_on_signal(
+    work: anyio.CancelScope, report: Report, *, task_status: anyio.abc.TaskStatus[None]
+) -> None:
+    try:
+        with anyio.open_signal_receiver(*_signals()) as received:
+            task_status.started()
+            async for number in received:
+                if report.signal is not None:
+                    # The next session clears up after this one.
+                    signal.signal(number, signal.SIG_DFL)
+                    os.kill(os.getpid(), number)
+                report.signal = number
+                work.cancel()
+    except NotImplementedError:  # Windows: KeyboardInterrupt comes instead
+        task_status.started()
+
+
+def _signals() -> Iterator[signal.Signals]:
+    """Those that are not ignored: as by ``nohup``, or by a shell for what it runs behind."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            yield number
+
+
+def _not_logged(path: str, error: Exception) -> NotLogged:
+    message = str(error)
+    if not isinstance(error, AsyncLiveError):
+        logger.debug("Logging '%s' failed.", path, exc_info=error)
+        message = f"'{path}' was not logged: {type(error).__name__}: {message}"
+    return NotLogged(path, type(error).__name__, message)
+
+
+def _interrupted(path: str) -> NotLogged:
+    return NotLogged(path, "Interrupted", f"'{path}' was interrupted, and is not logged.")

@@ -1,0 +1,100 @@
+"""Writes .dvc files: complete beside, then replaced, so that a crash leaves no half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from typing import Any
+
+from .._dvctext import DvcText, is_plain
+from .._errors import ArtifactPathError
+from .._held import held
+from .._store import CacheLayout, remove_file, write_new
+
+
+class DvcFiles:
+    """Writes the .dvc files of one repository, while its lock is held."""
+
+    def __init__(self, layout: CacheLayout) -> None:
+        from dvc.utils.serialize import dumps_yaml
+
+        self._layout = layout
+        self._text = DvcText(dumps_yaml)
+        self._numbers = itertools.count()
+
+    def write_beside(self, stage: Any, said: Any, undo: contextlib.ExitStack) -> str:
+        """Write the text of the .dvc file (``Stage.dump``) to a temp file.
+
+        DVC would write into the file itself; a crash there would leave half of it.
+
+        Args:
+            said: what the stage said when the file was written or read, where there is one.
+        """
+        from dvc.stage.serialize import to_single_stage_file
+
+        text = self._text.update(said, stage._stage_text, stage.dumpd())
+        if text is None:
+            text = self._text.dump(to_single_stage_file(stage))
+        _check_names_come_back(stage, text)
+        stage._stage_text = text  # what DVC would find in the file next time
+        try:
+            mode = os.stat(stage.path).st_mode & 0o777
+        except FileNotFoundError:
+            mode = 0o666 & ~self._layout.umask
+        temp = self._write_temp(text.encode(), mode)
+        undo.callback(remove_file, temp)
+        return temp
+
+    def replace(self, dvc_file: str, temp: str, undo: contextlib.ExitStack) -> None:
+        """Have the .dvc file be what was written beside it."""
+        before = _read(dvc_file)
+        with held(dvc_file, self._layout.root) as at:
+            os.replace(temp, at)
+            undo.callback(self._put_back, dvc_file, before)
+
+    def _write_temp(self, content: bytes, mode: int) -> str:
+        temp = f"{self._layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
+        try:
+            # Nobody else can look into the directory of temp files.
+            write_new(temp, content, mode, sync=self._layout.sync)
+        except BaseException:
+            remove_file(temp)
+            raise
+        return temp
+
+    def _put_back(self, dvc_file: str, content: bytes | None) -> None:
+        """Have a .dvc file hold what it held before; None: it was not there."""
+        if content is None:
+            remove_file(dvc_file)
+            return
+        temp = self._write_temp(content, os.stat(dvc_file).st_mode & 0o777)
+        try:
+            with held(dvc_file, self._layout.root) as at:
+                os.replace(temp, at)
+        finally:
+            remove_file(temp)
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def _check_names_come_back(stage: Any, text: str) -> None:
+    """Refuse a name that is another one when it is read from the .dvc file."""
+    from dvc.utils.serialize import parse_yaml
+
+    names = [output.def_path for output in stage.outs]
+    if all(map(is_plain, names)):
+        return
+    for output, said in zip(stage.outs, parse_yaml(text, stage.path)["outs"], strict=True):
+        if said["path"] != output.def_path:
+            raise ArtifactPathError(
+                output.fs_path,
+                "has a name that YAML does not give back as it is: a control character, or a row "
+                "of spaces in a long one. Rename it.",
+            )

@@ -1,0 +1,146 @@
+"""What DVC says of a repository, looked at without changing it.
+
+``dvc.repo.Repo`` makes directories, lines in ``.gitignore`` and a database when it is opened. A
+look needs none of them, so here only what reads is put together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._dvc_import import process_settings_kept
+from .._errors import RepositoryError, RepositoryNotFoundError
+from .errors import text_of
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFacts:
+    """What there is at a place, as DVC tells it."""
+
+    root: str
+    """Directory of the DVC repository; of the Git repository where there is no other."""
+    dvc_dir: str | None
+    """None: the first session makes it."""
+    git_root: str | None = None
+    tmp_dir: str = ""
+    cache_dir: str = ""
+    """Where objects lie; it need not be there yet."""
+    cache_types: tuple[str, ...] = ()
+    """``cache.type``."""
+    shared: str | None = None
+    """``cache.shared``."""
+    lock: str = ""
+    """The file of DVC's lock."""
+    hardlink_lock: bool = False
+    """``core.hardlink_lock``: other locks do not hold here."""
+    outputs: int | None = None
+    """How many DVC tracks; None: its files cannot be read."""
+    unreadable: str | None = None
+    """Why they cannot."""
+
+
+def look_at_repository(directory: str) -> RepositoryFacts:
+    """Look at the repository at or above ``directory``. Changes nothing.
+
+    Raises:
+        RepositoryNotFoundError: there is neither a DVC nor a Git repository.
+        RepositoryError: DVC cannot read its configuration.
+    """
+    if not os.path.isdir(directory):
+        raise RepositoryError(directory, f"'{directory}' is not a directory.")
+    with process_settings_kept():
+        from dvc.exceptions import NotDvcRepoError
+        from dvc.repo import Repo
+
+        try:
+            root = Repo.find_root(directory)
+        except NotDvcRepoError:
+            git_root = _git_root(directory)
+            if git_root is None:
+                raise RepositoryNotFoundError(directory) from None
+            return RepositoryFacts(git_root, None, git_root)
+        try:
+            return _look(root)
+        except OSError as error:
+            raise RepositoryError(root, f"Cannot read '{root}': {error}") from error
+        except Exception as error:
+            raise RepositoryError(root, f"DVC cannot open '{root}': {text_of(error)}") from error
+
+
+def working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``kinds`` by which a file of the one directory can be in the other.
+
+    It is tried, with files that are removed again.
+
+    Raises:
+        OSError: a directory cannot be written to.
+    """
+    with process_settings_kept():
+        from dvc.fs import localfs
+        from dvc_objects.fs.generic import test_links
+
+        beside = os.path.join(workspace_dir, "0")
+        return tuple(test_links(list(kinds), localfs, cache_dir, localfs, beside))
+
+
+def _look(root: str) -> RepositoryFacts:
+    repo = _repository(root)
+    cache, config = repo.cache.local, repo.config
+    outputs, unreadable = None, None
+    try:
+        outputs = sum(1 for _ in repo.index.outs)
+    except Exception as error:
+        unreadable = text_of(error)
+    return RepositoryFacts(
+        root=root,
+        dvc_dir=repo.dvc_dir,
+        git_root=_git_root(root) if not config["core"].get("no_scm") else None,
+        tmp_dir=repo.tmp_dir,
+        cache_dir=cache.path,
+        cache_types=tuple(cache.cache_types),
+        shared=config["cache"].get("shared"),
+        lock=os.path.join(repo.tmp_dir, "lock"),
+        hardlink_lock=bool(config["core"].get("hardlink_lock")),
+        outputs=outputs,
+        unreadable=unreadable,
+    )
+
+
+def _repository(root: str) -> Any:
+    """A ``Repo`` that reads alone: what ``Repo.__init__`` sets, less what it writes."""
+    from dvc.cachemgr import CacheManager
+    from dvc.fs import localfs
+    from dvc.lock import LockNoop
+    from dvc.repo import Repo
+    from dvc.repo.stage import StageLoad
+    from dvc_data.hashfile.state import StateNoop
+
+    repo: Any = Repo.__new__(Repo)
+    repo.url = repo._scm = repo._config = repo._remote = repo._remote_config = None
+    repo._data_index = None
+    repo._fs, repo._fs_conf = localfs, {"repo_factory": None}
+    repo._uninitialized = repo.subrepos = repo._wait_for_lock = False
+    repo.root_dir, repo.dvc_dir = root, os.path.join(root, Repo.DVC_DIR)
+    repo.stage_collection_error_handler = None
+    repo._lock_depth = 0
+    repo.lock, repo.state = LockNoop(), StateNoop()
+    repo.stage, repo.cache = StageLoad(repo), CacheManager(repo)
+    return repo
+
+
+def _git_root(directory: str) -> str | None:
+    from dvc.scm import Git
+    from scmrepo.exceptions import SCMError
+
+    try:
+        git = Git(directory)
+    except SCMError:
+        return None
+    try:
+        root: str = git.root_dir
+        return root
+    finally:
+        git.close()

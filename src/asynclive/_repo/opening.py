@@ -1,0 +1,136 @@
+"""Opens a repository: DVC's own object, a session in it, and where its bytes lie."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from importlib import import_module
+from logging import getLogger
+from typing import Any
+
+from .._durable import Sync
+from .._dvc_import import logger_muted
+from .._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
+from .._session import Session, reaches, remove_dead_sessions
+from .._store import CacheLayout
+from .errors import text_of
+
+logger = getLogger(__name__)
+
+
+def open_repo(root: str) -> Any:
+    """As DVCLive does (``dvclive.dvc.get_dvc_repo``), from ``root``."""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+    from dvc.scm import Git, SCMError
+    from scmrepo.exceptions import SCMError as GitSCMError
+
+    # What the first commit needs, so that no caller waits for the import.
+    with warnings.catch_warnings():  # it changes the filters of the process
+        import_module("ruamel.yaml")
+    import_module("fsspec.implementations.memory")
+    if not os.path.isdir(root):
+        raise RepositoryError(root, f"'{root}' is not a directory. Pass root= with one that is.")
+    try:
+        try:
+            return Repo(root)
+        except (NotDvcRepoError, SCMError):
+            try:
+                git = Git(root)
+            except GitSCMError as error:
+                raise RepositoryNotFoundError(root) from error
+            # Fails where Git cannot work, before DVC has made anything.
+            git.list_submodules()
+            with logger_muted("dvc.repo.init"):
+                return Repo.init(git.root_dir)
+    except AsyncLiveError:
+        raise
+    except OSError as error:
+        raise StorageError(root, error) from error
+    except Exception as error:  # DVC's, scmrepo's, and those of Git's libraries below it
+        raise RepositoryError(
+            root, f"DVC cannot open its repository at '{root}': {text_of(error)}"
+        ) from error
+
+
+def remove_dead(repo: Any) -> None:
+    from dvc.lock import HardlinkLock
+
+    # Who configures that says that other locks do not hold here: no session can be told dead.
+    if not isinstance(repo.lock, HardlinkLock):
+        remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)])
+
+
+def start_session(repo: Any, sync: Sync) -> Session:
+    cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
+    try:
+        cache.makedirs(cache.path)
+        sync.mount(cache.path)
+        _sync_settings(sync, repo)
+        # DVC's own may be on another disk, for DVC renames nothing from there.
+        if not reaches(tmp_dir, repo.root_dir):
+            cache.makedirs(other_dir)
+            if reaches(other_dir, repo.root_dir):
+                tmp_dir = other_dir
+        return Session.start(cache.path, tmp_dir)
+    except OSError as error:
+        raise StorageError(cache.path, error) from error
+
+
+def _tmp_dirs(repo: Any) -> list[str]:
+    """Where temp files may be that are renamed into the workspace: the places Git is not to see."""
+    return [repo.tmp_dir, os.path.join(os.path.dirname(repo.tmp_dir), "cache")]
+
+
+def _sync_settings(sync: Sync, repo: Any) -> None:
+    """What DVC leaves of its own in a repository that was just made: it may be ours."""
+    from dvc.ignore import DvcIgnore
+
+    for name in ("config", ".gitignore"):
+        with contextlib.suppress(FileNotFoundError):
+            sync.file(os.path.join(repo.dvc_dir, name))
+    with contextlib.suppress(FileNotFoundError):
+        sync.file(os.path.join(repo.root_dir, DvcIgnore.DVCIGNORE_FILE))
+    for directory in sync.with_above([repo.dvc_dir]):
+        sync.directory(directory)
+
+
+def read_layout(repo: Any, session: Session, sync: Sync) -> CacheLayout:
+    from dvc_objects.fs.generic import test_links
+    from dvc_objects.fs.utils import umask
+
+    cache = repo.cache.local
+    types = list(cache.cache_types)
+    beside = os.path.join(session.workspace_tmp, "0")
+    try:
+        links = test_links(types, cache.fs, session.cache_tmp, repo.fs, beside)
+    except OSError as error:
+        raise StorageError(cache.path, error) from error
+    if not links:  # DVC says so at each `dvc add`, which tracks the file all the same
+        logger.warning(
+            "None of cache.type = %s works between the cache '%s' and '%s': files are tracked, and "
+            "stay in the workspace as they are. Run 'dvc config cache.type reflink,copy'.",
+            ",".join(types),
+            cache.path,
+            repo.root_dir,
+        )
+    return CacheLayout(
+        root=repo.root_dir,
+        cache_dir=cache.path,
+        types=tuple(cache.cache_types),
+        links=tuple(links),
+        object_mode=cache.CACHE_MODE,
+        dir_mode=cache._dir_mode,
+        file_mode=cache._file_mode,
+        umask=umask,
+        cache_tmp=session.cache_tmp,
+        workspace_tmp=session.workspace_tmp,
+        sync=sync,
+    )
+
+
+def state_databases(repo: Any) -> list[str]:
+    """None where DVC keeps no state, or keeps it in another way."""
+    caches = [getattr(repo.state, name, None) for name in ("hashes", "links")]
+    return [os.path.join(cache.directory, "cache.db") for cache in caches if cache is not None]

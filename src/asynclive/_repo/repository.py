@@ -1,0 +1,156 @@
+"""One DVC repository, opened: what asynclive asks of it, and who may be in DVC meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+from .._artifact import StagedArtifact, StoredFile, TrackedArtifact, is_inside
+from .._databases import OpenDatabases
+from .._durable import Sync
+from .._dvc_import import process_settings_kept
+from .._errors import AsyncLiveError
+from .._index import WorkspaceIndex
+from .._plan import IgnoreFilter
+from .._watch import Watch
+from .commit import Committer
+from .errors import unreadable
+from .lock import RepositoryLock, in_dvc
+from .opening import open_repo, read_layout, remove_dead, start_session, state_databases
+from .state import State
+from .workspace import declarations, default_watches, git_index
+
+
+class DvcRepository:
+    """One DVC repository, opened.
+
+    Args:
+        watches: how changes in the workspace are found, in the order in which it is tried;
+            None: as this system can.
+        durable: as in ``open``.
+    """
+
+    def __init__(
+        self, repo: Any, watches: Sequence[Watch] | None = None, *, durable: bool = False
+    ) -> None:
+        self._repo = repo
+        sync = Sync(repo.root_dir if durable else None)
+        with contextlib.ExitStack() as undo:
+            undo.callback(repo.close)
+            self.session = start_session(repo, sync)
+            undo.callback(self.session.close)
+            self.layout = read_layout(repo, self.session, sync)
+            self._lock = RepositoryLock(repo)
+            self._declarations = declarations(repo)
+            self._index: WorkspaceIndex[Any] = WorkspaceIndex(
+                self.layout.root, *(default_watches() if watches is None else watches)
+            )
+            self._committer = Committer(
+                repo,
+                self.layout,
+                index=self._index,
+                declarations=self._declarations,
+                git_index=git_index(repo),
+            )
+            self._state = State(repo, links=bool(self.layout.links))
+            self._databases = OpenDatabases()
+            self._databases.hold(state_databases(repo))
+            undo.pop_all()
+
+    @classmethod
+    def open(cls, root: str, *, durable: bool = False) -> DvcRepository:
+        """Open the repository at or above ``root``; in a Git repository without one, make it.
+
+        What dead sessions left in it is removed.
+
+        Args:
+            root: where it is looked for, upwards.
+            durable: whether what is written has to be on the disk before the next step is taken.
+
+        Raises:
+            RepositoryNotFoundError: there is none, and no Git repository.
+            RepositoryError: there is one, and DVC cannot open it.
+            StorageError: the disk refused.
+        """
+        with in_dvc(), process_settings_kept():
+            repo = open_repo(root)
+        # Before anything is written, for it may be what fills the disk; and while others of this
+        # process go on, for it may be much.
+        remove_dead(repo)
+        with in_dvc(), process_settings_kept():
+            return cls(repo, durable=durable)
+
+    def close(self) -> None:
+        """Remove this session's temp files and let the repository go."""
+        with in_dvc():
+            self.session.close()
+            self._index.close()
+            self._repo.close()
+            self._databases.close()
+
+    def ignore_filter(self, replaced: str | None = None) -> IgnoreFilter:
+        """DVC's ignore rules as they are now. Safe in any thread: it shares nothing.
+
+        Args:
+            replaced: a copy that is to be replaced. What lies in it now has no say.
+        """
+        from dvc.ignore import DvcIgnoreFilter
+
+        fs = self._repo.fs
+        if replaced is not None:
+            fs = copy(fs)
+            fs.exists = lambda path: not is_inside(path, replaced) and self._repo.fs.exists(path)
+        ignore: IgnoreFilter = DvcIgnoreFilter(fs, self._repo.root_dir)
+        return ignore
+
+    def acquire(self) -> bool:
+        """Take DVC's repository lock if it is free at this moment; whether it was.
+
+        Raises:
+            StorageError: its file cannot be made or opened.
+        """
+        return self._lock.acquire()
+
+    def break_seconds(self) -> float:
+        """For how long all sessions are to leave the lock free, for `dvc` commands to find it."""
+        return self._lock.break_seconds()
+
+    def release(self) -> None:
+        """Give DVC's lock back, once no thread is in DVC any more."""
+        self._lock.release()
+
+    def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
+        """The stage that ``path`` is an output of: its address, and whether it runs a command."""
+        with in_dvc():
+            try:
+                self._declarations.reset()
+                owner = self._index.refresh(self._declarations).owner(path)
+            except Exception as error:
+                raise unreadable(self.layout.root, error) from error
+            return None if owner is None else (owner.stage.addressing, owner.stage.cmd is not None)
+
+    def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
+        """Track every artifact of the group that can be; the others' errors in their places.
+
+        The caller holds DVC's lock. An artifact with an error has left nothing behind.
+        """
+        with in_dvc():
+            try:
+                return self._commit(group)
+            finally:
+                self._repo._reset()
+
+    def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
+        results = self._committer.commit(group)
+        self._state.save_group([done for done in results if isinstance(done, TrackedArtifact)])
+        return results
+
+    def save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
+        """Tell DVC's state of files that will lie in ``path``, while others are still staged.
+
+        It needs no lock: what it says of a file that does not come to be there is never asked.
+        """
+        with in_dvc():
+            self._state.save_files(path, files)

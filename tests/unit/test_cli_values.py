@@ -1,0 +1,55 @@
+"""What ``--meta`` makes of a value: what YAML makes of it, and text of all else."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+
+from asynclive._cli_values import yaml_scalar
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3", 3),
+        ("-0.5", -0.5),
+        ("1e-3", 0.001),
+        ("0x1f", 31),
+        (".inf", float("inf")),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("", None),
+        ("2024-05-01", datetime.date(2024, 5, 1)),
+        # Text, as in YAML 1.2.
+        ("yes", "yes"),
+        ("adam", "adam"),
+        ("1.0.2", "1.0.2"),
+        # Not a list, a mapping, a comment, an alias or a tag.
+        ("[1, 2]", "[1, 2]"),
+        ("{a: b}", "{a: b}"),
+        ("loss: 0.3", "loss: 0.3"),
+        ("#5", "#5"),
+        ("5 # five", "5 # five"),
+        ("*a", "*a"),
+        ("&a b", "&a b"),
+        ("!!python/name:os.system x", "!!python/name:os.system x"),
+        ("a=b", "a=b"),
+        ("two\nlines", "two\nlines"),
+        # What is quoted is text.
+        ("'3'", "3"),
+        ('"1.0"', "1.0"),
+        ('"a\\tb"', "a\tb"),
+        ("''", ""),
+        ("'a' and 'b'", "'a' and 'b'"),
+        ("'", "'"),
+        ('"\\q"', '"\\q"'),
+        ("2024-13-45", "2024-13-45"),
+    ],
+)
+def test_a_value_is_a_scalar_of_yaml(text: str, expected: Any) -> None:
+    value = yaml_scalar(text)
+    assert value == expected
+    assert type(value) is type(expected)
