@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 from ._artifact import LoggedArtifact
+from ._drain import DrainResult, NotLogged
 from ._errors import (
+    ArtifactCancelledError,
     ArtifactChangedError,
     ArtifactConflictError,
     ArtifactNotFoundError,
     ArtifactPathError,
     AsyncLiveError,
+    BackPressureError,
     CommitError,
     DvcYamlError,
     InvalidArtifactNameError,
@@ -25,18 +28,23 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
+from ._handle import ArtifactHandle, Stage
 from ._live import AsyncLive
 from ._statistics import AsyncLiveStatistics
 
 __all__ = [
+    "ArtifactCancelledError",
     "ArtifactChangedError",
     "ArtifactConflictError",
+    "ArtifactHandle",
     "ArtifactNotFoundError",
     "ArtifactPathError",
     "AsyncLive",
     "AsyncLiveError",
     "AsyncLiveStatistics",
+    "BackPressureError",
     "CommitError",
+    "DrainResult",
     "DvcYamlError",
     "InvalidArtifactNameError",
     "InvalidDataTypeError",
@@ -45,7 +53,9 @@ __all__ = [
     "LockTimeoutError",
     "LoggedArtifact",
     "NotActiveError",
+    "NotLogged",
     "RepositoryError",
     "RepositoryNotFoundError",
+    "Stage",
     "StorageError",
 ]

@@ -66,6 +66,11 @@ class StoredFile(NamedTuple):
     mtime_ns: int
 
     @property
+    def marks(self) -> tuple[int, int]:
+        """What a file that is replaced or written does not keep."""
+        return self.inode, self.mtime_ns
+
+    @property
     def mtime(self) -> float:
         """In seconds, rounded as ``os.stat`` does it, which is what DVC's state compares."""
         seconds, nanoseconds = divmod(self.mtime_ns, 10**9)

@@ -1,99 +1,165 @@
-"""Who may log what: paths, copies and names that calls in flight have claimed. No I/O."""
+"""Who may log what, and after whom: what calls in flight have claimed. No I/O."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
 
 from ._artifact import ArtifactRequest
 from ._errors import ArtifactConflictError
 
 
-class Claims:
+class Claimant(Protocol):
+    """A call, known by its identity."""
+
+    @property
+    def request(self) -> ArtifactRequest: ...
+
+    @property
+    def submitted(self) -> bool:
+        """Its caller goes on while it is in flight, and so has declared an order."""
+        ...
+
+    @property
+    def latest_wins(self) -> bool:
+        """Of several, the newest is the one that counts: an order too."""
+        ...
+
+
+CallT = TypeVar("CallT", bound=Claimant)
+
+
+class Claims(Generic[CallT]):
     """The claims of one AsyncLive object.
 
-    Calls in flight declare no order, so two of them may not share what only one can have: a
-    tracked path (or one inside the other) or a name in dvc.yaml. One after the other may.
+    Two calls in flight may want what only one can have: a tracked path (or one inside the other)
+    or a name in dvc.yaml. Where one of them was submitted they come after one another, as they
+    were called. Two whose callers wait for them declare no order: the second is refused.
     """
 
     def __init__(self) -> None:
-        self._paths: dict[str, ArtifactRequest] = {}
-        # For each directory, the calls in flight below it, by path.
-        self._below: dict[str, dict[str, ArtifactRequest]] = {}
-        self._names: dict[str, ArtifactRequest] = {}
+        # For each path and name, the calls in flight that claim it, in order.
+        self._paths: dict[str, dict[CallT, None]] = {}
+        self._names: dict[str, dict[CallT, None]] = {}
+        # For each directory, the claimed paths below it.
+        self._below: dict[str, dict[str, None]] = {}
         # Which name each copy was recorded under, for as long as this session lasts.
         self._named_copies: dict[str, str] = {}
 
-    def take(self, request: ArtifactRequest) -> None:
-        """Claim for the request what it needs, until ``release``.
+    def take(self, call: CallT) -> list[CallT]:
+        """Claim for the call what it needs, until ``release``.
+
+        Returns:
+            The calls in flight that are to be logged before it.
 
         Raises:
             ArtifactConflictError: another call has it; names that call.
         """
-        self._check(request)
-        self._paths[request.path] = request
+        request = call.request
+        earlier = self._earlier(call)
+        self._paths.setdefault(request.path, {})[call] = None
         for directory in _directories_above(request.path):
-            self._below.setdefault(directory, {})[request.path] = request
+            self._below.setdefault(directory, {})[request.path] = None
         if request.entry is not None:
-            self._names[request.name] = request
+            self._names.setdefault(request.name, {})[call] = None
+        return earlier
 
-    def release(self, request: ArtifactRequest) -> None:
+    def release(self, call: CallT) -> None:
         """Give back what ``take`` claimed."""
-        del self._paths[request.path]
-        for directory in _directories_above(request.path):
-            below = self._below[directory]
-            del below[request.path]
-            if not below:
-                del self._below[directory]
+        request = call.request
+        if _drop(self._paths, request.path, call):
+            for directory in _directories_above(request.path):
+                _drop(self._below, directory, request.path)
         if request.entry is not None:
-            del self._names[request.name]
+            _drop(self._names, request.name, call)
 
     def remember(self, request: ArtifactRequest) -> None:
         """The request was logged: its copy now goes by its name."""
         if request.copy and request.entry is not None:
             self._named_copies[request.path] = request.name
 
-    def _check(self, request: ArtifactRequest) -> None:
-        path = request.path
-        for other in self._overlapping(path):
-            what = "copied to" if other.copy else "logged at"
-            raise ArtifactConflictError(
-                request.source,
-                other.source,
-                f"'{other.source}' is being {what} '{other.path}' at this moment, which is, holds "
-                f"or lies in '{path}'. Await that call first"
-                + (
-                    ", or give one of them another place with copy='sub/dir'."
-                    if other.copy
-                    else "."
-                ),
-            )
+    def same(self, call: CallT) -> Iterator[CallT]:
+        """Other calls in flight for the same path, in order."""
+        return (one for one in self._paths.get(call.request.path, ()) if one is not call)
+
+    def _earlier(self, call: CallT) -> list[CallT]:
+        request = call.request
+        earlier: dict[CallT, None] = {}
+        for other in self._overlapping(request.path):
+            if not _in_order(call, other):
+                raise _meets(request, other.request)
+            if request.path == other.request.path:
+                _check_named(request, other.request)
+            earlier[other] = None
         if request.entry is None:
-            return
-        if request.name in self._names:
-            other = self._names[request.name]
-            raise ArtifactConflictError(
-                request.source,
-                other.source,
-                f"'{other.source}' is being logged as {request.name!r} at this moment. Await that "
-                "call first, or pass another name=.",
-            )
-        named = self._named_copies.get(path)
+            return list(earlier)
+        for other in self._names.get(request.name, ()):
+            if not _in_order(call, other):
+                raise ArtifactConflictError(
+                    request.source,
+                    other.request.source,
+                    f"'{other.request.source}' is being logged as {request.name!r} at this "
+                    "moment. Await that call first, or pass another name=.",
+                )
+            earlier[other] = None
+        named = self._named_copies.get(request.path)
         if request.copy and named is not None and named != request.name:
             raise ArtifactConflictError(
                 request.source,
-                path,
-                f"its copy '{path}' is the artifact {named!r} of this session, whose file it would "
-                f"replace. Log it as {named!r} too, or elsewhere with copy='sub/dir'.",
+                request.path,
+                f"its copy '{request.path}' is the artifact {named!r} of this session, whose file "
+                f"it would replace. Log it as {named!r} too, or elsewhere with copy='sub/dir'.",
             )
+        return list(earlier)
 
-    def _overlapping(self, path: str) -> Iterator[ArtifactRequest]:
-        if path in self._paths:
-            yield self._paths[path]
+    def _overlapping(self, path: str) -> Iterator[CallT]:
+        yield from self._paths.get(path, ())
         for directory in _directories_above(path):
-            if directory in self._paths:
-                yield self._paths[directory]
-        yield from self._below.get(path, {}).values()
+            yield from self._paths.get(directory, ())
+        for below in self._below.get(path, ()):
+            yield from self._paths[below]
+
+
+def _in_order(call: Claimant, other: Claimant) -> bool:
+    return call.submitted or other.submitted or (call.latest_wins and other.latest_wins)
+
+
+def _check_named(request: ArtifactRequest, other: ArtifactRequest) -> None:
+    """Refuse a copy that would replace that of another name, which is still on its way."""
+    if not (request.copy and other.copy) or None in (request.entry, other.entry):
+        return
+    if request.name != other.name:
+        raise ArtifactConflictError(
+            request.source,
+            other.source,
+            f"'{other.source}' is being copied to '{other.path}' as {other.name!r}, whose file it "
+            f"would replace. Log it as {other.name!r} too, or elsewhere with copy='sub/dir'.",
+        )
+
+
+def _meets(request: ArtifactRequest, other: ArtifactRequest) -> ArtifactConflictError:
+    what = "copied to" if other.copy else "logged at"
+    return ArtifactConflictError(
+        request.source,
+        other.source,
+        f"'{other.source}' is being {what} '{other.path}' at this moment, which is, holds "
+        f"or lies in '{request.path}'. Await that call first"
+        + (", or give one of them another place with copy='sub/dir'." if other.copy else "."),
+    )
+
+
+KeyT = TypeVar("KeyT")
+
+
+def _drop(groups: dict[str, dict[KeyT, None]], name: str, one: KeyT) -> bool:
+    """Take one out of its group; whether the group is empty, and gone."""
+    group = groups[name]
+    del group[one]
+    if group:
+        return False
+    del groups[name]
+    return True
 
 
 def _directories_above(path: str) -> Iterator[str]:

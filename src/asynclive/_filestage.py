@@ -17,7 +17,8 @@ from ._artifact import ArtifactRequest, StoredFile, is_inside
 from ._errors import ArtifactChangedError, ArtifactPathError, StorageError
 from ._known import KnownArtifact
 from ._link import add_exec, leaves_plain_files, link_type, make_link
-from ._place import Move
+from ._newer import marks_of
+from ._place import Mode, Move
 from ._plan import PlannedFile, check_unchanged
 from ._store import READ, ObjectStore, write_new
 
@@ -32,7 +33,7 @@ class Batch:
 
     stored: list[StoredFile] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
-    modes: list[tuple[str, int]] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
     files_staged: int = 0
     bytes_staged: int = 0
     files_unchanged: int = 0
@@ -59,6 +60,10 @@ class FileStager:
     known: KnownArtifact = field(default_factory=KnownArtifact)
     made: list[str] = field(default_factory=list)
     """The files made for places in the workspace, each alone; empty where there is a copy."""
+    moved_to: str | None = None
+    """Where the source is by now, if it was moved."""
+    keeps_newer: bool = False
+    """The source may be written once its bytes are taken: what was, stays as it is."""
     checkpoint: Callable[[], None] = lambda: None
     """Called between the steps of a copy that is made of a large object; raises to stop."""
     leaves_plain: bool = field(init=False)
@@ -122,7 +127,7 @@ class FileStager:
             batch.stored.append(_stored(planned, md5, planned.inode, planned.mtime_ns))
             mode = layout.copy_mode | (0o100 if isexec else 0)
             if kind == "copy" and planned.mode != mode:
-                batch.modes.append((self.source(planned), mode))
+                batch.modes.append(Mode(self.source(planned), mode, planned.marks))
             return
         path = self.target(planned)
         if data is not None and copied and kind == "copy":
@@ -141,10 +146,29 @@ class FileStager:
         batch.stored.append(_stored(planned, md5, now.st_ino, now.st_mtime_ns))
         if copied:
             return
-        there = os.lstat(self.source(planned))
-        if not planned.islink and (there.st_ino, there.st_mtime_ns) != planned.marks:
-            raise ArtifactChangedError(self.source(planned), "was replaced or written")
-        batch.moves.append(Move(path, self.source(planned), (there.st_ino, there.st_mtime_ns)))
+        move = self._move(planned, path)
+        if move is not None:
+            batch.moves.append(move)
+        else:
+            os.unlink(path)
+
+    def _move(self, planned: PlannedFile, path: str) -> Move | None:
+        """What puts a file in the place of the source; None: there are newer bytes by now."""
+        source = self.source(planned)
+        try:
+            there = os.lstat(source)
+            if planned.islink and not self.keeps_newer:
+                return Move(path, source, marks_of(there))
+            changed = marks_of(os.stat(source)) != planned.marks
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.keeps_newer:
+                raise
+            return None
+        if changed and self.keeps_newer:
+            return None
+        if changed:
+            raise ArtifactChangedError(source, "was replaced or written")
+        return Move(path, source, marks_of(there), planned.marks if planned.islink else None)
 
     def _leave(self, planned: PlannedFile, md5: str, data: bytes | None, batch: Batch) -> None:
         """The file stays what it is, or its copy what it was: the most frequent case."""
@@ -171,7 +195,7 @@ class FileStager:
         return bool(self.beside) and (not self.is_cached(planned) or self.copies_all_bytes)
 
     def source(self, planned: PlannedFile) -> str:
-        return _join(self.request.source, planned.key)
+        return _join(self.moved_to or self.request.source, planned.key)
 
     def target(self, planned: PlannedFile) -> str:
         """Where to make the workspace's file: in the copy, or alone beside its place."""

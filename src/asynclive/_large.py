@@ -1,10 +1,13 @@
 """One large file on its way into the cache: one thread copies it, another hashes what is copied.
 
 MD5 cannot be split within a file, so the hash of a large one takes a core for as long as it
-takes. All copying is hidden behind it: the kernel copies the next part into the temp file,
-and from there into the workspace's copy, while the part before is hashed. The hash is taken
-from the temp file: what was hashed is what was stored. Where the file system shares blocks,
-nothing is copied, and only the hash is left.
+takes. Where the caller waits for all of it, all copying is hidden behind it: the kernel copies the
+next part into the temp file, and from there into the workspace's copy, while the part before is
+hashed. The hash is taken from the temp file: what was hashed is what was stored. Where the file
+system shares blocks, nothing is copied, and only the hash is left.
+
+Where the caller goes on once the source may be overwritten, the temp file is a snapshot: it is
+copied first, as fast as that goes, and hashed, and copied into the workspace, afterwards.
 """
 
 from __future__ import annotations
@@ -66,6 +69,8 @@ class LargeFile:
     space: Space
     sync: Sync = NO_SYNC
     """What waits for the disk."""
+    is_snapshot: bool = False
+    """The source is a snapshot, and is hashed itself: ``temp`` is None."""
     md5: Any = field(init=False)
     _copied_bytes: int = 0
     _hashed_bytes: int = 0
@@ -79,9 +84,27 @@ class LargeFile:
 
     def __post_init__(self) -> None:
         self.md5 = hashlib.md5(usedforsecurity=False)
+        self._hashes_source = self.is_snapshot
+
+    @property
+    def _hashes(self) -> bool:
+        return self.temp is not None or self.is_snapshot
+
+    async def snapshot(self, run: Run) -> PlannedFile:
+        """Make ``temp`` alone, and hash nothing yet; returns it as a source of its own.
+
+        Raises as ``transfer`` does, and is cancelled like it.
+        """
+        try:
+            while not await run(self._copy_step):
+                pass
+        finally:
+            self._release()
+        found = os.fstat(self._fds[1])
+        return self.planned._replace(inode=found.st_ino, mtime_ns=found.st_mtime_ns)
 
     async def transfer(self, run: Run) -> str | None:
-        """Make ``temp`` and ``copy``; returns the MD5 of what is in ``temp``.
+        """Make ``temp`` and ``copy``; returns the MD5 of what is in ``temp``, or in the snapshot.
 
         Raises:
             ArtifactChangedError: the source changed since it was planned, or meanwhile.
@@ -91,16 +114,19 @@ class LargeFile:
             ``close``, whatever the outcome.
         """
         loops = [partial(self._copy_all, run)]
-        if self.temp is not None:
+        if self._hashes:
             loops.append(partial(self._hash_all, run))
         if self.sync.wanted:
             loops.append(partial(self._sync_all, run))
         try:
             await run_together(loops, len(loops))
         finally:
-            if self._reservation is not None:
-                self.space.release(self._reservation)
-        return None if self.temp is None else self.md5.hexdigest()
+            self._release()
+        return self.md5.hexdigest() if self._hashes else None
+
+    def _release(self) -> None:
+        if self._reservation is not None:
+            self.space.release(self._reservation)
 
     def close(self) -> None:
         """Close the files, once or more often. Blocking.
@@ -120,7 +146,7 @@ class LargeFile:
     @property
     def _followed_bytes(self) -> int:
         """How far all who follow the copying have come."""
-        hashed = self._copied_bytes if self.temp is None else self._hashed_bytes
+        hashed = self._hashed_bytes if self._hashes else self._copied_bytes
         return min(hashed, self._synced_bytes) if self.sync.wanted else hashed
 
     async def _sync_all(self, run: Run) -> None:
@@ -152,6 +178,9 @@ class LargeFile:
         if not self._fds:
             self._open()
         assert self._reservation is not None
+        if len(self._fds) == 1:  # a snapshot of which no copy is wanted
+            self._copied_bytes = self.planned.size
+            return True
         source_fd, first_fd, *more_fds = self._fds
         end = min(self._copied_bytes + STEP_BYTES, self.planned.size)
         while self._copied_bytes < end:
@@ -185,7 +214,8 @@ class LargeFile:
             self._copied_bytes = self.planned.size
             # A write from now on moves the mtime. So as long as that stays, the source holds what
             # the clone holds, and it is the one in the page cache.
-            self._hashes_source = self.planned.mtime_ns < time.time_ns() - _TICK_NS
+            settled = self.planned.mtime_ns < time.time_ns() - _TICK_NS
+            self._hashes_source = self.is_snapshot or settled
             paths = []
         # Where blocks are shared only the first is written.
         self._reservation = self.space.reserve(
@@ -194,7 +224,7 @@ class LargeFile:
 
     def _sync_step(self) -> bool:
         copied_bytes = self._copied_bytes
-        for fd in self._fds[1:]:
+        for fd in self._fds[0 if self.is_snapshot else 1 :]:
             check_cancelled()
             self.sync.data(fd)
         self._synced_bytes = copied_bytes
@@ -202,14 +232,14 @@ class LargeFile:
 
     def _hash_step(self) -> bool:
         """Hash the next of the bytes that are copied."""
-        assert self.temp is not None
         end = min(self._hashed_bytes + STEP_BYTES, self._copied_bytes)
         buffer = memoryview(bytearray(CHUNK_BYTES))
         fd = self._fds[0 if self._hashes_source else 1]
+        path = self.temp or self.source
         while self._hashed_bytes < end:
             check_cancelled()
             wanted = buffer[: end - self._hashed_bytes]
-            count = read_at(fd, self.temp, wanted, self._hashed_bytes)
+            count = read_at(fd, path, wanted, self._hashed_bytes)
             if not count:
                 raise ArtifactChangedError(self.source, "grew or shrank")
             self.md5.update(buffer[:count])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from logging import getLogger
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,15 +27,22 @@ from ._artifact import (
 )
 from ._claims import Claims
 from ._commit import GroupCommitter
+from ._drain import DrainResult, drain
 from ._dvcyaml import DvcYaml
 from ._errors import InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
+from ._handle import ArtifactHandle, Call, Stage
+from ._moved import restored
+from ._pending import Pending
+from ._plan import ArtifactPlan
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
-from ._stage import Stager
+from ._space import free_bytes
+from ._stage import Stager, Taken
 from ._statistics import AsyncLiveStatistics, Counters
 from ._store import ObjectStore
 from ._trash import Trash
+from ._unheard import Unheard
 from ._workers import FileWorkers, default_workers
 
 if TYPE_CHECKING:
@@ -42,36 +51,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """One call of log_artifact in flight. A task of AsyncLive's own works on it."""
-
-    request: ArtifactRequest
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    done: anyio.Event = field(default_factory=anyio.Event)
-    logged: LoggedArtifact | None = None
-    error: Exception | None = None
-
-    async def wait(self) -> LoggedArtifact:
-        """Wait in the caller's task; hand its cancellation on to the task that works."""
-        try:
-            await self.done.wait()
-        except BaseException:
-            self.scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await self.done.wait()
-            if self.logged is not None:
-                logger.info(
-                    "'%s' was cancelled when its group was committing already: it is logged.",
-                    self.request.given,
-                )
-            raise
-        if self.error is not None:
-            raise self.error
-        assert self.logged is not None
-        return self.logged
 
 
 class AsyncLive:
@@ -125,6 +104,8 @@ class AsyncLive:
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
         durable: bool = False,
+        max_pending_bytes: int | None = None,
+        max_pending: int | None = None,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -143,10 +124,14 @@ class AsyncLive:
         self._worker_count = workers or default_workers()
         self._lock_timeout = lock_timeout
         self._durable = durable
-        self._claims = Claims()
+        self._claims: Claims[Call] = Claims()
         self._counters = Counters()
-        self._in_flight = 0
-        self._entered = self._accepting = False
+        self._pending = Pending(max_pending_bytes, max_pending, self._free_bytes)
+        self._unheard = Unheard()
+        # What was moved, logged and put where it was: it gives way to a later one.
+        self._left: dict[str, tuple[int, int]] = {}
+        self._in_flight: dict[Call, None] = {}
+        self._entered = self._accepting = self._draining = False
 
     async def __aenter__(self) -> Self:
         if self._entered:
@@ -187,6 +172,10 @@ class AsyncLive:
             self._owner.cancel_scope.cancel()
             # Without the exception: the task group would wrap it in an ExceptionGroup.
             await self._owner.__aexit__(None, None, None)
+        if exc is None:
+            self._unheard.raise_all()
+        else:
+            self._unheard.tell(exc)
 
     async def log_artifact(
         self,
@@ -198,6 +187,8 @@ class AsyncLive:
         meta: dict[str, Any] | None = None,
         copy: bool | str = False,
         cache: bool = True,
+        *,
+        latest_wins: bool = False,
     ) -> LoggedArtifact:
         """Track a file or directory with DVC, and record it in dvc.yaml.
 
@@ -219,6 +210,8 @@ class AsyncLive:
             copy: copy ``path`` to ``{dir}/artifacts/<basename>`` first and track the copy,
                 replacing what was there. A str names a directory below ``artifacts``.
             cache: False: leave the bytes where they are, only record the entry.
+            latest_wins: of several such calls for one path and name that are not in work yet,
+                only the newest is logged; the others return, or raise, what it does.
 
         Returns:
             What was logged.
@@ -244,12 +237,133 @@ class AsyncLive:
             level. (Objects without a name may stay in the cache until ``dvc gc``.) The space of
             much that was copied is free soon after, at the latest when the block is left.
         """
+        await self._cancelled_along()
+        call = self._accept(
+            path, type, name, desc, labels, meta, copy, cache, latest_wins=latest_wins
+        )
+        return await call.result_or_cancel()
+
+    async def submit(
+        self,
+        path: str | os.PathLike[str],
+        type: str | None = None,
+        name: str | None = None,
+        desc: str | None = None,
+        labels: list[str] | None = None,
+        meta: dict[str, Any] | None = None,
+        copy: bool | str = False,
+        cache: bool = True,
+        *,
+        move: bool = False,
+        wait: bool = True,
+        latest_wins: bool = False,
+    ) -> ArtifactHandle:
+        """Log an artifact in the background: return as soon as ``path`` may be overwritten.
+
+        Takes what :meth:`log_artifact` takes. Returns when the bytes are taken: large files are
+        copied, or cloned where the file system can, into temp files of the cache, and hashed and
+        committed from there. Submitting declares an order: what has the same path, copy or name is
+        not refused, but logged after those that were submitted before it, whether they are logged
+        or not. Each is logged with the bytes at its submission. If ``path``, tracked where it is,
+        is written again meanwhile, it keeps its newer bytes; ``.dvc`` says the older ones.
+
+        Args:
+            path: and the rest up to ``cache`` as in :meth:`log_artifact`.
+            move: the caller gives ``path`` up: nothing is copied before this returns, and the path
+                is free then. Once it is logged, what ``dvc add`` would leave is at ``path`` again,
+                unless something else is; with ``copy``, only the copy is left. If it is not
+                logged, it is put back: beside, as ``{path}.unlogged``, where something else is.
+            wait: wait where as much is pending as ``max_pending_bytes`` and ``max_pending`` allow.
+                False: raise BackPressureError then.
+            latest_wins: as in :meth:`log_artifact`: a pending one, whose bytes are taken but not
+                hashed yet, is dropped for a newer one of the same path and name.
+
+        Returns:
+            A handle: ``await`` it for what was logged.
+
+        Raises:
+            BackPressureError: there is no room, and ``wait`` is False.
+            AsyncLiveError: what went wrong until the bytes were taken, as :meth:`log_artifact`
+                raises it. The handle raises what goes wrong later; if nobody awaits it, leaving
+                the block raises it, in an ExceptionGroup.
+
+        Cancellation: of this call cancels the artifact, as of :meth:`log_artifact`. Once it has
+            returned, the handle's ``cancel`` does.
+
+        Example::
+
+            async with AsyncLive() as live:
+                for step in range(3):
+                    save(f"weights of step {step}", "model.pt")
+                    await live.submit("model.pt", meta={"step": step})
+        """
+        await self._cancelled_along()
+        call = self._accept(
+            path,
+            type,
+            name,
+            desc,
+            labels,
+            meta,
+            copy,
+            cache,
+            submitted=True,
+            move=move,
+            wait=wait,
+            latest_wins=latest_wins,
+        )
+        await call.release_or_cancel()
+        return ArtifactHandle(call)
+
+    async def drain(self, deadline: float | None) -> DrainResult:
+        """Take nothing new, finish what fits into ``deadline``, and cancel the rest.
+
+        For a machine that is about to be taken away. What was cancelled has left nothing, as if
+        it had never been submitted; its handle raises ArtifactCancelledError.
+
+        Args:
+            deadline: in seconds; None: as long as it takes.
+
+        Returns:
+            What was logged of all that was in flight, what was not, and why.
+
+        Raises:
+            NotActiveError: called outside of the ``async with`` block.
+            ValueError: ``deadline`` is negative.
+
+        Cancellation: ends the wait. Nothing new is taken all the same.
+        """
+        if deadline is not None and not deadline >= 0:
+            raise ValueError(f"deadline must not be negative, not {deadline}")
+        await self._cancelled_along()
+        if not self._draining:
+            self._check_active("drain()")
+        self._draining, self._accepting = True, False
+        return await drain(list(self._in_flight), deadline)
+
+    def statistics(self) -> AsyncLiveStatistics:
+        """Return what waits, what is in work and what is done, at this moment.
+
+        May be called at any time: before the block, in it, and after it. It only reads
+        counters.
+        """
+        # Without calls in flight no thread works, and before the block there are none to ask.
+        return self._counters.statistics(
+            busy_workers=self._workers.busy if self._in_flight else 0,
+            total_workers=self._worker_count,
+        )
+
+    async def _cancelled_along(self) -> None:
+        """A task that was cancelled along with the block is to see that, not an error."""
         if not self._accepting:
-            # A task that was cancelled along with the block is to see that, not an error.
             await anyio.lowlevel.checkpoint_if_cancelled()
+
+    def _check_active(self, what: str) -> None:
+        if not self._accepting:
+            state = "been left" if self._entered else "not been entered"
             raise NotActiveError(
-                "log_artifact() works inside 'async with AsyncLive() as live:'; this object has "
-                f"{'been left' if self._entered else 'not been entered'}."
+                f"{what} works inside 'async with AsyncLive() as live:'; this object "
+                f"{'is being drained, or was' if self._draining else f'has {state}'}."
             )
         if os.getpid() != self._process:
             # Its threads are the parent's alone: waiting for them would never end.
@@ -257,6 +371,28 @@ class AsyncLive:
                 "This AsyncLive object was entered by the process that this one was forked from. "
                 "Make another one here, in an event loop of this process."
             )
+
+    def _accept(
+        self,
+        path: Any,
+        type: Any = None,
+        name: Any = None,
+        desc: Any = None,
+        labels: Any = None,
+        meta: Any = None,
+        copy: Any = False,
+        cache: Any = True,
+        *,
+        submitted: bool = False,
+        move: bool = False,
+        wait: bool = True,
+        latest_wins: bool = False,
+    ) -> Call:
+        """Check a call, claim what it needs, and begin to work on it. Nothing is awaited.
+
+        So the order of the calls is the order of the artifacts, whichever task runs first.
+        """
+        self._check_active("submit()" if submitted else "log_artifact()")
         request = make_request(
             path,
             root=self._root,
@@ -274,49 +410,87 @@ class AsyncLive:
         repository_root = self._repository.layout.root
         if not is_inside(request.path, repository_root):
             raise outside_repository(request, repository_root)
-        self._claims.take(request)
-        call = _Call(request)
-        self._in_flight += 1
+        call = Call(request, submitted, latest_wins, move, wait, watch=self._moved)
+        self._pending.enter(call)
+        try:
+            call.earlier = self._claims.take(call)
+        except BaseException:
+            self._pending.leave(call)
+            raise
+        if latest_wins:
+            for other in self._claims.same(call):
+                other.supersede(call)
+        self._counters.moved(None, call.stage)
+        self._in_flight[call] = None
         self._tasks.start_soon(self._work_on, call)
-        return await call.wait()
+        return call
 
-    def statistics(self) -> AsyncLiveStatistics:
-        """Return what waits, what is in work and what is done, at this moment.
-
-        May be called at any time: before the block, in it, and after it. It only reads
-        counters.
-        """
-        # Without calls in flight nothing waits or works, and before the block there is nobody
-        # to ask.
-        return self._counters.statistics(
-            in_flight=self._in_flight,
-            staged=self._committer.waiting if self._in_flight else 0,
-            busy_workers=self._workers.busy if self._in_flight else 0,
-            total_workers=self._worker_count,
-        )
-
-    async def _log(self, request: ArtifactRequest) -> LoggedArtifact:
+    async def _log(self, call: Call) -> LoggedArtifact:
         """The way through."""
+        await self._pending.place(call)
+        if not call.submitted:
+            await call.turn()  # its source is read where it is, and an earlier one may change that
+        call.begin()
+        request = call.request
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
         replaced = request.path if request.copy else None
         plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
-        with self._counters.one("staging"):
-            staged = await self._stager.stage(plan)
-        del plan  # of a large directory it is larger than what is needed from here on
-        with self._counters.one("submitted"):
-            try:
-                tracked = await self._committer.submit(staged)
-                await self._stager.remember(tracked)
-            except Exception:
-                await self._stager.discard(staged)
-                raise
-            except BaseException:  # cancelled
-                await self._stager.discard_soon(staged)
-                raise
+        await self._pending.room(call, plan.total_bytes if plan.is_read else 0)
+        call.advance("staging")
+        async with self._source(call, plan) as (plan, taken):
+            staged = await self._stager.stage(plan, taken, looks_at_copy=call.comes_first)
+            call.advance("staged")
+            del plan  # of a large directory it is larger than what is needed from here on
+            return await self._commit(call, staged)
+
+    async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
+        try:
+            await call.turn()
+            if call.move:
+                is_last = not any(self._claims.same(call))
+                staged = restored(staged, self._left.get(staged.request.path), wanted=is_last)
+            tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
+            await self._stager.remember(tracked)
+        except Exception:
             await self._stager.discard(staged)
-        self._claims.remember(request)
+            raise
+        except BaseException:  # cancelled
+            await self._stager.discard_soon(staged)
+            raise
+        await self._stager.discard(staged)
+        if call.move and not staged.isdir and staged.files:
+            self._left[staged.request.path] = staged.files[0].marks
+        self._claims.remember(call.request)
         return LoggedArtifact.from_tracked(tracked)
+
+    @asynccontextmanager
+    async def _source(
+        self, call: Call, plan: ArtifactPlan
+    ) -> AsyncIterator[tuple[ArtifactPlan, Taken | None]]:
+        """Where the bytes are to be read, and what is waited for once they are taken."""
+        release = partial(self._release, call) if call.submitted else None
+        if not (call.move and plan.is_read):
+            yield plan, release
+            return
+        plan, moved = await self._stager.move_aside(plan)
+        try:
+            await self._release(call)
+            yield plan, None
+        except BaseException:
+            if call.successor is None:
+                await self._stager.put_back(moved)
+            else:
+                await self._stager.drop(moved)
+            raise
+        await self._stager.drop(moved)
+
+    async def _release(self, call: Call) -> None:
+        """All bytes are taken: whoever submitted it may go on."""
+        call.released.set()
+        if call.latest_wins:
+            await call.turn()  # a newer one may take its place meanwhile
+            call.begin()
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, run what happens in it, close it."""
@@ -366,26 +540,42 @@ class AsyncLive:
         self._counters.count_group(len(group))
         return outcomes
 
-    async def _work_on(self, call: _Call) -> None:
+    async def _work_on(self, call: Call) -> None:
         try:
             with call.scope:
-                call.logged = await self._log(call.request)
-                self._counters.logged += 1
+                call.logged = await self._log(call)
         except Exception as error:
             call.error = error  # the caller's own, raised there
-            self._counters.failed += 1
         finally:
-            if call.logged is None and call.error is None:
-                self._counters.cancelled += 1
-                # Seen only by a caller who was not cancelled himself.
-                call.error = NotActiveError(
-                    f"'{call.request.given}' was not logged: the block was left by an exception."
-                )
-            self._claims.release(call.request)
-            self._in_flight -= 1
-            if not self._in_flight and not self._accepting:
-                self._idle.set()
-            call.done.set()
+            self._end(call)
+
+    def _end(self, call: Call) -> None:
+        """Say how it ended, and give back what it had."""
+        if call.logged is not None:
+            call.successor = None
+            call.advance("logged")
+        elif call.error is not None:
+            call.successor = None
+            call.advance("failed")
+            if call.submitted:
+                self._unheard.add(call)
+        elif call.successor is not None:
+            call.advance("superseded")
+        else:
+            call.error = call.why_cancelled or NotActiveError(
+                f"'{call.request.given}' was not logged: the block was left by an exception."
+            )
+            call.advance("cancelled")
+        self._claims.release(call)
+        self._pending.leave(call)
+        del self._in_flight[call]
+        if not self._in_flight and not self._accepting:
+            self._idle.set()
+        call.end()
+
+    def _moved(self, call: Call, before: Stage) -> None:
+        """A call has come one stage further."""
+        self._counters.moved(before, call.stage)
 
     async def _left_to_pipeline(self, request: ArtifactRequest) -> ArtifactRequest:
         """Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording."""
@@ -419,6 +609,10 @@ class AsyncLive:
 
     async def _save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
         await self._in_dvc_thread(lambda: self._repository.save_hashes(path, files))
+
+    async def _free_bytes(self) -> int | None:
+        cache_dir = self._repository.layout.cache_dir
+        return await self._workers.run(partial(free_bytes, cache_dir), bulk=False)
 
     async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._held import change_mode, held
+from ._newer import Marks, is_open_for_writing, marks_of
 from ._store import create, remove_file, write_all
 
 logger = getLogger(__name__)
@@ -33,9 +34,23 @@ class Move:
 
     source: str
     destination: str
-    unless_changed: tuple[int, int] | None = None
-    """Inode and mtime (ns) of what may be replaced, a link's own; anything else is newer bytes
-    of the caller's, which stay. None: whatever is there is replaced."""
+    unless_changed: Marks | None = None
+    """Of what may be replaced, a link's own; anything else is newer bytes of the caller's, which
+    stay. None: whatever is there is replaced."""
+    holding: Marks | None = None
+    """Of the file behind a link, which likewise stays if that was written."""
+    if_free: bool = False
+    """Put there only if nothing is, or what is ``unless_changed``. It was the caller's, and is
+    not ours to remove."""
+
+
+class Mode(NamedTuple):
+    """A file that stays, and the permissions DVC would leave it with."""
+
+    path: str
+    mode: int
+    unless_changed: Marks | None = None
+    """As of a move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +58,7 @@ class Placement:
     """All that one artifact changes in the workspace, besides DVC's own files."""
 
     moves: tuple[Move, ...] = ()
-    modes: tuple[tuple[str, int], ...] = ()
-    """Files that stay, and the mode DVC would leave them with."""
+    modes: tuple[Mode, ...] = ()
 
     def apply(self, root: str | None = None) -> Callable[[], None]:
         """Do it; returns what takes it back, for as long as what is ``beside`` was not removed.
@@ -59,8 +73,8 @@ class Placement:
         try:
             for move in self.moves:
                 done.append(_replace(move, root))
-            for path, mode in self.modes:
-                done.append(_set_mode(path, mode, root))
+            for mode in self.modes:
+                done.append(_set_mode(mode, root))
         except BaseException:
             _undo(done)
             raise
@@ -69,7 +83,7 @@ class Placement:
     @property
     def beside(self) -> list[str]:
         """What is left beside: a copy that was not placed, or what it replaced."""
-        return [move.source for move in self.moves]
+        return [move.source for move in self.moves if not move.if_free]
 
 
 def make_parents(path: str, root: str | None = None) -> Callable[[], None]:
@@ -112,6 +126,8 @@ def _nothing() -> None:
 def _replace(move: Move, root: str | None) -> Callable[[], None]:
     source, destination = move.source, move.destination
     with held(destination, root) as at:
+        if move.if_free and put_back(source, at):
+            return lambda: _rename_back(destination, source, root)
         try:
             there = os.lstat(at)
         except FileNotFoundError:
@@ -119,23 +135,66 @@ def _replace(move: Move, root: str | None) -> Callable[[], None]:
                 return _nothing  # the caller removed it meanwhile
             os.rename(source, at)
             return lambda: _rename_back(destination, source, root)
-        if move.unless_changed not in (None, (there.st_ino, there.st_mtime_ns)):
+        seen = marks_of(there) if move.if_free or move.unless_changed is not None else None
+        if seen != move.unless_changed or _is_written_behind(at, move):
             return _nothing
-        if os.path.samestat(there, os.lstat(source)):
+        ours = os.lstat(source)
+        if os.path.samestat(there, ours):
             return _nothing  # a hard link to the same file: rename would do nothing either
         mode = stat.S_IMODE(there.st_mode)
         protected = stat.S_ISDIR(there.st_mode) and not there.st_mode & stat.S_IWUSR
         if protected:  # moved to another directory, it has to be written to, for its ".."
             change_mode(at, mode | stat.S_IWUSR)
-        exchange(source, destination, at)
+        if not _exchange_seen(source, destination, at, seen):
+            return _nothing
 
     def take_back() -> None:
         with held(destination, root) as at:
-            exchange(source, destination, at)
+            if seen is None:
+                exchange(source, destination, at)
+            elif not os.path.lexists(at) or marks_of(os.lstat(at)) != marks_of(ours):
+                return  # what was written since then stays
+            else:
+                _exchange_seen(source, destination, at, marks_of(ours))
             if protected:
                 change_mode(at, mode)
 
     return take_back
+
+
+def _is_written_behind(at: str, move: Move) -> bool:
+    if move.holding is None:
+        return False
+    try:
+        return marks_of(os.stat(at)) != move.holding
+    except OSError:
+        return True
+
+
+def _exchange_seen(source: str, destination: str, at: str, seen: Marks | None) -> bool:
+    """Exchange; and back again, if what comes out is not what was seen there before.
+
+    Nobody can look away while others write: what is newer may come to be between the look and
+    the exchange. So what came out is looked at once more, where no name leads others to it.
+
+    Returns:
+        Whether they are exchanged.
+    """
+    before = os.lstat(source).st_ino
+    exchange(source, destination, at)
+    out = os.lstat(source)
+    if seen is None or (marks_of(out) == seen and not is_open_for_writing(source)):
+        return True
+    while True:
+        put = out.st_ino
+        try:
+            exchange(source, destination, at)
+        except FileNotFoundError:
+            return False  # its owner has removed it meanwhile
+        out = os.lstat(source)
+        if out.st_ino == before:
+            return False
+        before = put  # somebody has put one more there, which is the newest
 
 
 def _rename_back(destination: str, source: str, root: str | None) -> None:
@@ -143,14 +202,18 @@ def _rename_back(destination: str, source: str, root: str | None) -> None:
         os.rename(at, source)
 
 
-def _set_mode(path: str, mode: int, root: str | None) -> Callable[[], None]:
-    with held(path, root) as at:
-        before = change_mode(at, mode)
-    if before is None or before == mode:
+def _set_mode(new: Mode, root: str | None) -> Callable[[], None]:
+    with held(new.path, root) as at:
+        if new.unless_changed is not None and (
+            not os.path.lexists(at) or marks_of(os.lstat(at)) != new.unless_changed
+        ):
+            return _nothing
+        before = change_mode(at, new.mode)
+    if before is None or before == new.mode:
         return _nothing
 
     def take_back() -> None:
-        with held(path, root) as at:
+        with held(new.path, root) as at:
             change_mode(at, before)
 
     return take_back
@@ -206,12 +269,12 @@ def repair_swaps(directory: str) -> list[str]:
         if name.endswith(_SWAP):
             note = os.path.join(directory, name)
             aside, destination = note.removesuffix(_SWAP) + _ASIDE, read_note(note)
-            if os.path.lexists(aside) and _put_back(aside, destination):
+            if os.path.lexists(aside) and put_back(aside, destination):
                 repaired.append(destination)
     return repaired
 
 
-def _put_back(aside: str, destination: str) -> bool:
+def put_back(aside: str, destination: str) -> bool:
     """Give ``aside`` its name again, unless there is something of that name."""
     os.makedirs(os.path.dirname(destination), exist_ok=True)
     if os.path.lexists(destination):

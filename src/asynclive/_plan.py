@@ -80,6 +80,13 @@ class ArtifactPlan:
     files: tuple[PlannedFile, ...] = field(repr=False)
     dirs: tuple[PlannedDir, ...] = field(repr=False)
     """Parents before children; empty when nothing is copied."""
+    moved_to: str | None = None
+    """Where the source is by now, if its caller gave it up."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether any of it is read, not only recorded."""
+        return self.request.cache or self.request.copy
 
     @property
     def tracked(self) -> Iterator[PlannedFile]:

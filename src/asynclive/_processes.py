@@ -119,6 +119,8 @@ class _BatchProcess:
     def stage_batch(self, stager: FileStager, files: Sequence[PlannedFile]) -> Any:
         # Less the metadata, which may be large, and matter only to dvc.yaml.
         request = replace(stager.request, entry=None, type=None, desc=None, labels=None, meta=None)
+        if stager.moved_to is not None:
+            request = replace(request, source=stager.moved_to)
         spec = request, stager.isdir, stager.beside
         self._send((spec, [tuple(file) for file in files]))
         assert self._process.stdout is not None

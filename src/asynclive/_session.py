@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 
+from ._moved import put_back_moved
 from ._place import read_note, remove_tree, repair_swaps, write_note
 from ._store import remove_file
 
@@ -240,6 +241,7 @@ def _end(directory: str, fd: int | None) -> bool:
 
 def _empty(directory: str) -> None:
     """Put right what is half done, and remove all but the lock."""
+    put_back_moved(directory)
     for destination in repair_swaps(directory):
         logger.warning("Put back '%s': a session had ended between two renames.", destination)
     names = [name for name in os.listdir(directory) if name != _LOCK]

@@ -10,20 +10,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
+import anyio
 from anyio.from_thread import check_cancelled
 
-from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
+from ._artifact import (
+    ArtifactRequest,
+    StagedArtifact,
+    StoredFile,
+    TrackedArtifact,
+    relocated,
+)
 from ._filestage import Batch, FileStager, keep_times
 from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._large import LargeFile
-from ._place import Move, Placement
+from ._link import leaves_plain_files
+from ._moved import MovedSource
+from ._newer import seconds_to_next_stamp, stamp_ns
+from ._place import Mode, Move, Placement
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._processes import BatchProcesses
+from ._snapshot import Snapshot, as_planned, without_doubtful
 from ._space import Space
 from ._statistics import Counters
 from ._store import ObjectStore
@@ -33,6 +44,7 @@ from ._unchanged import find_unchanged
 from ._workers import FileWorkers, give_way, run_together
 
 T = TypeVar("T")
+Taken = Callable[[], Awaitable[None]]
 SaveHashes = Callable[[str, Sequence[StoredFile]], Awaitable[None]]
 
 # A file up to this size is read whole, and handled in a batch of such: a thread hop costs
@@ -84,8 +96,21 @@ class Stager:
             bulk=False,
         )
 
-    async def stage(self, plan: ArtifactPlan) -> StagedArtifact:
+    async def stage(
+        self,
+        plan: ArtifactPlan,
+        taken: Taken | None = None,
+        *,
+        looks_at_copy: bool = True,
+    ) -> StagedArtifact:
         """Copy and hash what the plan names, and is not known already.
+
+        Args:
+            plan: what there is.
+            taken: waited for once all bytes are taken, from when on the source may be
+                overwritten or deleted: large files are copied first, then, and hashed after it.
+                None: the source stays as it is until this has returned.
+            looks_at_copy: whether a copy that is there already will still be there.
 
         Raises:
             ArtifactChangedError: a file changed under the read.
@@ -96,26 +121,38 @@ class Stager:
         """
         bulk = len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
         job = _StageJob(plan, self._store, self._workers, self._processes, self._space, bulk)
+        job.files.keeps_newer = taken is not None
         run = job.run
         if plan.total_bytes > QUICK_BYTES:
             await self._trash.emptied()
         read_at_ns = time.time_ns()
         try:
-            if plan.request.cache and plan.total_bytes >= KNOWN_BYTES:
+            if plan.request.cache and plan.total_bytes >= KNOWN_BYTES and not plan.moved_to:
                 known = await run(partial(self._known.load, plan.request, _checkpoint))
-                unchanged = await run(
-                    partial(find_unchanged, plan, known, self._store, _checkpoint)
-                )
+                unchanged = None
+                if looks_at_copy or not plan.request.copy:
+                    unchanged = await run(
+                        partial(find_unchanged, plan, known, self._store, _checkpoint)
+                    )
                 job.files.known = known
                 if unchanged is not None:
+                    if taken is not None:
+                        await taken()
                     await self._write_down(job, unchanged, known)
                     self._counters.files_unchanged += unchanged.nfiles
                     self._counters.bytes_unchanged += unchanged.size
                     return unchanged
             if job.beside and plan.isdir:
                 await run(partial(job.files.explained, job.make_dirs))
-            steps = (partial(self._taken, step, job) for step in job.steps())
-            batches = await run_together(steps, self._workers.workers)
+            if taken is None:
+                batches = await self._run(job, job.steps())
+            else:
+                with self._workers.precedence:
+                    await run(partial(job.files.explained, job.check_space))
+                    batches = await self._run(job, job.steps())
+                await job.source_settled()
+                await taken()
+                batches += await self._run(job, job.left())
             if job.beside and plan.isdir:
                 await run(partial(job.files.explained, job.finish_dirs))
             staged = job.result(batches)
@@ -135,7 +172,13 @@ class Stager:
             await self._trash.remove_soon(job.made, plan.total_bytes, len(plan.files))
             raise
 
-    async def _taken(self, step: Callable[[], Awaitable[Batch]], job: _StageJob) -> Batch:
+    async def _run(
+        self, job: _StageJob, steps: Iterable[Callable[[], Awaitable[Batch]]]
+    ) -> list[Batch]:
+        counted = (partial(self._counted, step, job) for step in steps)
+        return await run_together(counted, self._workers.workers)
+
+    async def _counted(self, step: Callable[[], Awaitable[Batch]], job: _StageJob) -> Batch:
         batch = await step()
         if self._save_hashes is not None and job.many_small:
             await self._save_hashes(job.plan.request.path, batch.stored)
@@ -154,6 +197,22 @@ class Stager:
         for steps in sync_rounds(job.plan, staged, known, self._store):
             jobs = (partial(job.run, partial(job.files.explained, step)) for step in steps)
             await run_together(jobs, self._workers.workers)
+
+    async def move_aside(self, plan: ArtifactPlan) -> tuple[ArtifactPlan, MovedSource]:
+        """Take the source away from its caller; the plan says where it is then."""
+        files = FileStager(plan.request, plan.isdir, self._store, "")
+        directory = self._store.layout.workspace_tmp
+        take = partial(files.explained, partial(MovedSource.take, plan, directory))
+        moved = await self._workers.run_to_end(take)
+        return replace(plan, moved_to=moved.aside), moved
+
+    async def put_back(self, moved: MovedSource) -> None:
+        """It was not logged: it is its caller's again."""
+        await self._workers.run_to_end(moved.put_back)
+
+    async def drop(self, moved: MovedSource) -> None:
+        """It is logged."""
+        await self._workers.run_to_end(moved.drop)
 
     async def remember(self, tracked: TrackedArtifact) -> None:
         """The artifact is tracked: from now on its files are known."""
@@ -185,6 +244,10 @@ class _StageJob:
     temps: set[str] = field(default_factory=set)
     """Objects of large files in the making."""
     many_small: bool = False
+    snapshots: list[Snapshot] = field(default_factory=list)
+    """Of large files, which are still to be hashed; where the source is not waited for."""
+    released_at_ns: int | None = None
+    """When the source came to be its caller's again."""
 
     def __post_init__(self) -> None:
         self.many_small = (
@@ -195,6 +258,7 @@ class _StageJob:
         request = self.plan.request
         beside = self.store.workspace_temp_path() if request.copy else ""
         self.files = FileStager(request, self.plan.isdir, self.store, beside)
+        self.files.moved_to = self.plan.moved_to
         self.files.checkpoint = check_cancelled
 
     @property
@@ -210,7 +274,8 @@ class _StageJob:
         files = [file for file in self.plan.files if file.tracked or request.copy]
         for file in files:
             if file.size > SMALL_BYTES:
-                yield partial(self._stage_large, file)
+                snapshot = self.files.keeps_newer and self.files.is_cached(file)
+                yield partial(self._take_large if snapshot else self._stage_large, file)
         small = [file for file in files if file.size <= SMALL_BYTES]
         stage, most = self._stage_batch, BATCH_FILES
         if self.many_small and self.processes.can_stage(self.files):
@@ -226,6 +291,34 @@ class _StageJob:
         if batch:
             yield partial(self.run, partial(stage, batch))
 
+    def check_space(self) -> None:
+        """Refuse what cannot fit, before a byte is copied: all snapshots are there at once."""
+        layout, files = self.store.layout, self.files
+        if layout.shares_blocks:
+            return
+        large = [file for file in self.plan.files if file.size > SMALL_BYTES]
+        self.space.check(
+            layout.cache_tmp,
+            sum(
+                file.size
+                for file in large
+                if files.is_cached(file) and files.known_md5(file) is None
+            ),
+        )
+
+    async def source_settled(self) -> None:
+        """Wait, for a tick of its file system, until a write to the source is sure to show."""
+        layout, isdir = self.store.layout, self.plan.isdir
+        if not (self.beside or leaves_plain_files(layout, isdir)) and self.plan.files:
+            newest_ns = max(file.mtime_ns for file in self.plan.files)
+            await anyio.sleep(seconds_to_next_stamp(newest_ns, stamp_ns()))
+        self.released_at_ns = stamp_ns()
+
+    def left(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
+        """What is to be run once the source is no longer needed."""
+        for snapshot in self.snapshots:
+            yield partial(self._finish_snapshot, snapshot)
+
     async def run(self, func: Callable[[], T]) -> T:
         """Run a function in a worker thread."""
         return await self.workers.run(func, bulk=self.bulk)
@@ -236,14 +329,23 @@ class _StageJob:
         modes = [mode for batch in batches for mode in batch.modes]
         if self.beside:
             moves.append(Move(self.beside, request.path))
-            modes += [(request.path, top.mode) for top in self.plan.dirs[:1]]
+            modes += [Mode(request.path, top.mode) for top in self.plan.dirs[:1]]
+        elif self.plan.moved_to is not None:
+            moves.append(Move(self.plan.moved_to, request.path, if_free=True))
+            modes = [
+                mode._replace(path=relocated(mode.path, self.plan.moved_to, request.path))
+                for mode in modes
+            ]
         tracked = list(self.plan.tracked)
+        stored = [stored for batch in batches for stored in batch.stored]
+        if self.released_at_ns is not None and not self.beside:
+            stored = without_doubtful(stored, self.released_at_ns)
         return StagedArtifact(
             request=request,
             isdir=self.plan.isdir,
             size=sum(file.size for file in tracked),
             nfiles=len(tracked),
-            files=tuple(stored for batch in batches for stored in batch.stored),
+            files=tuple(stored),
             placement=Placement(tuple(moves), tuple(modes)),
         )
 
@@ -276,41 +378,121 @@ class _StageJob:
         return self.processes.stage_batch(self.files, files)
 
     async def _stage_large(self, planned: PlannedFile) -> Batch:
-        batch, files = Batch(), self.files
-        md5 = None
-        if files.known.files:
-            md5 = await self.run(partial(files.known_md5, planned))
-        batch.count(planned, unchanged=md5 is not None)
-        temp = self.store.temp_path() if md5 is None and files.is_cached(planned) else None
+        files = self.files
+        md5, batch = await self._known(planned)
+        temp = self._temp_path() if md5 is None and files.is_cached(planned) else None
         copy = files.target(planned) if files.copies_bytes(planned) else None
-        if temp is not None:
-            self.temps.add(temp)
         if temp is None and copy is None:
             await self.run(partial(files.explained, partial(self._place, planned, md5, batch)))
             return batch
-        source, clones = files.source(planned), self.store.layout.shares_blocks
-        large = LargeFile(planned, source, temp, copy, clones, self.space, self.store.layout.sync)
+        large = self._large_file(planned, files.source(planned), temp, copy)
         async with self.workers.large_files:
             try:
-                hashed = await large.transfer(lambda step: self.run(partial(files.explained, step)))
-                finish = partial(self._finish_large, large, md5 or hashed, batch)
-                await self.run(partial(files.explained, finish))
+                hashed = await large.transfer(self._run_explained)
+                finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
+                await self._run_explained(finish)
             except BaseException:
                 await self.workers.run_to_end(large.close)
                 raise
         return batch
 
-    def _finish_large(self, large: LargeFile, md5: str | None, batch: Batch) -> None:
+    async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
+        md5 = None
+        if self.files.known.files:
+            md5 = await self.run(partial(self.files.known_md5, planned))
+        batch = Batch()
+        batch.count(planned, unchanged=md5 is not None)
+        return md5, batch
+
+    async def _run_explained(self, step: Callable[[], T]) -> T:
+        return await self.run(partial(self.files.explained, step))
+
+    def _temp_path(self) -> str:
+        temp = self.store.temp_path()
+        self.temps.add(temp)
+        return temp
+
+    def _large_file(
+        self,
+        planned: PlannedFile,
+        source: str,
+        temp: str | None,
+        copy: str | None,
+        *,
+        is_snapshot: bool = False,
+    ) -> LargeFile:
+        clones, sync = self.store.layout.shares_blocks, self.store.layout.sync
+        return LargeFile(planned, source, temp, copy, clones, self.space, sync, is_snapshot)
+
+    async def _take_large(self, planned: PlannedFile) -> Batch:
+        """Copy a file, for its source is about to change; the rest is done afterwards."""
+        md5, batch = await self._known(planned)
+        if md5 is not None:  # its object does not change
+            path = self.store.object_path(md5)
+            taken = await self._run_explained(partial(as_planned, planned, path))
+            self.snapshots.append(Snapshot(planned, path, taken, md5))
+            return batch
+        temp = self._temp_path()
+        large = self._large_file(planned, self.files.source(planned), temp, None)
+        async with self.workers.snapshots:
+            try:
+                taken = await large.snapshot(self._run_first)
+            finally:
+                await self.workers.run_to_end(large.close)
+        self.snapshots.append(Snapshot(planned, temp, taken))
+        return batch
+
+    async def _run_first(self, step: Callable[[], T]) -> T:
+        """Run what a caller waits for, ahead of what nobody does."""
+        return await self.workers.run(partial(self.files.explained, step), bulk=False)
+
+    async def _run_after_snapshots(self, step: Callable[[], T]) -> T:
+        await self.workers.precedence.given()
+        return await self._run_explained(step)
+
+    async def _finish_snapshot(self, snapshot: Snapshot) -> Batch:
+        """Hash it, make its object, and what the workspace gets."""
+        planned, path, md5, batch, files = (
+            snapshot.planned,
+            snapshot.path,
+            snapshot.md5,
+            Batch(),
+            self.files,
+        )
+        temp = path if md5 is None else None
+        copy = files.target(planned) if files.copies_bytes(planned) else None
+        if md5 is not None and copy is None:
+            await self._run_explained(partial(self._place, planned, md5, batch))
+            return batch
+        large = self._large_file(snapshot.taken, path, None, copy, is_snapshot=md5 is None)
+        async with self.workers.large_files:
+            try:
+                hashed = await large.transfer(self._run_after_snapshots)
+                finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
+                await self._run_explained(finish)
+            except BaseException:
+                await self.workers.run_to_end(large.close)
+                raise
+        return batch
+
+    def _finish_large(
+        self,
+        large: LargeFile,
+        planned: PlannedFile,
+        temp: str | None,
+        md5: str | None,
+        batch: Batch,
+    ) -> None:
         large.close()
         isnew = False
-        if large.temp is not None:
+        if temp is not None:
             assert md5 is not None
-            isnew = self.store.publish(large.temp, md5, large.planned.size)
-            self.temps.discard(large.temp)
+            isnew = self.store.publish(temp, md5, planned.size)
+            self.temps.discard(temp)
         if large.copy is not None and md5 is None:
-            keep_times(large.copy, large.planned)
+            keep_times(large.copy, planned)
         else:
-            self._place(large.planned, md5, batch, isnew=isnew)
+            self._place(planned, md5, batch, isnew=isnew)
 
     def _place(
         self, planned: PlannedFile, md5: str | None, batch: Batch, *, isnew: bool = False

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class AsyncLiveStatistics:
     """What :meth:`AsyncLive.statistics` returns: the numbers of one moment.
 
-    A call of ``log_artifact`` that is in flight is in one of four states: ``waiting``,
-    ``staging``, ``staged``, ``committing``. One that has ended is ``logged``, ``failed`` or
-    ``cancelled``. One that was refused before anything was looked at (no valid name, metadata
-    that do not fit YAML, a conflict with another call) is in none.
+    A call of ``submit`` or ``log_artifact`` that is in flight is in one of four states:
+    ``waiting``, ``staging``, ``staged``, ``committing``. One that has ended is ``logged``,
+    ``failed``, ``cancelled`` or ``superseded``. One that was refused before anything was looked
+    at (no valid name, metadata that do not fit YAML, a conflict with another call) is in none.
 
     Example::
 
@@ -26,11 +25,12 @@ class AsyncLiveStatistics:
     """
 
     waiting: int
-    """Calls made; what their paths hold is not known yet."""
+    """Calls made; what their paths hold is not known yet, or there is no room for it yet."""
     staging: int
     """Being hashed and copied, or waiting for a worker thread between two steps of that."""
     staged: int
-    """All bytes are in the cache; they wait for the next group, and for DVC's lock."""
+    """All bytes are in the cache; they wait for the next group, and for DVC's lock, or for an
+    earlier one of the same path or name to be logged."""
     committing: int
     """In a group that is being committed."""
     logged: int
@@ -40,6 +40,8 @@ class AsyncLiveStatistics:
     """Calls that have raised."""
     cancelled: int
     """Calls that were cancelled before that, of which nothing is left."""
+    superseded: int
+    """Calls with ``latest_wins`` in whose place a later one was logged."""
     files_staged: int
     """Files read, and hashed or copied, a large one once it is done. They count whatever becomes
     of their artifacts; so do the next three."""
@@ -71,12 +73,8 @@ class AsyncLiveStatistics:
 class Counters:
     """What is counted on the way. Only on the event loop, so that no lock is needed."""
 
-    staging: int = 0
-    submitted: int = 0
-    """Staged or committing."""
-    logged: int = 0
-    failed: int = 0
-    cancelled: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
+    """How many calls are, or have ended, in each stage."""
     files_staged: int = 0
     bytes_staged: int = 0
     files_unchanged: int = 0
@@ -84,30 +82,27 @@ class Counters:
     group_sizes: dict[int, int] = field(default_factory=dict)
     """Bounded by the largest group there may be."""
 
-    @contextmanager
-    def one(self, state: Literal["staging", "submitted"]) -> Iterator[None]:
-        """One call is in this state while the block runs."""
-        setattr(self, state, getattr(self, state) + 1)
-        try:
-            yield
-        finally:
-            setattr(self, state, getattr(self, state) - 1)
+    def moved(self, before: str | None, now: str) -> None:
+        """A call has come from one stage to the next; None: it is new."""
+        if before is not None:
+            self.stages[before] -= 1
+        self.stages[now] += 1
 
     def count_group(self, size: int) -> None:
         self.group_sizes[size] = self.group_sizes.get(size, 0) + 1
 
-    def statistics(
-        self, *, in_flight: int, staged: int, busy_workers: int, total_workers: int
-    ) -> AsyncLiveStatistics:
+    def statistics(self, *, busy_workers: int, total_workers: int) -> AsyncLiveStatistics:
         """Return the record; the arguments are of this moment."""
+        stages = self.stages
         return AsyncLiveStatistics(
-            waiting=in_flight - self.staging - self.submitted,
-            staging=self.staging,
-            staged=staged,
-            committing=self.submitted - staged,
-            logged=self.logged,
-            failed=self.failed,
-            cancelled=self.cancelled,
+            waiting=stages["queued"],
+            staging=stages["staging"],
+            staged=stages["staged"],
+            committing=stages["committing"],
+            logged=stages["logged"],
+            failed=stages["failed"],
+            cancelled=stages["cancelled"],
+            superseded=stages["superseded"],
             files_staged=self.files_staged,
             bytes_staged=self.bytes_staged,
             files_unchanged=self.files_unchanged,

@@ -40,6 +40,9 @@ class FileWorkers:
         # Large files in the making, each of which keeps its source open. So many that the next
         # would only share the threads with them; so few that the process may have them open.
         self.large_files = anyio.CapacityLimiter(4 * workers)
+        # Snapshots in the making, likewise. Apart from those: they are not to wait for one another.
+        self.snapshots = anyio.CapacityLimiter(4 * workers)
+        self.precedence = Precedence()
         self._free = workers
         self._bulk_limit = max(1, workers - 1)
         # Ordered sets, so that who gives up waiting leaves in O(1). Bounded by the tasks
@@ -104,6 +107,32 @@ class FileWorkers:
             granted.set()
         else:
             self._free += 1
+
+
+class Precedence:
+    """Work that a caller waits for goes first: what nobody waits for stands still meanwhile.
+
+    Two threads that hash take as much of two cores as they get, and a snapshot beside them twice
+    as long. What goes first waits for nothing that stands still.
+    """
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._none = anyio.Event()
+
+    def __enter__(self) -> None:
+        self._first += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._first -= 1
+        if not self._first:
+            self._none.set()
+            self._none = anyio.Event()
+
+    async def given(self) -> None:
+        """Wait until nobody goes first."""
+        while self._first:
+            await self._none.wait()
 
 
 class _Turn(threading.local):

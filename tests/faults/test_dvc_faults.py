@@ -132,12 +132,12 @@ async def together(
     submit = GroupCommitter.submit
     left = len(artifacts)
 
-    async def submit_and_open(self: Any, item: Any) -> Any:
+    async def submit_and_open(self: Any, *item: Any) -> Any:
         nonlocal left
         left -= 1
         if not left:
             gate.open()
-        return await submit(self, item)
+        return await submit(self, *item)
 
     patch.setattr(GroupCommitter, "submit", submit_and_open)
     return await log_all(live, artifacts)

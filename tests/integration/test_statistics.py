@@ -57,12 +57,12 @@ def when_submitted(patch: pytest.MonkeyPatch, count: int) -> anyio.Event:
     submit: Callable[..., Any] = GroupCommitter.submit
     seen = 0
 
-    async def counted(self: GroupCommitter[Any, Any], item: Any) -> Any:
+    async def counted(self: GroupCommitter[Any, Any], *item: Any) -> Any:
         nonlocal seen
         seen += 1
         if seen == count:
             submitted.set()  # whoever waits for it runs once this task waits for its group
-        return await submit(self, item)
+        return await submit(self, *item)
 
     patch.setattr(GroupCommitter, "submit", counted)
     return submitted
@@ -105,6 +105,7 @@ async def test_a_call_is_counted_in_each_state_on_its_way(
         logged=1,
         failed=0,
         cancelled=0,
+        superseded=0,
         files_staged=1,
         bytes_staged=3,
         files_unchanged=0,

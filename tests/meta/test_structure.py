@@ -6,7 +6,9 @@ import ast
 import inspect
 import subprocess
 import sys
+import typing
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -21,18 +23,24 @@ REPO = {path.stem: path for path in (PACKAGE / "_repo").glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_live", "_artifact", "_errors", "_statistics"},
+    "__init__": {"_live", "_artifact", "_drain", "_errors", "_handle", "_statistics"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
+    "_handle": RECORDS,
+    "_pending": RECORDS | {"_handle"},
+    "_unheard": RECORDS | {"_handle"},
+    "_drain": RECORDS | {"_handle"},
     "_statistics": set(),
     "_durable": set(),
     "_space": set(),
     "_store": {"_durable"},
     "_held": {"_artifact"},
-    "_place": {"_held", "_store"},
-    "_session": {"_place", "_store"},
+    "_newer": set(),
+    "_place": {"_held", "_newer", "_store"},
+    "_moved": RECORDS | {"_newer", "_place", "_plan", "_store"},
+    "_session": {"_moved", "_place", "_store"},
     "_workers": set(),
     "_trash": {"_place", "_store", "_workers"},
     "_files": {"_durable"},
@@ -45,10 +53,12 @@ ALLOWED = {
     "_commit_sync": RECORDS | {"_durable"},
     "_large": RECORDS | {"_durable", "_link", "_plan", "_space", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
-    "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
+    "_snapshot": RECORDS | {"_newer", "_plan"},
+    "_filestage": RECORDS | {"_known", "_link", "_newer", "_place", "_plan", "_store"},
     "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
     | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
+    | {"_link", "_moved", "_newer", "_snapshot"}
     | {"_space", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
@@ -184,7 +194,9 @@ def test_the_public_names_are_the_listed_ones() -> None:
 
 def test_every_public_name_has_a_docstring() -> None:
     for name in asynclive.__all__:
-        assert inspect.getdoc(getattr(asynclive, name)), name
+        value = getattr(asynclive, name)
+        # The name of a Literal cannot have one that is found.
+        assert typing.get_origin(value) is Literal or inspect.getdoc(value), name
 
 
 def test_the_signature_of_log_artifact_is_dvclives() -> None:
@@ -192,5 +204,7 @@ def test_the_signature_of_log_artifact_is_dvclives() -> None:
 
     ours = inspect.signature(asynclive.AsyncLive.log_artifact).parameters
     theirs = inspect.signature(Live.log_artifact).parameters
-    assert list(ours) == list(theirs)
-    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+    # Its own, by keyword alone, come after.
+    both = [name for name, one in ours.items() if one.kind is not one.KEYWORD_ONLY]
+    assert both == list(theirs) == list(ours)[: len(both)]
+    assert [ours[name].default for name in both] == [one.default for one in theirs.values()]

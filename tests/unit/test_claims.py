@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -13,6 +15,19 @@ from layouts import request_of
 from asynclive._artifact import ArtifactRequest
 from asynclive._claims import Claims
 from asynclive._errors import ArtifactConflictError
+
+
+@dataclass(eq=False)
+class Caller:
+    """A call, as far as claims look at it."""
+
+    request: ArtifactRequest
+    submitted: bool = False
+    latest_wins: bool = False
+
+
+def calling(*args: Any, submitted: bool = False, **values: Any) -> Caller:
+    return Caller(request_of(*args, **values), submitted)
 
 
 def meet(one: str, other: str) -> bool:
@@ -32,18 +47,33 @@ class ClaimsModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.claims = Claims()
-        self.held: list[ArtifactRequest] = []
+        self.claims: Claims[Caller] = Claims()
+        self.held: list[Caller] = []
         self.named_copies: dict[str, str] = {}
         self.numbers = itertools.count()
 
-    def may_go(self, new: ArtifactRequest) -> bool:
-        if any(meet(new.path, other.path) for other in self.held):
-            return False
+    def meeting(self, new: ArtifactRequest) -> list[Caller]:
+        return [
+            call
+            for call in self.held
+            if meet(new.path, call.request.path)
+            or (
+                (new.entry is not None and call.request.entry is not None)
+                and new.name == call.request.name
+            )
+        ]
+
+    def may_go(self, call: Caller) -> bool:
+        new = call.request
+        for other in self.meeting(new):
+            if not (call.submitted or other.submitted or (call.latest_wins and other.latest_wins)):
+                return False
+            copies = new.copy and other.request.copy and new.path == other.request.path
+            annotated = new.entry is not None and other.request.entry is not None
+            if copies and annotated and new.name != other.request.name:
+                return False
         if new.entry is None:
             return True
-        if any(new.name == other.name and other.entry is not None for other in self.held):
-            return False
         return not new.copy or self.named_copies.get(new.path, new.name) == new.name
 
     @rule(
@@ -52,29 +82,39 @@ class ClaimsModel(RuleBasedStateMachine):
         name=st.sampled_from(["n", "m"]),
         entry=st.booleans(),
         copy=st.booleans(),
+        submitted=st.booleans(),
+        latest_wins=st.booleans(),
     )
-    def call(self, path: str, name: str, entry: bool, copy: bool) -> ArtifactRequest | None:
+    def call(
+        self, path: str, name: str, entry: bool, copy: bool, submitted: bool, latest_wins: bool
+    ) -> Caller | None:
         source = f"/from/{next(self.numbers)}" if copy else None
-        new = request_of(path, name=name, entry=entry, source=source)
+        new = Caller(
+            request_of(path, name=name, entry=entry, source=source), submitted, latest_wins
+        )
         if self.may_go(new):
-            self.claims.take(new)
+            earlier = self.claims.take(new)
+            assert set(earlier) == set(self.meeting(new.request))
+            assert len(earlier) == len(set(earlier))
             self.held.append(new)
             return new
         with pytest.raises(ArtifactConflictError) as caught:
             self.claims.take(new)
-        assert caught.value.path == new.source
+        assert caught.value.path == new.request.source
         assert caught.value.other in str(caught.value)
-        assert caught.value.other in {other.source for other in self.held} | {new.path}
+        others = {other.request.source for other in self.held}
+        assert caught.value.other in others | {new.request.path}
         return None
 
     @rule(ended=consumes(in_flight), logged=st.booleans())
-    def end(self, ended: ArtifactRequest | None, logged: bool) -> None:
+    def end(self, ended: Caller | None, logged: bool) -> None:
         if ended is None:  # it was refused
             return
+        request = ended.request
         if logged:
-            self.claims.remember(ended)
-            if ended.copy and ended.entry is not None:
-                self.named_copies[ended.path] = ended.name
+            self.claims.remember(request)
+            if request.copy and request.entry is not None:
+                self.named_copies[request.path] = request.name
         self.claims.release(ended)
         self.held.remove(ended)
 
@@ -90,63 +130,89 @@ TestClaimsModel = ClaimsModel.TestCase
 
 
 def test_a_refused_call_claims_nothing() -> None:
-    claims = Claims()
-    claims.take(request_of("/a", name="n", entry=True))
+    claims: Claims[Caller] = Claims()
+    claims.take(calling("/a", name="n", entry=True))
     with pytest.raises(ArtifactConflictError):
-        claims.take(request_of("/b", name="n", entry=True))
-    claims.take(request_of("/b", name="m", entry=True))
+        claims.take(calling("/b", name="n", entry=True))
+    claims.take(calling("/b", name="m", entry=True))
 
 
 def test_paths_of_one_name_and_names_of_one_prefix_do_not_meet() -> None:
-    claims = Claims()
+    claims: Claims[Caller] = Claims()
     for path in ("/data", "/data_v2", "/dat", "/data.dvc", "/x/data"):
-        claims.take(request_of(path, name=path.replace("/", "-")[1:], entry=True))
+        claims.take(calling(path, name=path.replace("/", "-")[1:], entry=True))
 
 
 def test_a_copy_may_be_taken_from_a_path_that_is_being_logged() -> None:
-    claims = Claims()
-    claims.take(request_of("/model"))
-    claims.take(request_of("/artifacts/model", source="/model"))
+    claims: Claims[Caller] = Claims()
+    claims.take(calling("/model"))
+    claims.take(calling("/artifacts/model", source="/model"))
 
 
 def test_the_message_names_both_and_how_they_meet() -> None:
-    claims = Claims()
-    claims.take(request_of("/data"))
+    claims: Claims[Caller] = Claims()
+    claims.take(calling("/data"))
     with pytest.raises(ArtifactConflictError) as caught:
-        claims.take(request_of("/data/part"))
+        claims.take(calling("/data/part"))
     assert (caught.value.path, caught.value.other) == ("/data/part", "/data")
     assert "'/data' is being logged at '/data'" in str(caught.value)
 
 
 def test_the_message_offers_another_place_to_a_copy_that_meets_a_copy() -> None:
-    claims = Claims()
-    claims.take(request_of("/artifacts/net.pt", source="/run1/net.pt"))
+    claims: Claims[Caller] = Claims()
+    claims.take(calling("/artifacts/net.pt", source="/run1/net.pt"))
     with pytest.raises(ArtifactConflictError, match="copy='sub/dir'") as caught:
-        claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt"))
+        claims.take(calling("/artifacts/net.pt", source="/run2/net.pt"))
     assert "'/run1/net.pt' is being copied to '/artifacts/net.pt'" in str(caught.value)
 
 
 def test_the_message_says_of_the_other_call_what_that_one_does() -> None:
-    claims = Claims()
-    claims.take(request_of("/artifacts/net.pt"))
+    claims: Claims[Caller] = Claims()
+    claims.take(calling("/artifacts/net.pt"))
     with pytest.raises(ArtifactConflictError, match="is being logged at"):
-        claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt"))
+        claims.take(calling("/artifacts/net.pt", source="/run2/net.pt"))
 
 
 def test_a_copy_keeps_its_name_for_the_session() -> None:
-    claims = Claims()
-    first = request_of("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
+    claims: Claims[Caller] = Claims()
+    first = calling("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
     claims.take(first)
-    claims.remember(first)
+    claims.remember(first.request)
     claims.release(first)
     with pytest.raises(ArtifactConflictError, match="the artifact 'one' of this session"):
-        claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
-    claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt", name="one", entry=True))
+        claims.take(calling("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
+    claims.take(calling("/artifacts/net.pt", source="/run2/net.pt", name="one", entry=True))
 
 
 def test_a_copy_that_was_not_logged_leaves_no_name() -> None:
-    claims = Claims()
-    failed = request_of("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
+    claims: Claims[Caller] = Claims()
+    failed = calling("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
     claims.take(failed)
     claims.release(failed)
-    claims.take(request_of("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
+    claims.take(calling("/artifacts/net.pt", source="/run2/net.pt", name="two", entry=True))
+
+
+def test_a_submitted_call_comes_after_those_it_meets() -> None:
+    claims: Claims[Caller] = Claims()
+    first = calling("/data", name="n", entry=True)
+    named = calling("/other", name="m", entry=True, submitted=True)
+    assert claims.take(first) == []
+    assert claims.take(named) == []
+    assert claims.take(calling("/data/part", name="m", entry=True, submitted=True)) == [
+        first,
+        named,
+    ]
+    claims.release(first)
+    # What waits for its caller may come after what was submitted, not meet its own kind.
+    assert claims.take(calling("/other")) == [named]
+    with pytest.raises(ArtifactConflictError):
+        claims.take(calling("/other"))
+
+
+def test_a_copy_under_another_name_is_refused_while_the_first_is_on_its_way() -> None:
+    claims: Claims[Caller] = Claims()
+    one = calling("/artifacts/a", source="/1/a", name="one", entry=True, submitted=True)
+    claims.take(one)
+    with pytest.raises(ArtifactConflictError, match="as 'one'"):
+        claims.take(calling("/artifacts/a", source="/2/a", name="two", entry=True, submitted=True))
+    claims.take(calling("/artifacts/a", source="/2/a", name="one", entry=True, submitted=True))

@@ -579,8 +579,8 @@ def waitings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     made: list[Any] = []
     waiting = _commit._Waiting
 
-    def make(item: Any) -> Any:
-        made.append(waiting(item))
+    def make(item: Any, **values: Any) -> Any:
+        made.append(waiting(item, **values))
         return made[-1]
 
     monkeypatch.setattr(_commit, "_Waiting", make)

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from asynclive import _place
-from asynclive._place import Move, Placement, exchange, make_parents, remove_tree, repair_swaps
+from asynclive._place import (
+    Mode,
+    Move,
+    Placement,
+    exchange,
+    make_parents,
+    remove_tree,
+    repair_swaps,
+)
 
 
 @pytest.fixture(params=["renameat2", "three renames"])
@@ -188,7 +196,7 @@ def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, beside: Pat
     (beside / "0").write_text("new")
     placement = Placement(
         (Move(str(beside / "0"), str(tmp_path / "b")),),
-        ((str(tmp_path / "a"), 0o644), (str(tmp_path / "missing"), 0o644)),
+        (Mode(str(tmp_path / "a"), 0o644), Mode(str(tmp_path / "missing"), 0o644)),
     )
     with pytest.raises(FileNotFoundError):
         placement.apply()
@@ -199,7 +207,7 @@ def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, beside: Pat
 def test_modes_are_set_and_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch(0o600)
-    take_back = Placement(modes=((str(path), 0o644),)).apply()
+    take_back = Placement(modes=(Mode(str(path), 0o644),)).apply()
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     take_back()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -213,7 +221,7 @@ def test_what_was_done_last_is_taken_back_first(tmp_path: Path, beside: Path, wa
     (beside / "0").chmod(0o600)
     take_back = Placement(
         (Move(str(beside / "0"), str(path)),),
-        ((str(path), 0o644), (str(path), 0o755)),
+        (Mode(str(path), 0o644), Mode(str(path), 0o755)),
     ).apply()
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o755)
     take_back()

@@ -1,0 +1,156 @@
+"""Room for what is pending: who gets it, who waits, who is refused."""
+
+from __future__ import annotations
+
+import pytest
+from cancelling import in_task, settled
+from layouts import request_of
+
+from asynclive._errors import BackPressureError
+from asynclive._handle import Call
+from asynclive._pending import Pending
+
+pytestmark = pytest.mark.anyio
+
+
+async def unknown() -> int | None:
+    return None
+
+
+def pending_of(max_bytes: int | None = None, max_count: int | None = None) -> Pending:
+    return Pending(max_bytes, max_count, unknown)
+
+
+def calling(name: str, *, wait: bool = True, submitted: bool = True) -> Call:
+    return Call(request_of(f"/{name}"), submitted, waits_for_room=wait)
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_bound_is_at_least_one(value: int) -> None:
+    with pytest.raises(ValueError, match="max_pending_bytes must be at least 1"):
+        pending_of(max_bytes=value)
+    with pytest.raises(ValueError, match="max_pending must be at least 1"):
+        pending_of(max_count=value)
+
+
+async def test_places_are_given_in_the_order_of_the_calls() -> None:
+    pending = pending_of(max_count=1)
+    calls = [calling(name) for name in "abc"]
+    for call in calls:
+        pending.enter(call)
+    with pytest.raises(BackPressureError, match="'/d': 1 artifacts are pending"):
+        pending.enter(calling("d", wait=False))
+    await pending.place(calls[0])
+    async with (
+        in_task("scope", lambda: pending.place(calls[1])) as second,
+        in_task("scope", lambda: pending.place(calls[2])) as third,
+    ):
+        assert not second.ended
+        pending.leave(calls[0])
+        await settled()
+        assert second.ended
+        assert not third.ended
+        pending.leave(calls[1])
+    assert third.ended
+    pending.leave(calls[2])
+    pending.enter(calling("d", wait=False))
+
+
+async def test_bytes_wait_for_bytes() -> None:
+    pending = pending_of(max_bytes=10)
+    first, second, third = (calling(name) for name in "abc")
+    for call in (first, second, third):
+        pending.enter(call)
+    await pending.room(first, 6)
+    async with (
+        in_task("scope", lambda: pending.room(second, 6)) as waits,
+        # Small enough, and still it does not overtake.
+        in_task("scope", lambda: pending.room(third, 1)) as after,
+    ):
+        assert not waits.ended
+        assert not after.ended
+        refused = calling("d", wait=False)
+        pending.enter(refused)
+        with pytest.raises(BackPressureError, match="6 bytes are pending, and 1 would come"):
+            await pending.room(refused, 1)
+        pending.leave(refused)
+        pending.leave(first)
+    assert waits.ended
+    assert after.ended
+    assert second.has_room.is_set()
+
+
+async def test_what_is_larger_than_the_bound_goes_alone() -> None:
+    pending = pending_of(max_bytes=10)
+    large, small = calling("large"), calling("small")
+    pending.enter(large)
+    pending.enter(small)
+    await pending.room(large, 100)
+    async with in_task("scope", lambda: pending.room(small, 1)) as waits:
+        assert not waits.ended
+        pending.leave(large)
+    assert waits.ended
+
+
+async def test_who_gives_up_waiting_leaves_the_room_to_the_next() -> None:
+    pending = pending_of(max_bytes=10, max_count=3)
+    first, second, third = (calling(name) for name in "abc")
+    for call in (first, second, third):
+        pending.enter(call)
+    await pending.room(first, 6)
+    async with (
+        in_task("scope", lambda: pending.room(second, 9)) as gives_up,
+        in_task("scope", lambda: pending.room(third, 4)) as waits,
+    ):
+        gives_up.cancel()
+        pending.leave(second)
+    assert waits.ended
+    assert not waits.cancelled
+
+
+async def test_who_comes_after_another_gets_room_after_it() -> None:
+    """Else it would wait to be committed after the one that waits for its bytes."""
+    pending = pending_of(max_bytes=10)
+    holder, earlier, later = (calling(name) for name in "abc")
+    later.earlier = [earlier]
+    for call in (holder, earlier, later):
+        pending.enter(call)
+    await pending.room(holder, 4)
+    async with in_task("scope", lambda: pending.room(later, 6)) as waits:
+        assert not waits.ended
+        await pending.room(earlier, 6)
+        pending.leave(holder)
+        pending.leave(earlier)
+        earlier.end()
+    assert waits.ended
+
+
+async def test_calls_that_are_waited_for_have_room() -> None:
+    pending = pending_of(max_bytes=1, max_count=1)
+    for name in "abc":
+        call = calling(name, submitted=False)
+        pending.enter(call)
+        await pending.place(call)
+        await pending.room(call, 10)
+        assert call.has_room.is_set()
+    pending.leave(call)
+
+
+async def test_without_a_bound_half_of_what_is_free_may_be_pending() -> None:
+    free = 100
+
+    async def free_bytes() -> int | None:
+        return free
+
+    pending = Pending(None, None, free_bytes)
+    first, second, third = (calling(name) for name in "abc")
+    for call in (first, second, third):
+        pending.enter(call)
+    await pending.room(first, 40)
+    free = 60  # it was written
+    await pending.room(second, 10)
+    free = 50
+    async with in_task("scope", lambda: pending.room(third, 1)) as waits:
+        assert not waits.ended
+        pending.leave(first)
+    assert waits.ended
