@@ -24,33 +24,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from palette import COLOURS, DASHES, GOAL, HATCHES, short
 from PIL import Image
+from stall_plot import stall
 from workloads import WORKLOADS
 
-COLOURS = {
-    "asynclive": "#0072B2",
-    "dvclive": "#D55E00",
-    "naive": "#E69F00",
-    "floor": "#999999",
-    "xvc": "#009E73",
-    "idle": "#666666",
-    "hashing": "#CC79A7",
-}
-HATCHES = {"dvclive": "///", "naive": "...", "xvc": "xx"}
-DASHES = {"asyncio": "-", "trio": "--"}
-GOAL = "#000000"
 DPI = 110
-
-plt.rcParams.update(
-    {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 9.5,
-        "hatch.linewidth": 0.5,
-        "legend.frameon": False,
-    }
-)
 
 
 def draw_all(directory: Path) -> list[Path]:
@@ -111,11 +90,11 @@ def _bars(ax: Axes, document: dict[str, Any]) -> None:
         )
         ax.plot([seconds["min"], seconds["max"]], [row, row], color="#222222", linewidth=1)
         gain = measured["times_faster_than_dvclive"]
-        said, right = f"{_short(seconds['median'])} s", seconds["max"]
+        said, right = f"{short(seconds['median'])} s", seconds["max"]
         if side == "asynclive":
             said += f"   {gain['median']:.1f} x" if gain else ""
             if goal is not None:
-                said += f"   (goal {_short(goal)} s)"
+                said += f"   (goal {short(goal)} s)"
                 right = max(right, goal)
         ax.annotate(
             said,
@@ -276,7 +255,7 @@ def looplag(directory: Path) -> Figure | None:
             y,
             color=COLOURS[side],
             linestyle=DASHES[backend],
-            label=f"{what}, {backend} (max {_short(most)} ms)",
+            label=f"{what}, {backend} (max {short(most)} ms)",
             linewidth=1.6,
         )
         ax.plot([x[-1]], [y[-1]], color=COLOURS[side], marker="o", markersize=4)
@@ -409,10 +388,6 @@ def _plain(ax: Axes, *, x: tuple[float, ...]) -> None:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
 PICTURES: dict[str, Callable[[Path], Figure | None]] = {
     "workloads": workloads,
     "scaling": scaling,
@@ -420,6 +395,7 @@ PICTURES: dict[str, Callable[[Path], Figure | None]] = {
     "looplag": looplag,
     "workers": workers,
     "memory": memory,
+    "stall": stall,
 }
 
 

@@ -1,6 +1,6 @@
 """All benches, then the pictures and the tables: what matters most comes first.
 
-    python perf/suite.py                              # make bench-full: an hour and a half
+    python perf/suite.py                              # make bench-full: two hours
     python perf/suite.py --resume                     # goes on where it was stopped
     python perf/suite.py --short                      # make bench: some minutes
 
@@ -23,9 +23,9 @@ import results
 PERF = Path(__file__).resolve().parent
 FULL = (
     *("bench", "scaling", "many_processes", "looplag", "imports", "memory", "reflink"),
-    *("beside_large", "workers", "durable", "cancel_latency", "cli"),
+    *("beside_large", "workers", "durable", "cancel_latency", "cli", "stall"),
 )
-SHORT = ("bench", "looplag", "imports", "scaling", "many_processes")
+SHORT = ("bench", "looplag", "imports", "scaling", "many_processes", "stall")
 # Each with one result and no options but --dir.
 PLAIN = ("memory", "reflink", "beside_large", "cancel_latency")
 

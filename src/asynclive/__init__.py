@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from ._artifact import LoggedArtifact
+from ._blocking import BlockingHandle, BlockingLive
 from ._drain import DrainResult, NotLogged
 from ._errors import (
     ArtifactCancelledError,
@@ -43,6 +44,8 @@ __all__ = [
     "AsyncLiveError",
     "AsyncLiveStatistics",
     "BackPressureError",
+    "BlockingHandle",
+    "BlockingLive",
     "CommitError",
     "DrainResult",
     "DvcYamlError",

@@ -124,6 +124,12 @@ class Call:
                 return await self.last.result()
         finally:
             self.waiting -= 1
+        return self.outcome()
+
+    def outcome(self) -> LoggedArtifact:
+        """What came of it, once it has ended; without waiting."""
+        if self.successor is not None:
+            return self.last.outcome()
         self.told = True
         if self.error is not None:
             raise self.error

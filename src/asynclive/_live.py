@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from logging import getLogger
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.abc
@@ -25,6 +25,7 @@ from ._artifact import (
     make_request,
     relocated,
 )
+from ._blocking import BlockingLive
 from ._claims import Claims
 from ._commit import GroupCommitter
 from ._drain import DrainResult, drain
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 logger = getLogger(__name__)
 
@@ -132,6 +134,22 @@ class AsyncLive:
         self._left: dict[str, tuple[int, int]] = {}
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
+
+    @classmethod
+    def blocking(cls: Callable[P, AsyncLive], *args: P.args, **kwargs: P.kwargs) -> BlockingLive:
+        """Make one for code that is not async: ``with AsyncLive.blocking() as live:``.
+
+        Takes what AsyncLive takes. See :class:`BlockingLive`; to choose the event loop, make
+        that itself: ``BlockingLive(AsyncLive(...), backend="trio")``.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                handle = live.submit("model.pt")
+                ...  # "model.pt" may be written again
+                print(handle.result().md5)
+        """
+        return BlockingLive(cls(*args, **kwargs))
 
     async def __aenter__(self) -> Self:
         if self._entered:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from disk import md5
+from gate import locked
+from ruamel.yaml import YAML
+from twin import dvc
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -22,6 +31,11 @@ def run(*command: str, cwd: Path, **env: str) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
+
+
+def entries(repo: Path) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(repo / "dvc.yaml")["artifacts"]
+    return found
 
 
 def test_quickstart_logs_its_model(repo: Path) -> None:
@@ -51,3 +65,93 @@ def test_the_demo_logs_all_at_once_and_leaves_nothing_behind(tmp_path: Path) -> 
     assert "dvc.yaml: 54 entries under artifacts:" in printed
     assert "Data and pipelines are up to date." in printed
     assert list(temp.iterdir()) == []
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed: pip install torch"
+)
+def test_a_pytorch_training_logs_its_checkpoints(repo: Path) -> None:
+    given = ("--steps", "12", "--every", "3")
+    printed = run(str(EXAMPLES / "train_async.py"), *given, cwd=repo)
+
+    lines = re.findall(
+        r"^{'step': (\d+), 'loss': .*}  [\d,]+ bytes  ([0-9a-f]{32})$", printed, re.M
+    )
+    assert [step for step, _ in lines] == ["3", "6", "9", "12"]
+    assert len({digest for _, digest in lines}) == 4
+    assert entries(repo)["sine"]["meta"]["step"] == 12
+    assert f"md5: {lines[-1][1]}" in (repo / "checkpoint.pt.dvc").read_text()
+    assert (repo / "dvclive/plots/metrics/train/loss.tsv").is_file()
+    assert "up to date" in dvc(repo, "status")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_shards_are_logged_as_they_are_made(repo: Path, backend: str) -> None:
+    given = ("--shards", "8", "--records", "10", "--backend", backend)
+    printed = run(str(EXAMPLES / "prepare_shards.py"), *given, cwd=repo)
+
+    shards = {f"part-{number:04}-jsonl" for number in range(8)}
+    assert set(re.findall(r"^(\S+): [\d,]+ bytes, [0-9a-f]{32}$", printed, re.M)) == shards
+    assert set(entries(repo)) == shards
+    assert "8 shards of" in printed
+    assert "up to date" in dvc(repo, "status")
+
+
+def test_a_loop_that_is_not_async_and_two_trainers_log_their_checkpoints(repo: Path) -> None:
+    printed = run(str(EXAMPLES / "sync_loop.py"), cwd=repo)
+
+    assert re.findall(r"^{'step': (\d+)}", printed, re.M) == ["10", "20", "30"]
+    assert printed.endswith("9 checkpoints logged\n")
+    assert {name: each["path"] for name, each in entries(repo).items()} == {
+        "loop": "loop.ckpt",
+        "lightning": "lightning/last.ckpt",
+        "transformers": "dvclive/artifacts/transformers/checkpoint-300",
+    }
+    assert md5("weights of epoch 2") in (repo / "lightning/last.ckpt.dvc").read_text()
+    for step in (100, 200, 300):
+        copy = repo / f"dvclive/artifacts/transformers/checkpoint-{step}"
+        assert (copy / "model.safetensors").read_text() == f"weights of step {step}"
+    assert "up to date" in dvc(repo, "status")
+
+
+def preempt(repo: Path, *given: str, steps: int) -> str:
+    """Run the example, tell it to end after so many checkpoints; what it prints from then on."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", str(EXAMPLES / "preempted.py"), *given],
+        cwd=repo,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step "):
+            steps -= 1
+        if not steps:
+            break
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    return printed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_preempted_training_logs_what_it_has(repo: Path, backend: str) -> None:
+    printed = preempt(repo, "--backend", backend, steps=3)
+
+    assert "not logged" not in printed
+    step = entries(repo)["preempted"]["meta"]["step"]
+    assert step >= 30
+    assert f"{step // 10} logged in all\n" in printed
+    assert "up to date" in dvc(repo, "status")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
+def test_a_preempted_training_says_what_there_was_no_time_for(repo: Path) -> None:
+    with locked(repo):  # another process has DVC's lock: nothing can be committed
+        printed = preempt(repo, "--notice", "0", steps=3)
+
+    assert printed.count("not logged: 'preempted.ckpt' was not logged: the deadline") >= 3
+    assert printed.endswith("0 logged in all\n")
+    assert not (repo / "preempted.ckpt.dvc").exists()

@@ -99,6 +99,40 @@ def test_the_cost_of_one_artifact_is_measured_each_way(repo: Path) -> None:
     }
 
 
+def test_a_stall_is_measured_and_the_logged_bytes_are_looked_at(repo: Path, tmp_path: Path) -> None:
+    for side in ("copy", "asynclive", "naive"):
+        given = ("--run", side, "--given", "1000000", "3", "2", "0")
+        one = json.loads(run("stall.py", *given, cwd=repo))
+        assert one["step_ms"]["median"] <= one["step_ms"]["max"]
+        assert one["blocked_ms"]["max"] > 0
+        assert sum(one["bytes"].values()) == 3
+        if side != "naive":
+            assert one["bytes"] == {"right": 3}
+
+
+def test_a_directory_is_looked_at_file_by_file(repo: Path) -> None:
+    given = ("--run", "asynclive", "--given", 30 * 16 * 1024, "2", "1", "1")
+    assert json.loads(run("stall.py", *given, cwd=repo))["bytes"] == {"right": 2}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "judgement"),
+    [([3, 3], "right"), ([3, 2], "torn"), ([2, 2], "wrong"), ([3], "torn"), ([], "none")],
+)
+def test_a_checkpoint_is_judged_by_the_numbers_in_it(
+    tmp_path: Path, numbers: list[int], judgement: str
+) -> None:
+    import struct
+
+    import training
+
+    (tmp_path / "object").write_bytes(
+        b"".join(training._MARK_BYTES + struct.pack("<f", number) + b"-" for number in numbers)
+    )
+    assert training.judge([tmp_path / "object"], 3, stamps=2) == judgement
+    assert training.judge([], 3, stamps=2) == "none"
+
+
 def test_tables_are_made_from_a_result_and_say_so_where_there_is_none(measured: Path) -> None:
     from readme import filled
 
