@@ -12,7 +12,7 @@ from typing import Any
 
 from griffe import Extension, Object
 
-_ROLE = re.compile(r":(?:meth|class|func|attr):`~?([\w.]+)`")
+_ROLE = re.compile(r":(meth|class|func|attr):`~?([\w.]+)`")
 _EXAMPLE = re.compile(r"^Example::\n\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 _CANCELLATION = re.compile(r"^Cancellation: (.*(?:\n    .*)*)", re.MULTILINE)
 
@@ -26,11 +26,19 @@ class Docstrings(Extension):
 
 
 def as_markdown(text: str) -> str:
-    text = _ROLE.sub(lambda found: f"`{_called(found[1])}`", text + "\n")
-    text = _EXAMPLE.sub(lambda found: f"**Example**\n\n```python\n{dedent(found[1]).strip()}\n```\n\n", text)
-    return _CANCELLATION.sub(lambda found: f"**Cancellation:** {dedent('    ' + found[1])}", text).rstrip()
+    text = _ROLE.sub(_named, text + "\n")
+    text = _EXAMPLE.sub(_example, text)
+    return _CANCELLATION.sub(_cancellation, text).rstrip()
 
 
-def _called(name: str) -> str:
-    """``AsyncLive.submit`` as it is said; a method is called."""
-    return name if name.rpartition(".")[2][:1].isupper() else f"{name}()"
+def _example(found: re.Match[str]) -> str:
+    return f"**Example**\n\n```python\n{dedent(found[1]).strip()}\n```\n\n"
+
+
+def _cancellation(found: re.Match[str]) -> str:
+    return f"**Cancellation:** {dedent(f'    {found[1]}')}"
+
+
+def _named(found: re.Match[str]) -> str:
+    """The name as it is said; what can be called is."""
+    return f"`{found[2]}{'()' if found[1] in ('meth', 'func') else ''}`"

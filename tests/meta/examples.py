@@ -63,7 +63,8 @@ class Examples:
 
     def run(self, program: Path) -> Ran:
         """Run a program in its directory."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(f"{json.dumps(str(program))}\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
@@ -71,7 +72,8 @@ class Examples:
         return Ran(*json.loads(answer))
 
     def stop(self) -> None:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
@@ -100,9 +102,7 @@ def main() -> None:
 
 
 def _run(program: Path) -> None:
-    code = compile(
-        program.read_text(), str(program), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    )
+    code = compile(program.read_text(), str(program), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     names: dict[str, Any] = {"__name__": "__main__", "__file__": str(program)}
     if code.co_flags & inspect.CO_COROUTINE:
         # Part of an async function, as `python -m asyncio` takes it.

@@ -38,7 +38,13 @@ IN_DOCSTRINGS = [
     pytest.param(code, id=name) for name, thing in _public() for code in in_docstring(thing)
 ]
 # What a fragment in a docstring takes for granted.
-IMPORTS = "import asyncio\nfrom pathlib import Path\nfrom asynclive import *\n"
+IMPORTS = """\
+import asyncio
+from pathlib import Path
+from asynclive import *
+def save(text, path):
+    Path(path).write_text(text)
+"""
 
 
 @pytest.fixture(scope="module")

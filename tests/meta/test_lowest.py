@@ -21,7 +21,8 @@ def test_the_lowest_versions_are_those_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
     lowest = dict(found.groups() for each in wanted if (found := _REQUIREMENT.match(each)))
-    direct, _, others = (ROOT / "tests" / "lowest.txt").read_text().partition("\n# What these bring")
+    pins = (ROOT / "tests" / "lowest.txt").read_text()
+    direct, _, others = pins.partition("\n# What these bring")
 
     assert dict(_PIN.findall(direct)) == lowest
     assert not set(dict(_PIN.findall(others))) & set(lowest)
