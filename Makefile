@@ -1,6 +1,7 @@
 PYTHON ?= python3
 # Half of what a test does is to wait, for the disk or another process.
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+SPREAD := -n auto --maxprocesses 4 --dist worksteal
+PYTEST = $(BIN)/python -m pytest $(SPREAD)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -55,7 +56,7 @@ test-faults: $(STAMP)
 # With the lowest versions of what it needs that are supported.
 test-lowest: $(LOWEST_STAMP)
 	@$(LOWEST)/bin/python -c 'import sys; v = sys.version_info; print("Python", sys.version.split()[0], "" if v[:2] == (3, 10) else "(there is no python3.10 here: LOWEST_PYTHON=... names one)")'
-	$(LOWEST)/bin/python -m pytest tests/unit tests/integration tests/contract
+	$(LOWEST)/bin/python -m pytest $(SPREAD) tests/unit tests/integration tests/contract
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest -m fuzz
