@@ -98,6 +98,7 @@ class Call:
 
     def end(self) -> None:
         """Tell everybody who waits; ``logged``, ``error`` or ``successor`` is set."""
+        self.earlier = ()  # or a handle would keep them all
         self.has_room.set()
         self.released.set()
         self.done.set()

@@ -36,6 +36,9 @@ from ._workers import run_together
 # others get their turn every few hundredths of a second. What was copied is still in the
 # processor's cache when it is hashed.
 STEP_BYTES = 8 * 2**20
+# The same, of a snapshot: somebody waits for it, and a hop may take as long as a step above where
+# all cores are at work.
+SNAPSHOT_STEP_BYTES = 64 * 2**20
 # How far copying may run ahead of hashing, and of the disk where that is waited for: enough for
 # the hash never to wait; so little that who cancels does not wait long for the disk.
 LEAD_BYTES = 4 * STEP_BYTES
@@ -96,7 +99,7 @@ class LargeFile:
         Raises as ``transfer`` does, and is cancelled like it.
         """
         try:
-            while not await run(self._copy_step):
+            while not await run(partial(self._copy_step, SNAPSHOT_STEP_BYTES)):
                 pass
         finally:
             self._release()
@@ -137,7 +140,7 @@ class LargeFile:
             os.close(self._fds.pop())
 
     async def _copy_all(self, run: Run) -> None:
-        while not await run(self._copy_step):
+        while not await run(partial(self._copy_step, STEP_BYTES)):
             self._advance()
             while self._copied_bytes - self._followed_bytes > LEAD_BYTES:
                 await self._advanced.wait()
@@ -173,7 +176,7 @@ class LargeFile:
         self._advanced.set()
         self._advanced = anyio.Event()
 
-    def _copy_step(self) -> bool:
+    def _copy_step(self, step_bytes: int) -> bool:
         """Copy the next bytes; whether all are."""
         if not self._fds:
             self._open()
@@ -182,7 +185,7 @@ class LargeFile:
             self._copied_bytes = self.planned.size
             return True
         source_fd, first_fd, *more_fds = self._fds
-        end = min(self._copied_bytes + STEP_BYTES, self.planned.size)
+        end = min(self._copied_bytes + step_bytes, self.planned.size)
         while self._copied_bytes < end:
             check_cancelled()
             count = min(CHUNK_BYTES, end - self._copied_bytes)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
-from logging import getLogger
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -30,11 +28,12 @@ from ._claims import Claims
 from ._commit import GroupCommitter
 from ._drain import DrainResult, drain
 from ._dvcyaml import DvcYaml
-from ._errors import InvalidDvcyamlError, NotActiveError
+from ._errors import ArtifactChangedError, InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
 from ._handle import ArtifactHandle, Call, Stage
 from ._moved import restored
 from ._pending import Pending
+from ._pipeline import left_to_pipeline
 from ._plan import ArtifactPlan
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
@@ -52,15 +51,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 P = ParamSpec("P")
 
-logger = getLogger(__name__)
-
 
 class AsyncLive:
     """Logs artifacts with DVC: many at once, while the event loop runs on.
 
     Use it as an async context manager, on asyncio or trio. Inside the block any number of
-    tasks may call :meth:`log_artifact`. Leaving the block waits for the calls in flight;
-    leaving it by an exception cancels them.
+    tasks may call :meth:`log_artifact`, which returns once the artifact is logged, or
+    :meth:`submit`, which returns as soon as the source may be overwritten. Leaving the block
+    waits for all of them; leaving it by an exception cancels them.
 
     Args:
         dir: where copies go, to ``{dir}/artifacts``; made when first needed.
@@ -78,8 +76,14 @@ class AsyncLive:
             directories, each before what names it. Costs as much as the disk takes. Default:
             as DVC, which leaves it to the system, for up to half a minute or so. Of a source that
             is logged in place only its object is synced, not the source.
+        max_pending_bytes: how much may be submitted and not logged yet, in bytes, before
+            :meth:`submit` waits; an artifact that is larger goes alone. Default: half of what is
+            free in the cache, so that no disk is filled by what is still to be hashed.
+        max_pending: how many artifacts may be; default 1,000. What :meth:`log_artifact` logs is
+            not counted: its callers wait anyway.
 
     Raises:
+        ValueError: a bound is too small.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
@@ -450,17 +454,32 @@ class AsyncLive:
             await call.turn()  # its source is read where it is, and an earlier one may change that
         call.begin()
         request = call.request
-        if self._in_pipeline:
-            request = await self._left_to_pipeline(request)
-        replaced = request.path if request.copy else None
-        plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+        if self._in_pipeline and request.cache:
+            owner = partial(self._repository.pipeline_owner, request.path)
+            request = left_to_pipeline(request, self._root, await self._in_dvc_thread(owner))
+        plan = await self._plan(request)
         await self._pending.room(call, plan.total_bytes if plan.is_read else 0)
         call.advance("staging")
         async with self._source(call, plan) as (plan, taken):
-            staged = await self._stager.stage(plan, taken, looks_at_copy=call.comes_first)
+            staged = await self._stage(call, plan, taken)
             call.advance("staged")
             del plan  # of a large directory it is larger than what is needed from here on
             return await self._commit(call, staged)
+
+    async def _plan(self, request: ArtifactRequest) -> ArtifactPlan:
+        replaced = request.path if request.copy else None
+        return await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+
+    async def _stage(self, call: Call, plan: ArtifactPlan, taken: Taken | None) -> StagedArtifact:
+        first = call.comes_first
+        try:
+            return await self._stager.stage(plan, taken, looks_at_copy=first)
+        except ArtifactChangedError:
+            if first or taken is None or call.released.is_set():
+                raise
+        # An earlier one has put a link to the same bytes in its place.
+        await call.turn()
+        return await self._stager.stage(await self._plan(plan.request), taken)
 
     async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
         try:
@@ -594,36 +613,6 @@ class AsyncLive:
     def _moved(self, call: Call, before: Stage) -> None:
         """A call has come one stage further."""
         self._counters.moved(before, call.stage)
-
-    async def _left_to_pipeline(self, request: ArtifactRequest) -> ArtifactRequest:
-        """Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording."""
-        if not request.cache:
-            return request
-        shown = request.path.removeprefix(self._root + os.sep) if request.copy else request.given
-        owner = await self._in_dvc_thread(lambda: self._repository.pipeline_owner(request.path))
-        if not owner:
-            logger.warning(
-                "To track '%s' automatically in the DVC pipeline, add it as an output of the "
-                "pipeline stage.",
-                shown,
-            )
-            return request
-        address, has_command = owner
-        if not has_command:
-            logger.warning(
-                "To track '%s' automatically in the DVC pipeline:"
-                "\n1. Run `dvc remove %s` to stop tracking it outside the pipeline."
-                "\n2. Add it as an output of the pipeline stage.",
-                shown,
-                address,
-            )
-            return request
-        logger.info(
-            "Skipping `dvc add %s` because it is already being tracked automatically as an "
-            "output of the DVC pipeline.",
-            shown,
-        )
-        return replace(request, cache=False)
 
     async def _save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
         await self._in_dvc_thread(lambda: self._repository.save_hashes(path, files))

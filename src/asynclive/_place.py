@@ -181,7 +181,12 @@ def _exchange_seen(source: str, destination: str, at: str, seen: Marks | None) -
         Whether they are exchanged.
     """
     before = os.lstat(source).st_ino
-    exchange(source, destination, at)
+    try:
+        exchange(source, destination, at)
+    except FileNotFoundError:
+        if seen is None or os.path.lexists(at):
+            raise
+        return False  # its owner has removed it meanwhile
     out = os.lstat(source)
     if seen is None or (marks_of(out) == seen and not is_open_for_writing(source)):
         return True
@@ -190,7 +195,7 @@ def _exchange_seen(source: str, destination: str, at: str, seen: Marks | None) -
         try:
             exchange(source, destination, at)
         except FileNotFoundError:
-            return False  # its owner has removed it meanwhile
+            return False  # removed, likewise
         out = os.lstat(source)
         if out.st_ino == before:
             return False

@@ -29,7 +29,6 @@ from logged import (
 import asynclive._large
 import asynclive._stage
 from asynclive import ArtifactChangedError, AsyncLive, AsyncLiveError
-from asynclive._artifact import StagedArtifact
 
 pytestmark = [pytest.mark.anyio, mostly_asyncio]
 
@@ -107,8 +106,8 @@ def at_its_moment(change: Change, moment: str, patch: pytest.MonkeyPatch) -> Any
     if moment == "once it is staged":
         stage = asynclive._stage.Stager.stage
 
-        async def stage_then_change(self: Any, plan: Any) -> StagedArtifact:
-            staged = await stage(self, plan)
+        async def stage_then_change(self: Any, plan: Any, *args: Any, **values: Any) -> Any:
+            staged = await stage(self, plan, *args, **values)
             if change.path.startswith(str(plan.request.source)):
                 change.make()
             return staged

@@ -29,6 +29,7 @@ ALLOWED = {
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
     "_handle": RECORDS,
+    "_pipeline": RECORDS,
     "_pending": RECORDS | {"_handle"},
     "_unheard": RECORDS | {"_handle"},
     "_drain": RECORDS | {"_handle"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -269,6 +270,133 @@ def test_newer_bytes_of_the_caller_stay(
     assert list(look(tmp_path)) == newer
     clear(placement)
     assert os.listdir(beside) == []
+
+
+@pytest.mark.parametrize("change", [rewrite, replace, relink, Path.unlink])
+def test_newer_bytes_stay_that_come_between_the_look_and_the_exchange(
+    tmp_path: Path,
+    beside: Path,
+    way: str,
+    change: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "data"
+    path.write_text("seen")
+    (beside / "0").write_text("ours")
+    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+
+    def change_first(*args: str) -> None:
+        monkeypatch.setattr(_place, "exchange", exchange)
+        change(path)
+        exchange(*args)
+
+    monkeypatch.setattr(_place, "exchange", change_first)
+    placement.apply()()
+    if change is Path.unlink:
+        assert not path.exists()
+    elif change is relink:
+        assert os.readlink(path) == "newer"
+    else:
+        assert path.read_text() == "newer"
+    assert (beside / "0").read_text() == "ours"
+
+
+def test_what_somebody_puts_there_during_the_exchange_stays(
+    tmp_path: Path, beside: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Newer bytes before it, and still newer ones before it is taken back."""
+    path = tmp_path / "data"
+    path.write_text("seen")
+    (beside / "0").write_text("ours")
+    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+    texts = ["newer", "newest"]
+
+    def write_first(*args: str) -> None:
+        if texts:
+            (tmp_path / "new").write_text(texts.pop(0))
+            (tmp_path / "new").rename(path)
+        exchange(*args)
+
+    monkeypatch.setattr(_place, "exchange", write_first)
+    placement.apply()
+    assert path.read_text() == "newest"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of writers")
+def test_a_file_that_somebody_has_open_for_writing_stays(
+    tmp_path: Path, beside: Path, way: str
+) -> None:
+    path = tmp_path / "data"
+    path.write_text("seen")
+    (beside / "0").write_text("ours")
+    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+    with path.open("r+") as writer:
+        placement.apply()
+        writer.write("newer")
+    assert path.read_text() == "newer"
+    with path.open() as reader:
+        placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+        placement.apply()
+        assert reader.read() == "newer"
+    assert path.read_text() == "ours"
+
+
+@pytest.mark.parametrize("change", [rewrite, replace, relink, Path.unlink])
+def test_newer_bytes_stay_when_it_is_taken_back(
+    tmp_path: Path, beside: Path, way: str, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "data"
+    path.write_text("seen")
+    (beside / "0").write_text("ours")
+    take_back = Placement((Move(str(beside / "0"), str(path), stamp(path)),)).apply()
+    assert path.read_text() == "ours"
+    change(path)
+    newer = [one for one in look(tmp_path) if not one[0].startswith("beside")]
+    take_back()
+    assert [one for one in look(tmp_path) if not one[0].startswith("beside")] == newer
+
+
+def test_a_link_stays_if_the_file_behind_it_was_written(
+    tmp_path: Path, beside: Path, way: str
+) -> None:
+    behind, path = tmp_path / "behind", tmp_path / "data"
+    behind.write_text("seen")
+    path.symlink_to("behind")
+    (beside / "0").write_text("ours")
+    held = behind.stat().st_ino, behind.stat().st_mtime_ns
+    placement = Placement((Move(str(beside / "0"), str(path), stamp(path), held),))
+    rewrite(behind)
+    placement.apply()
+    assert os.readlink(path) == "behind"
+
+
+@pytest.mark.parametrize("make", MAKE)
+def test_what_was_the_callers_goes_back_only_where_nothing_is(
+    tmp_path: Path, beside: Path, way: str, make: Callable[[Path, str], None]
+) -> None:
+    make(beside / "0", "moved")
+    move = Move(str(beside / "0"), str(tmp_path / "data"), if_free=True)
+    assert Placement((move,)).beside == []
+    take_back = Placement((move,)).apply()
+    assert os.listdir(beside) == []
+    take_back()
+    assert os.listdir(beside) == ["0"]
+    (tmp_path / "data").write_text("newer")
+    Placement((move,)).apply()()
+    assert (tmp_path / "data").read_text() == "newer"
+    assert os.listdir(beside) == ["0"]
+
+
+def test_modes_are_not_set_of_what_is_newer(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.touch(0o600)
+    seen = Mode(str(path), 0o644, stamp(path))
+    rewrite(path)
+    path.chmod(0o600)
+    Placement(modes=(seen,)).apply()()
+    path.unlink()
+    Placement(modes=(seen,)).apply()()
+    assert not path.exists()
 
 
 def test_a_hard_link_to_the_file_that_is_there_changes_nothing(

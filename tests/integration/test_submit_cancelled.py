@@ -1,0 +1,164 @@
+"""A submitted artifact cancelled at every stage: never happened, or wholly happened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
+from cancelling import in_task, settled, three_ways
+from disk import leftovers, look
+from gate import locked
+
+import asynclive._large
+import asynclive._stage
+from asynclive import ArtifactCancelledError, ArtifactHandle, AsyncLive
+from asynclive._repo import DvcRepository
+from asynclive._store import ObjectStore
+
+pytestmark = pytest.mark.anyio
+
+LARGE = 3 * 2**20
+
+
+class Gate:
+    """Where a worker thread stops the first time it comes there."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        self.reached = anyio.Event()
+        self._open = threading.Event()
+        function = getattr(owner, name)
+
+        def held(*args: Any, **values: Any) -> Any:
+            if not self._open.is_set():
+                anyio.from_thread.run_sync(self.reached.set)
+                assert self._open.wait(60)
+            return function(*args, **values)
+
+        patch.setattr(owner, name, held)
+
+    @contextmanager
+    def opened_after(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._open.set()
+
+
+GATES = {
+    "queued": (asynclive._stage, "make_plan"),
+    "copied": (asynclive._large.LargeFile, "_copy_step"),
+    "hashed": (asynclive._large.LargeFile, "_hash_step"),
+    "published": (ObjectStore, "publish"),
+    "staged": (DvcRepository, "acquire"),
+    "committing": (DvcRepository, "commit"),
+}
+
+
+def prepare(repo: Path) -> dict[str, str]:
+    (repo / "artifact").write_bytes(b"x" * LARGE)
+    (repo / ".dvc" / "cache" / "files" / "md5").mkdir(parents=True)  # as entering does
+    return look(repo, objects=False)
+
+
+def check_nothing_is_left(repo: Path, before: dict[str, str]) -> None:
+    assert look(repo, objects=False) == before
+    assert leftovers(repo) == []
+
+
+@pytest.mark.parametrize("at", ["hashed", "published", "staged", "committing"])
+@pytest.mark.parametrize("values", [{}, {"copy": True}, {"move": True}], ids=str)
+async def test_a_handle_cancelled_on_its_way(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, values: dict[str, bool]
+) -> None:
+    before = prepare(repo)
+    gate = Gate(monkeypatch, *GATES[at])
+    async with AsyncLive(root=repo) as live:
+        handle: ArtifactHandle = await live.submit("artifact", "model", **values)
+        with gate.opened_after():
+            await gate.reached.wait()
+            assert handle.stage == {"hashed": "staging", "published": "staging"}.get(at, at)
+            handle.cancel()
+        if at == "committing":
+            assert (await handle).size == LARGE
+            assert handle.stage == "logged"
+            return
+        with pytest.raises(ArtifactCancelledError):
+            await handle
+        assert handle.stage == "cancelled"
+        assert live.statistics().cancelled == 1
+        # It can be logged again at once.
+        assert (await (await live.submit("artifact"))).size == LARGE
+        (repo / "artifact.dvc").unlink()
+        (repo / ".gitignore").unlink()
+    before_inodes = {name: said for name, said in before.items() if name != "git status"}
+    after = look(repo, objects=False)
+    assert {name: after.get(name) for name in before_inodes} == before_inodes
+    assert leftovers(repo) == []
+
+
+@three_ways
+@pytest.mark.parametrize("at", ["queued", "copied"])
+async def test_submit_cancelled_before_the_bytes_are_taken(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, way: str
+) -> None:
+    before = prepare(repo)
+    gate = Gate(monkeypatch, *GATES[at])
+    async with AsyncLive(root=repo) as live:
+        async with in_task(way, lambda: live.submit("artifact", "model", copy=True)) as call:
+            with gate.opened_after():
+                await gate.reached.wait()
+                call.cancel()
+                await settled()
+        assert call.cancelled
+        assert live.statistics().cancelled == 1
+    check_nothing_is_left(repo, before)
+
+
+@three_ways
+async def test_cancelling_who_awaits_a_handle_leaves_the_artifact_alone(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    prepare(repo)
+    gate = Gate(monkeypatch, *GATES["hashed"])
+    async with AsyncLive(root=repo) as live:
+        handle = await live.submit("artifact")
+        with gate.opened_after():
+            async with in_task(way, handle.wait) as call:
+                await gate.reached.wait()
+                call.cancel()
+            assert call.cancelled
+        assert (await handle).size == LARGE
+    assert (repo / "artifact.dvc").exists()
+
+
+async def test_one_that_an_earlier_has_linked_meanwhile_is_logged_all_the_same(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Submitted twice, and not written in between: it is planned as what it no longer is."""
+    (repo / ".dvc" / "config").write_text("[cache]\n    type = hardlink\n")
+    (repo / "artifact").write_text("small")
+    stage = asynclive._stage.Stager.stage
+    attempts = 0
+
+    async def stage_after_the_first(self: Any, *args: Any, **values: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        await first
+        return await stage(self, *args, **values)
+
+    async with AsyncLive(root=repo) as live:
+        with locked(repo) as gate:
+            first = await live.submit("artifact")
+            monkeypatch.setattr(asynclive._stage.Stager, "stage", stage_after_the_first)
+            async with in_task("scope", lambda: live.submit("artifact")) as call:
+                gate.open()
+        second: ArtifactHandle = call.result
+        assert (await second).md5 == (await first).md5
+    assert attempts == 2
+    assert (repo / "artifact").stat().st_nlink == 2

@@ -1,0 +1,58 @@
+"""Whether newer bytes can be told from those that were read."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from asynclive._artifact import StoredFile
+from asynclive._newer import is_open_for_writing, marks_of, seconds_to_next_stamp, stamp_ns
+from asynclive._snapshot import without_doubtful
+
+SECOND = 10**9
+NOW = 1_700_000_000 * SECOND + 500_000_001
+
+
+def test_a_file_written_before_the_last_tick_is_settled() -> None:
+    assert seconds_to_next_stamp(NOW - SECOND, NOW) == 0
+    assert seconds_to_next_stamp(NOW, NOW) > 0
+
+
+def test_a_file_from_the_future_is_settled() -> None:
+    assert seconds_to_next_stamp(NOW + 10 * SECOND, NOW) == 0
+
+
+def test_where_stamps_are_whole_seconds_a_tick_is_long() -> None:
+    assert seconds_to_next_stamp(NOW // SECOND * SECOND, NOW) == pytest.approx(1.5)
+
+
+def test_after_the_wait_a_write_leaves_other_marks(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for _ in range(50):
+        path.write_text("older")
+        before = path.stat()
+        time.sleep(seconds_to_next_stamp(before.st_mtime_ns, stamp_ns()))
+        path.write_text("newer")
+        assert marks_of(path.stat()) != marks_of(before)
+
+
+def test_what_may_have_the_marks_of_newer_bytes_has_none() -> None:
+    settled = StoredFile(("a",), "0" * 32, 1, False, 7, NOW - SECOND)
+    doubtful = settled._replace(key=("b",), mtime_ns=NOW)
+    assert without_doubtful([settled, doubtful], NOW) == [settled, doubtful._replace(inode=0)]
+
+
+def test_only_a_writer_counts(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("text")
+    assert not is_open_for_writing(str(path))
+    with path.open():
+        assert not is_open_for_writing(str(path))
+    with path.open("a"):
+        assert is_open_for_writing(str(path)) == sys.platform.startswith("linux")
+    (tmp_path / "link").symlink_to(path)
+    assert not is_open_for_writing(str(tmp_path / "link"))
+    assert not is_open_for_writing(str(tmp_path / "missing"))
