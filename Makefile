@@ -1,12 +1,21 @@
 PYTHON ?= python3
 # Half of what a test does is to wait, for the disk or another process.
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+SPREAD := -n auto --maxprocesses 4 --dist worksteal
+PYTEST = $(BIN)/python -m pytest $(SPREAD)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.bench-installed
+DOCS_STAMP := $(VENV)/.docs-installed
+DIST_STAMP := $(VENV)/.dist-installed
 
-.PHONY: demo test test-faults fuzz check bench bench-full clean
+# The oldest Python that is supported, on the PATH or of pyenv; where there is none, the usual one.
+LOWEST_PYTHON ?= $(firstword $(shell python3.10 -c '' 2>/dev/null && echo python3.10) \
+	$(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python))) $(PYTHON))
+LOWEST := .venv-lowest
+LOWEST_STAMP := $(LOWEST)/.installed
+
+.PHONY: demo test test-faults test-lowest fuzz check typecheck bench bench-full docs docs-serve dist clean
 .DELETE_ON_ERROR:
 
 $(STAMP): pyproject.toml
@@ -19,6 +28,21 @@ $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
+# What only the pages need, and what only a release does.
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+$(DIST_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dist]'
+	touch $@
+
+$(LOWEST_STAMP): pyproject.toml tests/lowest.txt
+	rm -rf $(LOWEST)
+	$(LOWEST_PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[test]'
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
@@ -29,6 +53,11 @@ test: $(STAMP)
 test-faults: $(STAMP)
 	$(PYTEST) -m long
 
+# With the lowest versions of what it needs that are supported.
+test-lowest: $(LOWEST_STAMP)
+	@$(LOWEST)/bin/python -c 'import sys; v = sys.version_info; print("Python", sys.version.split()[0], "" if v[:2] == (3, 10) else "(there is no python3.10 here: LOWEST_PYTHON=... names one)")'
+	$(LOWEST)/bin/python -m pytest $(SPREAD) tests/unit tests/integration tests/contract
+
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest -m fuzz
 
@@ -36,6 +65,13 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory typecheck
+
+# The public face has types, all of it, and the examples fit them. PYTHONPATH: of an editable
+# install pyright takes the modules, but does not see py.typed.
+typecheck: $(STAMP)
+	PYTHONPATH=src $(BIN)/pyright --pythonpath $(BIN)/python --verifytypes asynclive --ignoreexternal
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(BENCH_STAMP)
 	$(BIN)/python perf/suite.py --short $(ARGS)
@@ -43,5 +79,20 @@ bench: $(BENCH_STAMP)
 bench-full: $(BENCH_STAMP)
 	$(BIN)/python perf/suite.py $(ARGS)
 
+# Into site/, for site/index.html or any server of files. Any warning is an error.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# On http://127.0.0.1:8000, made anew when a page is saved.
+docs-serve: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# Into dist/, and tried in an environment that has nothing else.
+dist: $(DIST_STAMP)
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/smoke.py dist/*.whl dist/*.tar.gz
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,7 +4,7 @@
 
 A marked part begins with ``<!-- results: NAME -->`` and ends with ``<!-- end -->``; what is
 between them is replaced. ``perf/README.md`` has all of them, the README of the project and
-``docs/power-cut.md`` one each.
+the pages of ``docs/`` some.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NONE = "Not measured yet.\n"
 
 def main() -> int:
     root = PERF.parent
-    for path in (PERF / "README.md", root / "README.md", root / "docs" / "power-cut.md"):
+    for path in (PERF / "README.md", root / "README.md", *sorted((root / "docs").glob("*.md"))):
         path.write_text(filled(path.read_text(), results.FULL))
     return 0
 
@@ -278,6 +278,20 @@ def _durable(directory: Path) -> str:
     return _table(["", "default", "durable=True", "times"], rows)
 
 
+def _cli(directory: Path) -> str:
+    document = results.read("cli", directory)
+    if document is None:
+        return _NONE
+    seconds: dict[str, dict[int, dict[str, Any]]] = {}
+    for point in document["points"]:
+        seconds.setdefault(point["side"], {})[point["tracked"]] = point["seconds"]
+    counts = list(next(iter(seconds.values())))
+    rows = [
+        [f"`{side}`", *(f"{_span(each[n])} s" for n in counts)] for side, each in seconds.items()
+    ]
+    return _table(["", *(f"{n} tracked before" for n in counts)], rows)
+
+
 def _stall(directory: Path) -> str:
     documents = [(name, results.read(f"stall-{name}", directory)) for name in STALL]
     header = ["checkpoint", "side", *_STALL_STEPS, "blocked, ms", "most, ms"]
@@ -360,20 +374,6 @@ def _judged(found: dict[str, int] | None) -> str:
     total = sum(found.values())
     others = [f"{found[what]} {what}" for what in ("torn", "wrong", "none") if found.get(what)]
     return ", ".join([f"{found.get('right', 0)} of {total} right", *others])
-
-
-def _cli(directory: Path) -> str:
-    document = results.read("cli", directory)
-    if document is None:
-        return _NONE
-    seconds: dict[str, dict[int, dict[str, Any]]] = {}
-    for point in document["points"]:
-        seconds.setdefault(point["side"], {})[point["tracked"]] = point["seconds"]
-    counts = list(next(iter(seconds.values())))
-    rows = [
-        [f"`{side}`", *(f"{_span(each[n])} s" for n in counts)] for side, each in seconds.items()
-    ]
-    return _table(["", *(f"{n} tracked before" for n in counts)], rows)
 
 
 def _workload_documents(directory: Path) -> list[dict[str, Any]]:

@@ -132,7 +132,7 @@ class ArtifactPathError(AsyncLiveError):
     """This path cannot be logged. The message says why, and what to do instead."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         super().__init__(f"'{self.path}' {reason}")
 
 
@@ -210,7 +210,7 @@ class DvcYamlError(AsyncLiveError):
     """dvc.yaml cannot be read, merged or replaced. ``path`` is the file."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         self.reason = reason
         super().__init__(f"'{self.path}' {reason}")
 
@@ -219,8 +219,8 @@ class StorageError(AsyncLiveError):
     """The file system refused. ``path`` is the artifact, ``__cause__`` the OSError."""
 
     def __init__(self, path: str | os.PathLike[str], error: OSError) -> None:
-        self.path = os.fspath(path)
-        self.errno = error.errno
+        self.path: str = os.fspath(path)
+        self.errno: int | None = error.errno
         where = f" ('{error.filename}')" if error.filename is not None else ""
         super().__init__(
             f"Cannot store '{self.path}': {error.strerror or error}{where}. "
@@ -244,7 +244,7 @@ class CommitError(AsyncLiveError):
     """DVC refused to track the artifact. ``path`` is the artifact, ``__cause__`` DVC's error."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        self.path = os.fspath(path)
+        self.path: str = os.fspath(path)
         super().__init__(f"Cannot track '{self.path}': {reason}")
 
 

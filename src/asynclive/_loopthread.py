@@ -32,7 +32,7 @@ class LoopThread:
         # Held while a call is handed to the loop, so that none is once the loop ends: it would
         # be waited for in vain. Reentrant, for a signal handler that asks for something, too.
         self._handing_over = threading.RLock()
-        self.ended = False
+        self.ended: bool = False
 
     def start(self, serve: Callable[..., Awaitable[None]]) -> None:
         """Begin, with a task that runs until ``stop``; what it raises first is raised here."""

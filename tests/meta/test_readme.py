@@ -51,26 +51,9 @@ def test_the_first_example_works_as_typed(tmp_path: Path, environment: dict[str,
     assert "labels:\n    - resnet\n    - imagenet\n" in (tmp_path / "dvc.yaml").read_text()
 
 
-def test_the_quickstart_example_is_the_first_one_of_the_readme() -> None:
+def test_the_quickstart_example_is_the_first_one_of_the_readme_and_of_the_pages() -> None:
     assert (ROOT / "examples" / "quickstart.py").read_text() == QUICKSTART
-
-
-@pytest.mark.parametrize("index", range(len(PYTHON)))
-def test_each_block_runs(index: int, repo: Path, environment: dict[str, str]) -> None:
-    (repo / "model.pt").write_bytes(b"model")
-    for number in range(5):
-        (repo / "shards").mkdir(exist_ok=True)
-        (repo / "shards" / f"part-{number}.bin").write_bytes(bytes([number]) * 1000)
-    (repo / "data").mkdir()
-    (repo / "data" / "a.txt").write_text("a")
-    (repo / "example.py").write_text(PYTHON[index])
-
-    printed = run(sys.executable, "-W", "error", "example.py", cwd=repo, env=environment)
-
-    assert "not logged" not in printed
-    assert list(repo.rglob("*.dvc"))
-    status = run(sys.executable, "-m", "dvc", "status", cwd=repo, env=environment)
-    assert status == "Data and pipelines are up to date.\n"
+    assert f"```python\n{QUICKSTART}```" in (ROOT / "docs" / "index.md").read_text()
 
 
 def test_every_error_is_explained() -> None:

@@ -70,7 +70,8 @@ class Repository:
 
 
 @pytest.fixture
-def repository() -> Repository:
+async def repository() -> Repository:
+    # On the event loop: in anyio 4.5 an event that was made outside of one cannot be set there.
     return Repository()
 
 
