@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ._artifact import LoggedArtifact
 from ._errors import (
+    ArtifactCancelledError,
     ArtifactChangedError,
     ArtifactConflictError,
     ArtifactNotFoundError,
@@ -25,19 +26,50 @@ from ._errors import (
     RepositoryNotFoundError,
     StorageError,
 )
+from ._events import (
+    ArtifactCancelled,
+    ArtifactCommitted,
+    ArtifactCommitting,
+    ArtifactEvent,
+    ArtifactFailed,
+    ArtifactLogged,
+    ArtifactQueued,
+    ArtifactStaged,
+    ArtifactStaging,
+    ArtifactSuperseded,
+    Event,
+    EventsDropped,
+)
+from ._handle import ArtifactHandle, Stage
+from ._hub import EventStream
 from ._live import AsyncLive
 from ._statistics import AsyncLiveStatistics
 
 __all__ = [
+    "ArtifactCancelled",
+    "ArtifactCancelledError",
     "ArtifactChangedError",
+    "ArtifactCommitted",
+    "ArtifactCommitting",
     "ArtifactConflictError",
+    "ArtifactEvent",
+    "ArtifactFailed",
+    "ArtifactHandle",
+    "ArtifactLogged",
     "ArtifactNotFoundError",
     "ArtifactPathError",
+    "ArtifactQueued",
+    "ArtifactStaged",
+    "ArtifactStaging",
+    "ArtifactSuperseded",
     "AsyncLive",
     "AsyncLiveError",
     "AsyncLiveStatistics",
     "CommitError",
     "DvcYamlError",
+    "Event",
+    "EventStream",
+    "EventsDropped",
     "InvalidArtifactNameError",
     "InvalidDataTypeError",
     "InvalidDvcyamlError",
@@ -47,5 +79,6 @@ __all__ = [
     "NotActiveError",
     "RepositoryError",
     "RepositoryNotFoundError",
+    "Stage",
     "StorageError",
 ]

@@ -34,12 +34,18 @@ FIRST_DELAY = 0.01
 LONGEST_DELAY = 0.1
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(eq=False, slots=True)
 class _Waiting(Generic[ItemT, ResultT]):
     item: ItemT
     done: anyio.Event = field(default_factory=anyio.Event)
     result: ResultT | None = None
     error: Exception | None = None
+    begun: Callable[[], None] = _nothing
+    """Called when its group begins."""
     asked_at: float | None = None
     """When the lock was first asked for on its behalf."""
 
@@ -86,14 +92,16 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         """How many items wait for their group to begin."""
         return len(self._waiting)
 
-    async def submit(self, item: ItemT) -> ResultT:
+    async def submit(self, item: ItemT, begun: Callable[[], None] = _nothing) -> ResultT:
         """Commit ``item`` with the next group; returns its result or raises its error.
+
+        ``begun`` is called when that group begins.
 
         Cancellation: an item whose group has not begun is withdrawn. Once its group is
         committing, its result is returned all the same: what is on disk is not to be taken for
         never logged. The cancellation is then the caller's to see, at its next checkpoint.
         """
-        waiting: _Waiting[ItemT, ResultT] = _Waiting(item)
+        waiting: _Waiting[ItemT, ResultT] = _Waiting(item, begun=begun)
         self._waiting[waiting] = None
         self._arrived.set()
         try:
@@ -126,6 +134,8 @@ class GroupCommitter(Generic[ItemT, ResultT]):
     async def _commit_next_group(self) -> None:
         """Commit who waits, give the lock back, and tell them. Nothing interrupts it."""
         group = self._take_group()
+        for waiting in group:
+            waiting.begun()
         outcomes: Sequence[ResultT | Exception] = [_interrupted() for _ in group]
         with anyio.CancelScope(shield=True):
             try:

@@ -14,6 +14,7 @@
     │   ├── ArtifactNotFoundError  it does not exist                            (FileNotFoundError)
     │   └── ArtifactChangedError   it changed while it was read
     ├── ArtifactConflictError      another call claims the same path, copy or name
+    ├── ArtifactCancelledError     its handle was cancelled; nothing is left of it
     ├── LockTimeoutError           another process kept DVC's lock too long     (TimeoutError)
     ├── DvcYamlError               dvc.yaml cannot be read, merged or replaced
     ├── StorageError               the disk refused: full, read-only, no permission
@@ -164,6 +165,17 @@ class ArtifactConflictError(AsyncLiveError):
         self.path = path
         self.other = other
         super().__init__(f"Cannot log '{path}': {reason}")
+
+
+class ArtifactCancelledError(AsyncLiveError):
+    """The artifact was cancelled while it was in flight, and nothing is left of it.
+
+    Raised to who awaits a handle that was cancelled. ``path`` is the path as it was given.
+    """
+
+    def __init__(self, path: str, why: str = "its handle was cancelled.") -> None:
+        self.path = path
+        super().__init__(f"'{path}' was not logged: {why}")
 
 
 class LockTimeoutError(AsyncLiveError, TimeoutError):

@@ -113,13 +113,13 @@ class LargeFile:
     async def _copy_all(self, run: Run) -> None:
         while not await run(self._copy_step):
             self._advance()
-            while self._copied_bytes - self._followed_bytes > LEAD_BYTES:
+            while self._copied_bytes - self.done_bytes > LEAD_BYTES:
                 await self._advanced.wait()
         self._advance()
 
     @property
-    def _followed_bytes(self) -> int:
-        """How far all who follow the copying have come."""
+    def done_bytes(self) -> int:
+        """How far all who follow the copying have come; from any thread."""
         hashed = self._copied_bytes if self.temp is None else self._hashed_bytes
         return min(hashed, self._synced_bytes) if self.sync.wanted else hashed
 

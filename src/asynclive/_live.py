@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from logging import getLogger
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,10 +26,15 @@ from ._artifact import (
 from ._claims import Claims
 from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
-from ._errors import InvalidDvcyamlError, NotActiveError
+from ._errors import ArtifactCancelledError, AsyncLiveError, InvalidDvcyamlError, NotActiveError
 from ._files import AsyncFiles
+from ._handle import ArtifactHandle, Call
+from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
+from ._observer import Observer
+from ._progress import make_progress
 from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
+from ._sampler import Sampler
 from ._stage import Stager
 from ._statistics import AsyncLiveStatistics, Counters
 from ._store import ObjectStore
@@ -42,36 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """One call of log_artifact in flight. A task of AsyncLive's own works on it."""
-
-    request: ArtifactRequest
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    done: anyio.Event = field(default_factory=anyio.Event)
-    logged: LoggedArtifact | None = None
-    error: Exception | None = None
-
-    async def wait(self) -> LoggedArtifact:
-        """Wait in the caller's task; hand its cancellation on to the task that works."""
-        try:
-            await self.done.wait()
-        except BaseException:
-            self.scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await self.done.wait()
-            if self.logged is not None:
-                logger.info(
-                    "'%s' was cancelled when its group was committing already: it is logged.",
-                    self.request.given,
-                )
-            raise
-        if self.error is not None:
-            raise self.error
-        assert self.logged is not None
-        return self.logged
 
 
 class AsyncLive:
@@ -97,8 +72,16 @@ class AsyncLive:
             directories, each before what names it. Costs as much as the disk takes. Default:
             as DVC, which leaves it to the system, for up to half a minute or so. Of a source that
             is logged in place only its object is synced, not the source.
+        on_event: called on the event loop with each :class:`ArtifactEvent`, so it must be quick. An
+            error of it is logged once, at error level, and it is called again for the next event:
+            the artifacts are logged all the same.
+        progress: whether to show a bar for each artifact in flight, and one for all, on stderr; at
+            the end there is a line that sums them up. Where stderr is no terminal, only a line
+            now and then. Default: where stderr is a terminal, and in a notebook.
 
     Raises:
+        TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`;
+            or ``progress`` is neither a bool nor None.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
@@ -125,6 +108,8 @@ class AsyncLive:
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
         durable: bool = False,
+        on_event: OnEvent | None = None,
+        progress: bool | None = None,
     ) -> None:
         # normpath, not abspath: construction is allowed on a running event loop, and a root
         # that is absolute already needs no look at the file system.
@@ -145,6 +130,14 @@ class AsyncLive:
         self._durable = durable
         self._claims = Claims()
         self._counters = Counters()
+        self._hub = EventHub(on_event)
+        self._progress = make_progress(progress)
+        if self._progress is not None:
+            self._hub.listen(self._progress.take)
+        self._sampler = Sampler(
+            lambda: self._hub.wanted, lambda sample: self._tasks.start_soon(sample)
+        )
+        self._observer = Observer(self._hub, self._sampler)
         self._in_flight = 0
         self._entered = self._accepting = False
 
@@ -166,6 +159,7 @@ class AsyncLive:
         except BaseException as error:
             self._owner.cancel_scope.cancel()
             await self._owner.__aexit__(None, None, None)
+            self._hub.close()
             alone = _unwrapped(error)
             if alone is error:
                 raise
@@ -185,8 +179,11 @@ class AsyncLive:
                 await self._idle.wait()
         finally:
             self._owner.cancel_scope.cancel()
-            # Without the exception: the task group would wrap it in an ExceptionGroup.
-            await self._owner.__aexit__(None, None, None)
+            try:
+                # Without the exception: the task group would wrap it in an ExceptionGroup.
+                await self._owner.__aexit__(None, None, None)
+            finally:
+                self._hub.close()
 
     async def log_artifact(
         self,
@@ -244,12 +241,118 @@ class AsyncLive:
             level. (Objects without a name may stay in the cache until ``dvc gc``.) The space of
             much that was copied is free soon after, at the latest when the block is left.
         """
+        await self._cancelled_along()
+        call = self._accept(
+            path, type, name, desc, labels, meta, copy=copy, cache=cache, submitted=False
+        )
+        return await call.result_or_cancel()
+
+    async def submit(
+        self,
+        path: str | os.PathLike[str],
+        type: str | None = None,
+        name: str | None = None,
+        desc: str | None = None,
+        labels: list[str] | None = None,
+        meta: dict[str, Any] | None = None,
+        copy: bool | str = False,
+        cache: bool = True,
+    ) -> ArtifactHandle:
+        """Log an artifact in the background: return as soon as ``path`` may be overwritten.
+
+        Takes what :meth:`log_artifact` takes. ``await`` the handle for what was logged.
+
+        Raises:
+            as :meth:`log_artifact`, for what goes wrong until then; the handle raises the rest.
+
+        Cancellation: of this call cancels the artifact. Once it has returned, the handle's
+            ``cancel`` does.
+        """
+        await self._cancelled_along()
+        call = self._accept(
+            path, type, name, desc, labels, meta, copy=copy, cache=cache, submitted=True
+        )
+        await call.release_or_cancel()
+        return ArtifactHandle(call)
+
+    def statistics(self) -> AsyncLiveStatistics:
+        """Return what waits, what is in work and what is done, at this moment.
+
+        May be called at any time: before the block, in it, and after it. It only reads
+        counters.
+        """
+        # Without calls in flight nothing waits or works, and before the block there is nobody
+        # to ask.
+        return self._counters.statistics(
+            in_flight=self._in_flight,
+            staged=self._committer.waiting if self._in_flight else 0,
+            busy_workers=self._workers.busy if self._in_flight else 0,
+            total_workers=self._worker_count,
+        )
+
+    def events(self, *, bound: int = QUEUED_EVENTS) -> EventStream:
+        """Iterate over what happens from now on, beside any number of others who do.
+
+        Ends when the block is left, once what is queued has been read. So the task that reads
+        must be owned by a task group *around* the block: one inside it would wait for that task,
+        which waits for the block to be left. May be asked for before the block is entered, and
+        ends at once after it was left.
+
+        Args:
+            bound: how many events wait for a consumer that is slow, at most. A sample
+                (:class:`ArtifactStaging`) takes the place of an unread one of the same artifact.
+                Where there is no room all the same, the oldest sample is dropped; where there is
+                none, the oldest event. An :class:`EventsDropped` before the next event says how
+                many of each. Artifacts never wait for a consumer.
+
+        Raises:
+            ValueError: ``bound`` is less than 1.
+
+        Cancellation: of the iteration loses no event. A stream that is dropped, or closed with
+            ``aclose``, costs nothing any more.
+
+        Example::
+
+            async def watch(events):
+                async for event in events:
+                    print(event)
+
+            async with anyio.create_task_group() as task_group, AsyncLive() as live:
+                task_group.start_soon(watch, live.events())
+                await live.log_artifact("model.pt")
+        """
+        if bound < 1:
+            raise ValueError(f"bound must be at least 1, not {bound}")
+        stream = self._hub.stream(bound)
+        self._sampler.wake()
+        return stream
+
+    async def _cancelled_along(self) -> None:
+        """A task that was cancelled along with the block is to see that, not an error."""
         if not self._accepting:
-            # A task that was cancelled along with the block is to see that, not an error.
             await anyio.lowlevel.checkpoint_if_cancelled()
+
+    def _accept(
+        self,
+        path: Any,
+        type: Any,
+        name: Any,
+        desc: Any,
+        labels: Any,
+        meta: Any,
+        *,
+        copy: Any,
+        cache: Any,
+        submitted: bool,
+    ) -> Call:
+        """Check a call, claim what it needs, and begin to work on it. Nothing is awaited.
+
+        So the order of the calls is the order of the artifacts, whichever task runs first.
+        """
+        if not self._accepting:
             raise NotActiveError(
-                "log_artifact() works inside 'async with AsyncLive() as live:'; this object has "
-                f"{'been left' if self._entered else 'not been entered'}."
+                "log_artifact() and submit() work inside 'async with AsyncLive() as live:'; this "
+                f"object has {'been left' if self._entered else 'not been entered'}."
             )
         if os.getpid() != self._process:
             # Its threads are the parent's alone: waiting for them would never end.
@@ -275,38 +378,31 @@ class AsyncLive:
         if not is_inside(request.path, repository_root):
             raise outside_repository(request, repository_root)
         self._claims.take(request)
-        call = _Call(request)
+        call = Call(request, submitted)
         self._in_flight += 1
+        self._observer.begin(call)
         self._tasks.start_soon(self._work_on, call)
-        return await call.wait()
+        return call
 
-    def statistics(self) -> AsyncLiveStatistics:
-        """Return what waits, what is in work and what is done, at this moment.
-
-        May be called at any time: before the block, in it, and after it. It only reads
-        counters.
-        """
-        # Without calls in flight nothing waits or works, and before the block there is nobody
-        # to ask.
-        return self._counters.statistics(
-            in_flight=self._in_flight,
-            staged=self._committer.waiting if self._in_flight else 0,
-            busy_workers=self._workers.busy if self._in_flight else 0,
-            total_workers=self._worker_count,
-        )
-
-    async def _log(self, request: ArtifactRequest) -> LoggedArtifact:
+    async def _log(self, call: Call) -> LoggedArtifact:
         """The way through."""
+        request = call.request
         if self._in_pipeline:
             request = await self._left_to_pipeline(request)
         replaced = request.path if request.copy else None
         plan = await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+        call.progress.bytes_total, call.progress.files_total = plan.total_bytes, len(plan.files)
+        call.advance("staging")
         with self._counters.one("staging"):
-            staged = await self._stager.stage(plan)
+            staged = await self._stager.stage(plan, call.progress)
         del plan  # of a large directory it is larger than what is needed from here on
+        call.progress.size, call.progress.nfiles = staged.size, staged.nfiles
+        call.advance("staged")
+        call.released.set()
         with self._counters.one("submitted"):
             try:
-                tracked = await self._committer.submit(staged)
+                tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
+                self._observer.committed(call, tracked.md5)
                 await self._stager.remember(tracked)
             except Exception:
                 await self._stager.discard(staged)
@@ -327,6 +423,8 @@ class AsyncLive:
             lambda: DvcRepository.open(self._real_root, durable=self._durable)
         )
         try:
+            if self._progress is not None:
+                await self._in_dvc_thread(self._progress.start)
             # As DVC tells a stage's command that it runs in a pipeline.
             self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
             self._dvcyaml = None
@@ -359,33 +457,45 @@ class AsyncLive:
                 await self._workers.run_to_end(self._stager.close)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._in_dvc_thread(self._repository.close)
+                try:
+                    await self._in_dvc_thread(self._repository.close)
+                finally:
+                    if self._progress is not None:
+                        await self._in_dvc_thread(self._progress.close)
 
     async def _commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
         outcomes = await self._recorder.commit_group(group)
         self._counters.count_group(len(group))
         return outcomes
 
-    async def _work_on(self, call: _Call) -> None:
+    async def _work_on(self, call: Call) -> None:
         try:
             with call.scope:
-                call.logged = await self._log(call.request)
+                call.logged = await self._log(call)
                 self._counters.logged += 1
+                call.advance("logged")
         except Exception as error:
             call.error = error  # the caller's own, raised there
             self._counters.failed += 1
+            call.advance("failed")
         finally:
             if call.logged is None and call.error is None:
                 self._counters.cancelled += 1
-                # Seen only by a caller who was not cancelled himself.
-                call.error = NotActiveError(
-                    f"'{call.request.given}' was not logged: the block was left by an exception."
-                )
+                call.error = self._why_cancelled(call)
+                call.advance("cancelled")
             self._claims.release(call.request)
             self._in_flight -= 1
             if not self._in_flight and not self._accepting:
                 self._idle.set()
-            call.done.set()
+            call.end()
+
+    def _why_cancelled(self, call: Call) -> AsyncLiveError:
+        """Seen only by who was not cancelled himself."""
+        if call.scope.cancel_called:
+            return ArtifactCancelledError(call.request.given)
+        return NotActiveError(
+            f"'{call.request.given}' was not logged: the block was left by an exception."
+        )
 
     async def _left_to_pipeline(self, request: ArtifactRequest) -> ArtifactRequest:
         """Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording."""

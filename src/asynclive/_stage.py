@@ -24,6 +24,7 @@ from ._large import LargeFile
 from ._place import Move, Placement
 from ._plan import ArtifactPlan, IgnoreFilter, PlannedFile, make_plan
 from ._processes import BatchProcesses
+from ._sampler import StagingProgress
 from ._space import Space
 from ._statistics import Counters
 from ._store import ObjectStore
@@ -84,8 +85,14 @@ class Stager:
             bulk=False,
         )
 
-    async def stage(self, plan: ArtifactPlan) -> StagedArtifact:
+    async def stage(
+        self, plan: ArtifactPlan, progress: StagingProgress | None = None
+    ) -> StagedArtifact:
         """Copy and hash what the plan names, and is not known already.
+
+        Args:
+            plan: what there is.
+            progress: is told how far it has come.
 
         Raises:
             ArtifactChangedError: a file changed under the read.
@@ -95,7 +102,10 @@ class Stager:
             is removed after this has returned.
         """
         bulk = len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
-        job = _StageJob(plan, self._store, self._workers, self._processes, self._space, bulk)
+        progress = progress or StagingProgress()
+        job = _StageJob(
+            plan, self._store, self._workers, self._processes, self._space, bulk, progress
+        )
         run = job.run
         if plan.total_bytes > QUICK_BYTES:
             await self._trash.emptied()
@@ -137,6 +147,10 @@ class Stager:
 
     async def _taken(self, step: Callable[[], Awaitable[Batch]], job: _StageJob) -> Batch:
         batch = await step()
+        # No other task runs between the end of a large file and this.
+        job.progress.count(
+            batch.files_staged + batch.files_unchanged, batch.bytes_staged + batch.bytes_unchanged
+        )
         if self._save_hashes is not None and job.many_small:
             await self._save_hashes(job.plan.request.path, batch.stored)
         self._counters.files_staged += batch.files_staged
@@ -181,6 +195,7 @@ class _StageJob:
     space: Space
     bulk: bool
     """There is so much of it that smaller artifacts go first."""
+    progress: StagingProgress
     files: FileStager = field(init=False)
     temps: set[str] = field(default_factory=set)
     """Objects of large files in the making."""
@@ -291,6 +306,7 @@ class _StageJob:
         source, clones = files.source(planned), self.store.layout.shares_blocks
         large = LargeFile(planned, source, temp, copy, clones, self.space, self.store.layout.sync)
         async with self.workers.large_files:
+            self.progress.begin_file(large)
             try:
                 hashed = await large.transfer(lambda step: self.run(partial(files.explained, step)))
                 finish = partial(self._finish_large, large, md5 or hashed, batch)
@@ -298,6 +314,8 @@ class _StageJob:
             except BaseException:
                 await self.workers.run_to_end(large.close)
                 raise
+            finally:
+                self.progress.end_file(large)
         return batch
 
     def _finish_large(self, large: LargeFile, md5: str | None, batch: Batch) -> None:

@@ -21,12 +21,23 @@ REPO = {path.stem: path for path in (PACKAGE / "_repo").glob("*.py")}
 # The facade composes them.
 RECORDS = {"_errors", "_artifact", "_metadata"}
 ALLOWED = {
-    "__init__": {"_live", "_artifact", "_errors", "_statistics"},
+    "__init__": {"_live", "_artifact", "_errors", "_handle", "_statistics"} | {"_events", "_hub"},
     "_errors": set(),
     "_metadata": {"_errors"},
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
+    "_handle": RECORDS | {"_sampler", "_tracing"},
     "_statistics": set(),
+    "_events": RECORDS,
+    "_hub": {"_events"},
+    "_sampler": set(),
+    "_tracing": set(),
+    "_observer": {"_events", "_handle", "_hub", "_sampler", "_tracing"},
+    "_tally": {"_events"},
+    "_units": set(),
+    "_bars": {"_tally", "_units"},
+    "_screen": set(),
+    "_progress": {"_bars", "_events", "_screen", "_tally", "_units"},
     "_durable": set(),
     "_space": set(),
     "_store": {"_durable"},
@@ -48,7 +59,7 @@ ALLOWED = {
     "_filestage": RECORDS | {"_known", "_link", "_place", "_plan", "_store"},
     "_processes": RECORDS | {"_filestage", "_plan", "_store"},
     "_stage": RECORDS
-    | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_statistics"}
+    | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_sampler", "_statistics"}
     | {"_space", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),

@@ -16,6 +16,7 @@ import pytest
 
 from asynclive import _errors
 from asynclive._errors import (
+    ArtifactCancelledError,
     ArtifactChangedError,
     ArtifactConflictError,
     ArtifactNotFoundError,
@@ -48,6 +49,7 @@ EXAMPLES: list[tuple[AsyncLiveError, str]] = [
     (ArtifactNotFoundError("/a"), "'/a' does not exist."),
     (ArtifactChangedError("/a", "vanished"), "'/a' vanished while"),
     (ArtifactConflictError("/a", "/b", "'/b' is first."), "Cannot log '/a': '/b' is first."),
+    (ArtifactCancelledError("a.pt"), "'a.pt' was not logged: its handle was cancelled."),
     (LockTimeoutError(60.0), "60 s"),
     (DvcYamlError(Path("/dvc.yaml"), "is no mapping."), "'/dvc.yaml' is no mapping."),
     (StorageError("/a", OSError(errno.ENOSPC, "No space left", "/c")), "No space left ('/c')"),

@@ -1,0 +1,287 @@
+"""Where progress is drawn: a terminal, a notebook, or a log that takes only whole lines.
+
+A terminal's lines are *below* the cursor, which stays where the program writes. So what it prints
+comes where it would without them, a line that is not complete too; they are out of its way while
+it does. Nothing stays behind that a terminal would have to be reset from, whenever it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TextIO
+
+# What an unwritable terminal says: it hung up, is closed, or cannot write such letters.
+UNWRITABLE = (OSError, ValueError)
+# How often a log gets a line (seconds).
+LOG_SECONDS = 10.0
+
+
+class Screen(Protocol):
+    """All of it blocks, and is called in the thread that draws."""
+
+    interval: float
+    """Between two drawings (seconds)."""
+
+    def begin(self) -> None:
+        """Something is to be drawn from now on."""
+        ...
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines there are."""
+        ...
+
+    def draw(self, texts: Sequence[Any]) -> None:
+        """Show these of rich's texts, in the place of the last ones."""
+        ...
+
+    def erase(self) -> None:
+        """Show nothing, for the time being."""
+        ...
+
+    def finish(self, summary: str) -> None:
+        """Leave one line, or none where that is empty."""
+        ...
+
+
+class Terminal:
+    """Draws below the cursor.
+
+    Args:
+        stream: a terminal; nothing else is written to.
+        to_ansi: makes lines for a terminal of rich's texts.
+    """
+
+    interval = 0.1
+
+    def __init__(self, stream: TextIO, to_ansi: Callable[[Sequence[Any]], list[str]]) -> None:
+        self._stream = stream
+        self._fd = stream.fileno()
+        self._to_ansi = to_ansi
+        self._process = os.getpid()
+        # Protects what the terminal shows, among the thread that draws and those that print. A
+        # signal handler may print in the middle of a print.
+        self._lock = threading.RLock()
+        self._frame = b""
+        """What is shown, as it was written; empty: nothing."""
+        self._complete = True
+        """What the program wrote last ended its line."""
+
+    def begin(self) -> None:
+        """Have the program's own lines written above."""
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if not isinstance(stream, Printed) and _is_terminal(stream):
+                setattr(sys, name, Printed(stream, self))
+
+    def size(self) -> tuple[int, int]:
+        columns, lines = os.get_terminal_size(self._fd)
+        # One for the program, and one that shows where its line was.
+        return columns or 80, max(0, (lines or 24) - 2)
+
+    def draw(self, texts: Sequence[Any]) -> None:
+        if not self._in_front():
+            return
+        lines = self._to_ansi(texts)
+        count = len(lines)
+        frame = "".join(
+            (
+                # Make room: "index" scrolls at the end of the screen, and keeps the column.
+                "\x1bD" * count,
+                f"\x1b[{count}A",
+                "\x1b7",
+                *(f"\r\n{line}\x1b[0m\x1b[K" for line in lines),
+                "\x1b[J\x1b8",
+            )
+        )
+        with self._lock:
+            self._frame = frame.encode("utf-8", "replace")
+            self._write(self._frame)
+
+    def erase(self) -> None:
+        with self._lock:
+            if self._frame:
+                self._frame = b""
+                self._write(b"\x1b[J")
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            # Whoever has put another in its place since gets that; it does nothing any more.
+            if isinstance(stream, Printed) and stream.terminal is self:
+                setattr(sys, name, stream.stream)
+
+    def finish(self, summary: str) -> None:
+        self.erase()
+        if summary:
+            start = "" if self._complete else "\r\n"
+            self._write(f"{start}{summary}\r\n".encode("utf-8", "replace"))
+
+    def print(self, write: Callable[[], Any], text: str | None) -> Any:
+        """Let the program write: the lines are out of its way."""
+        if os.getpid() != self._process:  # a fork; whoever held the lock is not in it
+            return write()
+        with self._lock:
+            if not self._frame:
+                return self._written(write, text)
+            self._quietly(b"\x1b[J")
+            written = self._written(write, text)
+            if text is not None and self._complete:
+                self._quietly(self._frame)  # or they would be seen to flicker
+            return written
+
+    def _written(self, write: Callable[[], Any], text: str | None) -> Any:
+        written = write()
+        if text:
+            self._complete = text.endswith("\n")
+        return written
+
+    def _quietly(self, data: bytes) -> None:
+        try:
+            self._write(data)
+        except UNWRITABLE:
+            pass  # the thread that draws will find out
+
+    def _in_front(self) -> bool:
+        """Whether the terminal is this program's now: not stopped or in the background."""
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except (AttributeError, OSError):  # not on Windows; not the terminal of the session
+            return True
+
+    def _write(self, data: bytes) -> None:
+        if sys.platform == "win32":
+            self._stream.write(data.decode())
+            self._stream.flush()
+            return
+        # Not through the stream, whose lock a thread that is stuck in a stopped terminal would
+        # keep when the interpreter ends.
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                return  # somebody else wants no waiting; the next drawing is whole again
+
+
+class Printed:
+    """A terminal that the program writes to, while another has lines below the cursor."""
+
+    def __init__(self, stream: TextIO, terminal: Terminal) -> None:
+        self.stream = stream
+        self.terminal = terminal
+
+    def write(self, text: str) -> int:
+        written: int = self.terminal.print(lambda: self.stream.write(text), text)
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self.terminal.print(self.stream.flush, None)
+
+    def __iter__(self) -> Any:
+        return iter(self.stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class Notebook:
+    """Draws in a notebook's output cell.
+
+    Args:
+        to_html: makes HTML of rich's texts.
+    """
+
+    interval = 0.25
+
+    def __init__(self, to_html: Callable[[Sequence[Any]], str]) -> None:
+        self._to_html = to_html
+        self._shown: Any = None
+
+    def begin(self) -> None:
+        pass
+
+    def size(self) -> tuple[int, int]:
+        return 100, 20
+
+    def draw(self, texts: Sequence[Any]) -> None:
+        self._show({"text/html": self._to_html(texts), "text/plain": "\n".join(map(str, texts))})
+
+    def erase(self) -> None:
+        if self._shown is not None:
+            self._show({"text/html": "", "text/plain": ""})
+
+    def finish(self, summary: str) -> None:
+        if summary or self._shown is not None:
+            self._show({"text/plain": summary})
+
+    def _show(self, data: dict[str, str]) -> None:
+        from IPython.display import display
+
+        if self._shown is None:
+            self._shown = display(data, raw=True, display_id=True)
+        else:
+            self._shown.update(data, raw=True)
+
+
+class Log:
+    """Writes a line now and then, where nothing can be written over.
+
+    Args:
+        stream: where to.
+    """
+
+    interval = LOG_SECONDS
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def begin(self) -> None:
+        pass
+
+    def size(self) -> tuple[int, int]:
+        return 120, 1
+
+    def draw(self, texts: Sequence[Any]) -> None:
+        self.finish(str(texts[-1]) if texts else "")
+
+    def erase(self) -> None:
+        pass
+
+    def finish(self, summary: str) -> None:
+        if summary:
+            self._stream.write(f"{summary}\n")
+            self._stream.flush()
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # there is none, or it is closed
+        return False
+
+
+def can_draw(stream: Any) -> bool:
+    """Whether it is a terminal whose cursor can be moved."""
+    if not _is_terminal(stream) or os.environ.get("TERM", "") in ("dumb", "unknown"):
+        return False
+    try:
+        os.get_terminal_size(stream.fileno())
+    except UNWRITABLE:
+        return False
+    if sys.platform == "win32":
+        from rich._windows import get_windows_console_features
+
+        return get_windows_console_features().vt
+    return True
+
+
+def in_notebook() -> bool:
+    """Whether what is displayed lands in a notebook's cell."""
+    shell = sys.modules.get("IPython")
+    if shell is None:
+        return False
+    return type(shell.get_ipython()).__name__ in ("ZMQInteractiveShell", "Shell")  # or Colab's

@@ -1,0 +1,237 @@
+"""on_event and events(): what happened to each artifact, told while it happens."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+import asynclive._large
+from asynclive import (
+    ArtifactCancelled,
+    ArtifactCommitted,
+    ArtifactEvent,
+    ArtifactFailed,
+    ArtifactLogged,
+    ArtifactNotFoundError,
+    ArtifactStaged,
+    ArtifactStaging,
+    AsyncLive,
+    Event,
+    EventStream,
+    RepositoryNotFoundError,
+)
+from asynclive._stage import BATCH_FILES
+
+pytestmark = pytest.mark.anyio
+
+WAY = ["queued", "staging", "staged", "committing", "committed", "logged"]
+MIB = 2**20
+
+
+def stages(events: list[Any], call: int = 1) -> list[str]:
+    """Of one call, its samples taken together."""
+    return [stage for stage, _ in groupby(event.stage for event in events if event.call == call)]
+
+
+def samples(events: list[Any]) -> list[ArtifactStaging]:
+    return [event for event in events if isinstance(event, ArtifactStaging)]
+
+
+async def consume(stream: EventStream, got: list[Event]) -> None:
+    async for event in stream:
+        got.append(event)
+
+
+async def test_an_artifact_tells_its_way_through(repo: Path) -> None:
+    path = repo / "model.pt"
+    path.write_bytes(b"weights")
+    told: list[Any] = []
+    threads: set[int] = set()
+
+    def on_event(event: ArtifactEvent) -> None:
+        told.append(event)
+        threads.add(threading.get_ident())
+
+    async with AsyncLive(root=repo, on_event=on_event) as live:
+        logged = await live.log_artifact(path, type="model", name="net")
+        before = list(told)
+    assert told == before
+    assert stages(told) == WAY
+    assert threads == {threading.get_ident()}
+    assert {(event.call, event.name, event.path) for event in told} == {(1, "net", path)}
+    assert [event.time for event in told] == sorted(event.time for event in told)
+    (sample,) = samples(told)
+    assert (sample.bytes_done, sample.files_done) == (0, 0)
+    assert (sample.bytes_total, sample.files_total) == (7, 1)
+    (staged,) = (event for event in told if isinstance(event, ArtifactStaged))
+    assert (staged.size, staged.nfiles) == (7, 1)
+    (committed,) = (event for event in told if isinstance(event, ArtifactCommitted))
+    assert committed.md5 == logged.md5
+    assert told[-1] == ArtifactLogged(told[-1].time, 1, "net", path, logged)
+
+
+async def test_any_number_iterate_and_end_when_the_block_is_left(repo: Path) -> None:
+    paths = [repo / f"{number}.bin" for number in range(20)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    got: list[list[Any]] = [[], [], []]
+    told: list[Any] = []
+    live = AsyncLive(root=repo, on_event=told.append)
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(consume, live.events(), got[0])
+        async with live:
+            task_group.start_soon(consume, live.events(), got[1])
+            async with anyio.create_task_group() as calls:
+                for path in paths:
+                    calls.start_soon(live.log_artifact, path)
+            late = live.events()
+        task_group.start_soon(consume, late, got[2])
+        task_group.start_soon(consume, live.events(), got[2])
+    assert got == [told, told, []]
+    for call in range(1, 21):
+        assert stages(told, call) == WAY
+
+
+async def test_what_fails_and_what_is_cancelled_says_so_last(repo: Path) -> None:
+    told: list[Any] = []
+    (repo / "large.bin").write_bytes(bytes(3 * MIB))
+    async with AsyncLive(root=repo, on_event=told.append) as live:
+        with pytest.raises(ArtifactNotFoundError) as caught:
+            await live.log_artifact("missing.bin")
+        assert stages(told) == ["queued", "failed"]
+        assert isinstance(told[-1], ArtifactFailed)
+        assert told[-1].error is caught.value
+
+        def cancel(event: ArtifactEvent) -> None:
+            if event.stage == "staging":
+                scope.cancel()
+
+        live._hub.listen(cancel)
+        with anyio.CancelScope() as scope:
+            await live.log_artifact("large.bin")
+        assert stages(told, 2) == ["queued", "staging", "cancelled"]
+        assert isinstance(told[-1], ArtifactCancelled)
+    assert not (repo / "large.bin.dvc").exists()
+
+
+class Held:
+    """Stops the worker thread in the middle of a large file, until a sample has told of it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, at_bytes: int) -> None:
+        self.go = threading.Event()
+        read: Callable[..., int] = asynclive._large.read_at
+
+        def held(fd: int, path: str, buffer: memoryview, offset: int) -> int:
+            if offset >= at_bytes:
+                assert self.go.wait(timeout=60)
+            return read(fd, path, buffer, offset)
+
+        patch.setattr(asynclive._large, "read_at", held)
+
+
+@pytest.mark.parametrize("copy", [False, True])
+async def test_the_bytes_of_a_large_file_count_while_it_is_read(
+    copy: bool, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 4 * MIB + 5
+    (repo / "large.bin").write_bytes(bytes(size))
+    held = Held(monkeypatch, 2 * MIB)
+    got: list[ArtifactEvent] = []
+
+    def on_event(event: ArtifactEvent) -> None:
+        got.append(event)
+        if isinstance(event, ArtifactStaging) and event.bytes_done == 2 * MIB:
+            held.go.set()
+
+    async with AsyncLive(root=repo, on_event=on_event) as live:
+        await live.log_artifact("large.bin", copy=copy)
+    done = [event.bytes_done for event in samples(got)]
+    assert done[0] == 0
+    assert 2 * MIB in done
+    assert done == sorted(done)
+    assert {(event.bytes_total, event.files_total) for event in samples(got)} == {(size, 1)}
+    assert stages(got) == WAY
+
+
+async def test_who_begins_to_listen_later_gets_samples_too(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "large.bin").write_bytes(bytes(4 * MIB))
+    held = Held(monkeypatch, MIB)
+    async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
+        task_group.start_soon(live.log_artifact, "large.bin")
+        await anyio.wait_all_tasks_blocked()
+        stream = live.events()
+        while True:
+            event = await anext(stream)
+            if isinstance(event, ArtifactStaging) and event.bytes_done == MIB:
+                break
+        held.go.set()
+
+
+@pytest.mark.parametrize("files", [3 * BATCH_FILES, 3100], ids=["threads", "processes"])
+async def test_the_files_of_a_directory_count_by_the_batch(
+    files: int, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = repo / "tree"
+    tree.mkdir()
+    for number in range(files):
+        (tree / f"{number}.bin").write_bytes(b"%05d" % number)
+    monkeypatch.setattr("asynclive._sampler.INTERVAL", 0.001)
+    got: list[ArtifactEvent] = []
+    async with AsyncLive(root=repo, on_event=got.append) as live:
+        await live.log_artifact(tree)
+        progress = samples(got)
+        assert [event.files_done * 5 for event in progress] == [
+            event.bytes_done for event in progress
+        ]
+        assert {(e.bytes_total, e.files_total) for e in progress} == {(5 * files, files)}
+        counts = [event.files_done for event in progress]
+        assert counts == sorted(counts)
+        assert any(0 < count < files for count in counts)
+
+
+async def test_an_error_of_the_callback_loses_nothing(
+    repo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (repo / "model.pt").write_bytes(b"weights")
+
+    def fail(event: ArtifactEvent) -> None:
+        raise ValueError(event.stage)
+
+    async with AsyncLive(root=repo, on_event=fail) as live:
+        logged = await live.log_artifact("model.pt")
+    assert logged.dvc_file == repo / "model.pt.dvc"
+    assert logged.dvc_file.exists()
+    assert [record.levelname for record in caplog.records if record.name.endswith("_hub")] == [
+        "ERROR"
+    ]
+
+
+async def test_what_is_not_a_callback_or_a_bound_is_refused(repo: Path) -> None:
+    async def later(event: ArtifactEvent) -> None: ...
+
+    class Later:
+        async def __call__(self, event: ArtifactEvent) -> None: ...
+
+    for wrong in (3, "print", later, Later(), partial(later)):
+        with pytest.raises(TypeError, match="on_event"):
+            AsyncLive(root=repo, on_event=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="bound"):
+        AsyncLive(root=repo).events(bound=0)
+
+
+async def test_who_iterates_over_what_could_not_be_entered_comes_to_an_end(tmp_path: Path) -> None:
+    live = AsyncLive(root=tmp_path)
+    stream = live.events()
+    with pytest.raises(RepositoryNotFoundError):
+        async with live:
+            pass
+    assert [event async for event in stream] == []

@@ -1,0 +1,280 @@
+"""The events: records, the queues of those who iterate, callbacks that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+import asynclive
+from asynclive import (
+    ArtifactCancelled,
+    ArtifactCommitted,
+    ArtifactCommitting,
+    ArtifactEvent,
+    ArtifactFailed,
+    ArtifactLogged,
+    ArtifactNotFoundError,
+    ArtifactQueued,
+    ArtifactStaged,
+    ArtifactStaging,
+    ArtifactSuperseded,
+    Event,
+    EventsDropped,
+    LoggedArtifact,
+)
+from asynclive._hub import EventHub, EventStream
+
+pytestmark = pytest.mark.anyio
+
+HEAD = (1700000000.5, 3, "model", Path("/repo/model.pt"))
+LOGGED = LoggedArtifact(
+    "model", HEAD[3], "model", None, ["a"], {"k": 1}, "0" * 32, 7, 1, Path("/repo/model.pt.dvc")
+)
+EVENTS: list[Event] = [
+    ArtifactQueued(*HEAD),
+    ArtifactStaging(*HEAD, 1, 2, 3, 4),
+    ArtifactStaged(*HEAD, 7, 1),
+    ArtifactCommitting(*HEAD),
+    ArtifactCommitted(*HEAD, "0" * 32),
+    ArtifactLogged(*HEAD, LOGGED),
+    ArtifactFailed(*HEAD, ArtifactNotFoundError("model.pt")),
+    ArtifactSuperseded(*HEAD),
+    ArtifactCancelled(*HEAD),
+    EventsDropped(HEAD[0], 1, 2),
+]
+
+
+def queued(call: int) -> ArtifactQueued:
+    return ArtifactQueued(0.0, call, f"a{call}", Path(f"/repo/a{call}"))
+
+
+def sample(call: int, done: int = 0) -> ArtifactStaging:
+    return ArtifactStaging(0.0, call, f"a{call}", Path(f"/repo/a{call}"), done, 0, 100, 1)
+
+
+async def all_of(stream: EventStream) -> list[Any]:
+    """What is left of a stream that has ended, less when it was told."""
+    return [
+        (event.samples, event.events) if isinstance(event, EventsDropped) else event
+        async for event in stream
+    ]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_an_event_is_frozen_slotted_and_comes_out_of_a_pickle_as_it_was(event: Event) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        event.time = 0  # type: ignore[misc]
+    assert not hasattr(event, "__dict__")
+    again = pickle.loads(pickle.dumps(event))
+    if isinstance(event, ArtifactFailed):
+        assert type(again.error) is type(event.error)
+        assert str(again.error) == str(event.error)
+        again = dataclasses.replace(again, error=event.error)
+    assert again == event
+
+
+def test_each_event_of_an_artifact_has_a_stage_of_its_own() -> None:
+    stages = [event.stage for event in EVENTS if isinstance(event, ArtifactEvent)]
+    assert len(stages) == len(set(stages)) == len(EVENTS) - 1
+    assert all(type(event).__name__ in asynclive.__all__ for event in EVENTS)
+
+
+async def test_every_consumer_gets_every_event_in_order_from_when_it_asked() -> None:
+    hub = EventHub()
+    assert not hub.wanted
+    first = hub.stream(10)
+    hub.publish(queued(1))
+    second = hub.stream(10)
+    hub.publish(queued(2))
+    assert hub.wanted
+    hub.close()
+    assert await all_of(first) == [queued(1), queued(2)]
+    assert await all_of(second) == [queued(2)]
+    assert await all_of(hub.stream(10)) == []
+
+
+async def test_a_consumer_that_waits_gets_what_comes_and_ends_with_the_hub() -> None:
+    hub = EventHub()
+    got: list[Event] = []
+
+    async def consume(stream: EventStream) -> None:
+        async for event in stream:
+            got.append(event)
+
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(consume, hub.stream(10))
+        await anyio.wait_all_tasks_blocked()
+        hub.publish(queued(1))
+        await anyio.wait_all_tasks_blocked()
+        assert got == [queued(1)]
+        hub.close()
+
+
+async def test_two_tasks_may_share_a_stream() -> None:
+    hub = EventHub()
+    stream = hub.stream(10)
+    got: list[Event] = []
+
+    async def consume() -> None:
+        async for event in stream:
+            got.append(event)
+
+    async with anyio.create_task_group() as task_group:
+        for _ in range(2):
+            task_group.start_soon(consume)
+        await anyio.wait_all_tasks_blocked()
+        for call in range(4):
+            hub.publish(queued(call))
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(event.call for event in got) == [0, 1, 2, 3]  # type: ignore[attr-defined]
+        hub.close()
+
+
+async def test_a_sample_replaces_the_one_before_that_was_not_read() -> None:
+    hub = EventHub()
+    stream = hub.stream(3)
+    hub.publish(sample(1, 10))
+    hub.publish(queued(2))
+    for done in range(20, 60, 10):
+        hub.publish(sample(1, done))
+    assert await anext(stream) == sample(1, 50)
+    hub.publish(sample(1, 60))
+    hub.close()
+    assert await all_of(stream) == [queued(2), sample(1, 60)]
+
+
+async def test_a_slow_consumer_loses_samples_first_and_is_told_how_many() -> None:
+    hub = EventHub()
+    stream = hub.stream(3)
+    for event in (queued(1), sample(1), sample(2), queued(2), queued(3)):
+        hub.publish(event)
+    hub.close()
+    assert await all_of(stream) == [(2, 0), queued(1), queued(2), queued(3)]
+
+
+async def test_without_samples_left_it_loses_the_oldest_and_new_samples() -> None:
+    hub = EventHub()
+    stream = hub.stream(2)
+    for event in (queued(1), queued(2), sample(1), queued(3)):
+        hub.publish(event)
+    assert await anext(stream) == EventsDropped(pytest.approx(0, abs=1e12), 1, 1)  # type: ignore[arg-type]
+    hub.publish(queued(4))
+    hub.close()
+    assert await all_of(stream) == [(0, 1), queued(3), queued(4)]
+
+
+async def test_the_queue_of_who_never_reads_is_bounded() -> None:
+    hub = EventHub()
+    stream = hub.stream(50)
+    for call in range(1000):
+        hub.publish(sample(call))
+        hub.publish(queued(call))
+    assert len(stream._queue) == 50
+    assert len(stream._samples) <= 50
+    hub.close()
+    (samples, events), *rest = await all_of(stream)
+    assert samples + events + len(rest) == 2000
+    assert rest == [queued(call) for call in range(950, 1000)]
+
+
+async def test_nobody_listens_once_the_stream_is_dropped_or_closed() -> None:
+    hub = EventHub()
+    dropped, closed = hub.stream(10), hub.stream(10)
+    hub.publish(queued(1))
+    del dropped
+    gc.collect()
+    await closed.aclose()
+    assert await all_of(closed) == []
+    hub.publish(queued(2))
+    assert not hub.wanted
+
+
+async def test_a_consumer_that_is_cancelled_while_it_waits_loses_nothing() -> None:
+    hub = EventHub()
+    stream = hub.stream(10)
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(anext, stream)
+        await anyio.wait_all_tasks_blocked()
+        task_group.cancel_scope.cancel()
+    hub.publish(queued(1))
+    hub.close()
+    assert await all_of(stream) == [queued(1)]
+
+
+async def test_a_consumer_whose_queue_is_never_empty_lets_others_have_the_loop() -> None:
+    hub = EventHub()
+    stream = hub.stream(10)
+    hub.publish(queued(0))
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            await anyio.lowlevel.checkpoint()
+            others += 1
+
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(other)
+        for call in range(1, 200):
+            assert await anext(stream) == queued(call - 1)
+            hub.publish(queued(call))
+        task_group.cancel_scope.cancel()
+    assert others > 3
+
+
+class _Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.calls = 0
+
+    def __call__(self, event: ArtifactEvent) -> None:
+        self.calls += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), asyncio.CancelledError()], ids=repr)
+async def test_an_error_of_a_callback_is_logged_once_and_it_is_called_again(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = _Unhashable(error)
+    hub = EventHub(callback)
+    other: list[Event] = []
+    hub.listen(other.append)
+    with caplog.at_level(logging.INFO):
+        for call in range(3):
+            hub.publish(queued(call))
+    assert callback.calls == len(other) == 3
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "callback" in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+async def test_who_ends_the_program_in_a_callback_ends_it(error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        EventHub(_Unhashable(error())).publish(queued(1))
+
+
+async def test_what_a_callback_brings_about_comes_after_it_in_every_queue() -> None:
+    def callback(event: ArtifactEvent) -> None:
+        if event.call == 1:
+            hub.publish(queued(2))
+
+    hub = EventHub(callback)
+    stream = hub.stream(10)
+    hub.publish(queued(1))
+    hub.close()
+    assert await all_of(stream) == [queued(1), queued(2)]
