@@ -84,7 +84,7 @@ def _run(repository: Repository, side: str, tracked: int) -> float:
     for command in SIDES[side](names):
         _do(repository, command)
     taken = perf_counter() - start
-    found = len(list(repository.path.glob("*.dvc")))
+    found = len(list(repository.path.glob("*.bin.dvc")))
     if found != FILES + tracked:
         raise SystemExit(f"{side}: {found} .dvc files, not {FILES + tracked}")
     return taken

@@ -76,6 +76,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted.", kind="Stopped")
         return 130
+    except FileNotFoundError:  # of all that is asked for without a name: os.getcwd()
+        complain("the working directory does not exist any more.")
+        return 1
     except OSError as error:  # click could not print its help
         drop_output()
         show(OutputError(error))

@@ -11,7 +11,7 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ._disks import Disk, disk_under, existing
@@ -66,6 +66,7 @@ class Diagnosis:
 def diagnose(directory: str) -> Diagnosis:
     """Look at the repository at or above ``directory``. Blocking; raises nothing of its own."""
     found = Diagnosis(_versions(), os.path.abspath(directory))
+    found.problems += unfit(found.versions, _requirements())
     try:
         repository = found.repository = look_at_repository(os.path.realpath(directory))
     except RepositoryError as error:
@@ -105,6 +106,30 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def unfit(versions: Mapping[str, str | None], requirements: Sequence[str]) -> list[str]:
+    """What is said of each installed version that is not one of those required."""
+    from packaging.requirements import Requirement  # DVC needs it as well
+
+    said = []
+    for requirement in map(Requirement, requirements):
+        version = versions.get(requirement.name)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if version is not None and not requirement.specifier.contains(version, prereleases=True):
+            said.append(
+                f"{requirement.name} {version} is installed, and asynclive needs "
+                f"{requirement.specifier}."
+            )
+    return said
+
+
+def _requirements() -> list[str]:
+    try:
+        return importlib.metadata.requires("asynclive") or []
+    except importlib.metadata.PackageNotFoundError:  # it runs from a checkout
+        return []
 
 
 def _disk(found: Diagnosis, what: str, path: str) -> Disk | None:

@@ -19,6 +19,7 @@ from twin import Templates, dvc
 
 from asynclive import AsyncLive
 from asynclive._cli import run
+from asynclive._doctor import unfit
 
 Captured = pytest.CaptureFixture[str]
 
@@ -247,6 +248,27 @@ def test_what_dvc_cannot_read_is_wrong(
 ) -> None:
     write(repo, {name: text})
     assert said in report(capsys, repo, code=1)["problems"][0]
+
+
+def test_a_version_that_does_not_fit_is_wrong() -> None:
+    versions = {"dvc": "2.58.2", "anyio": "4.16.0", "click": "8.2.0.dev0", "trio": "0.1"}
+    requirements = ["dvc<4,>=3.60", "anyio>=4.5", "click>=8.1", "trio>=0.26; extra == 'test'", "x"]
+    assert unfit(versions, requirements) == [
+        "dvc 2.58.2 is installed, and asynclive needs <4,>=3.60."
+    ]
+
+
+def test_a_directory_that_is_gone_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for command in (["doctor"], ["log", "a.bin"]):
+        assert run(command) == 1
+        assert capsys.readouterr().err == (
+            "Error: the working directory does not exist any more.\n"
+        )
 
 
 def test_no_name_gives_orders_to_the_terminal(
