@@ -1,4 +1,6 @@
 PYTHON ?= python3
+# Half of what a test does is to wait, for the disk or another process.
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -21,11 +23,11 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # What takes minutes: kills and cancellations at every moment, many processes.
 test-faults: $(STAMP)
-	$(BIN)/python -m pytest -m long
+	$(PYTEST) -m long
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest -m fuzz

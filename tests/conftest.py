@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trio._core import _thread_cache
@@ -15,7 +16,7 @@ for module in ("disk", "invariants", "killing", "logged", "model"):
     pytest.register_assert_rewrite(module)
 
 from reference import Reference  # noqa: E402
-from tally import say  # noqa: E402
+from tally import hand_on, say, take  # noqa: E402
 from twin import Templates  # noqa: E402
 from unprivileged import NotPossibleError, permissions_count  # noqa: E402
 
@@ -101,3 +102,12 @@ def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     say(terminalreporter)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    hand_on(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    take(node)
