@@ -102,6 +102,11 @@ Exit codes:
     help="How long to wait for another DVC command; inf: for ever.",
 )
 @click.option("--durable", is_flag=True, help="Return when all is on the disk (fsync).")
+@click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show bars on stderr.  [default: if it is a terminal]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: logged and failed.")
 @click.option("-v", "--verbose", is_flag=True, help="Say on stderr what else there is to know.")
 def log(
@@ -115,6 +120,7 @@ def log(
     workers: int | None,
     lock_timeout: float | None,
     durable: bool,
+    progress: bool | None,
     as_json: bool,
     verbose: bool,
     **options: Any,
@@ -138,6 +144,7 @@ def log(
         "workers": workers,
         "lock_timeout": lock_timeout,
         "durable": durable,
+        "progress": progress,
     }
     options |= {"copy": copy if copy_to is None else copy_to, "cache": not no_cache}
     try:

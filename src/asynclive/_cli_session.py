@@ -14,6 +14,7 @@ import anyio.abc
 
 from ._artifact import LoggedArtifact
 from ._errors import AsyncLiveError
+from ._events import ArtifactEvent, ArtifactLogged, ArtifactQueued
 from ._live import AsyncLive
 
 logger = getLogger(__name__)
@@ -71,12 +72,14 @@ def log_paths(
 async def _log_paths(
     paths: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Report:
-    session = AsyncLive(**settings)
+    heard = _Heard()
+    session = AsyncLive(**settings, on_event=heard.take)
     report = Report()
     outcomes: dict[str, Logged | NotLogged] = {}
     work = anyio.CancelScope()
 
     async def log(live: AsyncLive, path: str) -> None:
+        heard.calling = path
         try:
             outcomes[path] = Logged(path, await live.log_artifact(path, **options))
         except Exception as error:
@@ -94,12 +97,32 @@ async def _log_paths(
             outcomes = {path: _not_logged(path, error) for path in paths}
         watch.cancel_scope.cancel()
     for path in paths:
-        outcome = outcomes.get(path) or _interrupted(path)
+        outcome = outcomes.get(path) or heard.outcome(path) or _interrupted(path)
         if isinstance(outcome, Logged):
             report.logged.append(outcome)
         else:
             report.failed.append(outcome)
     return report
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What was logged though its call was cancelled: its group was being committed already."""
+
+    calling: str = ""
+    """The path that ``log_artifact`` is called with; it tells of the call before it first waits."""
+    _paths: dict[int, str] = field(default_factory=dict)
+    _logged: dict[str, LoggedArtifact] = field(default_factory=dict)
+
+    def take(self, event: ArtifactEvent) -> None:
+        if isinstance(event, ArtifactQueued):
+            self._paths[event.call] = self.calling
+        elif isinstance(event, ArtifactLogged):
+            self._logged[self._paths[event.call]] = event.artifact
+
+    def outcome(self, path: str) -> Logged | None:
+        artifact = self._logged.get(path)
+        return None if artifact is None else Logged(path, artifact)
 
 
 async def _cancel_on_signal(

@@ -40,6 +40,30 @@ DvcRepository.acquire = acquire
 main()
 """
 
+# Says when it commits, and goes on once it has seen a signal.
+COMMITS = """
+import threading
+from asynclive import _cli_session
+from asynclive._repo import DvcRepository
+from asynclive._cli import main
+
+do, seen = DvcRepository.commit, threading.Event()
+
+class Report(_cli_session.Report):
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "signal" and value is not None:
+            seen.set()
+
+def commit(repository, group):
+    print("commits", flush=True)
+    seen.wait()
+    return do(repository, group)
+
+_cli_session.Report, DvcRepository.commit = Report, commit
+main()
+"""
+
 # Says when it is about to leave, and stays there.
 STAYS = """
 import sys
@@ -414,6 +438,20 @@ def test_a_signal_undoes_what_is_in_flight(repo: Path, number: signal.Signals, c
     assert after == {**before, **{name: after[name] for name in after if ".dvc/" in name}}
 
 
+def test_what_was_being_committed_when_it_was_interrupted_is_among_what_was_logged(
+    repo: Path,
+) -> None:
+    write(repo, {"a.bin": "a"})
+    with started(COMMITS, repo, "a.bin") as process:
+        assert said(process) == "commits\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130
+    assert err == "Stopped: interrupted; 1 logged, 0 not.\n"
+    assert out.splitlines()[1].split()[:2] == ["a", "a.bin"]
+    assert (repo / "a.bin.dvc").is_file()
+
+
 def test_a_second_signal_ends_it_at_once_and_the_next_command_clears_up(repo: Path) -> None:
     write(repo, {"a.bin": "a"})
     with started(STAYS, repo, "a.bin", "gone.bin") as process:
@@ -469,6 +507,16 @@ def test_at_a_terminal_the_table_fits_it(repo: Path, columns: int) -> None:
     assert max(map(len, lines)) <= columns
     assert (md5("a") in text) == (columns > 100)
     assert md5("a")[:8] in text
+
+
+def test_progress_is_shown_on_stderr_if_it_is_asked_for(repo: Path, capsys: Captured) -> None:
+    write(repo, {"a.bin": "a"})
+    assert run(["log", "a.bin", "--json", "--progress"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["failed"] == []
+    assert "1 of 1" in err or "1 logged" in err
+    assert run(["log", "a.bin", "--no-progress"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_bash_completes_options_and_commands(repo: Path, tmp_path: Path) -> None:

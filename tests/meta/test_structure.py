@@ -124,7 +124,7 @@ ALLOWED = {
     "_doctor": {"_disks", "_dvclock", "_errors", "_repo", "_session"},
     "_cli_output": {"_shown"},
     "_cli_values": {"_errors", "_metadata"},
-    "_cli_session": {"_artifact", "_errors", "_live"},
+    "_cli_session": {"_artifact", "_errors", "_events", "_live"},
     "_cli_log": {"_cli_output", "_cli_session", "_cli_values", "_errors", "_shown"},
     "_cli_doctor": {"_cli_output", "_disks", "_doctor", "_shown"},
     "_cli": {"_cli_doctor", "_cli_log", "_cli_output"},
