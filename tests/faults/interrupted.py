@@ -22,6 +22,7 @@ import asynclive._large
 import asynclive._live
 import asynclive._stage
 from asynclive import AsyncLive
+from asynclive._engine import LocalEngine
 from asynclive._repo import DvcRepository
 
 STAGES: dict[str, tuple[Any, str]] = {
@@ -72,9 +73,9 @@ def hold(owner: Any, name: str) -> None:
 
 def prepare(stage: str) -> None:
     hold(*STAGES[stage])
-    work_on, run_sync = AsyncLive._work_on, anyio.to_thread.run_sync
+    work_on, run_sync = LocalEngine._work_on, anyio.to_thread.run_sync
 
-    async def telling(self: AsyncLive, call: Any) -> None:
+    async def telling(self: LocalEngine, call: Any) -> None:
         call.scope = TellingScope(call.scope)
         await work_on(self, call)
 
@@ -88,7 +89,7 @@ def prepare(stage: str) -> None:
 
         return await run_sync(counted, *args, **options)
 
-    AsyncLive._work_on = telling  # type: ignore[method-assign]
+    LocalEngine._work_on = telling  # type: ignore[method-assign]
     anyio.to_thread.run_sync = counting  # type: ignore[assignment]
 
 

@@ -37,6 +37,13 @@ anyio.run(main)
 """
 
 
+@pytest.fixture(autouse=True)
+def _site_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC's own: a thread of an earlier test may still close its databases in the shared one."""
+    (tmp_path / "site-cache").mkdir()
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site-cache"))
+
+
 def state(*directories: Path) -> dict[str, tuple[int, ...]]:
     """Every path at or below, with its inode, mode, size and times of change."""
     found = {}

@@ -118,7 +118,7 @@ REFUSALS = {
     ),
     "a link to a directory": Refusal("data", "link", linked_directory),
     "reached through a link": Refusal("data/a", "link", linked_directory),
-    "the repository": Refusal(".", "root", no_dvcignore, False),
+    "the repository": Refusal(".", "repository itself", no_dvcignore, False),
     "DVC's directory": Refusal(".dvc", "DVC file itself", files(a="a"), False),
     "a .dvc file": Refusal("x.dvc", "DVC file itself", files(**{"x.dvc": "outs: []\n"}), False),
     "a dvc.yaml": Refusal(

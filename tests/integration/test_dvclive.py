@@ -333,6 +333,7 @@ async def test_what_contradicts_it_is_refused(repo: Path, make: Callable[..., An
         ("dvcyaml", None): "dvcyaml is None, but that of live is",
         ("save_dvc_exp", True): "save_dvc_exp is for live to say",
         ("exp_name", "n"): "exp_name and exp_message need save_dvc_exp",
+        ("isolation", "process"): "live needs isolation='thread'",
     }.items():
         with pytest.raises(ValueError, match=says):
             AsyncLive(live=live, **dict([settings]))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -51,7 +51,10 @@ async def consume(stream: EventStream, got: list[Event]) -> None:
         got.append(event)
 
 
-async def test_an_artifact_tells_its_way_through(repo: Path) -> None:
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+async def test_an_artifact_tells_its_way_through(
+    repo: Path, isolation: Literal["thread", "process"]
+) -> None:
     path = repo / "model.pt"
     path.write_bytes(b"weights")
     told: list[Any] = []
@@ -61,7 +64,7 @@ async def test_an_artifact_tells_its_way_through(repo: Path) -> None:
         told.append(event)
         threads.add(threading.get_ident())
 
-    async with AsyncLive(root=repo, on_event=on_event) as live:
+    async with AsyncLive(root=repo, on_event=on_event, isolation=isolation) as live:
         logged = await live.log_artifact(path, type="model", name="net")
         before = list(told)
     assert told == before
@@ -77,6 +80,22 @@ async def test_an_artifact_tells_its_way_through(repo: Path) -> None:
     (committed,) = (event for event in told if isinstance(event, ArtifactCommitted))
     assert committed.md5 == logged.md5
     assert told[-1] == ArtifactLogged(told[-1].time, 1, "net", path, logged)
+
+
+async def test_a_process_tells_how_far_a_large_file_is(repo: Path) -> None:
+    path = repo / "large.bin"
+    with path.open("wb") as file:
+        file.truncate(384 * MIB)
+    told: list[Any] = []
+    late: list[Any] = []
+    async with anyio.create_task_group() as task_group:
+        async with AsyncLive(root=repo, on_event=told.append, isolation="process") as live:
+            task_group.start_soon(consume, live.events(), late)
+            await live.log_artifact(path)
+    assert late == told
+    assert stages(told) == WAY
+    *_, last = samples(told)
+    assert 0 < last.bytes_done <= last.bytes_total == 384 * MIB
 
 
 async def test_any_number_iterate_and_end_when_the_block_is_left(repo: Path) -> None:

@@ -147,7 +147,7 @@ ALLOWED_IN_REPO = {
 COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
 ALLOWED["_live"] = {"_engine", "_remote", "_drain", "_errors", "_handle", "_hub"} | RECORDS
 ALLOWED["_live"] |= {"_observer", "_pending", "_progress", "_sampler", "_statistics", "_unheard"}
-ALLOWED["_live"] |= {"_blocking", "_dvclive", "_experiment", "_workers"}
+ALLOWED["_live"] |= {"_worker_process", "_blocking", "_dvclive", "_experiment", "_workers"}
 # The way through, and all that works on it.
 ALLOWED["_engine"] = (
     set(MODULES)
@@ -155,7 +155,7 @@ ALLOWED["_engine"] = (
     - ALLOWED["_live"]
     - {"__init__", "_live", "_doctor", "_remote_worker"}
     | RECORDS
-    | {"_handle", "_pending", "_repo", "_statistics", "_workers"}
+    | {"_experiment", "_handle", "_pending", "_repo", "_statistics", "_workers"}
 )
 
 

@@ -184,6 +184,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
     assert not imported & {"dataclasses", "pickle", "re", "site", "threading", "typing"}
     assert {name for name in imported if name.startswith("asynclive.")} == {
         "asynclive._batchworker",
+        "asynclive._priority",
         "asynclive._smallfile",
     }
 
