@@ -490,6 +490,8 @@ class AsyncLive:
 
         Example::
 
+            import anyio
+
             async def watch(events):
                 async for event in events:
                     print(event)

@@ -88,10 +88,12 @@ async def test_a_process_tells_how_far_a_large_file_is(repo: Path) -> None:
         file.truncate(384 * MIB)
     told: list[Any] = []
     late: list[Any] = []
-    async with anyio.create_task_group() as task_group:
-        async with AsyncLive(root=repo, on_event=told.append, isolation="process") as live:
-            task_group.start_soon(consume, live.events(), late)
-            await live.log_artifact(path)
+    async with (
+        anyio.create_task_group() as task_group,
+        AsyncLive(root=repo, on_event=told.append, isolation="process") as live,
+    ):
+        task_group.start_soon(consume, live.events(), late)
+        await live.log_artifact(path)
     assert late == told
     assert stages(told) == WAY
     *_, last = samples(told)

@@ -21,10 +21,12 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def run(*command: str, cwd: Path, **env: str) -> str:
+    # pytest-xdist says how wide the terminal is.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     done = subprocess.run(
         [sys.executable, "-W", "error", *command],
         cwd=cwd,
-        env={**os.environ, **env},
+        env={**environment, **env},
         capture_output=True,
         text=True,
     )
