@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from logging import getLogger
 
 from ._artifact import StagedArtifact
+from ._durable import NO_SYNC, Sync
 from ._errors import ArtifactChangedError, ArtifactPathError
 from ._newer import Marks, marks_of
 from ._place import put_back, read_note, remove_tree, write_note
@@ -24,6 +25,8 @@ logger = getLogger(__name__)
 
 _ASIDE = ".moved"
 _NOTE = ".moved-from"
+# The note's name once it is logged: what is aside is no longer its caller's.
+_DONE = ".moved-done"
 # At its old path is something else by now.
 _UNLOGGED = ".unlogged"
 
@@ -35,10 +38,14 @@ class MovedSource:
     source: str
     aside: str
     note: str
+    sync: Sync = NO_SYNC
+    """What waits for the disk."""
 
     @classmethod
-    def take(cls, plan: ArtifactPlan, directory: str) -> MovedSource:
+    def take(cls, plan: ArtifactPlan, directory: str, sync: Sync = NO_SYNC) -> MovedSource:
         """Move the source of a plan aside, into ``directory`` if that is on its file system.
+
+        Where ``sync`` waits for the disk, the note is there before the source is moved.
 
         Raises:
             ArtifactPathError: it is a link.
@@ -52,49 +59,84 @@ class MovedSource:
             )
         token = secrets.token_hex(8)
         note = os.path.join(directory, token + _NOTE)
-        write_note(note, source)
         try:
+            write_note(note, source, sync)
+            for above in sync.with_above([directory]):
+                sync.directory(above)
             aside = _move(plan, directory, token)
         except BaseException:
             remove_file(note)
             raise
-        moved = cls(source, aside, note)
+        moved = cls(source, aside, note, sync)
+        try:
+            sync.directory(os.path.dirname(aside))
+        except BaseException:
+            moved.put_back()
+            raise
         if not plan.isdir and marks_of(os.lstat(aside)) != plan.files[0].marks:
             moved.put_back()
             raise ArtifactChangedError(source, "was replaced or written")
         return moved
 
     def put_back(self) -> None:
-        """Have it at its old path again; beside, if something else is there."""
-        if os.path.lexists(self.aside):
-            _put_back(self.aside, self.source)
-        remove_file(self.note)
+        """Have it at its old path again; beside, if something else is there.
+
+        Where that is not possible it stays aside with its note, for whoever clears up after us.
+        """
+        try:
+            if os.path.lexists(self.aside):
+                _put_back(self.aside, self.source, self.sync)
+            remove_file(self.note)
+        except OSError as error:
+            logger.error(
+                "'%s' was not logged, and cannot be put back now: it is at '%s': %s",
+                self.source,
+                self.aside,
+                error,
+            )
 
     def drop(self) -> None:
-        """It is logged, and its bytes are elsewhere; or it is back already."""
-        remove_tree(self.aside)
-        remove_file(self.note)
+        """It is logged, and its bytes are elsewhere; or it is back already.
+
+        What the disk does not let go stays, to go with the session.
+        """
+        try:
+            if not os.path.lexists(self.aside):
+                remove_file(self.note)
+                return
+            # Or what is left of a directory, killed meanwhile, would be taken for all of it.
+            done = self.note.removesuffix(_NOTE) + _DONE
+            os.replace(self.note, done)
+            self.sync.directory(os.path.dirname(done))
+            remove_tree(self.aside)
+            remove_file(done)
+        except (OSError, RecursionError) as error:
+            logger.warning("'%s' cannot be removed now: %s", self.aside, error)
 
 
-def put_back_moved(directory: str) -> None:
+def put_back_moved(directory: str, sync: Sync = NO_SYNC) -> None:
     """Put back what a session that has ended had moved aside.
 
     Raises:
         OSError: something could not be; it stays where it is, with its note.
     """
-    names = os.listdir(directory)
-    for name in names:
-        if name.endswith(_NOTE):
-            note, token = os.path.join(directory, name), name.removesuffix(_NOTE)
-            source = read_note(note)
-            for aside in _asides(source, directory, token):
-                if not os.path.lexists(aside):
-                    continue
-                if source == directory:  # the note was cut short
-                    raise OSError(errno.EIO, "Nothing says where this belongs", aside)
-                there = _put_back(aside, source)
-                logger.warning("Put back '%s': a session had ended before it was logged.", there)
-            remove_file(note)
+    for name in os.listdir(directory):
+        suffix = next((one for one in (_NOTE, _DONE) if name.endswith(one)), None)
+        if suffix is None:
+            continue
+        note, token = os.path.join(directory, name), name.removesuffix(suffix)
+        source = read_note(note)
+        for aside in _asides(source, directory, token):
+            if not os.path.lexists(aside):
+                continue
+            if suffix == _DONE:
+                remove_tree(aside)
+                continue
+            if source == directory:  # the note was cut short
+                raise OSError(errno.EIO, "Nothing says where this belongs", aside)
+            there = _put_back(aside, source, sync)
+            logger.warning("Put back '%s': a session had ended before it was logged.", there)
+        remove_file(note)
 
 
 def restored(staged: StagedArtifact, over: Marks | None, *, wanted: bool) -> StagedArtifact:
@@ -136,10 +178,11 @@ def _asides(source: str, directory: str, token: str) -> tuple[str, str]:
     return os.path.join(directory, token + _ASIDE), os.path.join(parent, f".{name}.{token}{_ASIDE}")
 
 
-def _put_back(aside: str, source: str) -> str:
+def _put_back(aside: str, source: str, sync: Sync) -> str:
     """Returns where it is then."""
     for place in _places(source):
-        if put_back(aside, place):
+        if put_back(aside, place) or _is_back(aside, place):
+            sync.directory(os.path.dirname(place))
             if place != source:
                 logger.warning(
                     "'%s' was not logged, and something else is there by now: it is at '%s'.",
@@ -148,6 +191,15 @@ def _put_back(aside: str, source: str) -> str:
                 )
             return place
     raise AssertionError("there is always one more")
+
+
+def _is_back(aside: str, place: str) -> bool:
+    """Whether both are names of one file: somebody was killed between making one and removing
+    the other. Then it has one name again."""
+    if not os.path.lexists(place) or not os.path.samestat(os.lstat(aside), os.lstat(place)):
+        return False
+    os.unlink(aside)
+    return True
 
 
 def _places(source: str) -> Iterator[str]:

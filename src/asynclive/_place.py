@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, NamedTuple
 
+from ._durable import NO_SYNC, Sync
 from ._held import change_mode, held
 from ._newer import Marks, is_open_for_writing, marks_of
 from ._store import create, remove_file, write_all
@@ -298,12 +299,13 @@ def put_back(aside: str, destination: str) -> bool:
     return True
 
 
-def write_note(note: str, path: str) -> None:
+def write_note(note: str, path: str, sync: Sync = NO_SYNC) -> None:
     """Write down a path for whoever clears up after us."""
     fd = create(note)
     try:
         # As seen from here: a repository may be moved, or be in another place in a container.
         write_all(fd, os.fsencode(os.path.relpath(path, os.path.dirname(note))))
+        sync.fd(fd)
     finally:
         os.close(fd)
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 
+from ._durable import NO_SYNC, Sync
 from ._moved import put_back_moved
 from ._place import read_note, remove_tree, repair_swaps, write_note
 from ._store import remove_file
@@ -92,10 +93,11 @@ class Session:
         return self._outside[target] + temp
 
 
-def remove_dead_sessions(places: Sequence[str]) -> None:
+def remove_dead_sessions(places: Sequence[str], sync: Sync = NO_SYNC) -> None:
     """Remove the directories in ``places`` of sessions that have ended, and say so in the log.
 
-    What they were killed over is put right first. What cannot be removed is only logged.
+    What they were killed over is put right first, and on the disk if ``sync`` waits for that.
+    What cannot be removed is only logged.
     """
     for place in places:
         for directory in _sessions_in(place):
@@ -107,7 +109,7 @@ def remove_dead_sessions(places: Sequence[str]) -> None:
             if fd is None:
                 continue
             files, size = _count(directory)
-            if _end(directory, fd):
+            if _end(directory, fd, sync):
                 logger.info(
                     "Removed '%s', which a session that has ended had left: %d files, %d bytes.",
                     directory,
@@ -204,7 +206,7 @@ def _claim(directory: str) -> int | None:
     return None
 
 
-def _end(directory: str, fd: int | None) -> bool:
+def _end(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
     """Remove a directory whose lock we hold, or that has none; whether nothing is left.
 
     The lock goes last: a directory in which something is left still has one, and whoever comes
@@ -214,7 +216,7 @@ def _end(directory: str, fd: int | None) -> bool:
     try:
         for _ in range(_ATTEMPTS):
             try:
-                _empty(directory)
+                _empty(directory, sync)
                 if fd is not None and os.name == "nt":  # an open file cannot be removed
                     os.close(fd)
                     fd = None
@@ -239,11 +241,12 @@ def _end(directory: str, fd: int | None) -> bool:
     return False
 
 
-def _empty(directory: str) -> None:
+def _empty(directory: str, sync: Sync) -> None:
     """Put right what is half done, and remove all but the lock."""
-    put_back_moved(directory)
+    # A file that was being swapped may belong into what was moved aside, or be that itself.
     for destination in repair_swaps(directory):
         logger.warning("Put back '%s': a session had ended between two renames.", destination)
+    put_back_moved(directory, sync)
     names = [name for name in os.listdir(directory) if name != _LOCK]
     _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
     for name in names:

@@ -211,8 +211,9 @@ class Stager:
     async def move_aside(self, plan: ArtifactPlan) -> tuple[ArtifactPlan, MovedSource]:
         """Take the source away from its caller; the plan says where it is then."""
         files = FileStager(plan.request, plan.isdir, self._store, "")
-        directory = self._store.layout.workspace_tmp
-        take = partial(files.explained, partial(MovedSource.take, plan, directory))
+        layout = self._store.layout
+        take = partial(MovedSource.take, plan, layout.workspace_tmp, layout.sync)
+        take = partial(files.explained, take)
         moved = await self._workers.run_to_end(take)
         return replace(plan, moved_to=moved.aside), moved
 

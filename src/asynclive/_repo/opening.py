@@ -54,12 +54,12 @@ def open_repo(root: str) -> Any:
         ) from error
 
 
-def remove_dead(repo: Any) -> None:
+def remove_dead(repo: Any, sync: Sync) -> None:
     from dvc.lock import HardlinkLock
 
     # Who configures that says that other locks do not hold here: no session can be told dead.
     if not isinstance(repo.lock, HardlinkLock):
-        remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)])
+        remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)], sync)
 
 
 def start_session(repo: Any, sync: Sync) -> Session:

@@ -84,7 +84,7 @@ class DvcRepository:
             repo = open_repo(root)
         # Before anything is written, for it may be what fills the disk; and while others of this
         # process go on, for it may be much.
-        remove_dead(repo)
+        remove_dead(repo, Sync(repo.root_dir if durable else None))
         with in_dvc(), process_settings_kept():
             return cls(repo, durable=durable)
 
