@@ -12,6 +12,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from asynclive import ArtifactCancelledError, AsyncLive, LoggedArtifact
+
 BACKENDS = {
     "asyncio": ("asyncio", {"use_uvloop": False}),
     "uvloop": ("asyncio", {"use_uvloop": True}),
@@ -39,6 +41,18 @@ async def settled() -> None:
     for _ in range(5):
         await anyio.lowlevel.checkpoint()
     await anyio.wait_all_tasks_blocked()
+
+
+async def submitted(live: AsyncLive, *args: Any, **values: Any) -> LoggedArtifact:
+    """Submit and await; who is cancelled meanwhile cancels the submitting, or the handle."""
+    handle = await live.submit(*args, **values)
+    try:
+        return await handle
+    except BaseException:
+        handle.cancel()
+        with anyio.CancelScope(shield=True), contextlib.suppress(ArtifactCancelledError):
+            await handle
+        raise
 
 
 class Call:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -54,6 +55,21 @@ def content(path: Path) -> Content | None:
     if path.is_dir():
         return {child.name: content(child) or b"" for child in path.iterdir()}
     return path.read_bytes() if path.is_file() else None
+
+
+def put(path: Path, new: Content | None) -> None:
+    """Have this lie at ``path``, as if nothing had been there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    if isinstance(new, bytes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(new)
+    elif new is not None:
+        path.mkdir(parents=True)
+        for name, below in new.items():
+            put(path / name, below)
 
 
 def entries(repo: Path) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,21 +160,6 @@ def _files(of: Content | None) -> Iterator[bytes]:
     else:
         for below in (of or {}).values():
             yield from _files(below)
-
-
-def put(path: Path, new: Content | None) -> None:
-    """Have this lie at ``path``, as if nothing had been there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-    if isinstance(new, bytes):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(new)
-    elif new is not None:
-        path.mkdir(parents=True)
-        for name, below in new.items():
-            put(path / name, below)
 
 
 def run_dvc(process: Process, repo: Path, command: str, *args: str) -> Any:

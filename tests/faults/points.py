@@ -33,6 +33,7 @@ STAGES = {
     "_batchworker._stage": "stage small",
     "_batchworker._store": "stage small",
     "_known_file": "remember",
+    "_moved": "move",
     "_repo.outputs.fill": "tree",
     "_repo.outputs.hide": ".gitignore",
     "_repo.dvcfiles.write_beside": ".dvc",

@@ -35,6 +35,10 @@ class Scenario:
     renameat2: bool = True
     process_files: int | None = None
     """So many files in a directory take worker processes."""
+    versions: tuple[Content, ...] = ()
+    """Come to be at ``submit``'s path one after the other, and each is submitted at once. They
+    lie beside the repository, as ``version0`` and so on."""
+    submit: dict[str, Any] = field(default_factory=dict)
 
     def destination(self, call: dict[str, Any]) -> str:
         source = str(call["path"])

@@ -17,7 +17,7 @@ from typing import Any
 
 import anyio
 import pytest
-from cancelling import WAYS
+from cancelling import WAYS, submitted
 from disk import look
 from invariants import (
     Content,
@@ -51,6 +51,8 @@ class Scenario:
     """Another call is in flight, which must come to no harm."""
     cache_type: str = ""
     processes: bool = False
+    submit: bool = False
+    move: bool = False
 
     def write(self, repo: Path, turn: int) -> Path:
         """Write what is to be logged in this turn."""
@@ -86,6 +88,14 @@ SCENARIOS = {
     "a file in place of which a link comes": Scenario("large", False, cache_type="symlink"),
     "a directory of hard links": Scenario("directory", False, fresh=True, cache_type="hardlink"),
     "a directory in worker processes": Scenario("directory", True, fresh=True, processes=True),
+    "a large file, submitted": Scenario("large", True, submit=True),
+    "a directory, submitted, in place": Scenario("directory", False, submit=True),
+    "a small file, moved": Scenario("small", False, fresh=True, move=True),
+    "a directory, moved, over an old one": Scenario("directory", False, move=True),
+    "a large file, moved, in place of which a link comes": Scenario(
+        "large", False, move=True, cache_type="symlink"
+    ),
+    "a directory, moved, of which a copy is left": Scenario("directory", True, move=True),
 }
 FEW = 4
 MANY = 24
@@ -138,7 +148,8 @@ async def sweep(
             else:
                 assert look(repo, objects=False) == before, shown
             assert temp_files(repo) == temps, shown
-            await log()
+            if not scenario.move or not logged:  # or it is gone, or a link, which is not moved
+                await log()
             assert state(repo, tracked) == _logged(new, turn), shown
             assert temp_files(repo) == temps, shown
     assert moments.running == 0
@@ -150,7 +161,10 @@ async def sweep(
 def _logging(
     live: AsyncLive, scenario: Scenario, source: Path, turn: int
 ) -> Callable[[], Awaitable[Any]]:
-    return partial(live.log_artifact, source, meta={"turn": turn}, copy=scenario.copy)
+    values = {"meta": {"turn": turn}, "copy": scenario.copy}
+    if scenario.submit or scenario.move:
+        return partial(submitted, live, source, move=scenario.move, **values)
+    return partial(live.log_artifact, source, **values)
 
 
 async def _log_another(repo: Path, live: AsyncLive, turn: int) -> None:

@@ -18,7 +18,7 @@ from twin import Templates, dvc
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
 
 BACKENDS = ("asyncio", "trio")
-ALL_STAGES = set(STAGES.values()) - {"stage in processes"}
+ALL_STAGES = set(STAGES.values()) - {"stage in processes", "move"}
 
 
 @pytest.fixture(scope="module", name="zygote")

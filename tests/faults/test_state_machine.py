@@ -31,7 +31,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from invariants import Content, assert_nothing_lost, assert_sound, content, md5_of
+from invariants import Content, assert_nothing_lost, assert_sound, content, md5_of, put
 from logged import temp_files
 from model import (
     DVC,
@@ -40,7 +40,6 @@ from model import (
     State,
     check_result,
     insert_entry,
-    put,
     read_dvcyaml,
     remove_entry,
     run_dvc,

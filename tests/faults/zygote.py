@@ -23,7 +23,7 @@ from typing import Any
 
 import anyio
 import trio  # noqa: F401  # here, not in each child
-from scenarios import Files, Job, Report
+from scenarios import Files, Job, Report, Scenario
 
 from asynclive import AsyncLive, _place, _processes, _stage
 
@@ -95,7 +95,7 @@ def _run(job: Job, write_fd: int) -> None:
         write_files(scenario.changes)
     armed = points.Armed(job.target, last_words)
     points.arm(armed if job.count or job.target else None)
-    report.errors += anyio.run(_log, job.root, scenario.calls, backend=job.backend)
+    report.errors += anyio.run(_log, job.root, scenario.calls, scenario, backend=job.backend)
     points.arm(None)
     report.counts = armed.counts
     if not job.target:
@@ -165,8 +165,10 @@ points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
 """
 
 
-async def _log(root: str, calls: tuple[dict[str, Any], ...]) -> list[str]:
-    """Log all of them at once; the errors."""
+async def _log(
+    root: str, calls: tuple[dict[str, Any], ...], scenario: Scenario | None = None
+) -> list[str]:
+    """Log all of them at once, and submit what the scenario has of versions; the errors."""
     errors: list[str] = []
 
     async def log(call: dict[str, Any]) -> None:
@@ -182,6 +184,13 @@ async def _log(root: str, calls: tuple[dict[str, Any], ...]) -> list[str]:
     ):
         for call in calls:
             task_group.start_soon(log, call)
+        handles = []
+        for number in range(len(scenario.versions) if scenario else 0):
+            assert scenario is not None
+            os.replace(f"../version{number}", scenario.submit["path"])
+            handles.append(await live.submit(**scenario.submit))
+        for handle in handles:
+            await handle
     return errors
 
 

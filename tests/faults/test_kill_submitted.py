@@ -1,0 +1,154 @@
+"""SIGKILL while versions of one path are submitted: each is whole, and what was moved is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invariants import (
+    Content,
+    assert_nothing_lost,
+    assert_one_of,
+    content,
+    entries,
+    md5_of,
+    named_objects,
+    put,
+)
+from killing import Killing, Zygote, spread, zygote
+from points import Moment
+from scenarios import Job, Report, Scenario, filled
+from twin import Templates, dvc
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
+
+BACKENDS = ("asyncio", "trio")
+_LARGE = 2**20 + 200_000
+_THREE = tuple(filled(f"v{number}", _LARGE) for number in range(3))
+_TREE: tuple[Content, ...] = ({"large": _THREE[0], "a": b"a", "below": {"b": b"b"}},)
+_SUBMIT = {"path": "model", "type": "model", "name": "m"}
+_MOVE = {**_SUBMIT, "move": True}
+_FILES = {"dvc.yaml": b"# theirs\nartifacts:\n  theirs:\n    path: mine\n", "mine": b"mine"}
+
+
+def _scenario(name: str, versions: tuple[Content, ...], **fields: object) -> Scenario:
+    return replace(Scenario(name, _FILES, ()), versions=versions, **fields)
+
+
+MOVED = _scenario("three moved", _THREE, submit=_MOVE)
+SCENARIOS = (
+    MOVED,
+    _scenario("three in place", _THREE, submit=_SUBMIT),
+    _scenario("three copied", _THREE, submit={**_SUBMIT, "copy": True}),
+    _scenario("three of which the newest wins", _THREE, submit={**_MOVE, "latest_wins": True}),
+    _scenario("a directory moved", _TREE, submit=_MOVE),
+    _scenario("a directory moved, and copied", _TREE, submit={**_MOVE, "copy": True}),
+    _scenario(
+        "links without renameat2",
+        _TREE,
+        submit=_MOVE,
+        config="[cache]\n    type = symlink\n",
+        renameat2=False,
+    ),
+)
+
+
+class Submitting(Killing):
+    """Its sessions submit; what they left is looked at again after one that only enters."""
+
+    @property
+    def _destination(self) -> str:
+        return self.scenario.destination(self.scenario.submit)
+
+    def job(self, repo: Path, backend: str, **what: Any) -> Job:
+        for number, version in enumerate(self.scenario.versions):
+            put(repo.parent / f"version{number}", version)
+        return super().job(repo, backend, **what)
+
+    def check_killed(self, repo: Path) -> None:
+        scenario = self.scenario
+        versions, submit = scenario.versions, scenario.submit
+        came = [not (repo.parent / f"version{n}").exists() for n in range(len(versions))].count(True)
+        only_enters = replace(scenario, versions=(), calls=())
+        report = self.zygote.run(replace(self.job(repo, "asyncio"), scenario=only_enters))
+        assert (report.signal, report.errors) == (0, [])
+        path, dvc_file = repo / self._destination, repo / f"{self._destination}.dvc"
+        logged = next(named_objects(repo, dvc_file))[0] if dvc_file.exists() else None
+        hashes = [md5_of(version) for version in versions]
+        assert logged is None or logged in hashes
+        assert entries(repo).keys() <= {"theirs", "m"}
+        first_lost = hashes.index(logged) + 1 if logged else 0
+        found = [content(each) for each in repo.glob("model*") if each.suffix != ".dvc"]
+        assert [each for each in found if each not in versions] == []
+        if submit.get("move"):
+            # Where the newest wins, an older one is dropped for the next, which is there.
+            kept = versions[first_lost:came][-1:] if "latest_wins" in submit else versions[first_lost:came]
+            assert [version for version in kept if version not in found] == []
+        else:
+            assert content(repo / "model") == (versions[came - 1] if came else None)
+        if submit.get("copy"):
+            assert_one_of(path, None, *versions)
+        removed = () if path.exists() else (path,)
+        assert_nothing_lost(repo, removed=removed)
+
+    def check_complete(self, repo: Path, report: Report) -> None:
+        assert (report.errors, report.status) == ([], {})
+        assert_nothing_lost(repo)
+        assert_one_of(repo / self._destination, self.scenario.versions[-1])
+        assert entries(repo)["m"] == {"path": self._destination, "type": "model"}
+        rules = (repo / self._destination).parent / ".gitignore"
+        assert rules.read_text().splitlines().count("/model") == 1
+
+    def next_session(self, repo: Path, backend: str) -> Report:
+        for left in repo.glob("model*"):  # what was put back beside stays, until its owner acts
+            if left.suffix != ".dvc" and left.name != "model":
+                put(left, None)
+        put(repo / "model", None)
+        return super().next_session(repo, backend)
+
+
+@pytest.fixture(scope="module", name="zygote")
+def _zygote(machine: Path) -> Iterator[Zygote]:
+    with zygote() as started:
+        yield started
+
+
+def test_killed_while_it_moves_and_places_nothing_is_lost(
+    zygote: Zygote, templates: Templates, tmp_path: Path
+) -> None:
+    killing = Submitting(zygote, templates, tmp_path, MOVED)
+    counts = killing.count("asyncio").counts
+    _kill_at(killing, [*_of(counts, "move", 2), *_of(counts, "place", 1)])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_killed_at_moments_of_every_stage_what_was_submitted_is_whole(
+    scenario: Scenario, zygote: Zygote, templates: Templates, tmp_path: Path
+) -> None:
+    killing = Submitting(zygote, templates, tmp_path, scenario)
+    counts = killing.count("trio").counts
+    moments = spread({stage: n for stage, n in counts.items() if stage in _STAGES}, 1)
+    if scenario.submit.get("move"):
+        moments += [*_of(counts, "move", 3), *_of(counts, "place", 5), *_of(counts, "clean up", 3)]
+    _kill_at(killing, moments)
+
+
+# In the others nothing of these calls is in the making, or what any call has.
+_STAGES = {"plan", "stage large", "stage small", ".dvc", "dvc.yaml", "place", "leave"}
+
+
+def _of(counts: Mapping[str, int], stage: str, most: int) -> list[Moment]:
+    return spread({stage: counts[stage]}, most) if counts.get(stage) else []
+
+
+def _kill_at(killing: Submitting, moments: list[Moment]) -> None:
+    for moment, backend in zip(moments, cycle(BACKENDS), strict=False):
+        repo, _ = killing.kill(backend, moment)
+        killing.next_session(repo, backend)
+    assert "up to date" in dvc(repo, "status")
