@@ -36,6 +36,8 @@ class PowerCuts:
 
     Args:
         keep: whether to keep what a power cut may leave at each moment, for ``states``.
+        tmp: whether temp files count, and what was renamed is in one of its two places: file
+            systems with a journal promise that, and whoever gives a source up needs it.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class PowerCuts:
         monkeypatch: pytest.MonkeyPatch,
         *,
         keep: bool = True,
+        tmp: bool = False,
     ) -> None:
         self._base = base
         self._keep = keep
+        self._tmp = tmp
         self._lock = threading.RLock()
         # A file for as long as a name of it may survive: its inode may be another's by then.
         self._files: dict[int, int] = {}
@@ -170,7 +174,7 @@ class PowerCuts:
             lambda written, current: written,
             lambda written, current: current,
             lambda written, current: _any(written, current, toss),
-        ):
+        )[: 2 if self._tmp else 3]:
             state = self._state(choose)
             self.states.setdefault(_frozen(state), state)
 
@@ -182,7 +186,7 @@ class PowerCuts:
             return {
                 name: content(path / name, *entry)
                 for name, entry in sorted(choose(written, current).items())
-                if not _is_temp(name)
+                if name != ".git" and (self._tmp or not _is_temp(name))
             }
 
         def content(path: Path, file: int, leads_to: str | None) -> Content:

@@ -97,6 +97,9 @@ SCENARIOS = {
     ),
     "a directory, moved, of which a copy is left": Scenario("directory", True, move=True),
 }
+# Only in the long run.
+RARE = {name for name in SCENARIOS if name.startswith(("a large file, moved", "a directory, s"))}
+RARE |= {"a directory, moved, of which a copy is left"}
 FEW = 4
 MANY = 24
 """So many moments of each scenario: in the long run more than 200 a backend in all."""
@@ -185,7 +188,10 @@ def _logged(new: Content, turn: int) -> tuple[Any, ...]:
     return new, md5_of(new), {"turn": turn}
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(SCENARIOS[name], id=name) for name in SCENARIOS if name not in RARE],
+)
 async def test_cancelled_at_a_few_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -206,8 +212,10 @@ async def test_cancelled_at_many_moments_of_each_stage(
     anyio_backend: str,
     scenario: Scenario,
 ) -> None:
-    moments = await sweep(repo, monkeypatch, scenario, anyio_backend, MANY)
+    # As far as the bytes are taken it is the same, submitted or not.
+    number = MANY // 2 if scenario.submit or scenario.move else MANY
+    moments = await sweep(repo, monkeypatch, scenario, anyio_backend, number)
     # A moment is not reached where two threads took turns in another way than when counted.
-    assert moments.cancelled.total() >= MANY - 3
+    assert moments.cancelled.total() >= number - 3
     assert set(moments.cancelled) == {"look", "stage", "lock", "commit"}
     assert "up to date" in dvc(repo, "status")

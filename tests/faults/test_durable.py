@@ -11,18 +11,28 @@ import errno
 import itertools
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from disk import tree, write
-from invariants import assert_nothing_lost, assert_sound, entries
+from gate import locked
+from invariants import assert_nothing_lost, assert_sound, content, entries
 from power_cut import PowerCuts, iterate
 from tally import SURVIVED
 from twin import Templates, dvc
 
-from asynclive import AsyncLive, DvcYamlError, StorageError, _processes, _stage
+from asynclive import (
+    ArtifactCancelledError,
+    AsyncLive,
+    DvcYamlError,
+    StorageError,
+    _processes,
+    _stage,
+)
+from asynclive._session import remove_dead_sessions
 
 pytestmark = [
     pytest.mark.anyio,
@@ -99,6 +109,21 @@ async def _gathered(live: AsyncLive) -> None:
         tasks.start_soon(live.log_artifact, "large", "model", "large", None, None, None, True)
 
 
+async def _submitted(live: AsyncLive) -> None:
+    for path, copy in (("large", False), ("data", True), ("large", True)):
+        await (await live.submit(path, type="model", name="name", copy=copy))
+
+
+async def _moved(live: AsyncLive) -> None:
+    for path in ("file", "large", "data"):
+        await (await live.submit(path, type="model", move=True))
+
+
+async def _moved_for_a_copy(live: AsyncLive) -> None:
+    for path in ("file", "large", "data"):
+        await (await live.submit(path, type="model", move=True, copy=True))
+
+
 BODIES: list[Body] = [
     _file,
     _file_below,
@@ -110,6 +135,9 @@ BODIES: list[Body] = [
     _again,
     _inside,
     _gathered,
+    _submitted,
+    _moved,
+    _moved_for_a_copy,
 ]
 each_body = pytest.mark.parametrize(
     "body",
@@ -137,12 +165,44 @@ async def test_a_power_cut_at_any_moment_leaves_what_is_sound_and_after_the_call
         SURVIVED["states that a power cut may leave"] += 1
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("how", ["logged", "copied", "put back"])
+async def test_a_source_that_was_moved_is_there_after_a_power_cut_at_any_moment(
+    how: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was, or logged, or brought back by whoever comes next."""
+    paths = ("file", "large", "data")
+    moved = {path: content(made / path) for path in paths}
+    with monkeypatch.context() as patch:
+        cuts = PowerCuts(made, patch, tmp=True)
+        async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+            for path in paths:
+                with locked(made) if how == "put back" else nullcontext():
+                    handle = await live.submit(path, move=True, copy=how == "copied")
+                    assert not (made / path).exists()
+                    if how == "put back":
+                        handle.cancel()
+                        with pytest.raises(ArtifactCancelledError):
+                            await handle
+                        continue
+                await handle
+    for path in iterate(cuts.states, tmp_path):
+        remove_dead_sessions([str(path / ".dvc" / "tmp")])
+        for name, old in moved.items():
+            destination = path / "dvclive" / "artifacts" / name if how == "copied" else path / name
+            logged = destination.with_name(f"{name}.dvc")
+            there = destination if logged.exists() and destination.exists() else path / name
+            assert content(there) == old
+        assert_sound(path)
+        SURVIVED["states that a power cut may leave"] += 1
+
+
 async def test_what_is_not_durable_waits_for_no_disk(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuts = PowerCuts(made, monkeypatch, keep=False)
     async with AsyncLive(root=made, dir=made / "dvclive") as live:
-        for body in (_file, _copy, _large, _directory_copied, _inside):
+        for body in (_file, _copy, _large, _directory_copied, _inside, _moved):
             await body(live)
     assert cuts.syncs == []
     assert cuts.surviving() != cuts.current()
