@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
-from cancelling import WAYS, Call
+from cancelling import WAYS, Call, submitted
 from disk import look
 from failing import CALLS, Fault, full, nth_failing
 from hypothesis import HealthCheck, Phase, settings
@@ -202,6 +202,63 @@ class Machine(RuleBasedStateMachine):
             self._call(self._logging(name, values))
         self._failed_or_logged(name, values, struck)
 
+    @step(often=2, name=slots, values=entry_values, move=st.booleans())
+    def submit(self, name: str, values: Values, move: bool) -> None:
+        slot = self.slots[name]
+        self._call(self._submitting(slot, values, move=move))
+        self._logged_or_not_found(name, values)
+        self._given_up(slot, move and self.error is None)
+        self.counts["submitted"] += 1
+
+    @step(often=2, name=slots, values=entry_values, move=st.booleans(), place=places, way=ways)
+    def cancel_submitted(
+        self, name: str, values: Values, move: bool, place: Place, way: int
+    ) -> None:
+        slot = self.slots[name]
+        before = look(self.repo, objects=False)
+        with self._count_logged() as logged:
+            call, what = self.portal.call(
+                self.moments.cancel_at,
+                self._moment(name, place),
+                _one_of(self.ways, way),
+                self._submitting(slot, values, move=move),
+            )
+        self.counts["cancelled in any, submitted"] += bool(what)
+        if call.cancelled and not logged:
+            assert look(self.repo, objects=False) == before
+        self._cancelled_or_logged(name, values, call, bool(logged))
+        self._given_up(slot, move and bool(logged))
+
+    @step(
+        name=slots,
+        news=st.lists(texts, min_size=2, max_size=3),
+        values=entry_values,
+        move=st.booleans(),
+        latest_wins=st.booleans(),
+    )
+    def submit_one_after_the_other(
+        self, name: str, news: list[str], values: Values, move: bool, latest_wins: bool
+    ) -> None:
+        slot = self.slots[name]
+        _write(slot.source, b"", same_file=False)
+
+        async def submit() -> Any:
+            handles = []
+            for new in news:
+                # As savers do: an earlier one may come back to its path at any moment.
+                beside = self.repo.parent / "new"
+                beside.write_bytes(TEXTS[new])
+                os.replace(beside, slot.source)
+                submit = self._submitting(slot, values, move=move, latest_wins=latest_wins)
+                handles.append(await submit(awaits=False))
+            return [await handle for handle in handles][-1]
+
+        self._call(submit)
+        self.model.written(slot, TEXTS[news[-1]])
+        self._logged_or_not_found(name, values)
+        self._given_up(slot, move)
+        self.counts["submitted one after the other"] += 1
+
     @step(what=st.sampled_from(["missing", "fifo"]), values=entry_values, copy=st.booleans())
     def log_what_cannot_be(self, what: str, values: Values, copy: bool) -> None:
         self._call(partial(self.live.log_artifact, what, copy=copy, **(values or {})))
@@ -353,6 +410,22 @@ class Machine(RuleBasedStateMachine):
         slot = self.slots[name]
         given = {} if values is None else {"name": slot.key, **values}
         return partial(self.live.log_artifact, slot.source, copy=slot.copy, **given)
+
+    def _submitting(self, slot: Slot, values: Values, **options: bool) -> Any:
+        given = {} if values is None else {"name": slot.key, **values}
+        given = {"copy": slot.copy, **given, **options}
+
+        async def submit(*, awaits: bool = True) -> Any:
+            if awaits:
+                return await submitted(self.live, slot.source, **given)
+            return await self.live.submit(slot.source, **given)
+
+        return submit
+
+    def _given_up(self, slot: Slot, given_up: bool) -> None:
+        """What was moved, and logged, is at no path but that of its copy."""
+        if given_up and slot.copy:
+            self.model.written(slot, None)
 
     def _call(self, log: Log) -> None:
         try:
