@@ -88,10 +88,13 @@ class MovedSource:
                 _put_back(self.aside, self.source, self.sync)
             remove_file(self.note)
         except OSError as error:
+            aside = os.path.lexists(self.aside)
             logger.error(
-                "'%s' was not logged, and cannot be put back now: it is at '%s': %s",
+                "'%s' was not logged; it is at '%s', since putting it back failed: %s"
+                if aside
+                else "'%s' was not logged; it is back at '%s', but may not be on the disk: %s",
                 self.source,
-                self.aside,
+                self.aside if aside else self.source,
                 error,
             )
 

@@ -111,9 +111,7 @@ def test_what_cannot_be_put_back_or_removed_stays_with_its_note(
     assert next_session(tmp_path) == []
 
 
-def _killed_after_the_first_rename(
-    monkeypatch: pytest.MonkeyPatch, one: Path, other: str
-) -> None:
+def _killed_after_the_first_rename(monkeypatch: pytest.MonkeyPatch, one: Path, other: str) -> None:
     rename = os.rename
 
     def killed(source: str, target: str) -> None:
