@@ -476,8 +476,8 @@ class AsyncLive:
         ends at once after it was left.
 
         Args:
-            bound: how many events wait for a consumer that is slow, at most. A sample
-                (:class:`ArtifactStaging`) takes the place of an unread one of the same artifact.
+            bound: how many events wait for a consumer that is slow, at most; default 1,024. A
+                sample (:class:`ArtifactStaging`) takes the place of an unread one of its artifact.
                 Where there is no room all the same, the oldest sample is dropped; where there is
                 none, the oldest event. An :class:`EventsDropped` before the next event says how
                 many of each. Artifacts never wait for a consumer.
