@@ -223,6 +223,18 @@ class AsyncLive:
         """
         return BlockingLive(cls(*args, **kwargs))
 
+    if not TYPE_CHECKING:  # who checks types is told by them
+
+        def __enter__(self):
+            # As for a Live. Python alone would say that there is no such method.
+            raise TypeError(
+                "Use 'async with AsyncLive(...)' instead of 'with', or, in code that is not async, "
+                "'with AsyncLive.blocking(...)'."
+            )
+
+        def __exit__(self, *_):
+            raise AssertionError("never entered")
+
     async def __aenter__(self) -> Self:
         if self._entered:
             raise NotActiveError("An AsyncLive object can be entered once; make another one.")
