@@ -241,6 +241,7 @@ class AsyncLive:
         self._entered = True
         self._process = os.getpid()
         self._idle = anyio.Event()
+        self._cause: BaseException | None = None
         # Owns every task of this object. Its only direct child is the engine's, which owns the
         # others and closes the repository once they have ended.
         self._owner = anyio.create_task_group()
@@ -252,6 +253,7 @@ class AsyncLive:
             await self._owner.__aexit__(None, None, None)
             self._hub.close()
             alone = _unwrapped(error)
+            alone.__cause__ = alone.__cause__ or self._cause
             if alone is error:
                 raise
             raise alone from alone.__cause__
@@ -525,14 +527,22 @@ class AsyncLive:
         limiter = anyio.CapacityLimiter(1)  # for the thread that imports, or writes to a terminal
         self._engine = await anyio.to_thread.run_sync(self._make_engine, limiter=limiter)
         if self._progress is None:
-            await self._engine.serve(task_status=task_status)
+            await self._serve_engine(task_status)
             return
         await anyio.to_thread.run_sync(self._progress.start, limiter=limiter)
         try:
-            await self._engine.serve(task_status=task_status)
+            await self._serve_engine(task_status)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._progress.close, limiter=limiter)
+
+    async def _serve_engine(self, task_status: anyio.abc.TaskStatus[None]) -> None:
+        try:
+            await self._engine.serve(task_status=task_status)
+        except BaseException as error:
+            # trio 0.26 drops it on the way to who starts this.
+            self._cause = _unwrapped(error).__cause__
+            raise
 
     def _make_engine(self) -> LocalEngine | RemoteEngine:
         """In a thread: it imports most of what there is to import."""
