@@ -110,6 +110,9 @@ class _Server:
         os.chdir(cwd)
         os.environ.update(env)
         self._env = env
+        if isinstance(settings.get("dvcyaml"), os.PathLike):
+            # DVCLive 3.48 takes no path for one; later ones begin with this.
+            settings["dvcyaml"] = os.fspath(settings["dvcyaml"])
         self._live = self._live_class(save_dvc_exp=False, **settings)
         self._live.__enter__()
 

@@ -1,7 +1,8 @@
 """Docstrings are written to be read as they are; this turns their few marks into Markdown.
 
-The page needs three changes: ``:meth:`` becomes a link, ``Example::`` a heading of the code below
-it, and ``Cancellation:``, which is no section that the parser knows, a paragraph of its own.
+The page needs three changes: ``:meth:`` becomes code, ``Example::`` a heading of the code below it,
+and ``Cancellation:``, which is no section that the parser knows, a paragraph of its own. And a
+default that has a private name, by which it is told apart, is shown as what it is.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import re
 from textwrap import dedent
 from typing import Any
 
-from griffe import Extension, Object
+from griffe import ExprCall, Extension, Function, Object
 
+_PRIVATE = re.compile(r"_[A-Z_]+$")
 _ROLE = re.compile(r":(meth|class|func|attr):`~?([\w.]+)`")
 _EXAMPLE = re.compile(r"^Example::\n\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 _CANCELLATION = re.compile(r"^Cancellation: (.*(?:\n    .*)*)", re.MULTILINE)
@@ -23,6 +25,13 @@ class Docstrings(Extension):
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring:
             obj.docstring.value = as_markdown(obj.docstring.value)
+
+    def on_function(self, *, func: Function, **_: Any) -> None:
+        for parameter in func.parameters:
+            default = str(parameter.default)
+            if _PRIVATE.match(default):
+                value = func.module[default].value
+                parameter.default = value.arguments[0] if isinstance(value, ExprCall) else value
 
 
 def as_markdown(text: str) -> str:

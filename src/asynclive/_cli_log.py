@@ -13,6 +13,7 @@ from click.exceptions import Exit
 from . import _cli_values as values
 from ._cli_output import HASH, OutputError, complain, library_heard, show, write_json, write_rows
 from ._cli_session import Report, log_paths
+from ._cli_words import in_options
 from ._errors import InvalidDvcyamlError
 from ._shown import size_shown
 
@@ -151,7 +152,7 @@ def log(
         with library_heard(logging.INFO if verbose else logging.WARNING):
             report = log_paths(paths, settings, options)
     except InvalidDvcyamlError as error:
-        raise click.BadParameter(str(error), param_hint="'--dvcyaml'") from None
+        raise click.BadParameter(in_options(str(error)), param_hint="'--dvcyaml'") from None
     unwritable: OutputError | None = None
     try:
         if as_json:
@@ -208,7 +209,8 @@ def _document(report: Report) -> dict[str, Any]:
     return {
         "logged": [{"given": one.path, **asdict(one.artifact)} for one in report.logged],
         "failed": [
-            {"given": one.path, "error": one.error, "message": one.message} for one in report.failed
+            {"given": one.path, "error": one.error, "message": in_options(one.message)}
+            for one in report.failed
         ],
     }
 

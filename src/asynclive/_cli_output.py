@@ -13,6 +13,7 @@ from typing import Any, Literal, TextIO
 
 import click
 
+from ._cli_words import in_options
 from ._shown import message_shown, shown
 
 UNWRITABLE = 3
@@ -87,7 +88,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
 
 def complain(message: str, *, kind: str = "Error") -> None:
     """Say in one line on stderr what is wrong."""
-    error_line(f"{kind}: {message_shown(message)}")
+    error_line(f"{kind}: {message_shown(in_options(message))}")
 
 
 def error_line(text: str) -> None:

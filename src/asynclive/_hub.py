@@ -46,7 +46,7 @@ class EventStream(AsyncIterator[Event]):
         self._turn = 0
         self._closed = False
 
-    def put(self, event: ArtifactEvent) -> None:
+    def _put(self, event: ArtifactEvent) -> None:
         if self._closed:
             return
         is_sample = isinstance(event, ArtifactStaging)
@@ -108,15 +108,15 @@ class EventStream(AsyncIterator[Event]):
         self._queue.clear()
         self._samples.clear()
         self._dropped_samples = self._dropped_events = 0
-        self.end()
+        self._end()
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Nothing more comes; what is queued is still yielded."""
         self._closed = True
         self._wake()
 
     @property
-    def ended(self) -> bool:
+    def _ended(self) -> bool:
         return self._closed
 
     def _wake(self) -> None:
@@ -156,7 +156,7 @@ class EventHub:
     def stream(self, bound: int) -> EventStream:
         stream = EventStream(bound)
         if self._closed:
-            stream.end()
+            stream._end()
         else:
             self._streams.append(weakref.ref(stream))
         return stream
@@ -182,15 +182,15 @@ class EventHub:
         gone = False
         for reference in self._streams:
             stream = reference()
-            if stream is None or stream.ended:
+            if stream is None or stream._ended:
                 gone = True
             else:
-                stream.put(event)
+                stream._put(event)
         if gone:
             self._streams = [
                 reference
                 for reference in self._streams
-                if (stream := reference()) is not None and not stream.ended
+                if (stream := reference()) is not None and not stream._ended
             ]
 
     def _log_failure(self, callback: OnEvent, event: ArtifactEvent) -> None:
@@ -209,7 +209,7 @@ class EventHub:
         self._closed = True
         for reference in self._streams:
             if (stream := reference()) is not None:
-                stream.end()
+                stream._end()
         self._streams.clear()
 
 

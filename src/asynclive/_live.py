@@ -223,12 +223,25 @@ class AsyncLive:
         """
         return BlockingLive(cls(*args, **kwargs))
 
+    if not TYPE_CHECKING:  # who checks types is told by them
+
+        def __enter__(self):
+            # As for a Live. Python alone would say that there is no such method.
+            raise TypeError(
+                "Use 'async with AsyncLive(...)' instead of 'with', or, in code that is not async, "
+                "'with AsyncLive.blocking(...)'."
+            )
+
+        def __exit__(self, *_):
+            raise AssertionError("never entered")
+
     async def __aenter__(self) -> Self:
         if self._entered:
             raise NotActiveError("An AsyncLive object can be entered once; make another one.")
         self._entered = True
         self._process = os.getpid()
         self._idle = anyio.Event()
+        self._cause: BaseException | None = None
         # Owns every task of this object. Its only direct child is the engine's, which owns the
         # others and closes the repository once they have ended.
         self._owner = anyio.create_task_group()
@@ -240,6 +253,7 @@ class AsyncLive:
             await self._owner.__aexit__(None, None, None)
             self._hub.close()
             alone = _unwrapped(error)
+            alone.__cause__ = alone.__cause__ or self._cause
             if alone is error:
                 raise
             raise alone from alone.__cause__
@@ -476,8 +490,8 @@ class AsyncLive:
         ends at once after it was left.
 
         Args:
-            bound: how many events wait for a consumer that is slow, at most. A sample
-                (:class:`ArtifactStaging`) takes the place of an unread one of the same artifact.
+            bound: how many events wait for a consumer that is slow, at most; default 1,024. A
+                sample (:class:`ArtifactStaging`) takes the place of an unread one of its artifact.
                 Where there is no room all the same, the oldest sample is dropped; where there is
                 none, the oldest event. An :class:`EventsDropped` before the next event says how
                 many of each. Artifacts never wait for a consumer.
@@ -513,14 +527,22 @@ class AsyncLive:
         limiter = anyio.CapacityLimiter(1)  # for the thread that imports, or writes to a terminal
         self._engine = await anyio.to_thread.run_sync(self._make_engine, limiter=limiter)
         if self._progress is None:
-            await self._engine.serve(task_status=task_status)
+            await self._serve_engine(task_status)
             return
         await anyio.to_thread.run_sync(self._progress.start, limiter=limiter)
         try:
-            await self._engine.serve(task_status=task_status)
+            await self._serve_engine(task_status)
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._progress.close, limiter=limiter)
+
+    async def _serve_engine(self, task_status: anyio.abc.TaskStatus[None]) -> None:
+        try:
+            await self._engine.serve(task_status=task_status)
+        except BaseException as error:
+            # trio 0.26 drops it on the way to who starts this.
+            self._cause = _unwrapped(error).__cause__
+            raise
 
     def _make_engine(self) -> LocalEngine | RemoteEngine:
         """In a thread: it imports most of what there is to import."""

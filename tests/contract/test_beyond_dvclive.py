@@ -59,14 +59,17 @@ async def test_what_is_no_path_is_refused_in_the_same_words(
     assert theirs.refused == f"InvalidDataTypeError: {ours.value}"
 
 
-@pytest.mark.parametrize("dvcyaml", ["x.yaml", "dvc.yml", "sub/", "dvc.yaml/x", Path("DVC.YAML")])
+@pytest.mark.parametrize("dvcyaml", ["x.yaml", "dvc.yml", "sub/", "dvc.yaml/x", "DVC.YAML"])
 def test_dvcyaml_of_another_name_is_refused_by_both(
-    repo: Path, reference: Reference, dvcyaml: Any
+    repo: Path, reference: Reference, dvcyaml: str
 ) -> None:
     with pytest.raises(RuntimeError, match="InvalidDvcyamlError"):
         reference.open(repo, {}, {"dvcyaml": dvcyaml})
     with pytest.raises(InvalidDvcyamlError):
         AsyncLive(root=repo, dvcyaml=dvcyaml)
+    # DVCLive 3.48 looks at the name of a str alone.
+    with pytest.raises(InvalidDvcyamlError):
+        AsyncLive(root=repo, dvcyaml=Path(dvcyaml))
 
 
 async def test_root_is_the_working_directory_at_construction(

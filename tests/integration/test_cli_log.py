@@ -17,6 +17,8 @@ from disk import dvc_file, leftovers, look, md5, write
 from gate import locked
 from twin import dvc
 
+import asynclive
+from asynclive import _cli_words
 from asynclive._cli import run
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -266,10 +268,41 @@ def test_a_command_line_that_is_not_right_is_explained_and_nothing_is_done(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["/etc/hosts"], "Log a copy of it with --copy."),
+        (["a.bin", "--copy-to", "../out"], "cannot be copied to --copy-to '../out'"),
+        (
+            ["a.bin", "--dvcyaml", "x.yaml"],
+            "('sub/dvc.yaml'), or --no-dvcyaml to write no entries.",
+        ),
+    ],
+)
+def test_what_to_do_is_said_in_options(
+    repo: Path, capsys: Captured, arguments: list[str], advice: str
+) -> None:
+    write(repo, {"a.bin": "a"})
+
+    assert run(["log", *arguments]) in (1, 2)
+    assert advice in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_to_do_in_a_json_document_is_said_in_options(repo: Path, capsys: Captured) -> None:
+    assert run(["log", "--json", "/etc/hosts"]) == 1
+    assert "with --copy." in json.loads(capsys.readouterr().out)["failed"][0]["message"]
+
+
+def test_the_words_that_options_take_the_place_of_are_those_of_the_library() -> None:
+    sources = "".join(path.read_text() for path in Path(asynclive.__file__).parent.rglob("*.py"))
+    joined = re.sub(r'"\s*f?"', "", sources)
+    assert [words for words, _ in _cli_words.WORDS if joined.count(words) < 2] == []
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["gone.bin"], "does not exist"),
-        (["a.bin", "--copy-to", "../out"], "cannot be copied to copy='../out'"),
+        (["a.bin", "--copy-to", "../out"], "cannot be copied to"),
         (["/etc/hosts"], "is outside of the DVC repository"),
         (["."], "holds a .dvcignore file"),
         (["dvc.yaml"], "dvc.yaml"),

@@ -47,6 +47,15 @@ async def test_entering_twice_is_an_error_and_does_not_disturb_the_first(repo: P
             pytest.fail("entered")
 
 
+def test_with_as_for_a_live_says_what_to_write(repo: Path) -> None:
+    live = AsyncLive(root=repo)
+    with (
+        pytest.raises(TypeError, match=r"'async with AsyncLive\(\.\.\.\)'.* AsyncLive\.blocking"),
+        live,
+    ):
+        pytest.fail("entered")
+
+
 async def test_an_unused_session_leaves_nothing(repo: Path) -> None:
     before = tree(repo)
     async with AsyncLive(root=repo):

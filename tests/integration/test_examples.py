@@ -84,6 +84,7 @@ def test_a_pytorch_training_logs_its_checkpoints(repo: Path) -> None:
     assert entries(repo)["sine"]["meta"]["step"] == 12
     assert f"md5: {lines[-1][1]}" in (repo / "checkpoint.pt.dvc").read_text()
     assert (repo / "dvclive/plots/metrics/train/loss.tsv").is_file()
+    assert "dvclive/metrics.json" in (repo / "dvc.yaml").read_text()
     assert "up to date" in dvc(repo, "status")
 
 
