@@ -313,7 +313,7 @@ class Machine(RuleBasedStateMachine):
             self._logged_or_not_found(name, values)
         if call:
             found = sum(not isinstance(one, Exception) for one in outcomes.values())
-            self._cancelled_or_logged(first, values, call, logged[0] > found)
+            self._cancelled_or_logged(first, values, call, sum(logged) > found)
         self.counts["gathered"] += len(names)
 
     @step()
