@@ -27,6 +27,11 @@ def process_settings_kept() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     streams = sys.stdout, sys.stderr
+    # colorama would ask a closed one whether it is a terminal, which raises.
+    if _is_closed(sys.stdout):
+        sys.stdout = None
+    if _is_closed(sys.stderr):
+        sys.stderr = None
     try:
         yield
     finally:
@@ -35,9 +40,9 @@ def process_settings_kept() -> Iterator[None]:
             for handler in list(logger.handlers):
                 if handler not in handlers:
                     logger.removeHandler(handler)
-        if _is_colorama(sys.stdout):
+        if sys.stdout is None or _is_colorama(sys.stdout):
             sys.stdout = streams[0]
-        if _is_colorama(sys.stderr):
+        if sys.stderr is None or _is_colorama(sys.stderr):
             sys.stderr = streams[1]
 
 
@@ -54,6 +59,10 @@ def logger_muted(name: str) -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(drop)
+
+
+def _is_closed(stream: object) -> bool:
+    return bool(getattr(stream, "closed", False))
 
 
 def _is_colorama(stream: object) -> bool:

@@ -65,6 +65,21 @@ def run(code: str, cwd: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def test_dvc_is_imported_where_a_stream_was_closed(tmp_path: Path) -> None:
+    code = """
+    import io
+    from asynclive._dvc_import import process_settings_kept
+
+    sys.stderr = closed = io.StringIO()
+    closed.close()
+    with process_settings_kept():
+        import dvc.repo
+    kept, sys.stderr = sys.stderr is closed, sys.__stderr__
+    print(kept)
+    """
+    assert run(code, tmp_path) == ["True"]
+
+
 def test_importing_dvc_alone_would_change_the_process(tmp_path: Path) -> None:
     # Or the next test would show nothing.
     code = """

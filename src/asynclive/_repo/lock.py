@@ -40,6 +40,8 @@ class RepositoryLock:
 
     def __init__(self, repo: Any) -> None:
         self._repo = repo
+        # It would draw a bar of its own on stderr, and fail where that is closed.
+        repo.lock._friendly = False
         self._use = LockUse(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
 
     def acquire(self) -> bool:
