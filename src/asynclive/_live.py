@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 import anyio
 import anyio.abc
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ._engine import LocalEngine
     from ._remote import RemoteEngine
 
-T = TypeVar("T")
 P = ParamSpec("P")
 
 
