@@ -199,9 +199,11 @@ async def test_draining_without_a_deadline_waits_for_all(repo: Path) -> None:
     for name in ("a", "b"):
         (repo / name).write_text(name)
     async with AsyncLive(root=repo) as live:
-        for name in ("a", "b"):
-            await live.submit(name)
-        result = await live.drain(None)
+        with locked(repo) as gate:  # or the first might be logged before the second is submitted
+            for name in ("a", "b"):
+                await live.submit(name)
+            gate.open()
+            result = await live.drain(None)
         assert [one.md5 for one in result.logged] == [md5("a"), md5("b")]
         assert result.not_logged == ()
 
