@@ -130,8 +130,9 @@ class RemoteEngine:
             with anyio.CancelScope(shield=True):
                 leave = partial(self._experiment.leave, normally=self.left_normally)
                 await self._in_thread(leave)
-        if self._error is not None:
-            raise self._error
+            # Here, for whoever leaves cancels this task.
+            if self._error is not None and (self.left_normally or not self._welcome.is_set()):
+                raise self._error
 
     async def _enter_experiment(self) -> None:
         place = self._place and RepositoryElsewhere(*self._place)

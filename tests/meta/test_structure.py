@@ -148,7 +148,7 @@ ALLOWED_IN_REPO = {
     "outputs": {"errors", "state"},
     "commit": {"dvcfiles", "errors", "lock", "outputs"},
     "repository": set(REPO) - {"__init__", "facts", "repository"},
-    "__init__": {"errors", "facts", "repository"},
+    "__init__": {"errors", "facts", "lock", "repository"},
 }
 COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
 ALLOWED["_live"] = {"_engine", "_remote", "_drain", "_errors", "_handle", "_hub"} | RECORDS
