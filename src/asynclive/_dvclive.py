@@ -100,8 +100,7 @@ class AdoptedLive(SessionExperiment):
                 "out"
             )
 
-    def enter_elsewhere(self, name: str | None, place: Place | None) -> None:
-        assert place is not None
+    def enter_beside(self, place: Place) -> None:
         self.enter(place)
 
     def enter(self, repository: Place) -> None:

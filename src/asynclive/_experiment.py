@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 
 from ._artifact import LoggedArtifact
 from ._beside import Beside
-from ._errors import ExperimentError
 from ._turn import Turn
 
 T = TypeVar("T")
@@ -48,13 +47,11 @@ class SessionExperiment:
     def enter(self, repository: Repository) -> None:
         """Blocks, in the thread for DVC. May refuse, in the words of an error of ours."""
 
-    def enter_elsewhere(self, name: str | None, place: Place | None) -> None:
-        """As ``enter``, where a worker process has the repository open. Blocks.
+    def enter_beside(self, place: Place) -> None:
+        """As ``enter``, for a ``beside``, where a worker process has the repository. Blocks."""
 
-        Args:
-            name: of the experiment that the worker saves.
-            place: the repository; where there is a ``beside``.
-        """
+    def named(self, name: str | None) -> None:
+        """So it is called by the worker process that saves it."""
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -69,9 +66,10 @@ class SessionExperiment:
     def include(self, files: Iterable[str]) -> None:
         """Have it hold these too, which another worker process may have written."""
 
-    def lost(self, how: str) -> Exception | None:
-        """The worker process that was to save it has ended before; the error that this is."""
-        return None
+    @property
+    def is_workers(self) -> bool:
+        """Whether a worker process is to save it."""
+        return False
 
     def logged(self, logged: LoggedArtifact) -> None:
         """An artifact was logged. On the event loop."""
@@ -159,17 +157,12 @@ class WorkersExperiment(OwnExperiment):
     def settings(self) -> Mapping[str, Any]:
         return {"save_dvc_exp": True, "exp_name": self.name, "exp_message": self._message}
 
-    def enter_elsewhere(self, name: str | None, place: Place | None) -> None:
+    def named(self, name: str | None) -> None:
         self.name = name
 
-    def lost(self, how: str) -> Exception | None:
-        if self._in_pipeline and not self._run_by_dvc:
-            return None  # there is none
-        return ExperimentError(
-            self.name,
-            f"its process {how}. What was logged is tracked all the same; run 'dvc exp save', "
-            "unless 'dvc exp list' has it.",
-        )
+    @property
+    def is_workers(self) -> bool:
+        return self._run_by_dvc or not self._in_pipeline
 
 
 class NewFiles:

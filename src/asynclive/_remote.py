@@ -23,7 +23,7 @@ import anyio.abc
 import anyio.to_thread
 
 from ._channel import Channel
-from ._errors import InvalidMetadataError, WorkerDiedError
+from ._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
 from ._experiment import SessionExperiment
 from ._handle import Call, Listener, Stage
 from ._messages import (
@@ -90,7 +90,6 @@ class RemoteEngine:
         # In flight when their worker ended, with what they are told once there is another.
         self._lost: list[tuple[Call, Exception]] = []
         self._entered = self._leaving = False
-        self._exp_name: str | None = None
         self._place: tuple[str, str] | None = None
         self._left: Left | None = None
         self._error: Exception | None = None
@@ -135,9 +134,9 @@ class RemoteEngine:
                 raise self._error
 
     async def _enter_experiment(self) -> None:
-        place = self._place and RepositoryElsewhere(*self._place)
-        enter = partial(self._experiment.enter_elsewhere, self._exp_name, place)
-        await self._in_thread(enter)
+        if self._place is not None:
+            place = RepositoryElsewhere(*self._place)
+            await self._in_thread(partial(self._experiment.enter_beside, place))
         self._welcome.set()
 
     async def _in_thread(self, func: Callable[[], T]) -> T:
@@ -229,16 +228,14 @@ class RemoteEngine:
                 # They are told when the next one has put right what this one left.
                 self._lost = lost
                 return
-            if self.left_normally:
-                self._error = self._experiment.lost(how)
+            if self.left_normally and self._experiment.is_workers:
+                self._error = _not_saved(self._experiment.name, how)
         elif (said or not self._entered) and (self._leaving or not self._ready.is_set()):
             self._error = error_for(None)
         self._lost += lost
         self._tell_lost()
 
-    async def _converse(
-        self, sock: socket.socket, live: socket.socket | None = None
-    ) -> list[Call]:
+    async def _converse(self, sock: socket.socket, live: socket.socket | None = None) -> list[Call]:
         """Send and take messages until the worker has ended; the calls that it had in flight."""
         channel = self._channel
         channel.connect(sock)
@@ -344,7 +341,8 @@ class RemoteEngine:
                     to.handle(record)
         elif isinstance(message, Entered):
             self.real_root = message.real_root
-            self._exp_name, self._place = message.exp_name, message.place
+            self._place = message.place
+            self._experiment.named(message.exp_name)
             self._entered = True
             self._ready.set()
             self._tell_lost()
@@ -363,6 +361,14 @@ class _Cancellation:
         if not self.cancel_called:
             self.cancel_called = True
             self._cancel()
+
+
+def _not_saved(name: str | None, how: str) -> ExperimentError:
+    return ExperimentError(
+        name,
+        f"its process {how}. What was logged is tracked all the same; run 'dvc exp save', unless "
+        "'dvc exp list' has it.",
+    )
 
 
 def _level() -> int:

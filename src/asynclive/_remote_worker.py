@@ -112,7 +112,7 @@ class _Worker:
         try:
             async with self._live:
                 live = self._live
-                place = self._parents_live and self._parents_live.place
+                place = None if self._parents_live is None else self._parents_live.place
                 self._channel.post(Entered(live._engine.real_root, live.exp_name, place))
                 await self._take_messages()
         except _EndedError:
