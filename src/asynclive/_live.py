@@ -104,7 +104,8 @@ class AsyncLive:
         TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`;
             or ``progress`` is neither a bool nor None; or ``live`` is no ``dvclive.Live``.
         ExperimentError: on entering: no experiment can be saved here, or not by this name. On
-            leaving: DVC refused; what was logged is tracked and recorded.
+            leaving: DVC refused, or the worker process that was to save it was killed; what was
+            logged is tracked and recorded.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
