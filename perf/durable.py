@@ -15,17 +15,15 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import machine
 import options
 import results
-from repository import RunFailedError, fresh_repository
-from series import MIN_PAIRS
+from repository import RunFailedError
+from series import MIN_PAIRS, of_case, times
 from sides import asynclive
-from sources import KIB, MIB, Sources, make, place
-from workdir import runs_dir
+from sources import KIB, MIB, Sources
 from worker import PrewarmedClock
 from workloads import Workload
 
@@ -91,31 +89,18 @@ def _measure(case: Workload, scale: float, pairs: int, work_dir: Path) -> dict[s
     print(f"\n{case.title}", flush=True)
     sources = case.sources(scale)
     options.need_space(work_dir, 4 * sum(each.size for each in sources) + 64 * MIB, BENCH)
-    made = make(sources, work_dir / "sources" / f"{BENCH}-{case.name}-{scale:g}", case.name)
-    seconds: dict[str, list[float]] = {setting: [] for setting in SETTINGS}
-    with runs_dir(work_dir) as where:
-        for pair in range(1, pairs + 1):
-            for setting in SETTINGS:
-                with fresh_repository(where) as repository:
-                    here = place(sources, made, repository.path, in_place=case.in_place)
-                    run = ("--run", setting, "--case", case.name, "--sources", here)
-                    one = repository.run("durable.py", *run, "--scale", scale)
-                seconds[setting].append(one["seconds"])
-                print(f"  {pair}/{pairs}  {setting:<8} {one['seconds']:6.3f} s", flush=True)
+    runs = of_case("durable.py", case, scale, pairs, SETTINGS, work_dir, _said)
+    seconds = {setting: [one["seconds"] for one in each] for setting, each in runs.items()}
     return {
         "case": case.name,
         "title": case.title,
         "settings": {setting: results.spread(each) for setting, each in seconds.items()},
-        "ratio": _ratio(seconds["durable"], seconds["default"]),
+        "ratio": times(seconds["durable"], seconds["default"]),
     }
 
 
-def _ratio(durable: list[float], default: list[float]) -> dict[str, float] | None:
-    """Of the medians, with the least and the most of single pairs."""
-    if len(durable) < MIN_PAIRS:
-        return None
-    single = [one / other for one, other in zip(durable, default, strict=True)]
-    return {"median": median(durable) / median(default), "min": min(single), "max": max(single)}
+def _said(setting: str, one: dict[str, Any]) -> str:
+    return f"{setting:<8} {one['seconds']:6.3f} s"
 
 
 def _run(setting: str, case: Workload, where: Path, scale: float) -> dict[str, float]:

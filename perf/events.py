@@ -30,10 +30,9 @@ import machine
 import options
 import results
 from looplag import lags_while, summary
-from repository import RunFailedError, fresh_repository
-from series import MIN_PAIRS
-from sources import KIB, MIB, Sources, make, place
-from workdir import runs_dir
+from repository import RunFailedError
+from series import MIN_PAIRS, of_case, times
+from sources import KIB, MIB, Sources
 from workloads import Workload
 
 BENCH = "events"
@@ -112,17 +111,7 @@ def _measure(case: Workload, scale: float, pairs: int, work_dir: Path) -> dict[s
     print(f"\n{case.title}", flush=True)
     sources = case.sources(scale)
     options.need_space(work_dir, 4 * sum(each.size for each in sources) + 64 * MIB, BENCH)
-    made = make(sources, work_dir / "sources" / f"{BENCH}-{case.name}-{scale:g}", case.name)
-    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
-    with runs_dir(work_dir) as where:
-        for pair in range(1, pairs + 1):
-            for side in SIDES:
-                with fresh_repository(where) as repository:
-                    here = place(sources, made, repository.path, in_place=case.in_place)
-                    run = ("--run", side, "--case", case.name, "--sources", here)
-                    one = repository.run("events.py", *run, "--scale", scale)
-                runs[side].append(one)
-                print(f"  {pair}/{pairs}  {side:<9} {_said(one)}", flush=True)
+    runs = of_case("events.py", case, scale, pairs, SIDES, work_dir, _said)
     return {
         "case": case.name,
         "title": case.title,
@@ -141,9 +130,9 @@ def _measure(case: Workload, scale: float, pairs: int, work_dir: Path) -> dict[s
     }
 
 
-def _said(one: dict[str, Any]) -> str:
+def _said(side: str, one: dict[str, Any]) -> str:
     return (
-        f"{one['seconds']:6.3f} s  cpu {one['cpu_seconds']:6.3f} s  "
+        f"{side:<9} {one['seconds']:6.3f} s  cpu {one['cpu_seconds']:6.3f} s  "
         f"lag p99 {one['lag_p99_ms']:.2f} max {one['lag_max_ms']:.2f} ms  "
         f"{one['events']} events"
     )
@@ -153,14 +142,9 @@ def _ratio(
     side: list[dict[str, Any]], nobody: list[dict[str, Any]], key: str
 ) -> dict[str, float] | None:
     """Of the medians, with the least and the most of single pairs."""
-    if len(side) < MIN_PAIRS or side is nobody:
+    if side is nobody:
         return None
-    single = [one[key] / other[key] for one, other in zip(side, nobody, strict=True)]
-    return {
-        "median": median(one[key] for one in side) / median(one[key] for one in nobody),
-        "min": min(single),
-        "max": max(single),
-    }
+    return times([one[key] for one in side], [one[key] for one in nobody])
 
 
 def _run(side: str, case: Workload, where: Path, scale: float) -> dict[str, float]:

@@ -25,10 +25,9 @@ from typing import Any
 import machine
 import options
 import results
-from repository import RunFailedError, fresh_repository
+from repository import Repository, RunFailedError
 from results import spread
-from series import MIN_PAIRS
-from workdir import runs_dir
+from series import MIN_PAIRS, in_turn
 
 BENCH = "many_processes"
 PROCESSES = (1, 2, 6, 16)
@@ -47,20 +46,13 @@ def main() -> int:
     if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
         return 0
     points = [(how, processes) for how in ARTIFACTS for processes in counts]
-    runs: dict[tuple[str, int], list[dict[str, float]]] = {point: [] for point in points}
     with options.work_dir(args) as work_dir:
         options.print_machine(machine.describe(work_dir))
-        with runs_dir(work_dir) as where:
-            for _ in range(args.pairs):
-                for point in points:
-                    try:
-                        with fresh_repository(where) as repository:
-                            one = repository.run("many_processes.py", "--run", *point)
-                    except RunFailedError as error:
-                        print(f"{point}: {error}", file=sys.stderr)
-                        return 1
-                    runs[point].append(one)
-                    print(f"  {_said(*point, one)}", flush=True)
+        try:
+            runs = in_turn(work_dir, points, args.pairs, _run_in, _said)
+        except RunFailedError as error:
+            print(error, file=sys.stderr)
+            return 1
         payload = {
             "pairs": args.pairs,
             "artifacts": ARTIFACTS,
@@ -75,6 +67,10 @@ def main() -> int:
         }
         print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
     return 0
+
+
+def _run_in(repository: Repository, point: tuple[str, int]) -> dict[str, Any]:
+    return repository.run("many_processes.py", "--run", *point)
 
 
 def run(how: str, processes: int) -> dict[str, float]:
@@ -163,7 +159,8 @@ def _make(number: int, count: int) -> list[Path]:
     return paths
 
 
-def _said(how: str, processes: int, one: dict[str, float]) -> str:
+def _said(point: tuple[str, int], one: dict[str, float]) -> str:
+    how, processes = point
     return (
         f"{processes:>2} processes, {how.replace('_', ' '):<10}  "
         f"{one['per_second']:6.1f} a second  done after {one['first_done']:.2f} to "

@@ -26,11 +26,10 @@ from typing import Any
 import machine
 import options
 import results
-from repository import RunFailedError, fresh_repository
+from repository import Repository, RunFailedError
 from results import spread
-from series import MIN_PAIRS
+from series import MIN_PAIRS, in_turn
 from sides import open_dvclive
-from workdir import runs_dir
 
 BENCH = "scaling"
 GOAL = {"tracked": 5000, "against": 200, "times": 1.3}
@@ -61,20 +60,13 @@ def main() -> int:
     full = not args.short and args.most is None and args.pairs >= MIN_PAIRS
     if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
         return 0
-    runs: dict[tuple[str, int, int], list[dict[str, Any]]] = {point: [] for point in points}
     with options.work_dir(args) as work_dir:
         options.print_machine(machine.describe(work_dir))
-        with runs_dir(work_dir) as where:
-            for _ in range(args.pairs):
-                for point in points:
-                    try:
-                        with fresh_repository(where) as repository:
-                            one = repository.run("scaling.py", "--run", *point)
-                    except RunFailedError as error:
-                        print(f"{point}: {error}", file=sys.stderr)
-                        return 1
-                    runs[point].append(one)
-                    print(f"  {_said(point, one)}", flush=True)
+        try:
+            runs = in_turn(work_dir, points, args.pairs, _run_in, _said)
+        except RunFailedError as error:
+            print(error, file=sys.stderr)
+            return 1
         payload = {
             "pairs": args.pairs,
             "goal": GOAL,
@@ -90,6 +82,10 @@ def main() -> int:
         }
         print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
     return 0
+
+
+def _run_in(repository: Repository, point: tuple[str, int, int]) -> dict[str, Any]:
+    return repository.run("scaling.py", "--run", *point)
 
 
 def run(side: str, tracked: int, untracked: int) -> dict[str, float]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
 
+from repository import Repository, RunFailedError, fresh_repository
 from results import spread
+from sources import make, place
+from workdir import runs_dir
 from workloads import Workload
+
+Side = TypeVar("Side")
+Run = dict[str, Any]
+"""What one run has measured."""
 
 MIN_PAIRS = 3  # fewer runs say nothing about spread, so no ratio is made from them
 
@@ -75,9 +85,63 @@ def ratio(slow: Series | None, fast: Series | None) -> dict[str, float] | None:
     """
     if slow is None or fast is None or slow is fast or slow.ended or fast.ended:
         return None
-    pairs = list(zip(slow.seconds, fast.seconds, strict=False))
-    if len(pairs) < MIN_PAIRS:
+    return times(slow.seconds, fast.seconds)
+
+
+def times(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float] | None:
+    """How many times as much one is as the other: of medians, the least and most of one pair.
+
+    None from fewer than ``MIN_PAIRS`` pairs.
+    """
+    each = [a / b for a, b in zip(slow, fast, strict=False)]
+    if len(each) < MIN_PAIRS:
         return None
-    each = [a / b for a, b in pairs]
-    of_medians = spread(slow.seconds)["median"] / spread(fast.seconds)["median"]
-    return {"median": of_medians, "min": min(each), "max": max(each)}
+    return {"median": median(slow) / median(fast), "min": min(each), "max": max(each)}
+
+
+def in_turn(
+    work_dir: Path,
+    sides: Sequence[Side],
+    pairs: int,
+    run: Callable[[Repository, Side], Run],
+    said: Callable[[Side, Run], str],
+) -> dict[Side, list[Run]]:
+    """Let the sides take turns, so often, each run in a fresh repository; says how each went.
+
+    Raises:
+        RunFailedError: one ended with an error.
+    """
+    runs: dict[Side, list[Run]] = {side: [] for side in sides}
+    with runs_dir(work_dir) as where:
+        for pair in range(1, pairs + 1):
+            for side in sides:
+                try:
+                    with fresh_repository(where) as repository:
+                        one = run(repository, side)
+                except RunFailedError as error:
+                    raise RunFailedError(f"{side}: {error}") from error
+                runs[side].append(one)
+                print(f"  {pair}/{pairs}  {said(side, one)}", flush=True)
+    return runs
+
+
+def of_case(
+    script: str,
+    case: Workload,
+    scale: float,
+    pairs: int,
+    sides: Sequence[str],
+    work_dir: Path,
+    said: Callable[[str, Run], str],
+) -> dict[str, list[Run]]:
+    """The same with the sources of a workload, for a script that takes its side by ``--run``."""
+    sources = case.sources(scale)
+    name = f"{script.removesuffix('.py')}-{case.name}-{scale:g}"
+    made = make(sources, work_dir / "sources" / name, case.name)
+
+    def run(repository: Repository, side: str) -> Run:
+        here = place(sources, made, repository.path, in_place=case.in_place)
+        arguments = ("--run", side, "--case", case.name, "--sources", here, "--scale", scale)
+        return repository.run(script, *arguments)
+
+    return in_turn(work_dir, sides, pairs, run, said)

@@ -9,8 +9,9 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, NoReturn
 
 import click
 from click.shell_completion import get_completion_class
@@ -23,14 +24,50 @@ _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VAR = "_ASYNCLIVE_COMPLETE"
 
 
+class _NoCommand(click.UsageError):
+    """There is no command; shows the help. As with click's own ``no_args_is_help``, of which the
+    exit code, and where it prints to, depend on the version."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        assert self.ctx is not None
+        click.echo(self.ctx.get_help(), file=file, err=True)
+
+
+class _Commands(click.Group):
+    """Where the reader of a help has gone, that is an OutputError: click would end with 1, which
+    says that an artifact was not logged."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _reader_needed():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_needed():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _reader_needed() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        drop_output()
+        raise OutputError(error) from error
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
-    no_args_is_help=False,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
 )
 @click.version_option(None, "--version", package_name="asynclive")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Log large artifacts with DVC, many at once, exactly as 'dvc add' would."""
+    if context.invoked_subcommand is None:
+        raise _NoCommand("Missing command.", context)
 
 
 @cli.command(short_help="Print the completions for a shell.")

@@ -1,7 +1,7 @@
 """aiofiles under anyio, in one place: small files, on asyncio and on trio.
 
 About one thread hop an operation. That suits dvc.yaml, which is read and written once a group;
-the copy loop in ``_stage`` does a whole file a hop and does not come through here.
+the copy loop in ``_large`` does a whole file a hop and does not come through here.
 """
 
 from __future__ import annotations

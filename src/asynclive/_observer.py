@@ -64,8 +64,6 @@ class Observer:
 
     def committed(self, call: Call, md5: str | None) -> None:
         """DVC tracks it, and dvc.yaml names it."""
-        if call.trace is not None:
-            call.trace.set({"md5": md5})
         if self._hub.wanted:
             self._hub.publish(ArtifactCommitted(*self._head(call), md5))
 
@@ -100,6 +98,9 @@ class Observer:
         elif call.stage == "committing":
             trace.enter("committing")
         else:
+            # Not in ``committed``: a worker process tells of that only where somebody listens.
+            if call.logged is not None:
+                trace.set({"md5": call.logged.md5})
             trace.end(call.stage, call.error if call.stage == "failed" else None)
             call.trace = None
 

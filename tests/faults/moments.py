@@ -25,6 +25,7 @@ import asynclive._known
 import asynclive._large
 import asynclive._place
 import asynclive._stage
+import asynclive._stagejob
 from asynclive import AsyncLive
 
 # Not os.utime: whether it takes a descriptor is asked of the function itself.
@@ -186,8 +187,8 @@ class Moments:
 
 def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Artifacts of some 100 kB take as many steps as others of some 100 MB."""
-    monkeypatch.setattr(asynclive._stage, "SMALL_BYTES", 50_000)
-    monkeypatch.setattr(asynclive._stage, "BATCH_FILES", 4)
+    monkeypatch.setattr(asynclive._stagejob, "SMALL_BYTES", 50_000)
+    monkeypatch.setattr(asynclive._stagejob, "BATCH_FILES", 4)
     monkeypatch.setattr(asynclive._large, "STEP_BYTES", 64_000)
     monkeypatch.setattr(asynclive._large, "LEAD_BYTES", 128_000)
     monkeypatch.setattr(asynclive._large, "CHUNK_BYTES", 32_000)

@@ -30,7 +30,7 @@ from asynclive import (
     DvcYamlError,
     StorageError,
     _processes,
-    _stage,
+    _stagejob,
 )
 from asynclive._session import remove_dead_sessions
 
@@ -270,7 +270,7 @@ async def test_a_repository_that_was_just_made_survives(
 async def test_worker_processes_sync_an_object_before_it_has_its_name(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stage, "PROCESS_FILES", 1)
+    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 1)
     log = tmp_path / "log"
     monkeypatch.setattr(_processes, "_COMMAND", _RECORDING + _processes._COMMAND)
     monkeypatch.setenv("ASYNCLIVE_TEST_LOG", str(log))

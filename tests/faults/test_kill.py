@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 from disk import leftovers
 from invariants import assert_sound
-from killing import Killing, Zygote, spread, zygote
+from killing import Killing, Zygote, spread
 from points import STAGES
 from scenarios import EVERYTHING, HARDLINK_LOCK, SCENARIOS, Scenario
 from twin import Templates, dvc
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIG
 
 BACKENDS = ("asyncio", "trio")
 ALL_STAGES = set(STAGES.values()) - {"stage in processes", "move"}
-
-
-@pytest.fixture(scope="module", name="zygote")
-def _zygote(machine: Path) -> Iterator[Zygote]:
-    with zygote() as started:
-        yield started
 
 
 def test_killed_once_in_each_stage_nothing_is_lost(

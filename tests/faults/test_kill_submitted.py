@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -20,7 +20,7 @@ from invariants import (
     named_objects,
     put,
 )
-from killing import Killing, Zygote, spread, zygote
+from killing import Killing, Zygote, spread
 from points import Moment
 from scenarios import Job, Report, Scenario, filled
 from twin import Templates, dvc
@@ -111,12 +111,6 @@ class Submitting(Killing):
                 put(left, None)
         put(repo / "model", None)
         return super().next_session(repo, backend)
-
-
-@pytest.fixture(scope="module", name="zygote")
-def _zygote(machine: Path) -> Iterator[Zygote]:
-    with zygote() as started:
-        yield started
 
 
 def test_killed_while_it_moves_and_places_nothing_is_lost(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from invariants import assert_sound
-from killing import Killing, Zygote, zygote
+from killing import Killing, Zygote
 from points import Moment
 from scenarios import IN_PROCESSES
 from tally import SURVIVED
@@ -21,12 +20,6 @@ STAGE = "stage in processes"
 # Of the moments at which something is handed to a worker: some have begun by then. (Where there
 # are fewer of them, and so of these moments, it is half of this.)
 IN_THE_MIDDLE = 36
-
-
-@pytest.fixture(scope="module", name="zygote")
-def _zygote(machine: Path) -> Iterator[Zygote]:
-    with zygote() as started:
-        yield started
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ import anyio
 import trio  # noqa: F401  # here, not in each child
 from scenarios import Files, Job, Report, Scenario
 
-from asynclive import AsyncLive, _place, _processes, _stage
+from asynclive import AsyncLive, _place, _processes, _stagejob
 
 # Far more than a session takes: a child that hangs ends by this, and the test says so.
 _SECONDS = 60
@@ -122,8 +122,8 @@ def _settings(job: Job) -> None:
     elif _place._renameat2 is not None:
         _place._renameat2 = points.around("renameat2", _place._renameat2)
     if job.scenario.process_files is not None:
-        _stage.PROCESS_FILES = job.scenario.process_files
-        _stage.PROCESS_BATCH_FILES = 2
+        _stagejob.PROCESS_FILES = job.scenario.process_files
+        _stagejob.PROCESS_BATCH_FILES = 2
     if job.alive is not None:
         _follow_workers(job, job.alive)
 

@@ -16,6 +16,7 @@ from twin import dvc
 
 import asynclive._large
 import asynclive._stage
+import asynclive._stagejob
 from asynclive import AsyncLive, LoggedArtifact, NotActiveError
 from asynclive._repo import DvcRepository
 
@@ -115,7 +116,7 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
         nonlocal cancel
         cancel = function
 
-    for module in (asynclive._stage, asynclive._large):
+    for module in (asynclive._stage, asynclive._stagejob, asynclive._large):
         monkeypatch.setattr(module, "check_cancelled", counted_check)
     async with AsyncLive(root=repo) as live:
 

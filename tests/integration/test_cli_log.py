@@ -224,7 +224,7 @@ def test_one_json_document_says_what_was_logged_and_what_was_not(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing command"),
+        ([], "Usage: asynclive [OPTIONS] COMMAND [ARGS]..."),
         (["unknown"], "No such command 'unknown'"),
         (["--unknown"], "No such option"),
         (["log"], "Missing argument 'PATH...'"),
@@ -398,6 +398,13 @@ def test_it_has_a_version_and_help(repo: Path, capsys: Captured) -> None:
     assert "Exit codes:" in out
 
 
+def test_alone_it_says_what_it_can_do(repo: Path) -> None:
+    alone, asked = command(cwd=repo), command("--help", cwd=repo)
+    # To stderr and with a code: a script in which a command is missing does not go on.
+    assert (alone.returncode, alone.stdout, alone.stderr) == (2, "", asked.stdout)
+    assert (asked.returncode, asked.stderr) == (0, "")
+
+
 def closed() -> None:
     os.close(1)
 
@@ -421,16 +428,35 @@ def full() -> None:
         ("log", full, "Error: Cannot write to standard output: No space left on device.\n"),
         ("doctor", full, "Error: Cannot write to standard output: No space left on device.\n"),
         ("--help", full, "Error: Cannot write to standard output: No space left on device.\n"),
+        *((option, gone, "") for option in ("log --json", "doctor", "--help", "--version")),
+        *((option, gone, "") for option in ("log --help", "completion bash")),
     ],
 )
 def test_an_output_that_cannot_be_written_to_is_said_and_what_was_logged_stays(
     repo: Path, option: str, output: Callable[[], None], said: str
 ) -> None:
     write(repo, {"a.bin": "a"})
-    arguments = ["log", "a.bin"] if option == "log" else [option]
+    logs = option in ("log", "log --json")
+    arguments = [*option.split(), *(["a.bin"] if logs else [])]
     done = command(*arguments, cwd=repo, stdout=None, preexec_fn=output)
     assert (done.returncode, done.stderr) == (3, said)
-    assert (repo / "a.bin.dvc").exists() == (option == "log")
+    assert (repo / "a.bin.dvc").exists() == logs
+
+
+@pytest.mark.parametrize("arguments", [[], ["log", "a.bin", "gone.bin"]])
+def test_a_reader_of_all_it_says_that_has_gone_is_told_nothing(
+    repo: Path, arguments: list[str]
+) -> None:
+    """As of ``asynclive log a.bin 2>&1 | head -1``."""
+    write(repo, {"a.bin": "a"})
+
+    def all_gone() -> None:
+        gone()
+        os.dup2(1, 2)
+
+    done = command(*arguments, cwd=repo, stdout=None, stderr=None, preexec_fn=all_gone)
+    assert done.returncode == (1 if arguments else 2)
+    assert (repo / "a.bin.dvc").exists() == bool(arguments)
 
 
 def test_nobody_need_hear_what_is_wrong(repo: Path) -> None:

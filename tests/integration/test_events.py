@@ -29,7 +29,7 @@ from asynclive import (
 )
 from asynclive._filestage import FileStager
 from asynclive._processes import BatchProcesses
-from asynclive._stage import BATCH_FILES
+from asynclive._stagejob import BATCH_FILES
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -69,12 +69,13 @@ def of_call(
     return call, sorted(stages, key=lambda span: span.start_time or 0)
 
 
+@pytest.mark.parametrize("isolation", ["thread", "process"])
 async def test_a_call_is_a_span_in_its_callers_trace_with_a_child_a_stage(
-    repo: Path, spans: InMemorySpanExporter
+    repo: Path, spans: InMemorySpanExporter, isolation: Literal["thread", "process"]
 ) -> None:
     (repo / "model.pt").write_bytes(b"weights")
     tracer = trace.get_tracer("test")
-    async with AsyncLive(root=repo) as live:
+    async with AsyncLive(root=repo, isolation=isolation) as live:
         with tracer.start_as_current_span("step") as step:
             logged = await live.log_artifact("model.pt", type="model", name="net")
     call, stages = of_call(spans)
@@ -127,8 +128,11 @@ async def test_each_caller_has_a_trace_of_its_own(repo: Path, spans: InMemorySpa
         assert str(span.attributes["asynclive.path"]).endswith(callers[span.parent.span_id])
 
 
-async def test_an_error_is_recorded(repo: Path, spans: InMemorySpanExporter) -> None:
-    async with AsyncLive(root=repo) as live:
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+async def test_an_error_is_recorded(
+    repo: Path, spans: InMemorySpanExporter, isolation: Literal["thread", "process"]
+) -> None:
+    async with AsyncLive(root=repo, isolation=isolation) as live:
         with pytest.raises(ArtifactNotFoundError):
             await live.log_artifact("missing-\udcff.bin", cache=False)
     call, stages = of_call(spans)

@@ -12,7 +12,6 @@ import pytest
 from twin import git
 
 import asynclive._large
-import asynclive._stage
 from asynclive import AsyncLive, AsyncLiveStatistics, LoggedArtifact
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +51,7 @@ def files_opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
         return real_open(path, *args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(asynclive._stage.os, "open", noted)
+        patch.setattr(os, "open", noted)
         yield opened
 
 

@@ -70,10 +70,14 @@ ALLOWED = {
     "_filestage": RECORDS | {"_known", "_link", "_newer", "_place", "_plan", "_store"},
     "_batchworker": {"_priority", "_processes", "_smallfile"},
     "_processes": RECORDS | {"_batchworker", "_filestage", "_plan", "_smallfile", "_store"},
+    "_largestage": {"_filestage", "_large", "_plan", "_sampler", "_snapshot", "_space", "_store"}
+    | {"_workers"},
+    "_stagejob": RECORDS
+    | {"_filestage", "_largestage", "_link", "_newer", "_place", "_plan", "_processes", "_sampler"}
+    | {"_snapshot", "_space", "_store", "_workers"},
     "_stage": RECORDS
-    | {"_filestage", "_known", "_large", "_place", "_plan", "_processes", "_sampler", "_statistics"}
-    | {"_link", "_moved", "_newer", "_snapshot"}
-    | {"_space", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
+    | {"_filestage", "_known", "_moved", "_plan", "_processes", "_sampler", "_space", "_stagejob"}
+    | {"_statistics", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
     "_watch": {"_listing"},

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _processes, _stage
+from asynclive import _processes, _stagejob
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._filestage import FileStager
@@ -27,9 +27,9 @@ in_both_ways = pytest.mark.parametrize("copy", [False, True], ids=["in place", "
 
 @pytest.fixture(autouse=True)
 def always_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_stage, "PROCESS_FILES", 1)
-    monkeypatch.setattr(_stage, "PROCESS_BATCH_FILES", 7)
-    monkeypatch.setattr(_stage, "BATCH_FILES", 8)  # it is bulk work
+    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 1)
+    monkeypatch.setattr(_stagejob, "PROCESS_BATCH_FILES", 7)
+    monkeypatch.setattr(_stagejob, "BATCH_FILES", 8)  # it is bulk work
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ async def test_processes_stage_what_threads_stage(
     in_processes = await stager.stage(plan)
     stored = objects(store)
     assert 1 <= len(stager._processes._all) <= 2  # as many as there are threads for bulk work
-    monkeypatch.setattr(_stage, "PROCESS_FILES", 10**6)
+    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 10**6)
     in_threads = await stager.stage(plan)
     assert comparable(in_processes, copy=copy) == comparable(in_threads, copy=copy)
     assert objects(store) == stored

@@ -16,7 +16,7 @@ import anyio.from_thread
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _filestage, _large, _stage
+from asynclive import _filestage, _large, _stage, _stagejob
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._plan import ArtifactPlan
@@ -34,16 +34,16 @@ STEP = 2**10
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a file of some KiB is a large one, of many chunks and some steps."""
-    monkeypatch.setattr(_stage, "SMALL_BYTES", SMALL)
+    monkeypatch.setattr(_stagejob, "SMALL_BYTES", SMALL)
     monkeypatch.setattr(_large, "CHUNK_BYTES", CHUNK)
     monkeypatch.setattr(_large, "STEP_BYTES", STEP)
     monkeypatch.setattr(_large, "LEAD_BYTES", 2 * STEP)
-    monkeypatch.setattr(_stage, "BATCH_FILES", 8)
+    monkeypatch.setattr(_stagejob, "BATCH_FILES", 8)
 
 
 def on_each_look(monkeypatch: pytest.MonkeyPatch, func: Callable[[], None]) -> None:
     """Call ``func`` in the place of each look for cancellation."""
-    for module in (_stage, _large):
+    for module in (_stage, _stagejob, _large):
         monkeypatch.setattr(module, "check_cancelled", func)
 
 

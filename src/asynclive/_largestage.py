@@ -1,0 +1,189 @@
+"""The large files of one artifact: each is copied and hashed, and becomes an object.
+
+Where its caller waits only until the bytes are taken, a file is copied first, into a snapshot,
+and hashed afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from ._filestage import Batch, FileStager, keep_times
+from ._large import LargeFile, Run
+from ._plan import PlannedFile
+from ._sampler import StagingProgress
+from ._snapshot import Snapshot, as_planned
+from ._space import Space
+from ._store import ObjectStore
+from ._workers import FileWorkers
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class LargeStager:
+    """Stages them side by side, each a step at a time in worker threads."""
+
+    files: FileStager
+    store: ObjectStore
+    workers: FileWorkers
+    space: Space
+    progress: StagingProgress
+    bulk: bool
+    """Smaller artifacts go first."""
+    temps: set[str] = field(default_factory=set)
+    """Objects in the making."""
+    snapshots: list[Snapshot] = field(default_factory=list)
+    """Of files which are still to be hashed; where the source is not waited for."""
+
+    async def stage(self, planned: PlannedFile) -> Batch:
+        """Copy and hash a file, whose source stays as it is until then."""
+        files = self.files
+        md5, batch = await self._known(planned)
+        temp = self._temp_path() if md5 is None and files.is_cached(planned) else None
+        copy = files.target(planned) if files.copies_bytes(planned) else None
+        if temp is None and copy is None:
+            await self._run(partial(files.explained, partial(self._place, planned, md5, batch)))
+            return batch
+        large = self._large_file(planned, files.source(planned), temp, copy)
+        await self._transfer(large, planned, temp, md5, batch, self._run_explained)
+        return batch
+
+    async def take(self, planned: PlannedFile) -> Batch:
+        """Copy a file, for its source is about to change; the rest is done afterwards."""
+        md5, batch = await self._known(planned)
+        if md5 is not None:  # its object does not change
+            path = self.store.object_path(md5)
+            taken = await self._run_explained(partial(as_planned, planned, path))
+            self.snapshots.append(Snapshot(planned, path, taken, md5))
+            self._count_later(planned)
+            return batch
+        temp = self._temp_path()
+        large = self._large_file(planned, self.files.source(planned), temp, None)
+        async with self.workers.snapshots:
+            try:
+                taken = await large.snapshot(self._run_first)
+            finally:
+                await self.workers.run_to_end(large.close)
+        self.snapshots.append(Snapshot(planned, temp, taken))
+        self._count_later(planned)
+        return batch
+
+    def left(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
+        """What is to be run once the source is no longer needed."""
+        for snapshot in self.snapshots:
+            yield partial(self._finish_snapshot, snapshot)
+
+    async def _finish_snapshot(self, snapshot: Snapshot) -> Batch:
+        """Hash it, make its object, and what the workspace gets."""
+        planned, path, md5 = snapshot.planned, snapshot.path, snapshot.md5
+        batch, files = Batch(), self.files
+        temp = path if md5 is None else None
+        copy = files.target(planned) if files.copies_bytes(planned) else None
+        if md5 is not None and copy is None:
+            await self._run_explained(partial(self._place, planned, md5, batch))
+            self.progress.count(1, planned.size)
+            return batch
+        large = self._large_file(snapshot.taken, path, None, copy, is_snapshot=md5 is None)
+        await self._transfer(large, planned, temp, md5, batch, self._run_after_snapshots)
+        self.progress.count(1, planned.size)
+        return batch
+
+    async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
+        md5 = None
+        if self.files.known.files:
+            md5 = await self._run(partial(self.files.known_md5, planned))
+        batch = Batch()
+        batch.count(planned, unchanged=md5 is not None)
+        return md5, batch
+
+    def _temp_path(self) -> str:
+        temp = self.store.temp_path()
+        self.temps.add(temp)
+        return temp
+
+    def _large_file(
+        self,
+        planned: PlannedFile,
+        source: str,
+        temp: str | None,
+        copy: str | None,
+        *,
+        is_snapshot: bool = False,
+    ) -> LargeFile:
+        clones, sync = self.store.layout.shares_blocks, self.store.layout.sync
+        return LargeFile(planned, source, temp, copy, clones, self.space, sync, is_snapshot)
+
+    def _count_later(self, planned: PlannedFile) -> None:
+        """What is counted next is only taken: it is done when it has been hashed."""
+        self.progress.count(-1, -planned.size)
+
+    async def _transfer(
+        self,
+        large: LargeFile,
+        planned: PlannedFile,
+        temp: str | None,
+        md5: str | None,
+        batch: Batch,
+        run: Run,
+    ) -> None:
+        """Copy and hash what is to be, and put all of it where it belongs.
+
+        Args:
+            temp: what becomes the object; None: there is one, or none is made.
+            md5: where it is known.
+            run: runs a step of the copying and hashing.
+        """
+        async with self.workers.large_files:
+            self.progress.begin_file(large)
+            try:
+                hashed = await large.transfer(run)
+                finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
+                await self._run_explained(finish)
+            except BaseException:
+                await self.workers.run_to_end(large.close)
+                raise
+            finally:
+                self.progress.end_file(large)
+
+    def _finish_large(
+        self,
+        large: LargeFile,
+        planned: PlannedFile,
+        temp: str | None,
+        md5: str | None,
+        batch: Batch,
+    ) -> None:
+        large.close()
+        isnew = False
+        if temp is not None:
+            assert md5 is not None
+            isnew = self.store.publish(temp, md5, planned.size)
+            self.temps.discard(temp)
+        if large.copy is not None and md5 is None:
+            keep_times(large.copy, planned)
+        else:
+            self._place(planned, md5, batch, isnew=isnew)
+
+    def _place(
+        self, planned: PlannedFile, md5: str | None, batch: Batch, *, isnew: bool = False
+    ) -> None:
+        assert md5 is not None  # hashed, or known
+        self.files.place(planned, md5, isnew, None, batch)
+
+    async def _run(self, func: Callable[[], T]) -> T:
+        return await self.workers.run(func, bulk=self.bulk)
+
+    async def _run_explained(self, step: Callable[[], T]) -> T:
+        return await self._run(partial(self.files.explained, step))
+
+    async def _run_first(self, step: Callable[[], T]) -> T:
+        """Run what a caller waits for, ahead of what nobody does."""
+        return await self.workers.run(partial(self.files.explained, step), bulk=False)
+
+    async def _run_after_snapshots(self, step: Callable[[], T]) -> T:
+        await self.workers.precedence.given()
+        return await self._run_explained(step)
