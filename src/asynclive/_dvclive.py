@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from ._artifact import LoggedArtifact
 from ._errors import ExperimentError, RepositoryError
-from ._experiment import NewFiles, Repository, SessionExperiment, left_to_git
+from ._experiment import NewFiles, Place, SessionExperiment, left_to_git
 from ._style import Entries
 from ._turn import Turn
 
@@ -100,7 +100,10 @@ class AdoptedLive(SessionExperiment):
                 "out"
             )
 
-    def enter(self, repository: Repository) -> None:
+    def enter_beside(self, place: Place) -> None:
+        self.enter(place)
+
+    def enter(self, repository: Place) -> None:
         live = self._live
         its_root = None if live._dvc_repo is None else live._dvc_repo.root_dir
         if its_root is not None and its_root != repository.root:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import getLogger
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ._artifact import LoggedArtifact
 from ._beside import Beside
@@ -16,8 +16,8 @@ T = TypeVar("T")
 logger = getLogger(__name__)
 
 
-class Repository(Protocol):
-    """What is asked of the repository. All of it blocks, in the thread for DVC."""
+class Place(Protocol):
+    """What is asked of a repository, whichever process has it open. Blocks."""
 
     @property
     def root(self) -> str: ...
@@ -25,6 +25,10 @@ class Repository(Protocol):
     def turn(self) -> Turn: ...
 
     def alone(self, func: Callable[[], T]) -> T: ...
+
+
+class Repository(Place, Protocol):
+    """What is asked of the repository. All of it blocks, in the thread for DVC."""
 
     def experiment_name(self, name: str | None) -> str: ...
 
@@ -42,6 +46,30 @@ class SessionExperiment:
 
     def enter(self, repository: Repository) -> None:
         """Blocks, in the thread for DVC. May refuse, in the words of an error of ours."""
+
+    def enter_beside(self, place: Place) -> None:
+        """As ``enter``, for a ``beside``, where a worker process has the repository. Blocks."""
+
+    def named(self, name: str | None) -> None:
+        """So it is called by the worker process that saves it."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """For the AsyncLive of a worker process, what there is of them."""
+        return {}
+
+    @property
+    def files(self) -> Iterable[str]:
+        """What a worker process is to know of when it saves it."""
+        return ()
+
+    def include(self, files: Iterable[str]) -> None:
+        """Have it hold these too, which another worker process may have written."""
+
+    @property
+    def is_workers(self) -> bool:
+        """Whether a worker process is to save it."""
+        return False
 
     def logged(self, logged: LoggedArtifact) -> None:
         """An artifact was logged. On the event loop."""
@@ -97,6 +125,14 @@ class OwnExperiment(SessionExperiment):
             self.name = repository.experiment_name(self.name)
         self._repository = repository
 
+    @property
+    def files(self) -> Iterable[str]:
+        return self._files
+
+    def include(self, files: Iterable[str]) -> None:
+        for path in files:
+            self._files.add_path(path)
+
     def logged(self, logged: LoggedArtifact) -> None:
         self._files.add(logged)
 
@@ -109,6 +145,24 @@ class OwnExperiment(SessionExperiment):
         elif not self._in_pipeline:
             assert self.name is not None
             self._repository.save_experiment(self.name, self._message, paths)
+
+
+class WorkersExperiment(OwnExperiment):
+    """One that a worker process saves: what is known of it where the caller is.
+
+    A worker that takes the place of one that was killed saves it by the same name.
+    """
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"save_dvc_exp": True, "exp_name": self.name, "exp_message": self._message}
+
+    def named(self, name: str | None) -> None:
+        self.name = name
+
+    @property
+    def is_workers(self) -> bool:
+        return self._run_by_dvc or not self._in_pipeline
 
 
 class NewFiles:

@@ -74,6 +74,10 @@ class KnownArtifacts:
         """What is known of the artifact tracked at ``request.path``, from ``request.source``."""
         return KnownArtifact(*_known_file.read(self._path(request), _subject(request), checkpoint))
 
+    def has(self, request: ArtifactRequest) -> bool:
+        """Whether anything may be known of it."""
+        return os.path.exists(self._path(request))
+
     def prepare(
         self,
         plan: ArtifactPlan,

@@ -21,7 +21,7 @@ from ._blocking import BlockingLive
 from ._drain import DrainResult, drain
 from ._dvclive import AdoptedLive, Live
 from ._errors import InvalidDvcyamlError, NotActiveError
-from ._experiment import OwnExperiment, SessionExperiment
+from ._experiment import OwnExperiment, SessionExperiment, WorkersExperiment
 from ._handle import ArtifactHandle, Call, Listener, Stage
 from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from ._observer import Observer
@@ -94,8 +94,7 @@ class AsyncLive:
             files. An experiment that it is to save while the block runs (``live.end()``) is
             saved when the block is left.
         save_dvc_exp: save a DVC experiment of the workspace, as ``dvc exp save`` does, when the
-            block is left without an exception. Ignored in a DVC pipeline, as by DVCLive. Neither
-            this nor ``live`` goes with ``isolation="process"``.
+            block is left without an exception. Ignored in a DVC pipeline, as by DVCLive.
         exp_name: its name; must be new. Default: a random one. See :attr:`exp_name`.
         exp_message: of its Git commit. Default: DVC's.
 
@@ -105,7 +104,8 @@ class AsyncLive:
         TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`;
             or ``progress`` is neither a bool nor None; or ``live`` is no ``dvclive.Live``.
         ExperimentError: on entering: no experiment can be saved here, or not by this name. On
-            leaving: DVC refused; what was logged is tracked and recorded.
+            leaving: DVC refused, or the worker process that was to save it was killed; what was
+            logged is tracked and recorded.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: neither a DVC nor a Git repository. (In a Git
             repository without DVC, DVC is initialised, as DVCLive does.)
@@ -154,11 +154,6 @@ class AsyncLive:
         self._experiment = SessionExperiment()
         if not save_dvc_exp and (exp_name is not None or exp_message is not None):
             raise ValueError("exp_name and exp_message need save_dvc_exp=True")
-        if isolation == "process" and (save_dvc_exp or live is not None):
-            raise ValueError(
-                f"{'live' if save_dvc_exp is False else 'save_dvc_exp'} needs isolation='thread': "
-                "a worker process does not save experiments"
-            )
         if live is not None:
             if save_dvc_exp:
                 raise ValueError("save_dvc_exp is for live to say: pass it to dvclive.Live")
@@ -170,7 +165,8 @@ class AsyncLive:
             directory, self._dvcyaml_path = adopted.dir, adopted.dvcyaml
         self._artifacts_dir = os.path.normpath(os.path.join(directory, "artifacts"))
         if save_dvc_exp:
-            self._experiment = OwnExperiment(
+            kind = WorkersExperiment if isolation == "process" else OwnExperiment
+            self._experiment = kind(
                 exp_name,
                 exp_message,
                 [self._artifacts_dir, *filter(None, [self._dvcyaml_path])],
@@ -184,6 +180,7 @@ class AsyncLive:
         self._counters = Counters()
         check_bounds(max_pending_bytes, max_pending)
         self._settings = {
+            "dir": directory,
             "root": self._root,
             "dvcyaml": self._dvcyaml_path,
             "workers": self._worker_count,
@@ -549,7 +546,7 @@ class AsyncLive:
         if self._isolation == "process":
             from ._remote import RemoteEngine
 
-            return RemoteEngine(self._settings, self._counters, listener)
+            return RemoteEngine(self._settings, self._counters, listener, self._experiment)
         from ._engine import LocalEngine
 
         return LocalEngine(self._settings, self._counters, listener, self._experiment)

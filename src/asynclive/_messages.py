@@ -43,6 +43,13 @@ class Watch(NamedTuple):
     """Samples, and what is committed, are to be told of from now on."""
 
 
+class Leave(NamedTuple):
+    """The block was left, and not by an exception. Nothing comes after it."""
+
+    files: Sequence[str]
+    """What the experiment that it ends in is to hold, whichever worker has written it."""
+
+
 # --- From the worker --------------------------------------------------------------------------
 
 
@@ -51,6 +58,10 @@ class Entered(NamedTuple):
 
     real_root: str
     """The root without links."""
+    exp_name: str | None
+    """Of the experiment that it saves, if it does."""
+    place: tuple[str, str] | None
+    """Where there is a Live: the root of the repository, and the file of the turn."""
 
 
 class Left(NamedTuple):

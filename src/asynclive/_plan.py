@@ -104,6 +104,7 @@ def make_plan(
     root: str,
     ignore: Callable[[], IgnoreFilter],
     checkpoint: Callable[[], None],
+    found_names: Callable[[int], None] = lambda _: None,
 ) -> ArtifactPlan:
     """Find out what ``request.source`` holds.
 
@@ -112,6 +113,8 @@ def make_plan(
         root: the directory of the DVC repository.
         ignore: gives DVC's rules; asked for only when there is a directory to walk.
         checkpoint: called once a directory, and once some files; raises to stop.
+        found_names: told once a directory how many names of files were found so far, before any of
+            the files is looked at.
 
     Raises:
         ArtifactNotFoundError: the source does not exist.
@@ -130,7 +133,7 @@ def make_plan(
             return ArtifactPlan(request, False, (_planned((), found, leads_to, True),), ())
         if not stat.S_ISDIR(found.st_mode):
             raise ArtifactPathError(source, f"is a {_kind(found.st_mode)}, not a file.")
-        walk = _TreeWalk(request, ignore(), checkpoint)
+        walk = _TreeWalk(request, ignore(), checkpoint, found_names)
         # A copy that is a repository itself is nothing that DVC looks into.
         tracked = not (request.copy and _is_repository(source))
         walk.visit(source, (), found, tracked=tracked, above=())
@@ -163,11 +166,17 @@ class _TreeWalk:
     """
 
     def __init__(
-        self, request: ArtifactRequest, ignore: IgnoreFilter, checkpoint: Callable[[], None]
+        self,
+        request: ArtifactRequest,
+        ignore: IgnoreFilter,
+        checkpoint: Callable[[], None],
+        found_names: Callable[[int], None],
     ) -> None:
         self.request = request
         self.ignore = ignore
         self.checkpoint = checkpoint
+        self.found_names = found_names
+        self.names = 0
         self.files: list[PlannedFile] = []
         self.dirs: list[PlannedDir] = []
 
@@ -199,6 +208,8 @@ class _TreeWalk:
                     files.append(name)
                 elif copied or name not in links:
                     dirs.append(name)
+        self.names += len(files)
+        self.found_names(self.names)
         kept_dirs, kept_files = self._tracked(key, dirs, files) if tracked else (set(), set())
         if kept_files and DVCIGNORE in kept_files:
             raise ArtifactPathError(

@@ -10,6 +10,7 @@ bound on threads bounds the processes too. Blocking.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import marshal
 import os
@@ -76,9 +77,7 @@ class BatchProcesses:
             with self._lock:
                 process = self._idle.pop() if self._idle else None
             if process is None:
-                process = _BatchProcess(next(self._numbers), self._layout)
-                with self._lock:
-                    self._all.append(process)
+                process = self._start()
             answer: _Answer = process.stage_batch(stager, files)
         except _ENDED as error:
             failed = OSError(None, "its worker process has ended")
@@ -93,6 +92,22 @@ class BatchProcesses:
         if failure is not None:
             raise failure from cause
         return batch
+
+    def start_ahead(self, count: int) -> None:
+        """Have ``count`` of them get ready, while it is still looked at what there is to stage."""
+        if not self._possible:
+            return
+        with contextlib.suppress(OSError):  # it is met again, and said, when one is needed
+            while len(self._all) < count:
+                process = self._start()
+                with self._lock:
+                    self._idle.append(process)
+
+    def _start(self) -> _BatchProcess:
+        process = _BatchProcess(next(self._numbers), self._layout)
+        with self._lock:
+            self._all.append(process)
+        return process
 
     def close(self) -> None:
         """End them; none is at work any more."""

@@ -16,14 +16,15 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
 from ._channel import Channel
-from ._errors import InvalidMetadataError, WorkerDiedError
+from ._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
+from ._experiment import SessionExperiment
 from ._handle import Call, Listener, Stage
 from ._messages import (
     NO_NUMBERS,
@@ -32,6 +33,7 @@ from ._messages import (
     Committed,
     Done,
     Entered,
+    Leave,
     Left,
     Level,
     Log,
@@ -43,8 +45,11 @@ from ._messages import (
     added,
     chained,
 )
+from ._remote_beside import RepositoryElsewhere, attend
 from ._statistics import Counters
 from ._worker_process import ended_how, start_worker
+
+T = TypeVar("T")
 
 # Of a call, what its caller has chosen.
 _OPTIONS = ("submitted", "latest_wins", "move", "waits_for_room")
@@ -59,14 +64,22 @@ class RemoteEngine:
         settings: the arguments of the ``AsyncLive`` there.
         counters: what is counted, here and there.
         listener: told of each call that was committed, or has ended.
+        experiment: that the block ends in; the worker saves it, unless it is that of a Live.
     """
 
     real_root: str
 
-    def __init__(self, settings: dict[str, Any], counters: Counters, listener: Listener) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        counters: Counters,
+        listener: Listener,
+        experiment: SessionExperiment,
+    ) -> None:
         self._settings = settings
         self._counters = counters
         self._listener = listener
+        self._experiment = experiment
         self.left_normally = False
         self._watched = False
         self._call_numbers = count()
@@ -77,6 +90,7 @@ class RemoteEngine:
         # In flight when their worker ended, with what they are told once there is another.
         self._lost: list[tuple[Call, Exception]] = []
         self._entered = self._leaving = False
+        self._place: tuple[str, str] | None = None
         self._left: Left | None = None
         self._error: Exception | None = None
 
@@ -88,23 +102,45 @@ class RemoteEngine:
         """
         self._environment = dict(os.environ)
         self._ready, self._over, self._wanted = anyio.Event(), anyio.Event(), anyio.Event()
+        self._welcome = anyio.Event()
         # For the thread that starts a process, or waits until it is gone.
         self._limiter = anyio.CapacityLimiter(1)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._have_workers)
-            try:
-                await self._ready.wait()
-                if self._error is None:
-                    task_status.started()
-                await self._over.wait()
-            finally:
-                # The worker sees the end of the messages: it takes back what is in flight, and
-                # ends. That is waited for.
-                self._leaving = True
-                self._channel.end()
-                self._wanted.set()
-        if self._error is not None:
-            raise self._error
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._have_workers)
+                try:
+                    await self._ready.wait()
+                    if self._error is None:
+                        # In a task of its own: native cancellation of who enters, which comes
+                        # to this one, leaves no thread behind.
+                        tasks.start_soon(self._enter_experiment)
+                        await self._welcome.wait()
+                        task_status.started()
+                    await self._over.wait()
+                finally:
+                    # The worker sees the end of the messages: it takes back what is in flight,
+                    # and ends. That is waited for.
+                    self._leaving = True
+                    if self.left_normally:
+                        self._channel.post(Leave([*self._experiment.files]))
+                    self._channel.end()
+                    self._wanted.set()
+        finally:
+            with anyio.CancelScope(shield=True):
+                leave = partial(self._experiment.leave, normally=self.left_normally)
+                await self._in_thread(leave)
+            # Here, for whoever leaves cancels this task.
+            if self._error is not None and (self.left_normally or not self._welcome.is_set()):
+                raise self._error
+
+    async def _enter_experiment(self) -> None:
+        if self._place is not None:
+            place = RepositoryElsewhere(*self._place)
+            await self._in_thread(partial(self._experiment.enter_beside, place))
+        self._welcome.set()
+
+    async def _in_thread(self, func: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(func, limiter=self._limiter)
 
     def accept(self, call: Call) -> None:
         """Hand a call on, after those that were accepted before. Nothing is awaited.
@@ -164,17 +200,19 @@ class RemoteEngine:
         """Start a worker and do what it says until it has ended. What that means to its calls."""
         self._entered, self._left = False, None
         self._level = _level()
-        start = partial(start_worker, self._settings, self._level, self._environment)
+        settings = {**self._settings, **self._experiment.settings}
+        count = 1 if self._experiment.beside is None else 2
+        start = partial(start_worker, settings, self._level, self._environment, count)
         status: int | None = None
         cause: Exception | None = None
         try:
-            self._process, sock = await anyio.to_thread.run_sync(start, limiter=self._limiter)
+            self._process, socks = await self._in_thread(start)
         except OSError as error:
             how, cause = f"could not be started: {error}", error
             calls = self._take_calls()
         else:
-            calls = await self._converse(sock)
-            status = await anyio.to_thread.run_sync(self._process.wait, limiter=self._limiter)
+            calls = await self._converse(*socks)
+            status = await self._in_thread(self._process.wait)
             how = ended_how(status)
         said = chained(self._left.errors) if self._left and self._left.errors else None
 
@@ -190,18 +228,22 @@ class RemoteEngine:
                 # They are told when the next one has put right what this one left.
                 self._lost = lost
                 return
+            if self.left_normally and self._experiment.is_workers:
+                self._error = _not_saved(self._experiment.name, how)
         elif (said or not self._entered) and (self._leaving or not self._ready.is_set()):
             self._error = error_for(None)
         self._lost += lost
         self._tell_lost()
 
-    async def _converse(self, sock: socket.socket) -> list[Call]:
+    async def _converse(self, sock: socket.socket, live: socket.socket | None = None) -> list[Call]:
         """Send and take messages until the worker has ended; the calls that it had in flight."""
         channel = self._channel
         channel.connect(sock)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(channel.run)
+                if live is not None:
+                    tasks.start_soon(self._attend, live)
                 while True:
                     try:
                         message = await channel.receive()
@@ -213,6 +255,21 @@ class RemoteEngine:
         finally:
             channel.close()
         return calls
+
+    async def _attend(self, sock: socket.socket) -> None:
+        """Have a thread of its own tell the Live what the worker records, and close the socket.
+
+        It ends with the worker, which is why it is not to be cancelled before.
+        """
+        beside = self._experiment.beside
+        assert beside is not None
+
+        def attend_and_close() -> None:
+            with sock:
+                attend(beside, sock)
+
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(attend_and_close, limiter=anyio.CapacityLimiter(1))
 
     def _take_calls(self) -> list[Call]:
         """The calls whose worker has ended. From now on they are the next one's."""
@@ -269,6 +326,7 @@ class RemoteEngine:
                 call.logged = replace(
                     message.logged, desc=request.desc, labels=request.labels, meta=request.meta
                 )
+                self._experiment.logged(call.logged)
             elif message.successor is not None:
                 call.successor = self._calls[message.successor]
             else:  # where it was cancelled here, why it was is known here
@@ -283,6 +341,8 @@ class RemoteEngine:
                     to.handle(record)
         elif isinstance(message, Entered):
             self.real_root = message.real_root
+            self._place = message.place
+            self._experiment.named(message.exp_name)
             self._entered = True
             self._ready.set()
             self._tell_lost()
@@ -301,6 +361,14 @@ class _Cancellation:
         if not self.cancel_called:
             self.cancel_called = True
             self._cancel()
+
+
+def _not_saved(name: str | None, how: str) -> ExperimentError:
+    return ExperimentError(
+        name,
+        f"its process {how}. What was logged is tracked all the same; run 'dvc exp save', unless "
+        "'dvc exp list' has it.",
+    )
 
 
 def _level() -> int:

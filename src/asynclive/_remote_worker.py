@@ -2,7 +2,8 @@
 
 It takes the messages in the order in which they come, so that the order of calls is kept. At
 the end of the messages, however that came about, it cancels what is in flight, leaves its
-block, and ends.
+block, and ends. Told that the parent's block was left without an exception, it leaves its own in
+that way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pickle
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -32,6 +33,7 @@ from ._messages import (
     Committed,
     Done,
     Entered,
+    Leave,
     Left,
     Level,
     Log,
@@ -44,6 +46,7 @@ from ._messages import (
     with_causes,
 )
 from ._priority import give_precedence
+from ._remote_beside import ParentsLive
 
 # Log records that wait to be sent, at most; those beyond are dropped, and counted.
 _MAX_WAITING = 1000
@@ -59,24 +62,32 @@ class _EndedError(Exception):
 def serve() -> None:
     """Work for another process, to the end of its messages: what the worker process does.
 
-    Standard input says which process that is, where its socket is, the arguments of
-    ``AsyncLive``, and from which level on it wants asynclive's log records.
+    Standard input says which process that is, where its sockets are, the arguments of
+    ``AsyncLive``, and from which level on it wants asynclive's log records. Where there is a
+    Live, there is a second socket.
     """
-    parent, address, settings, level = pickle.load(sys.stdin.buffer)
+    parent, addresses, settings, level = pickle.load(sys.stdin.buffer)
     give_precedence()
     if sys.platform == "win32":
-        sock = socket.fromshare(address)
+        socks = [socket.fromshare(address) for address in addresses]
     else:
-        sock = socket.socket(fileno=address)
-    anyio.run(_Worker(settings).run, parent, sock, level)
+        socks = [socket.socket(fileno=address) for address in addresses]
+    anyio.run(_Worker(settings, *socks).run, parent, level)
     # Everything is closed. To take DVC apart takes the interpreter as long as to leave the block.
     sys.stderr.flush()
     os._exit(0)
 
 
 class _Worker:
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, settings: dict[str, Any], sock: socket.socket, live: socket.socket | None = None
+    ) -> None:
         self._live = AsyncLive(**settings, progress=False)  # which the parent shows
+        self._parents_live = None if live is None else ParentsLive(live)
+        if self._parents_live is not None:
+            self._live._experiment = self._parents_live
+        self._sock = sock
+        self._socks = [sock] if live is None else [sock, live]
         self._channel = Channel(self._numbers)
         # The calls in flight.
         self._calls: dict[int, Call] = {}
@@ -84,9 +95,9 @@ class _Worker:
         self._number_of: dict[int, int] = {}
         self._said: Numbers | None = None
 
-    async def run(self, parent: int, sock: socket.socket, level: int) -> None:
-        self._channel.connect(sock)
-        with _records_sent_to(self._channel, level), _end_seen_of(parent, sock):
+    async def run(self, parent: int, level: int) -> None:
+        self._channel.connect(self._sock)
+        with _records_sent_to(self._channel, level), _end_seen_of(parent, self._socks):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._channel.run)
                 # Around the block, which ends each call, however it is left.
@@ -100,7 +111,9 @@ class _Worker:
         """What happens in the block; the error of entering or leaving it, and its causes."""
         try:
             async with self._live:
-                self._channel.post(Entered(self._live._engine.real_root))
+                live = self._live
+                place = None if self._parents_live is None else self._parents_live.place
+                self._channel.post(Entered(live._engine.real_root, live.exp_name, place))
                 await self._take_messages()
         except _EndedError:
             pass
@@ -109,6 +122,7 @@ class _Worker:
         return []
 
     async def _take_messages(self) -> None:
+        """Do as they say until the block is to be left."""
         while True:
             try:
                 message = await self._channel.receive()
@@ -123,6 +137,9 @@ class _Worker:
                 self._live._hub.listen(self._tell)
             elif isinstance(message, Level):
                 logging.getLogger("asynclive").setLevel(message.level)
+            elif isinstance(message, Leave):
+                self._live._experiment.include(message.files)
+                return
 
     def _tell(self, event: ArtifactEvent) -> None:
         """Hand on what is not told otherwise: the parent makes events of its own."""
@@ -193,10 +210,10 @@ class _Worker:
 
 
 @contextmanager
-def _end_seen_of(parent: int, sock: socket.socket) -> Iterator[None]:
+def _end_seen_of(parent: int, socks: Sequence[socket.socket]) -> Iterator[None]:
     """Let the messages end with the parent, also where a child that it has forked lives on.
 
-    Such a child has the other end of the socket open, as it has all that was open. On Linux a
+    Such a child has the other ends of the sockets open, as it has all that was open. On Linux a
     process can be waited for by others than its parent.
     """
     try:
@@ -207,19 +224,20 @@ def _end_seen_of(parent: int, sock: socket.socket) -> Iterator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    loop.add_reader(process, _end_messages, sock)
+    loop.add_reader(process, _end_messages, socks)
     try:
         if os.getppid() != parent:  # it had ended, and its number has another process
-            _end_messages(sock)
+            _end_messages(socks)
         yield
     finally:
         loop.remove_reader(process)
         os.close(process)
 
 
-def _end_messages(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.shutdown(socket.SHUT_RD)
+def _end_messages(socks: Sequence[socket.socket]) -> None:
+    for sock in socks:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RD)
 
 
 @contextmanager

@@ -68,10 +68,17 @@ class Stager:
         self, request: ArtifactRequest, ignore: Callable[[], IgnoreFilter]
     ) -> ArtifactPlan:
         """Look at what ``request.source`` holds; raises as ``make_plan`` does."""
+        root, found = self._store.layout.root, partial(self._foresee, request)
         return await self._workers.run(
-            partial(make_plan, request, self._store.layout.root, ignore, _checkpoint),
-            bulk=False,
+            partial(make_plan, request, root, ignore, _checkpoint, found), bulk=False
         )
+
+    def _foresee(self, request: ArtifactRequest, names: int) -> None:
+        """Have worker processes get ready where they will be needed. In a worker thread."""
+        if names < PROCESS_FILES or not request.cache:
+            return
+        if leaves_plain_files(self._store.layout, isdir=True) and not self._known.has(request):
+            self._processes.start_ahead(self._workers.bulk_limit)
 
     async def stage(
         self,

@@ -31,22 +31,22 @@ class Turn:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._threads = threading.Lock()
 
     @contextlib.contextmanager
     def take(self) -> Iterator[None]:
         """Wait for it, and have it to the end of the block; in a block within, it is had."""
         taken: set[str] = vars(_mine).setdefault("paths", set())
-        if self._path in taken:  # by what a signal has interrupted
+        if self.path in taken:  # by what a signal has interrupted
             yield
             return
-        taken.add(self._path)
+        taken.add(self.path)
         try:
             with self._taken():
                 yield
         finally:
-            taken.discard(self._path)
+            taken.discard(self.path)
 
     @contextlib.contextmanager
     def _taken(self) -> Iterator[None]:
@@ -66,8 +66,8 @@ class Turn:
         if fcntl is None:
             return None
         try:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError:
             return None
         try:

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from ._store import write_all
@@ -39,21 +39,27 @@ def can_start() -> bool:
 
 
 def start_worker(
-    settings: dict[str, Any], level: int, environment: dict[str, str]
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a worker; returns it, and the socket to talk with it.
+    settings: dict[str, Any], level: int, environment: dict[str, str], count: int
+) -> tuple[subprocess.Popen[bytes], list[socket.socket]]:
+    """Start a worker; returns it, and the sockets to talk with it.
 
     Args:
         settings: the arguments of the ``AsyncLive`` there.
         level: from which on log records of asynclive are wanted.
         environment: its environment.
+        count: of sockets.
 
     Raises:
         OSError: that is not possible.
     """
-    ours, theirs = socket.socketpair()
-    try:
-        with theirs:
+    ours: list[socket.socket] = []
+    with ExitStack() as failed:
+        theirs: list[socket.socket] = []
+        with ExitStack() as started:
+            for _ in range(count):
+                our, their = socket.socketpair()
+                ours.append(failed.enter_context(our))
+                theirs.append(started.enter_context(their))
             process = subprocess.Popen(
                 [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _COMMAND],
                 stdin=subprocess.PIPE,
@@ -61,21 +67,19 @@ def start_worker(
                 env=environment,
                 start_new_session=True,  # Ctrl-C is the parent's to handle
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-                pass_fds=() if os.name == "nt" else (theirs.fileno(),),
+                pass_fds=() if os.name == "nt" else [their.fileno() for their in theirs],
             )
-            address: int | bytes = theirs.fileno()
-            if sys.platform == "win32":  # there it is handed to a process that has begun
-                address = theirs.share(process.pid)
+            addresses: list[int | bytes] = [their.fileno() for their in theirs]
+            if sys.platform == "win32":  # there they are handed to a process that has begun
+                addresses = [their.share(process.pid) for their in theirs]
             told = [
                 (sys.path, [os.path.dirname(__file__)]),
-                (os.getpid(), address, settings, level),
+                (os.getpid(), addresses, settings, level),
             ]
             assert process.stdin is not None
             with suppress(BrokenPipeError), process.stdin:  # it has ended: its socket says so too
                 write_all(process.stdin.fileno(), b"".join(map(pickle.dumps, told)))
-    except BaseException:
-        ours.close()
-        raise
+        failed.pop_all()
     return process, ours
 
 

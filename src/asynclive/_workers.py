@@ -44,7 +44,7 @@ class FileWorkers:
         self.snapshots = anyio.CapacityLimiter(4 * workers)
         self.precedence = Precedence()
         self._free = workers
-        self._bulk_limit = max(1, workers - 1)
+        self.bulk_limit = max(1, workers - 1)
         # Ordered sets, so that who gives up waiting leaves in O(1). Bounded by the tasks
         # that wait: each artifact has at most `workers`.
         self._small: dict[anyio.Event, None] = {}
@@ -78,7 +78,7 @@ class FileWorkers:
         raise AssertionError("nobody cancels this scope")
 
     async def _acquire(self, *, bulk: bool) -> None:
-        if self._free and (not bulk or self._bulk_running < self._bulk_limit):  # nobody waits
+        if self._free and (not bulk or self._bulk_running < self.bulk_limit):  # nobody waits
             self._free -= 1
             self._bulk_running += bulk
             return
@@ -95,7 +95,7 @@ class FileWorkers:
 
     def _release(self) -> None:
         """Hand the thread that got free to whoever waits for it."""
-        bulk = bool(self._bulk) and self._bulk_running < self._bulk_limit
+        bulk = bool(self._bulk) and self._bulk_running < self.bulk_limit
         if self._small and bulk:
             self._bulk_turn = not self._bulk_running and not self._bulk_turn
             bulk = self._bulk_turn

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
@@ -16,6 +16,7 @@ import dvclive.dvc
 import pytest
 from disk import write
 from dvclive import Live
+from isolated import in_worker
 from ruamel.yaml import YAML
 from twin import dvc, git
 
@@ -25,6 +26,8 @@ from asynclive._files import AsyncFiles
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+Isolation = Literal["thread", "process"]
+in_both = pytest.mark.parametrize("isolation", ["thread", "process"])
 
 
 @pytest.fixture
@@ -48,8 +51,9 @@ def entries(dvcyaml: Path = Path("dvc.yaml")) -> dict[str, Any]:
     return dict(YAML(typ="safe").load(dvcyaml.read_text()).get("artifacts", {}))
 
 
+@in_both
 async def test_what_is_logged_stays_whatever_dvclive_writes(
-    repo: Path, make: Callable[..., Any]
+    repo: Path, make: Callable[..., Any], isolation: Isolation
 ) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "c.pt": "c", "dvc.yaml": "# mine\n"})
     kept = {
@@ -59,7 +63,7 @@ async def test_what_is_logged_stays_whatever_dvclive_writes(
     }
     kept["b"]["desc"] = "the \\${last}"  # as DVC reads it, no template
     with make() as live:
-        async with AsyncLive(live=live) as async_live:
+        async with AsyncLive(live=live, isolation=isolation) as async_live:
             live.log_metric("loss", 1.0)
             meta = {"step": 1}
             await async_live.log_artifact("a.pt", "model", meta=meta, copy=True)
@@ -95,11 +99,14 @@ async def test_the_later_of_two_logged_by_one_name_stays(
 
 
 @asyncio_only
-async def test_its_dir_and_its_dvcyaml_are_taken(repo: Path, make: Callable[..., Any]) -> None:
+@in_both
+async def test_its_dir_and_its_dvcyaml_are_taken(
+    repo: Path, make: Callable[..., Any], isolation: Isolation
+) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "below/here": ""})
     with make(dir="sub/live", dvcyaml="sub/dvc.yaml") as live:
         # Relative paths start in root; what Live has does not.
-        async with AsyncLive(root=repo / "below", live=live) as async_live:
+        async with AsyncLive(root=repo / "below", live=live, isolation=isolation) as async_live:
             logged = await async_live.log_artifact("../a.pt", "model", copy=True)
             assert logged.path == repo / "sub" / "live" / "artifacts" / "a.pt"
             await async_live.log_artifact("../b.pt", "model")
@@ -112,25 +119,28 @@ async def test_its_dir_and_its_dvcyaml_are_taken(repo: Path, make: Callable[...,
 
 
 @asyncio_only
-@pytest.mark.parametrize("dvcyaml", [None, False])
+@pytest.mark.parametrize(
+    ("dvcyaml", "isolation"), [(None, "thread"), (False, "thread"), (False, "process")]
+)
 async def test_where_it_writes_no_dvcyaml_none_is_written(
-    repo: Path, make: Callable[..., Any], dvcyaml: bool | None
+    repo: Path, make: Callable[..., Any], dvcyaml: bool | None, isolation: Isolation
 ) -> None:
     write(repo, {"a.pt": "a"})
     with make(dvcyaml=dvcyaml) as live:
-        async with AsyncLive(live=live, dvcyaml=None) as async_live:
+        async with AsyncLive(live=live, dvcyaml=None, isolation=isolation) as async_live:
             await async_live.log_artifact("a.pt", "model")
             live.next_step()
     assert not Path("dvc.yaml").exists()
     assert Path("a.pt.dvc").exists()
 
 
+@in_both
 async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
-    repo: Path, make: Callable[..., Any]
+    repo: Path, make: Callable[..., Any], isolation: Isolation
 ) -> None:
     # More than is written at once.
     mine = [f"- x{number}: 1 # {'mine ' * 30}" for number in range(60)]
-    names = [f"n{number}" for number in range(6)]
+    names = [f"n{number}" for number in range(6 if isolation == "thread" else 10)]
     files = {f"{name}.pt": name for name in names}
     write(repo, files | {"dvc.yaml": "\n".join(["vars:", *mine, ""])})
     live = make()
@@ -144,7 +154,7 @@ async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
             live.next_step()
             written += 1
 
-    async with AsyncLive(live=live) as async_live:
+    async with AsyncLive(live=live, isolation=isolation) as async_live:
         writer = threading.Thread(target=write_on)
 
         async def log(name: str) -> None:
@@ -208,23 +218,43 @@ async def test_what_dvclive_had_begun_to_write_is_waited_for(
         assert Path("dvc.yaml").read_text().startswith("# mine\nvars:\n- x: 1\n")
 
 
+# While there is this file.
+REFUSE = """
+import os
+from asynclive._files import AsyncFiles
+
+def refuse(self, *args, replace_now=AsyncFiles.replace_now):
+    if os.path.exists({flag!r}):
+        raise PermissionError(13, "Permission denied")
+    return replace_now(self, *args)
+
+AsyncFiles.replace_now = refuse
+"""
+
+
 @asyncio_only
+@in_both
 async def test_what_could_not_be_recorded_is_not_known_to_it(
-    repo: Path, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    repo: Path,
+    make: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    isolation: Isolation,
 ) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "c.pt": "c"})
+    flag = tmp_path / "refused"
+    flag.touch()
+    code = REFUSE.format(flag=str(flag))
+    in_worker(monkeypatch, code)
+    monkeypatch.setattr(AsyncFiles, "replace_now", AsyncFiles.replace_now)  # and back
+    exec(code, {})
     with make() as live:
         live.log_artifact("a.pt", "model", name="m")
-        async with AsyncLive(live=live) as async_live:
-
-            def refuse(*_: Any) -> bool:
-                raise PermissionError(13, "Permission denied")
-
-            with monkeypatch.context() as patch:
-                patch.setattr(AsyncFiles, "replace_now", refuse)
-                for path, name in (("b.pt", "m"), ("c.pt", "n")):
-                    with pytest.raises(DvcYamlError):
-                        await async_live.log_artifact(path, "model", name=name)
+        async with AsyncLive(live=live, isolation=isolation) as async_live:
+            for path, name in (("b.pt", "m"), ("c.pt", "n")):
+                with pytest.raises(DvcYamlError):
+                    await async_live.log_artifact(path, "model", name=name)
+            flag.unlink()
             live.next_step()
             assert entries() == {"m": {"path": "a.pt", "type": "model"}}
             await async_live.log_artifact("c.pt", "model", name="n")
@@ -232,10 +262,16 @@ async def test_what_could_not_be_recorded_is_not_known_to_it(
 
 
 @asyncio_only
-async def test_two_sessions_beside_one_live(repo: Path, make: Callable[..., Any]) -> None:
+@in_both
+async def test_two_sessions_beside_one_live(
+    repo: Path, make: Callable[..., Any], isolation: Isolation
+) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b"})
     with make(save_dvc_exp=True, exp_name="both") as live:
-        async with AsyncLive(live=live) as one, AsyncLive(live=live) as other:
+        async with (
+            AsyncLive(live=live) as one,
+            AsyncLive(live=live, isolation=isolation) as other,
+        ):
             await one.log_artifact("a.pt", "model", copy=True)
             live.end()  # within its own block: nothing
             await other.log_artifact("b.pt", "model", copy=True)
@@ -266,8 +302,9 @@ OURS = sorted(
 
 @asyncio_only
 @pytest.mark.parametrize("end", ["after", "within", "within and an error"])
+@in_both
 async def test_its_experiment_holds_what_was_logged(
-    repo: Path, make: Callable[..., Any], end: str
+    repo: Path, make: Callable[..., Any], end: str, isolation: Isolation
 ) -> None:
     files = {"copied.pt": "c", "in-place.pt": "i", "uncached.pt": "u", "dir/data/file": "f"}
     write(repo, files)
@@ -275,7 +312,7 @@ async def test_its_experiment_holds_what_was_logged(
     live.log_param("lr", 0.1)
     live.log_metric("loss", 1.0)
     try:
-        async with AsyncLive(live=live) as async_live:
+        async with AsyncLive(live=live, isolation=isolation) as async_live:
             assert async_live.exp_name == "mine"
             await async_live.log_artifact("copied.pt", "model", copy=True)
             live.next_step()
@@ -312,15 +349,15 @@ def assert_applied(repo: Path, name: str, files: dict[str, str]) -> None:
     assert "up to date" in dvc(repo, "status")
 
 
-@asyncio_only
+@in_both
 async def test_a_live_of_another_repository_is_refused(
-    repo: Path, make: Callable[..., Any], tmp_path: Path
+    repo: Path, make: Callable[..., Any], tmp_path: Path, isolation: Isolation
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(repo, other)
     live = make()
     with pytest.raises(RepositoryError, match="live is in the DVC repository"):
-        async with AsyncLive(root=other, live=live):
+        async with AsyncLive(root=other, live=live, isolation=isolation):
             raise AssertionError
     live.next_step()
 
@@ -333,7 +370,6 @@ async def test_what_contradicts_it_is_refused(repo: Path, make: Callable[..., An
         ("dvcyaml", None): "dvcyaml is None, but that of live is",
         ("save_dvc_exp", True): "save_dvc_exp is for live to say",
         ("exp_name", "n"): "exp_name and exp_message need save_dvc_exp",
-        ("isolation", "process"): "live needs isolation='thread'",
     }.items():
         with pytest.raises(ValueError, match=says):
             AsyncLive(live=live, **dict([settings]))  # type: ignore[arg-type]

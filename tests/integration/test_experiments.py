@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from disk import write
@@ -16,6 +17,8 @@ from asynclive import AsyncLive, ExperimentError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+Isolation = Literal["thread", "process"]
+in_both = pytest.mark.parametrize("isolation", ["thread", "process"])
 
 METRICS = {
     "dvc.yaml": "metrics:\n- results/metrics.json\n",
@@ -35,14 +38,17 @@ def files(repo: Path, name: str) -> set[str]:
     return set(changed) - {".dvc/tmp/repro.dat"}
 
 
+@in_both
 async def test_the_block_ends_in_an_experiment(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: Isolation
 ) -> None:
     write(repo, METRICS | {"a.pt": "a", "data/one": "1", "uncached.pt": "u", "mine.txt": ""})
     # Not in the repository: what DVC finds by names relative to it is not to be looked for here.
     write(tmp_path, {"results/metrics.json": '{"loss": "of somebody else"}\n'})
     monkeypatch.chdir(tmp_path)
-    async with AsyncLive(root=repo, save_dvc_exp=True, exp_message="the message") as live:
+    async with AsyncLive(
+        root=repo, save_dvc_exp=True, exp_message="the message", isolation=isolation
+    ) as live:
         name = live.exp_name
         assert name is not None
         await live.log_artifact("a.pt", "model", copy=True)
@@ -75,10 +81,11 @@ async def test_it_is_shown_and_applied(repo: Path) -> None:
 
 
 @asyncio_only
-async def test_a_block_left_by_an_exception_ends_in_none(repo: Path) -> None:
+@in_both
+async def test_a_block_left_by_an_exception_ends_in_none(repo: Path, isolation: Isolation) -> None:
     write(repo, {"a.pt": "a"})
     with contextlib.suppress(ZeroDivisionError):
-        async with AsyncLive(root=repo, save_dvc_exp=True) as live:
+        async with AsyncLive(root=repo, save_dvc_exp=True, isolation=isolation) as live:
             await live.log_artifact("a.pt")
             raise ZeroDivisionError
     assert not experiments(repo)
@@ -86,11 +93,14 @@ async def test_a_block_left_by_an_exception_ends_in_none(repo: Path) -> None:
 
 
 @asyncio_only
-async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path) -> None:
+@in_both
+async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path, isolation: Isolation) -> None:
     write(repo, {"a.pt": "a"})
 
     async def log() -> None:
-        async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
+        async with AsyncLive(
+            root=repo, save_dvc_exp=True, exp_name="mine", isolation=isolation
+        ) as live:
             await live.log_artifact("a.pt")
             write(repo, {"dvc.yaml": "metrics: [\n"})
 
@@ -118,8 +128,9 @@ async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> 
 
 
 @asyncio_only
+@in_both
 async def test_where_none_can_be_saved_entering_says_so(
-    templates: Templates, tmp_path: Path, repo: Path
+    templates: Templates, tmp_path: Path, repo: Path, isolation: Isolation
 ) -> None:
     head = git(repo, "rev-parse", "HEAD").strip()
     git(repo, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/mine", head)
@@ -131,8 +142,10 @@ async def test_where_none_can_be_saved_entering_says_so(
         (repo, "", "'': the name is empty"),
     ):
         with pytest.raises(ExperimentError, match=says):
-            async with AsyncLive(root=root, save_dvc_exp=True, exp_name=name):
+            async with AsyncLive(root=root, save_dvc_exp=True, exp_name=name, isolation=isolation):
                 raise AssertionError
+        if isolation == "process":
+            break  # the others are found in the same place
 
 
 async def test_a_name_without_an_experiment_is_refused() -> None:
@@ -151,7 +164,7 @@ logging.basicConfig(level="INFO", filename="log", filemode="w")
 async def main():
     with open("a.pt", "w") as file:
         file.write("a")
-    async with AsyncLive(save_dvc_exp=True, exp_name="ignored") as live:
+    async with AsyncLive(save_dvc_exp=True, exp_name="ignored", isolation="ISOLATION") as live:
         await live.log_artifact("a.pt", "model", copy=True)
         print(live.exp_name, file=open("name", "w"))
 
@@ -160,10 +173,14 @@ asyncio.run(main())
 
 
 @asyncio_only
+@in_both
 async def test_in_a_pipeline_the_experiment_is_the_pipelines(
-    repo: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    repo: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    isolation: Isolation,
 ) -> None:
-    write(repo, {"stage.py": STAGE, ".gitignore": "/log\n/name\n"})
+    write(repo, {"stage.py": STAGE.replace("ISOLATION", isolation), ".gitignore": "/log\n/name\n"})
     dvc(repo, "stage", "add", "--quiet", "--name=train", f"{sys.executable} stage.py")
     git(repo, "add", "--all")
     git(repo, "commit", "--quiet", "--message=A stage")
@@ -178,7 +195,7 @@ async def test_in_a_pipeline_the_experiment_is_the_pipelines(
     # As `dvc repro` has it.
     monkeypatch.setenv("DVC_ROOT", str(repo))
     with caplog.at_level(logging.WARNING, "asynclive"):
-        async with AsyncLive(root=repo, save_dvc_exp=True) as live:
+        async with AsyncLive(root=repo, save_dvc_exp=True, isolation=isolation) as live:
             assert live.exp_name is None
     assert "Ignoring `save_dvc_exp` because `dvc repro` is running." in caplog.text
     assert list(experiments(repo)) == ["run"]

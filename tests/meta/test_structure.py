@@ -114,10 +114,12 @@ ALLOWED = {
     "_priority": set(),
     "_messages": {"_errors"},
     "_worker_process": {"_store"},
-    "_remote": {"_channel", "_errors", "_handle", "_messages", "_statistics", "_worker_process"},
+    "_remote_beside": {"_beside", "_experiment", "_messages", "_repo", "_style", "_turn"},
+    "_remote": {"_channel", "_errors", "_handle", "_messages", "_statistics", "_worker_process"}
+    | {"_experiment", "_remote_beside"},
     # In a process of its own, where it is the first.
     "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages", "_priority"}
-    | {"_events"},
+    | {"_events", "_remote_beside"},
     "_loopthread": {"_errors"},
     # Of _live only the type: it makes the AsyncLive that is handed on.
     "_blocking": {"_artifact", "_drain", "_handle", "_live", "_loopthread", "_statistics"},
@@ -150,7 +152,7 @@ ALLOWED_IN_REPO = {
     "outputs": {"errors", "state"},
     "commit": {"dvcfiles", "errors", "lock", "outputs"},
     "repository": set(REPO) - {"__init__", "facts", "repository"},
-    "__init__": {"errors", "facts", "repository"},
+    "__init__": {"errors", "facts", "lock", "repository"},
 }
 COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
 ALLOWED["_live"] = {"_engine", "_remote", "_drain", "_errors", "_handle", "_hub"} | RECORDS

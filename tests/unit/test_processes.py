@@ -252,6 +252,33 @@ async def test_processes_end_when_they_are_closed(
     assert [process.poll() for process in started] == [0] * len(started)
 
 
+async def test_they_get_ready_while_a_large_directory_is_looked_at(
+    stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_stage, "PROCESS_FILES", 51)  # with the link
+    plan = await plan_of(stager, source, copy=False)
+    started = list(stager._processes._all)
+    assert len(started) == 2  # one for each thread of bulk work
+    await stager.stage(plan)
+    assert stager._processes._all == started
+
+
+async def test_none_gets_ready_for_a_small_directory(
+    stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_stage, "PROCESS_FILES", 52)
+    await plan_of(stager, source, copy=False)
+    assert stager._processes._all == []
+
+
+async def test_none_gets_ready_for_what_may_be_known(stager: Stager, source: Path) -> None:
+    known = Path(stager._known._path(request_of(source)))
+    known.parent.mkdir(parents=True, exist_ok=True)
+    known.touch()
+    await plan_of(stager, source, copy=False)
+    assert stager._processes._all == []
+
+
 @pytest.mark.parametrize(
     "forbid",
     [

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from .errors import outside_repository
 from .facts import RepositoryFacts, look_at_repository, working_links
+from .lock import in_dvc
 from .repository import DvcRepository
 
 __all__ = [
     "DvcRepository",
     "RepositoryFacts",
+    "in_dvc",
     "look_at_repository",
     "outside_repository",
     "working_links",
