@@ -141,6 +141,8 @@ class Stager:
                         partial(find_unchanged, plan, known, self._store, _checkpoint)
                     )
                 job.files.known = known
+                if unchanged is None and known.files and job.many_small:
+                    await run(partial(job.find_unread, _checkpoint))
                 if unchanged is not None:
                     if taken is not None:
                         await taken()
@@ -256,6 +258,8 @@ class _StageJob:
     temps: set[str] = field(default_factory=set)
     """Objects of large files in the making."""
     many_small: bool = False
+    unread: set[tuple[str, ...]] = field(default_factory=set)
+    """Those of very many small files that are as they were: looked up, not read."""
     snapshots: list[Snapshot] = field(default_factory=list)
     """Of large files, which are still to be hashed; where the source is not waited for."""
     released_at_ns: int | None = None
@@ -289,12 +293,19 @@ class _StageJob:
                 snapshot = self.files.keeps_newer and self.files.is_cached(file)
                 yield partial(self._take_large if snapshot else self._stage_large, file)
         small = [file for file in files if file.size <= SMALL_BYTES]
-        stage, most = self._stage_batch, BATCH_FILES
         if self.many_small and self.processes.can_stage(self.files):
-            stage, most = self._stage_batch_in_process, PROCESS_BATCH_FILES
+            new = [file for file in small if file.key not in self.unread]
+            if len(new) >= PROCESS_FILES:
+                yield from self._batches(self._stage_batch_in_process, new, PROCESS_BATCH_FILES)
+                small = [file for file in small if file.key in self.unread]
+        yield from self._batches(self._stage_batch, small, BATCH_FILES)
+
+    def _batches(
+        self, stage: Callable[[list[PlannedFile]], Batch], files: list[PlannedFile], most: int
+    ) -> Iterator[Callable[[], Awaitable[Batch]]]:
         batch: list[PlannedFile] = []
         batch_bytes = 0
-        for file in small:
+        for file in files:
             batch.append(file)
             batch_bytes += file.size
             if len(batch) >= most or batch_bytes >= BATCH_BYTES:
@@ -302,6 +313,16 @@ class _StageJob:
                 batch, batch_bytes = [], 0
         if batch:
             yield partial(self.run, partial(stage, batch))
+
+    def find_unread(self, checkpoint: Callable[[], None]) -> None:
+        """Find the files that need not be read again; of a copy all are."""
+        if self.beside:
+            return
+        for number, file in enumerate(self.plan.files):
+            if number % BATCH_FILES == 0:
+                checkpoint()
+            if self.files.known.md5_of(file) is not None:
+                self.unread.add(file.key)
 
     def check_space(self) -> None:
         """Refuse what cannot fit, before a byte is copied: all snapshots are there at once."""
