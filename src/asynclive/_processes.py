@@ -63,8 +63,11 @@ class BatchProcesses:
         self._possible = bool(sys.executable) and not getattr(sys, "frozen", False) and gil
 
     def can_stage(self, files: FileStager) -> bool:
-        """Whether what is to be done is the plain case: new files that are no links."""
-        return self._possible and files.leaves_plain and not files.known.files
+        """Whether what is to be done is the plain case: files that are to be no links.
+
+        Those that are known already are not for a process: it does not know them.
+        """
+        return self._possible and files.leaves_plain
 
     def stage_batch(self, stager: FileStager, files: Sequence[PlannedFile]) -> Batch:
         """As ``FileStager.stage_batch``, in a process that has nothing else to do.

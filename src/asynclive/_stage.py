@@ -18,12 +18,13 @@ from anyio.from_thread import check_cancelled
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
 from ._filestage import Batch, FileStager
 from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
+from ._link import leaves_plain_files
 from ._moved import MovedSource
 from ._plan import ArtifactPlan, IgnoreFilter, make_plan
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._space import Space
-from ._stagejob import StageJob
+from ._stagejob import StageJob, are_many
 from ._statistics import Counters
 from ._store import ObjectStore
 from ._syncing import sync_rounds
@@ -75,7 +76,7 @@ class Stager:
 
     def _foresee(self, request: ArtifactRequest, names: int) -> None:
         """Have worker processes get ready where they will be needed. In a worker thread."""
-        if names < PROCESS_FILES or not request.cache:
+        if not (request.cache and are_many(names)):
             return
         if leaves_plain_files(self._store.layout, isdir=True) and not self._known.has(request):
             self._processes.start_ahead(self._workers.bulk_limit)
@@ -121,6 +122,8 @@ class Stager:
                         partial(find_unchanged, plan, known, self._store, _checkpoint)
                     )
                 job.files.known = known
+                if unchanged is None and known.files and job.many_small:
+                    await run(partial(job.find_unread, _checkpoint))
                 if unchanged is not None:
                     if taken is not None:
                         await taken()

@@ -41,6 +41,11 @@ PROCESS_FILES = 3000
 PROCESS_BATCH_FILES = 256
 
 
+def are_many(small_files: int) -> bool:
+    """Whether they are so many that worker processes should stage them."""
+    return small_files >= PROCESS_FILES
+
+
 @dataclass(slots=True)
 class StageJob:
     """One artifact being staged. Its steps run in worker threads, several at once."""
@@ -56,6 +61,8 @@ class StageJob:
     files: FileStager = field(init=False)
     large: LargeStager = field(init=False)
     many_small: bool = False
+    unread: set[tuple[str, ...]] = field(default_factory=set)
+    """Those of very many small files that are as they were: looked up, not read."""
     released_at_ns: int | None = None
     """When the source came to be its caller's again."""
 
@@ -63,8 +70,8 @@ class StageJob:
         self.bulk = len(self.plan.files) > BATCH_FILES or self.plan.total_bytes > BATCH_BYTES
         self.many_small = (
             self.plan.request.cache
-            and len(self.plan.files) >= PROCESS_FILES
-            and sum(file.size <= SMALL_BYTES for file in self.plan.files) >= PROCESS_FILES
+            and are_many(len(self.plan.files))
+            and are_many(sum(file.size <= SMALL_BYTES for file in self.plan.files))
         )
         request = self.plan.request
         beside = self.store.workspace_temp_path() if request.copy else ""
@@ -91,12 +98,19 @@ class StageJob:
                 snapshot = self.files.keeps_newer and self.files.is_cached(file)
                 yield partial(self.large.take if snapshot else self.large.stage, file)
         small = [file for file in files if file.size <= SMALL_BYTES]
-        stage, most = self._stage_batch, BATCH_FILES
         if self.many_small and self.processes.can_stage(self.files):
-            stage, most = self._stage_batch_in_process, PROCESS_BATCH_FILES
+            new = [file for file in small if file.key not in self.unread]
+            if are_many(len(new)):
+                yield from self._batches(self._stage_batch_in_process, new, PROCESS_BATCH_FILES)
+                small = [file for file in small if file.key in self.unread]
+        yield from self._batches(self._stage_batch, small, BATCH_FILES)
+
+    def _batches(
+        self, stage: Callable[[list[PlannedFile]], Batch], files: list[PlannedFile], most: int
+    ) -> Iterator[Callable[[], Awaitable[Batch]]]:
         batch: list[PlannedFile] = []
         batch_bytes = 0
-        for file in small:
+        for file in files:
             batch.append(file)
             batch_bytes += file.size
             if len(batch) >= most or batch_bytes >= BATCH_BYTES:
@@ -104,6 +118,16 @@ class StageJob:
                 batch, batch_bytes = [], 0
         if batch:
             yield partial(self.run, partial(stage, batch))
+
+    def find_unread(self, checkpoint: Callable[[], None]) -> None:
+        """Find the files that need not be read again; of a copy all are."""
+        if self.beside:
+            return
+        for number, file in enumerate(self.plan.files):
+            if number % BATCH_FILES == 0:
+                checkpoint()
+            if self.files.known.md5_of(file) is not None:
+                self.unread.add(file.key)
 
     def check_space(self) -> None:
         """Refuse what cannot fit, before a byte is copied: all snapshots are there at once."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _processes, _stagejob
+from asynclive import _known, _processes, _stage, _stagejob
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._filestage import FileStager
-from asynclive._plan import ArtifactPlan, make_plan
+from asynclive._plan import ArtifactPlan, PlannedFile, make_plan
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
 from asynclive._workers import FileWorkers
@@ -106,6 +106,37 @@ async def test_processes_stage_what_threads_stage(
     for staged in (in_processes, in_threads):
         await stager.discard(staged)
     assert leftovers(store) == []
+
+
+@in_both_ways
+async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
+    stager: Stager, source: Path, copy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_stage, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(_known, "_is_settled", lambda planned, read_at_ns: True)
+    staged = await stager.stage(await plan_of(stager, source, copy=copy))
+    assert staged.record is not None
+    staged.record.publish(None)
+    new = {("0", "30"), ("2", "47")}
+    for key in new:
+        source.joinpath(*key).write_bytes(b"new")
+    given: set[tuple[str, ...]] = set()
+    stage_batch = _processes.BatchProcesses.stage_batch
+
+    def spy(self: Any, stager: FileStager, files: Sequence[PlannedFile]) -> Any:
+        given.update(file.key for file in files)
+        return stage_batch(self, stager, files)
+
+    monkeypatch.setattr(_processes.BatchProcesses, "stage_batch", spy)
+    again = await stager.stage(await plan_of(stager, source, copy=copy))
+    # For a copy all are read, in processes then.
+    assert given == {file.key for file in again.files} if copy else given == new
+    md5s = {file.key: file.md5 for file in staged.files}
+    changed = {file.key for file in again.files if file.md5 != md5s[file.key]}
+    assert changed == new
+    assert again.nfiles == staged.nfiles
+    for each in (staged, again):
+        await stager.discard(each)
 
 
 @in_both_ways
@@ -255,7 +286,7 @@ async def test_processes_end_when_they_are_closed(
 async def test_they_get_ready_while_a_large_directory_is_looked_at(
     stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stage, "PROCESS_FILES", 51)  # with the link
+    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 51)  # with the link
     plan = await plan_of(stager, source, copy=False)
     started = list(stager._processes._all)
     assert len(started) == 2  # one for each thread of bulk work
@@ -266,7 +297,7 @@ async def test_they_get_ready_while_a_large_directory_is_looked_at(
 async def test_none_gets_ready_for_a_small_directory(
     stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stage, "PROCESS_FILES", 52)
+    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 52)
     await plan_of(stager, source, copy=False)
     assert stager._processes._all == []
 
