@@ -76,8 +76,18 @@ ALLOWED = {
     | {"_filestage", "_largestage", "_link", "_newer", "_place", "_plan", "_processes", "_sampler"}
     | {"_snapshot", "_space", "_store", "_workers"},
     "_stage": RECORDS
-    | {"_filestage", "_known", "_link", "_moved", "_plan", "_processes", "_sampler", "_space"}
-    | {"_stagejob", "_statistics", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
+    | {
+        "_filestage",
+        "_known",
+        "_link",
+        "_moved",
+        "_plan",
+        "_processes",
+        "_sampler",
+        "_space",
+        "_stagejob",
+    }
+    | {"_statistics", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
     "_watch": {"_listing"},
