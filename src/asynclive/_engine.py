@@ -70,6 +70,8 @@ class LocalEngine:
         self._listener = listener
         self._experiment = experiment
         self.left_normally = False
+        # All that is in flight is waited for.
+        self.leaving = False
 
     def accept(self, call: Call) -> None:
         """Claim what the call needs, and begin to work on it. Nothing is awaited."""
@@ -124,7 +126,11 @@ class LocalEngine:
         first = call.comes_first
         try:
             return await self._stager.stage(
-                plan, taken, looks_at_copy=first, progress=call.progress
+                plan,
+                taken,
+                looks_at_copy=first,
+                progress=call.progress,
+                is_awaited=lambda: self._is_awaited(call),
             )
         except ArtifactChangedError:
             if first or taken is None or call.released.is_set():
@@ -133,7 +139,12 @@ class LocalEngine:
         await call.turn()
         call.progress.restart()
         plan = await self._plan(plan.request)
-        return await self._stager.stage(plan, taken, progress=call.progress)
+        return await self._stager.stage(
+            plan, taken, progress=call.progress, is_awaited=lambda: self._is_awaited(call)
+        )
+
+    def _is_awaited(self, call: Call) -> bool:
+        return self.leaving or not call.submitted or call.awaited
 
     async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
         try:

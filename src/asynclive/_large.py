@@ -45,6 +45,11 @@ LEAD_BYTES = 4 * STEP_BYTES
 # A chunk stays in a core's own cache between its two copies, and ext4 does not take it for a
 # large folio, whose making costs more (perf/chunks.py). Cancellation is looked for once a chunk.
 CHUNK_BYTES = 256 * 2**10
+# So many chunks are hashed, or copied once, at a time. Each time the thread needs the interpreter
+# again, and a training loop in Python beside it loses some 40 microseconds by that (perf/stall.py).
+CHUNKS_AT_ONCE = 8
+# So many steps of a snapshot are hashed in a hop, which costs the event loop about as much.
+STEPS_AT_ONCE = 4
 
 # The clock of a file system that shares blocks moves on within this.
 _TICK_NS = 50_000_000
@@ -186,9 +191,10 @@ class LargeFile:
             return True
         source_fd, first_fd, *more_fds = self._fds
         end = min(self._copied_bytes + step_bytes, self.planned.size)
+        chunk_bytes = CHUNK_BYTES if more_fds else CHUNKS_AT_ONCE * CHUNK_BYTES
         while self._copied_bytes < end:
             check_cancelled()
-            count = min(CHUNK_BYTES, end - self._copied_bytes)
+            count = min(chunk_bytes, end - self._copied_bytes)
             copied = copy_step(source_fd, first_fd, self._copied_bytes, count)
             if not copied:
                 raise ArtifactChangedError(self.source, "grew or shrank")
@@ -235,8 +241,9 @@ class LargeFile:
 
     def _hash_step(self) -> bool:
         """Hash the next of the bytes that are copied."""
-        end = min(self._hashed_bytes + STEP_BYTES, self._copied_bytes)
-        buffer = memoryview(bytearray(CHUNK_BYTES))
+        step_bytes = STEPS_AT_ONCE * STEP_BYTES if self.is_snapshot else STEP_BYTES
+        end = min(self._hashed_bytes + step_bytes, self._copied_bytes)
+        buffer = memoryview(bytearray(min(CHUNKS_AT_ONCE * CHUNK_BYTES, self.planned.size)))
         fd = self._fds[0 if self._hashes_source else 1]
         path = self.temp or self.source
         while self._hashed_bytes < end:

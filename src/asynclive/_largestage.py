@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+import anyio
+
 from ._filestage import Batch, FileStager, keep_times
-from ._large import LargeFile, Run
+from ._large import LargeFile
 from ._plan import PlannedFile
 from ._sampler import StagingProgress
 from ._snapshot import Snapshot, as_planned
 from ._space import Space
 from ._store import ObjectStore
-from ._workers import FileWorkers
+from ._workers import FileWorkers, StepRunner
 
 T = TypeVar("T")
 
@@ -32,8 +34,7 @@ class LargeStager:
     workers: FileWorkers
     space: Space
     progress: StagingProgress
-    bulk: bool
-    """Smaller artifacts go first."""
+    runner: StepRunner
     temps: set[str] = field(default_factory=set)
     """Objects in the making."""
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -46,10 +47,13 @@ class LargeStager:
         temp = self._temp_path() if md5 is None and files.is_cached(planned) else None
         copy = files.target(planned) if files.copies_bytes(planned) else None
         if temp is None and copy is None:
-            await self._run(partial(files.explained, partial(self._place, planned, md5, batch)))
+            await self._run_explained(partial(self._place, planned, md5, batch))
             return batch
         large = self._large_file(planned, files.source(planned), temp, copy)
-        await self._transfer(large, planned, temp, md5, batch, self._run_explained)
+        # Where its caller waits for it, it must not wait for what stands back and keeps its place.
+        first = self.files.keeps_newer
+        places = self.workers.snapshots if first else self.workers.large_files
+        await self._transfer(large, planned, temp, md5, batch, places)
         return batch
 
     async def take(self, planned: PlannedFile) -> Batch:
@@ -88,14 +92,15 @@ class LargeStager:
             self.progress.count(1, planned.size)
             return batch
         large = self._large_file(snapshot.taken, path, None, copy, is_snapshot=md5 is None)
-        await self._transfer(large, planned, temp, md5, batch, self._run_after_snapshots)
+        places = self.workers.large_files
+        await self._transfer(large, planned, temp, md5, batch, places)
         self.progress.count(1, planned.size)
         return batch
 
     async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
         md5 = None
         if self.files.known.files:
-            md5 = await self._run(partial(self.files.known_md5, planned))
+            md5 = await self.runner.run(partial(self.files.known_md5, planned))
         batch = Batch()
         batch.count(planned, unchanged=md5 is not None)
         return md5, batch
@@ -128,19 +133,19 @@ class LargeStager:
         temp: str | None,
         md5: str | None,
         batch: Batch,
-        run: Run,
+        places: anyio.CapacityLimiter,
     ) -> None:
         """Copy and hash what is to be, and put all of it where it belongs.
 
         Args:
             temp: what becomes the object; None: there is one, or none is made.
             md5: where it is known.
-            run: runs a step of the copying and hashing.
+            places: bounds how many are in the making.
         """
-        async with self.workers.large_files:
+        async with places:
             self.progress.begin_file(large)
             try:
-                hashed = await large.transfer(run)
+                hashed = await large.transfer(self._run_behind)
                 finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
                 await self._run_explained(finish)
             except BaseException:
@@ -174,16 +179,12 @@ class LargeStager:
         assert md5 is not None  # hashed, or known
         self.files.place(planned, md5, isnew, None, batch)
 
-    async def _run(self, func: Callable[[], T]) -> T:
-        return await self.workers.run(func, bulk=self.bulk)
-
     async def _run_explained(self, step: Callable[[], T]) -> T:
-        return await self._run(partial(self.files.explained, step))
+        return await self.runner.run(partial(self.files.explained, step))
+
+    async def _run_behind(self, step: Callable[[], T]) -> T:
+        return await self.runner.run_behind(partial(self.files.explained, step))
 
     async def _run_first(self, step: Callable[[], T]) -> T:
         """Run what a caller waits for, ahead of what nobody does."""
         return await self.workers.run(partial(self.files.explained, step), bulk=False)
-
-    async def _run_after_snapshots(self, step: Callable[[], T]) -> T:
-        await self.workers.precedence.given()
-        return await self._run_explained(step)

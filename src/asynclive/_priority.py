@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-NICENESS = 5
+NICENESS = 10
 
 
 def give_precedence() -> None:

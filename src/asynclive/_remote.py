@@ -81,6 +81,7 @@ class RemoteEngine:
         self._listener = listener
         self._experiment = experiment
         self.left_normally = False
+        self.leaving = False
         self._watched = False
         self._call_numbers = count()
         self._now = self._before = NO_NUMBERS  # from this worker, and from those before it

@@ -88,6 +88,7 @@ class Stager:
         *,
         looks_at_copy: bool = True,
         progress: StagingProgress | None = None,
+        is_awaited: Callable[[], bool] = lambda: True,
     ) -> StagedArtifact:
         """Copy and hash what the plan names, and is not known already.
 
@@ -98,6 +99,8 @@ class Stager:
                 None: the source stays as it is until this has returned.
             looks_at_copy: whether a copy that is there already will still be there.
             progress: is told how far it has come.
+            is_awaited: whether somebody waits for the end by now. What nobody does leaves a core
+                to whoever goes on meanwhile.
 
         Raises:
             ArtifactChangedError: a file changed under the read.
@@ -107,9 +110,11 @@ class Stager:
             is removed after this has returned.
         """
         progress = progress or StagingProgress()
-        job = StageJob(plan, self._store, self._workers, self._processes, self._space, progress)
+        job = StageJob(
+            plan, self._store, self._workers, self._processes, self._space, progress, is_awaited
+        )
         job.files.keeps_newer = taken is not None
-        run = job.run
+        run = job.runner.run
         if plan.total_bytes > QUICK_BYTES:
             await self._trash.emptied()
         read_at_ns = time.time_ns()
@@ -140,6 +145,7 @@ class Stager:
                     await run(partial(job.files.explained, job.check_space))
                     batches = await self._run(job, job.steps())
                 await job.source_settled()
+                job.runner.stand_back = True
                 await taken()
                 batches += await self._run(job, job.large.left())
             if job.beside and plan.isdir:
@@ -188,7 +194,7 @@ class Stager:
         if not self._store.layout.sync.wanted:
             return
         for steps in sync_rounds(job.plan, staged, known, self._store):
-            jobs = (partial(job.run, partial(job.files.explained, step)) for step in steps)
+            jobs = (partial(job.runner.run, partial(job.files.explained, step)) for step in steps)
             await run_together(jobs, self._workers.workers)
 
     async def move_aside(self, plan: ArtifactPlan) -> tuple[ArtifactPlan, MovedSource]:

@@ -26,7 +26,7 @@ from ._sampler import StagingProgress
 from ._snapshot import without_doubtful
 from ._space import Space
 from ._store import ObjectStore
-from ._workers import FileWorkers
+from ._workers import FileWorkers, StepRunner
 
 T = TypeVar("T")
 
@@ -56,8 +56,9 @@ class StageJob:
     processes: BatchProcesses
     space: Space
     progress: StagingProgress
-    bulk: bool = field(init=False)
-    """There is so much of it that smaller artifacts go first."""
+    is_awaited: Callable[[], bool] = lambda: True
+    """Whether somebody waits for the end by now."""
+    runner: StepRunner = field(init=False)
     files: FileStager = field(init=False)
     large: LargeStager = field(init=False)
     many_small: bool = False
@@ -67,7 +68,10 @@ class StageJob:
     """When the source came to be its caller's again."""
 
     def __post_init__(self) -> None:
-        self.bulk = len(self.plan.files) > BATCH_FILES or self.plan.total_bytes > BATCH_BYTES
+        bulk = len(self.plan.files) > BATCH_FILES or self.plan.total_bytes > BATCH_BYTES
+        self.runner = StepRunner(self.workers, bulk, self.is_awaited)
+        # What was moved is not waited for from the start.
+        self.runner.stand_back = self.plan.moved_to is not None
         self.many_small = (
             self.plan.request.cache
             and are_many(len(self.plan.files))
@@ -79,7 +83,7 @@ class StageJob:
         self.files.moved_to = self.plan.moved_to
         self.files.checkpoint = check_cancelled
         self.large = LargeStager(
-            self.files, self.store, self.workers, self.space, self.progress, self.bulk
+            self.files, self.store, self.workers, self.space, self.progress, self.runner
         )
 
     @property
@@ -114,10 +118,10 @@ class StageJob:
             batch.append(file)
             batch_bytes += file.size
             if len(batch) >= most or batch_bytes >= BATCH_BYTES:
-                yield partial(self.run, partial(stage, batch))
+                yield partial(self.runner.run_behind, partial(stage, batch))
                 batch, batch_bytes = [], 0
         if batch:
-            yield partial(self.run, partial(stage, batch))
+            yield partial(self.runner.run_behind, partial(stage, batch))
 
     def find_unread(self, checkpoint: Callable[[], None]) -> None:
         """Find the files that need not be read again; of a copy all are."""
@@ -151,10 +155,6 @@ class StageJob:
             newest_ns = max(file.mtime_ns for file in self.plan.files)
             await anyio.sleep(seconds_to_next_stamp(newest_ns, stamp_ns()))
         self.released_at_ns = stamp_ns()
-
-    async def run(self, func: Callable[[], T]) -> T:
-        """Run a function in a worker thread."""
-        return await self.workers.run(func, bulk=self.bulk)
 
     def result(self, batches: Sequence[Batch]) -> StagedArtifact:
         request = self.plan.request

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -18,11 +19,14 @@ T = TypeVar("T")
 
 def default_workers() -> int:
     """One a core that hashes, one more that waits for the disk, one kept for small artifacts."""
+    return min(_cores() + 2, 32)
+
+
+def _cores() -> int:
     try:
-        cores = len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
-        cores = os.cpu_count() or 1
-    return min(cores + 2, 32)
+        return os.cpu_count() or 1
 
 
 class FileWorkers:
@@ -43,6 +47,9 @@ class FileWorkers:
         # Snapshots in the making, likewise. Apart from those: they are not to wait for one another.
         self.snapshots = anyio.CapacityLimiter(4 * workers)
         self.precedence = Precedence()
+        # Work that nobody waits for, while its caller goes on. One core is the caller's: a thread
+        # more than there are cores slows all of them down.
+        self.background = anyio.CapacityLimiter(max(1, _cores() - 1))
         self._free = workers
         self.bulk_limit = max(1, workers - 1)
         # Ordered sets, so that who gives up waiting leaves in O(1). Bounded by the tasks
@@ -133,6 +140,35 @@ class Precedence:
         """Wait until nobody goes first."""
         while self._first:
             await self._none.wait()
+
+
+@dataclass(slots=True)
+class StepRunner:
+    """Runs the steps of one artifact in worker threads."""
+
+    workers: FileWorkers
+    bulk: bool
+    """Smaller artifacts go first."""
+    is_awaited: Callable[[], bool] = lambda: True
+    """Whether somebody waits for the end by now."""
+    stand_back: bool = False
+    """The caller has its source back, and goes on."""
+
+    async def run(self, func: Callable[[], T]) -> T:
+        """Run it as soon as there is a thread."""
+        return await self.workers.run(func, bulk=self.bulk)
+
+    async def run_behind(self, func: Callable[[], T]) -> T:
+        """Run it after what a caller waits for, and beside a caller who has gone on."""
+        if not self.stand_back:
+            return await self.run(func)
+        if self.is_awaited():
+            await self.workers.precedence.given()
+            return await self.run(func)
+        async with self.workers.background:
+            # What goes first takes no turn at this limiter, and so does not wait for it.
+            await self.workers.precedence.given()
+            return await self.run(func)
 
 
 class _Turn(threading.local):

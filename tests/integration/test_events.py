@@ -206,14 +206,14 @@ async def test_who_begins_to_listen_later_gets_samples_too(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repo / "large.bin").write_bytes(bytes(4 * MIB))
-    held = Held(monkeypatch, MIB)
+    held = Held(monkeypatch, 2 * MIB)
     async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
         task_group.start_soon(live.log_artifact, "large.bin")
         await anyio.wait_all_tasks_blocked()
         stream = live.events()
         while True:
             event = await anext(stream)
-            if isinstance(event, ArtifactStaging) and event.bytes_done == MIB:
+            if isinstance(event, ArtifactStaging) and event.bytes_done == 2 * MIB:
                 break
         held.go.set()
 

@@ -25,6 +25,7 @@ from asynclive import (
     LoggedArtifact,
     NotActiveError,
     StorageError,
+    _large,
 )
 
 if sys.version_info < (3, 11):
@@ -43,6 +44,24 @@ def save(repo: Path, name: str, text: str, size: int = LARGE) -> str:
 
 
 # --- Back-pressure --------------------------------------------------------------------------
+
+
+async def test_what_is_only_copied_does_not_wait_for_what_is_hashed_after_it(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All places for large files are taken by some that wait until nobody waits to go on."""
+    monkeypatch.setattr(_large, "STEP_BYTES", 2**18)
+    monkeypatch.setattr(_large, "STEPS_AT_ONCE", 1)
+    size = 2**24
+    for number in range(5):
+        save(repo, str(number), f"{number} ", size)
+    wanted = save(repo, "only copied", "copied ", size)
+    with anyio.fail_after(60):
+        async with AsyncLive(root=repo, workers=1) as live:
+            for number in range(5):
+                await live.submit(str(number))
+            logged = await (await live.submit("only copied", copy=True, cache=False))
+    assert hashlib.md5(logged.path.read_bytes()).hexdigest() == wanted
 
 
 @pytest.mark.parametrize(

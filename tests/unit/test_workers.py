@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 from cancelling import in_task, on_every_loop, settled, three_ways
 
-from asynclive._workers import FileWorkers, default_workers, run_together
+from asynclive._workers import FileWorkers, StepRunner, default_workers, run_together
 
 pytestmark = pytest.mark.anyio
 
@@ -383,3 +383,48 @@ async def test_cancelled_it_starts_no_more_jobs() -> None:
 @on_every_loop
 async def test_without_a_number_there_are_as_many_as_the_process_has_cores_and_one() -> None:
     assert 2 <= default_workers() <= 32
+
+
+async def test_what_nobody_waits_for_leaves_a_core_to_its_caller() -> None:
+    workers = FileWorkers(4)
+    workers.background.total_tokens = 1
+    runner = StepRunner(workers, bulk=True, is_awaited=lambda: False, stand_back=True)
+    first, second = Gate(), Gate()
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(runner.run_behind, first)
+        await first.reached.wait()
+        task_group.start_soon(runner.run_behind, second)
+        await settled()
+        assert workers.busy == 1
+        first.open()
+        await second.reached.wait()
+        second.open()
+
+
+@pytest.mark.parametrize("why", ["it is awaited", "its caller has not gone on"])
+async def test_what_somebody_waits_for_takes_all_threads(why: str) -> None:
+    workers = FileWorkers(4)
+    workers.background.total_tokens = 1
+    awaited = why == "it is awaited"
+    runner = StepRunner(workers, bulk=True, is_awaited=lambda: awaited, stand_back=awaited)
+    gates = [Gate(), Gate()]
+    async with anyio.create_task_group() as task_group:
+        for gate in gates:
+            task_group.start_soon(runner.run_behind, gate)
+        for gate in gates:
+            await gate.reached.wait()
+        for gate in gates:
+            gate.open()
+
+
+async def test_what_stands_back_waits_for_what_goes_first() -> None:
+    workers = FileWorkers(4)
+    runner = StepRunner(workers, bulk=True, stand_back=True)
+    ran: list[str] = []
+    async with anyio.create_task_group() as task_group:
+        with workers.precedence:
+            task_group.start_soon(runner.run_behind, partial(ran.append, "behind"))
+            await runner.run(partial(ran.append, "first"))
+            await settled()
+            assert ran == ["first"]
+    assert ran == ["first", "behind"]
