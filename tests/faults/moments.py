@@ -192,6 +192,7 @@ def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asynclive._large, "STEP_BYTES", 64_000)
     monkeypatch.setattr(asynclive._large, "LEAD_BYTES", 128_000)
     monkeypatch.setattr(asynclive._large, "CHUNK_BYTES", 32_000)
+    monkeypatch.setattr(asynclive._large, "CHUNKS_AT_ONCE", 1)
     monkeypatch.setattr(asynclive._stage, "KNOWN_BYTES", 1)
 
 

@@ -36,6 +36,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a file of some KiB is a large one, of many chunks and some steps."""
     monkeypatch.setattr(_stagejob, "SMALL_BYTES", SMALL)
     monkeypatch.setattr(_large, "CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr(_large, "CHUNKS_AT_ONCE", 1)
     monkeypatch.setattr(_large, "STEP_BYTES", STEP)
     monkeypatch.setattr(_large, "LEAD_BYTES", 2 * STEP)
     monkeypatch.setattr(_stagejob, "BATCH_FILES", 8)
