@@ -188,9 +188,17 @@ def _exchange_seen(source: str, destination: str, at: str, seen: Marks | None) -
         if seen is None or os.path.lexists(at):
             raise
         return False  # its owner has removed it meanwhile
-    out = os.lstat(source)
-    if seen is None or (marks_of(out) == seen and not is_open_for_writing(source)):
+    if seen is None:
         return True
+    try:
+        out = os.lstat(source)
+        if marks_of(out) == seen and not is_open_for_writing(source):
+            return True
+    except OSError:  # it cannot be told what came out: all is as it was
+        exchange(source, destination, at)
+        if os.lstat(source).st_ino != before:  # but for what somebody has put there meanwhile
+            exchange(source, destination, at)
+        raise
     while True:
         put = out.st_ino
         try:

@@ -668,3 +668,50 @@ def test_without_hard_links_a_file_is_put_back_by_a_rename(
     assert repair_swaps(str(tmp_path)) == [str(other)]
     assert other.read_text() == "old"
     other.unlink()
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["alone", "and it was replaced meanwhile"])
+def test_if_it_cannot_be_told_what_came_out_all_is_as_it_was(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    path, new = tmp_path / "path", tmp_path / "new"
+    path.write_text("seen")
+    new.write_text("new")
+    move = Move(str(new), str(path), stamp(path))
+    lstat, struck = os.lstat, []
+
+    def failing(name: str) -> os.stat_result:
+        if name == str(new) and path.read_text() == "new" and not struck:
+            struck.append(name)
+            if newer:
+                (tmp_path / "newer").write_text("newer")
+                (tmp_path / "newer").rename(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        return lstat(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", failing)
+        with pytest.raises(OSError, match="error"):
+            Placement((move,)).apply()
+    assert struck
+    assert path.read_text() == ("newer" if newer else "seen")
+
+
+def test_a_copy_is_in_its_place_whatever_can_be_told_of_the_one_before(
+    tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a call that failed, nothing may be there: the exchange is the last that can fail."""
+    path, new = tmp_path / "path", tmp_path / "new"
+    path.write_text("before")
+    new.write_text("new")
+    lstat = os.lstat
+
+    def failing(name: str) -> os.stat_result:
+        if name == str(new) and path.read_text() == "new":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        return lstat(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", failing)
+        Placement((Move(str(new), str(path)),)).apply()
+    assert path.read_text() == "new"
