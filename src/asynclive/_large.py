@@ -46,7 +46,7 @@ LEAD_BYTES = 4 * STEP_BYTES
 # large folio, whose making costs more (perf/chunks.py). Cancellation is looked for once a chunk.
 CHUNK_BYTES = 256 * 2**10
 # So many chunks are hashed, or copied once, at a time. Each time the thread needs the interpreter
-# again, and a training loop in Python beside it loses some 40 microseconds by that (perf/stall.py).
+# again, for which a training loop in Python beside it has to wait (perf/stall.py).
 CHUNKS_AT_ONCE = 8
 # So many steps of a snapshot are hashed in a hop, which costs the event loop about as much.
 STEPS_AT_ONCE = 4
