@@ -10,8 +10,20 @@ from pathlib import Path
 
 import anyio.to_thread
 import pytest
+from session_process import Process
 
 from asynclive import AsyncLive, _worker_process
+
+# In a worker: it holds its commits until somebody opens the pipe ``go``, and says ``h`` to `Said`.
+HELD_COMMIT = """
+from asynclive._repo import DvcRepository
+commit = DvcRepository.commit
+def held(self, group):
+    os.write(said, b"h")
+    open({go!r}).close()
+    return commit(self, group)
+DvcRepository.commit = held
+"""
 
 # Far more than any of them needs: a test that hangs says so.
 _SECONDS = 60
@@ -60,6 +72,13 @@ os.write(said, b"+")
     async def to_the_end(self) -> str:
         """What they write until the last of them has ended."""
         return await anyio.to_thread.run_sync(self._read, None)
+
+    async def bereave(self, parent: Process, go: Path) -> None:
+        """Kill the parent of the worker that is held, and have that one go on to its end."""
+        await self.until("h")
+        parent.kill()
+        await anyio.to_thread.run_sync(go.write_bytes, b"")
+        await self.to_the_end()
 
     def _read(self, end: bytes | None) -> str:
         said = b""

@@ -69,8 +69,8 @@ class ArtifactStaging(ArtifactEvent):
     a large file while it is hashed; those of small ones some dozens of files at a time.
 
     Attributes:
-        bytes_done: hashed (not cached: copied) until now. What ``submit`` copies before its caller
-            goes on counts when it is hashed.
+        bytes_done: hashed (not cached: copied) until now. Of a large file that ``submit`` copies
+            before its caller goes on, half counts while it is copied, half while it is hashed.
         files_done: files that are done.
         bytes_total: bytes of all of its files.
         files_total: how many files it has.

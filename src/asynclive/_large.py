@@ -79,6 +79,8 @@ class LargeFile:
     """What waits for the disk."""
     is_snapshot: bool = False
     """The source is a snapshot, and is hashed itself: ``temp`` is None."""
+    passes: int = 1
+    """In how many passes the file gets done, of which this is one: taken first, 2."""
     md5: Any = field(init=False)
     _copied_bytes: int = 0
     _hashed_bytes: int = 0
@@ -88,6 +90,8 @@ class LargeFile:
     _reservation: Reservation | None = None
     _cloned: bool = False
     _hashes_source: bool = False
+    _takes: bool = False
+    """Only copies for now."""
     _advanced: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
@@ -103,6 +107,7 @@ class LargeFile:
 
         Raises as ``transfer`` does, and is cancelled like it.
         """
+        self._takes = True
         try:
             while not await run(partial(self._copy_step, SNAPSHOT_STEP_BYTES)):
                 pass
@@ -147,13 +152,18 @@ class LargeFile:
     async def _copy_all(self, run: Run) -> None:
         while not await run(partial(self._copy_step, STEP_BYTES)):
             self._advance()
-            while self._copied_bytes - self.done_bytes > LEAD_BYTES:
+            while self._copied_bytes - self._followed_bytes > LEAD_BYTES:
                 await self._advanced.wait()
         self._advance()
 
     @property
     def done_bytes(self) -> int:
-        """How far all who follow the copying have come; from any thread."""
+        """How far it is, for who looks on; from any thread."""
+        return (self._copied_bytes if self._takes else self._followed_bytes) // self.passes
+
+    @property
+    def _followed_bytes(self) -> int:
+        """How far all who follow the copying have come."""
         hashed = self._hashed_bytes if self._hashes else self._copied_bytes
         return min(hashed, self._synced_bytes) if self.sync.wanted else hashed
 

@@ -63,17 +63,19 @@ class LargeStager:
             path = self.store.object_path(md5)
             taken = await self._run_explained(partial(as_planned, planned, path))
             self.snapshots.append(Snapshot(planned, path, taken, md5))
-            self._count_later(planned)
+            self.progress.count(-1, -_bytes_left(planned))
             return batch
         temp = self._temp_path()
-        large = self._large_file(planned, self.files.source(planned), temp, None)
+        large = self._large_file(planned, self.files.source(planned), temp, None, passes=2)
         async with self.workers.snapshots:
-            try:
-                taken = await large.snapshot(self._run_first)
-            finally:
-                await self.workers.run_to_end(large.close)
+            with self.progress.in_work(large):
+                try:
+                    taken = await large.snapshot(self._run_first)
+                finally:
+                    await self.workers.run_to_end(large.close)
         self.snapshots.append(Snapshot(planned, temp, taken))
-        self._count_later(planned)
+        # What is counted next is taken, and no more.
+        self.progress.count(-1, -_bytes_left(planned))
         return batch
 
     def left(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
@@ -89,12 +91,13 @@ class LargeStager:
         copy = files.target(planned) if files.copies_bytes(planned) else None
         if md5 is not None and copy is None:
             await self._run_explained(partial(self._place, planned, md5, batch))
-            self.progress.count(1, planned.size)
-            return batch
-        large = self._large_file(snapshot.taken, path, None, copy, is_snapshot=md5 is None)
-        places = self.workers.large_files
-        await self._transfer(large, planned, temp, md5, batch, places)
-        self.progress.count(1, planned.size)
+        else:
+            large = self._large_file(
+                snapshot.taken, path, None, copy, is_snapshot=md5 is None, passes=2
+            )
+            places = self.workers.large_files
+            await self._transfer(large, planned, temp, md5, batch, places)
+        self.progress.count(1, _bytes_left(planned))
         return batch
 
     async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
@@ -118,13 +121,10 @@ class LargeStager:
         copy: str | None,
         *,
         is_snapshot: bool = False,
+        passes: int = 1,
     ) -> LargeFile:
         clones, sync = self.store.layout.shares_blocks, self.store.layout.sync
-        return LargeFile(planned, source, temp, copy, clones, self.space, sync, is_snapshot)
-
-    def _count_later(self, planned: PlannedFile) -> None:
-        """What is counted next is only taken: it is done when it has been hashed."""
-        self.progress.count(-1, -planned.size)
+        return LargeFile(planned, source, temp, copy, clones, self.space, sync, is_snapshot, passes)
 
     async def _transfer(
         self,
@@ -143,16 +143,14 @@ class LargeStager:
             places: bounds how many are in the making.
         """
         async with places:
-            self.progress.begin_file(large)
-            try:
-                hashed = await large.transfer(self._run_behind)
-                finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
-                await self._run_explained(finish)
-            except BaseException:
-                await self.workers.run_to_end(large.close)
-                raise
-            finally:
-                self.progress.end_file(large)
+            with self.progress.in_work(large):
+                try:
+                    hashed = await large.transfer(self._run_behind)
+                    finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
+                    await self._run_explained(finish)
+                except BaseException:
+                    await self.workers.run_to_end(large.close)
+                    raise
 
     def _finish_large(
         self,
@@ -188,3 +186,8 @@ class LargeStager:
     async def _run_first(self, step: Callable[[], T]) -> T:
         """Run what a caller waits for, ahead of what nobody does."""
         return await self.workers.run(partial(self.files.explained, step), bulk=False)
+
+
+def _bytes_left(planned: PlannedFile) -> int:
+    """Of a file that is taken: half of the way is behind it."""
+    return planned.size - planned.size // 2

@@ -6,7 +6,8 @@ and nothing waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,13 +52,15 @@ class StagingProgress:
         """All of it is done again."""
         self.files_done = self._bytes_done = 0
 
-    def begin_file(self, file: PartlyDone) -> None:
+    @contextmanager
+    def in_work(self, file: PartlyDone) -> Iterator[None]:
+        """Meanwhile it counts as far as it is; afterwards it failed, or is counted next."""
         self._in_work.add(file)
         self._changed()
-
-    def end_file(self, file: PartlyDone) -> None:
-        """It is done, and is counted next; or it failed."""
-        self._in_work.discard(file)
+        try:
+            yield
+        finally:
+            self._in_work.discard(file)
 
     def count(self, files: int, size: int) -> None:
         """So many files, and their bytes, are done."""

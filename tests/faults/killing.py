@@ -8,9 +8,10 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from invariants import assert_nothing_lost, assert_one_of, assert_sound, entries
 from points import Moment
 from scenarios import Job, Report, Scenario
 from tally import SURVIVED
-from twin import Templates
+from twin import Templates, dvc
+
+BACKENDS = ("asyncio", "trio")
 
 
 class Zygote:
@@ -119,6 +122,13 @@ class Killing:
         self.check_killed(repo)
         SURVIVED["sessions killed by SIGKILL"] += 1
         return repo, report
+
+    def kill_at(self, moments: Iterable[Moment]) -> None:
+        """Kill one at each of them, by turns on both backends; each has one that goes on."""
+        for moment, backend in zip(moments, cycle(BACKENDS), strict=False):
+            repo, _ = self.kill(backend, moment)
+            self.next_session(repo, backend)
+        assert "up to date" in dvc(repo, "status")
 
     def next_session(self, repo: Path, backend: str) -> Report:
         """Log the same in another process; it works, and nothing is left of the dead one."""

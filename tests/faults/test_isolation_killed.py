@@ -16,7 +16,7 @@ import pytest
 from disk import leftovers, md5, write
 from gate import locked
 from invariants import assert_nothing_lost, assert_sound, entries
-from isolated import Said, before_worker, pid_of
+from isolated import HELD_COMMIT, Said, before_worker, pid_of
 from killing import Killing
 from points import Moment
 from scenarios import EVERYTHING, Report
@@ -265,21 +265,10 @@ async def test_what_commits_when_the_parent_is_killed_is_logged_wholly(
     go = tmp_path / "go"
     os.mkfifo(go)
     said = Said(tmp_path / "said")
-    hold = f"""
-from asynclive._repo import DvcRepository
-commit = DvcRepository.commit
-def held(self, group):
-    os.write(said, b"c")
-    open({str(go)!r}).close()
-    return commit(self, group)
-DvcRepository.commit = held
-"""
+    hold = HELD_COMMIT.format(go=str(go))
     try:
         with running(PARENT, repo, said.code, hold, "alone") as parent:
-            await said.until("c")
-            parent.kill()
-            await anyio.to_thread.run_sync(go.write_bytes, b"")
-            await said.to_the_end()
+            await said.bereave(parent, go)
     finally:
         said.close()
     assert entries(repo)["one"]["path"] == "dvclive/artifacts/one"

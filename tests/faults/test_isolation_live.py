@@ -19,7 +19,7 @@ from cancelling import in_task
 from disk import leftovers, md5, write
 from dvclive import Live
 from invariants import assert_nothing_lost, entries
-from isolated import Said, in_worker, pid_of, said_by_workers
+from isolated import HELD_COMMIT, Said, in_worker, pid_of, said_by_workers
 from session_process import running
 from tally import SURVIVED
 from twin import git
@@ -48,7 +48,7 @@ AsyncFiles.replace_now = replace_now
 DIE = """if not os.path.isdir({marker!r}):
         os.mkdir({marker!r})
         os.kill(os.getpid(), 9)"""
-HOLD = """os.write(said, b"r")
+HOLD = """os.write(said, b"h")
     open({go!r}).close()"""
 
 
@@ -65,7 +65,7 @@ def live(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def held_before_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Said, Path]]:
-    """Workers say ``r`` before they record something, and wait until the pipe is written to."""
+    """Workers say ``h`` before they record something, and wait until the pipe is written to."""
     go = tmp_path / "go"
     os.mkfifo(go)
     with said_by_workers(tmp_path, monkeypatch) as said:
@@ -134,7 +134,7 @@ async def test_an_event_loop_that_the_live_holds_up_meanwhile_is_let_go(
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(async_live.log_artifact, "a.pt", "model")
-            await said.until("r")
+            await said.until("h")
             opener.start()
             live.next_step()  # here, where the worker is listened to
             assert entries(repo) == {"a": {"path": "a.pt", "type": "model"}}
@@ -154,7 +154,7 @@ async def test_a_call_that_is_cancelled_while_it_is_recorded_is_known_to_the_liv
         async with AsyncLive(live=live, isolation="process") as async_live:
             log = lambda: async_live.log_artifact("a.pt", "model", copy=True)  # noqa: E731
             async with in_task(way, log) as call:
-                await said.until("r")
+                await said.until("h")
                 call.cancel()
                 await anyio.to_thread.run_sync(go.write_bytes, b"")
             assert call.cancelled
@@ -193,22 +193,12 @@ async def test_what_is_recorded_when_the_parent_is_killed_is_recorded_wholly(
     os.mkfifo(go)
     said = Said(tmp_path / "said")
     if when.startswith("commit"):
-        code = f"""
-from asynclive._repo import DvcRepository
-commit = DvcRepository.commit
-def held(self, group):
-    {HOLD.format(go=str(go))}
-    return commit(self, group)
-DvcRepository.commit = held
-"""
+        code = HELD_COMMIT.format(go=str(go))
     else:
         code = BEFORE_RECORDING.format(code=HOLD.format(go=str(go)))
     try:
         with running(PARENT, repo, said.code + code) as parent:
-            await said.until("r")
-            parent.kill()
-            await anyio.to_thread.run_sync(go.write_bytes, b"")
-            await said.to_the_end()
+            await said.bereave(parent, go)
     finally:
         said.close()
     assert entries(repo)["one"]["path"] == "dvclive/artifacts/one"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,10 @@ from invariants import assert_sound
 from killing import Killing, Zygote, spread
 from points import STAGES
 from scenarios import EVERYTHING, HARDLINK_LOCK, SCENARIOS, Scenario
-from twin import Templates, dvc
+from twin import Templates
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
 
-BACKENDS = ("asyncio", "trio")
 ALL_STAGES = set(STAGES.values()) - {"stage in processes", "move"}
 
 
@@ -26,10 +24,7 @@ def test_killed_once_in_each_stage_nothing_is_lost(
     killing = Killing(zygote, templates, tmp_path, EVERYTHING)
     counts = killing.count("asyncio").counts
     assert counts.keys() == ALL_STAGES
-    for moment, backend in zip(spread(counts, 1), cycle(BACKENDS), strict=False):
-        repo, _ = killing.kill(backend, moment)
-        killing.next_session(repo, backend)
-    assert "up to date" in dvc(repo, "status")
+    killing.kill_at(spread(counts, 1))
 
 
 @pytest.mark.long
@@ -42,10 +37,7 @@ def test_killed_at_moments_of_every_stage_nothing_is_lost(
     moments = spread(counts, 2 if scenario is EVERYTHING else 1)
     if not scenario.renameat2:  # with a path that is free between two of three renames
         moments += spread({"place": counts["place"]}, 5)
-    for moment, backend in zip(moments, cycle(BACKENDS), strict=False):
-        repo, _ = killing.kill(backend, moment)
-        killing.next_session(repo, backend)
-    assert "up to date" in dvc(repo, "status")
+    killing.kill_at(moments)
 
 
 def test_with_hardlink_lock_a_kill_leaves_the_lock_as_dvc_itself_does(

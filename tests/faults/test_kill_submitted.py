@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,10 @@ from invariants import (
 from killing import Killing, Zygote, spread
 from points import Moment
 from scenarios import Job, Report, Scenario, filled
-from twin import Templates, dvc
+from twin import Templates
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
 
-BACKENDS = ("asyncio", "trio")
 _LARGE = 2**20 + 200_000
 _THREE = tuple(filled(f"v{number}", _LARGE) for number in range(3))
 _TREE: tuple[Content, ...] = ({"large": _THREE[0], "a": b"a", "below": {"b": b"b"}},)
@@ -118,7 +116,7 @@ def test_killed_while_it_moves_and_places_nothing_is_lost(
 ) -> None:
     killing = Submitting(zygote, templates, tmp_path, MOVED)
     counts = killing.count("asyncio").counts
-    _kill_at(killing, [*_of(counts, "move", 2), *_of(counts, "place", 1)])
+    killing.kill_at([*_of(counts, "move", 2), *_of(counts, "place", 1)])
 
 
 @pytest.mark.long
@@ -131,15 +129,8 @@ def test_killed_on_its_way_what_was_submitted_is_whole(
     moments = _of(counts, ".dvc", 1)
     if scenario.submit.get("move"):
         moments += [*_of(counts, "move", 1), *_of(counts, "place", 2), *_of(counts, "clean up", 1)]
-    _kill_at(killing, moments)
+    killing.kill_at(moments)
 
 
 def _of(counts: Mapping[str, int], stage: str, most: int) -> list[Moment]:
     return spread({stage: counts[stage]}, most) if counts.get(stage) else []
-
-
-def _kill_at(killing: Submitting, moments: list[Moment]) -> None:
-    for moment, backend in zip(moments, cycle(BACKENDS), strict=False):
-        repo, _ = killing.kill(backend, moment)
-        killing.next_session(repo, backend)
-    assert "up to date" in dvc(repo, "status")

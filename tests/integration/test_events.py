@@ -182,11 +182,13 @@ async def test_the_bytes_of_a_large_file_count_while_it_is_hashed(
     size = 4 * MIB + 5
     (repo / "large.bin").write_bytes(bytes(size))
     held = Held(monkeypatch, 2 * MIB)
+    # What is submitted was half done when it was copied.
+    reached = size // 2 + MIB if submitted else 2 * MIB
     got: list[ArtifactEvent] = []
 
     def on_event(event: ArtifactEvent) -> None:
         got.append(event)
-        if isinstance(event, ArtifactStaging) and event.bytes_done == 2 * MIB:
+        if isinstance(event, ArtifactStaging) and event.bytes_done == reached:
             held.go.set()
 
     async with AsyncLive(root=repo, on_event=on_event) as live:
@@ -196,10 +198,38 @@ async def test_the_bytes_of_a_large_file_count_while_it_is_hashed(
             await live.log_artifact("large.bin", copy=copy)
     done = [event.bytes_done for event in samples(got)]
     assert done[0] == 0
-    assert 2 * MIB in done
+    assert reached in done
     assert done == sorted(done)
+    assert done[-1] <= size
     assert {(event.bytes_total, event.files_total) for event in samples(got)} == {(size, 1)}
     assert stages(got) == WAY
+
+
+async def test_the_bytes_of_what_is_submitted_count_while_it_is_copied(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "large.bin").write_bytes(bytes(4 * MIB))
+    go, step = threading.Event(), asynclive._large.copy_step
+    got: list[ArtifactEvent] = []
+
+    def held(source: int, target: int, offset: int, count: int) -> int:
+        if offset == 2 * MIB:
+            assert go.wait(timeout=60)
+        return step(source, target, offset, count)
+
+    def on_event(event: ArtifactEvent) -> None:
+        got.append(event)
+        if isinstance(event, ArtifactStaging) and event.bytes_done == MIB:
+            go.set()
+
+    monkeypatch.setattr(asynclive._large, "clone", lambda *_: False)
+    monkeypatch.setattr(asynclive._large, "copy_step", held)
+    async with AsyncLive(root=repo, on_event=on_event) as live:
+        await live.submit("large.bin")
+    done = [event.bytes_done for event in samples(got)]
+    assert MIB in done
+    assert done == sorted(done)
+    assert all(not event.files_done for event in samples(got) if event.bytes_done < 4 * MIB)
 
 
 async def test_who_begins_to_listen_later_gets_samples_too(

@@ -37,33 +37,32 @@ async def test_it_tells_what_changed_and_at_most_ten_times_a_second() -> None:
     begun = anyio.current_time()
     sampler.begin(progress, told)
     sampler.begin(still, nothing)
-    progress.begin_file(file)
-    progress.count(1, 10)
-    after = anyio.current_time()
-    sampler._sample(begun + INTERVAL / 2)
-    assert told.reached == []
-    sampler._sample(after + INTERVAL)
-    assert told.reached == [(10, 1)]
-    sampler._sample(after + 2 * INTERVAL)  # nothing new
-    file.done_bytes = 5
-    sampler._sample(after + 3 * INTERVAL)
-    file.done_bytes = 6
-    sampler._sample(after + 3.5 * INTERVAL)
-    sampler._sample(after + 4 * INTERVAL)
-    assert told.reached == [(10, 1), (15, 1), (16, 1)]
-    sampler.end(progress)
-    file.done_bytes = 7
-    sampler._sample(after + 5 * INTERVAL)
+    with progress.in_work(file):
+        progress.count(1, 10)
+        after = anyio.current_time()
+        sampler._sample(begun + INTERVAL / 2)
+        assert told.reached == []
+        sampler._sample(after + INTERVAL)
+        assert told.reached == [(10, 1)]
+        sampler._sample(after + 2 * INTERVAL)  # nothing new
+        file.done_bytes = 5
+        sampler._sample(after + 3 * INTERVAL)
+        file.done_bytes = 6
+        sampler._sample(after + 3.5 * INTERVAL)
+        sampler._sample(after + 4 * INTERVAL)
+        assert told.reached == [(10, 1), (15, 1), (16, 1)]
+        sampler.end(progress)
+        file.done_bytes = 7
+        sampler._sample(after + 5 * INTERVAL)
     assert len(told.reached) == 3
     assert nothing.reached == []
 
 
 async def test_a_file_that_is_done_counts_once() -> None:
     progress, file = StagingProgress(100, 1), File()
-    progress.begin_file(file)
-    file.done_bytes = 99
-    assert (progress.bytes_done, progress.files_done, progress.moves) == (99, 0, True)
-    progress.end_file(file)
+    with progress.in_work(file):
+        file.done_bytes = 99
+        assert (progress.bytes_done, progress.files_done, progress.moves) == (99, 0, True)
     progress.count(1, 100)
     assert (progress.bytes_done, progress.files_done, progress.moves) == (100, 1, False)
 
