@@ -2,7 +2,7 @@
 
     python perf/looplag.py                            # asyncio and trio
     python perf/looplag.py --short                    # asyncio, a fifth of it
-    python perf/looplag.py --isolation both           # and in a worker process
+    python perf/looplag.py --isolation thread         # not in a worker process
 
 Lag is how much longer than 1 ms a sleep took. Logged meanwhile: a directory of 10,000 files of
 16 KiB and 4 files of 256 MiB, with ``copy=True``, all at once. Beside it ``naive`` (DVCLive in
@@ -247,7 +247,7 @@ def _parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--isolation",
         choices=(*SIDES_OF, "both"),
-        default="thread",
+        default="both",
         help="of asynclive (default: %(default)s)",
     )
     parser.add_argument("--run", choices=SIDES, help=argparse.SUPPRESS)

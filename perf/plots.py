@@ -249,7 +249,7 @@ def looplag(directory: Path) -> Figure | None:
         most = measured["lag_ms"]["max"]["max"]
         x.append(max(most, x[-1]))
         y.append(y[-1])
-        what = {"idle": "nothing logged", "hashing": "2 threads hash"}.get(side, side)
+        what = _LAGGING.get(side, side)
         ax.plot(
             x,
             y,
@@ -293,6 +293,13 @@ def looplag(directory: Path) -> Figure | None:
         fontsize=11,
     )
     return figure
+
+
+_LAGGING = {
+    "idle": "nothing logged",
+    "hashing": "2 threads hash",
+    "isolated": 'asynclive, isolation="process"',
+}
 
 
 def workers(directory: Path) -> Figure | None:

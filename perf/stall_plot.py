@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from palette import COLOURS, GOAL, HATCHES, short
-from readme import STALL, has_goals
+from stall_table import STALL, has_goals
 
 _JUDGED = {"right": "#0072B2", "torn": "#D55E00", "wrong": "#E69F00", "none": "#999999"}
 _OURS = ("asynclive", "asynclive-process", "asynclive-move")

@@ -23,7 +23,16 @@ import results
 PERF = Path(__file__).resolve().parent
 FULL = (
     *("bench", "scaling", "many_processes", "looplag", "imports", "memory", "reflink"),
-    *("beside_large", "workers", "durable", "cancel_latency", "cli", "events", "stall"),
+    *(
+        "beside_large",
+        "workers",
+        "durable",
+        "cancel_latency",
+        "cli",
+        "isolation",
+        "events",
+        "stall",
+    ),
 )
 SHORT = ("bench", "looplag", "imports", "scaling", "many_processes", "stall")
 # Each with one result and no options but --dir.
