@@ -70,8 +70,7 @@ class LocalEngine:
         self._listener = listener
         self._experiment = experiment
         self.left_normally = False
-        # All that is in flight is waited for.
-        self.leaving = False
+        self._all_awaited = False
 
     def accept(self, call: Call) -> None:
         """Claim what the call needs, and begin to work on it. Nothing is awaited."""
@@ -91,6 +90,10 @@ class LocalEngine:
 
     def watch(self) -> None:
         """Somebody listens to events from now on: nothing is to be done for that here."""
+
+    def stop_taking(self) -> None:
+        """No call comes any more: from now on all that are in flight are waited for."""
+        self._all_awaited = True
 
     @property
     def busy_workers(self) -> int:
@@ -144,7 +147,7 @@ class LocalEngine:
         )
 
     def _is_awaited(self, call: Call) -> bool:
-        return self.leaving or not call.submitted or call.awaited
+        return self._all_awaited or not call.submitted or call.awaited
 
     async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
         try:

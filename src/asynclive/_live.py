@@ -265,7 +265,7 @@ class AsyncLive:
         traceback: TracebackType | None,
     ) -> None:
         self._accepting = False
-        self._engine.leaving = True
+        self._engine.stop_taking()
         try:
             if exc is None and self._in_flight:
                 await self._idle.wait()
@@ -462,7 +462,7 @@ class AsyncLive:
         if not self._draining:
             self._check_active("drain()")
         self._draining, self._accepting = True, False
-        self._engine.leaving = True
+        self._engine.stop_taking()
         return await drain(list(self._in_flight), deadline)
 
     def statistics(self) -> AsyncLiveStatistics:

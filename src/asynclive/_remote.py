@@ -81,7 +81,6 @@ class RemoteEngine:
         self._listener = listener
         self._experiment = experiment
         self.left_normally = False
-        self.leaving = False
         self._watched = False
         self._call_numbers = count()
         self._now = self._before = NO_NUMBERS  # from this worker, and from those before it
@@ -172,6 +171,9 @@ class RemoteEngine:
         if not self._watched:
             self._watched = True
             self._channel.post(Watch())
+
+    def stop_taking(self) -> None:
+        """No call comes any more: there, all that are in flight are waited for anyway."""
 
     @property
     def busy_workers(self) -> int:
