@@ -61,11 +61,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "DVC_TEST": "1",  # it does not look for a newer DVC
             "ITERATIVE_DO_NOT_TRACK": "1",
             "DVC_STUDIO_OFFLINE": "1",
+            # Most tests look into the engine, or interfere with it. The default, a process, has
+            # tests of its own; half of the contract with DVCLive, and the examples, have it too.
+            "ASYNCLIVE_ISOLATION": "thread",
         }.items():
             patch.setenv(name, str(value))
         umask = os.umask(0o022)
         yield home
         os.umask(umask)
+
+
+@pytest.fixture
+def default_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What users have who do not choose: a worker process."""
+    monkeypatch.delenv("ASYNCLIVE_ISOLATION")
 
 
 @pytest.fixture(params=["asyncio", "trio"])

@@ -73,7 +73,7 @@ async def _log_paths(
     paths: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Report:
     heard = _Heard()
-    session = AsyncLive(**settings, on_event=heard.take)
+    session = AsyncLive(**settings, isolation="thread", on_event=heard.take)
     report = Report()
     outcomes: dict[str, Logged | NotLogged] = {}
     work = anyio.CancelScope()

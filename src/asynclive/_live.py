@@ -24,6 +24,7 @@ from ._errors import InvalidDvcyamlError, NotActiveError
 from ._experiment import OwnExperiment, SessionExperiment, WorkersExperiment
 from ._handle import ArtifactHandle, Call, Listener, Stage
 from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
+from ._isolation import isolation_of
 from ._observer import Observer
 from ._pending import check_bounds
 from ._progress import make_progress
@@ -78,11 +79,14 @@ class AsyncLive:
             free in the cache, so that no disk is filled by what is still to be hashed.
         max_pending: how many artifacts may be; default 1,000. What :meth:`log_artifact` logs is
             not counted: its callers wait anyway.
-        isolation: where the work is done: in threads of this process, or in one worker process,
-            started on entering, which has the interpreter to itself and a lower priority. In a
-            process, Python that runs all the time, as a training loop does, is not held up, and
-            does not hold up the work. Everything else is the same; only a ``__cause__`` that is
-            not asynclive's or Python's own exception is one that says its type and message.
+        isolation: where the work is done: in one worker process, started on entering, which has
+            the interpreter to itself and a lower priority (``"process"``), or in threads of this
+            process (``"thread"``). In a process, Python that runs all the time, as a training loop
+            does, is not held up, and does not hold up the work. Everything else is the same; only
+            a ``__cause__`` that is not asynclive's or Python's own exception is one that says its
+            type and message. Default: what ``ASYNCLIVE_ISOLATION`` in the environment says, else
+            a process; threads where there is no interpreter to start, because this program embeds
+            Python or was frozen.
         on_event: called on the event loop with each :class:`ArtifactEvent`, so it must be quick. An
             error of it is logged once, at error level, and it is called again for the next event:
             the artifacts are logged all the same.
@@ -99,8 +103,8 @@ class AsyncLive:
         exp_message: of its Git commit. Default: DVC's.
 
     Raises:
-        ValueError: an argument is out of its range, or contradicts another; or a process is
-            asked for, and this program embeds Python, or was frozen, and has no interpreter.
+        ValueError: an argument (or ``ASYNCLIVE_ISOLATION``) is out of its range, or contradicts
+            another; or a process is asked for, and there is no interpreter to start.
         TypeError: ``on_event`` cannot be called, or is an async function: use :meth:`events`;
             or ``progress`` is neither a bool nor None; or ``live`` is no ``dvclive.Live``.
         ExperimentError: on entering: no experiment can be saved here, or not by this name. On
@@ -135,7 +139,7 @@ class AsyncLive:
         durable: bool = False,
         max_pending_bytes: int | None = None,
         max_pending: int | None = None,
-        isolation: Literal["thread", "process"] = "thread",
+        isolation: Literal["thread", "process"] | None = None,
         on_event: OnEvent | None = None,
         progress: bool | None = None,
         live: Live | None = None,
@@ -151,6 +155,7 @@ class AsyncLive:
         self._root = os.path.normpath(directory)
         directory = os.path.join(self._root, os.fspath(dir))
         self._dvcyaml_path = _dvcyaml_path(self._root, dvcyaml)
+        self._isolation = isolation_of(isolation, os.environ)
         self._experiment = SessionExperiment()
         if not save_dvc_exp and (exp_name is not None or exp_message is not None):
             raise ValueError("exp_name and exp_message need save_dvc_exp=True")
@@ -165,7 +170,7 @@ class AsyncLive:
             directory, self._dvcyaml_path = adopted.dir, adopted.dvcyaml
         self._artifacts_dir = os.path.normpath(os.path.join(directory, "artifacts"))
         if save_dvc_exp:
-            kind = WorkersExperiment if isolation == "process" else OwnExperiment
+            kind = WorkersExperiment if self._isolation == "process" else OwnExperiment
             self._experiment = kind(
                 exp_name,
                 exp_message,
@@ -197,8 +202,6 @@ class AsyncLive:
             lambda: self._hub.wanted, lambda sample: self._owner.start_soon(sample)
         )
         self._observer = Observer(self._hub, self._sampler)
-        _check_isolation(isolation)
-        self._isolation = isolation
         self._unheard = Unheard()
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
@@ -640,20 +643,6 @@ class AsyncLive:
         del self._in_flight[call]
         if not self._in_flight and not self._accepting:
             self._idle.set()
-
-
-def _check_isolation(isolation: str) -> None:
-    """Raise ValueError if there is no such isolation, or not in this interpreter."""
-    if isolation not in ("thread", "process"):
-        raise ValueError(f"isolation must be 'thread' or 'process', not {isolation!r}")
-    if isolation == "process":
-        from ._worker_process import can_start
-
-        if not can_start():
-            raise ValueError(
-                "isolation='process' starts a Python interpreter, and this program, which embeds "
-                "Python or was frozen, has none. Use isolation='thread'."
-            )
 
 
 def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:

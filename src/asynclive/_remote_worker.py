@@ -45,7 +45,7 @@ from ._messages import (
     portable_record,
     with_causes,
 )
-from ._priority import give_precedence
+from ._priority import give_precedence, take_long_turns
 from ._remote_beside import ParentsLive
 
 # Log records that wait to be sent, at most; those beyond are dropped, and counted.
@@ -68,6 +68,7 @@ def serve() -> None:
     """
     parent, addresses, settings, level = pickle.load(sys.stdin.buffer)
     give_precedence()
+    take_long_turns()
     if sys.platform == "win32":
         socks = [socket.fromshare(address) for address in addresses]
     else:
@@ -82,7 +83,7 @@ class _Worker:
     def __init__(
         self, settings: dict[str, Any], sock: socket.socket, live: socket.socket | None = None
     ) -> None:
-        self._live = AsyncLive(**settings, progress=False)  # which the parent shows
+        self._live = AsyncLive(**settings, isolation="thread", progress=False)  # the parent shows
         self._parents_live = None if live is None else ParentsLive(live)
         if self._parents_live is not None:
             self._live._experiment = self._parents_live

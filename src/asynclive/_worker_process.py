@@ -33,11 +33,6 @@ serve()
 """
 
 
-def can_start() -> bool:
-    """Whether there is an interpreter to start: what embeds Python, or was frozen, has none."""
-    return bool(sys.executable) and not getattr(sys, "frozen", False)
-
-
 def start_worker(
     settings: dict[str, Any], level: int, environment: dict[str, str], count: int
 ) -> tuple[subprocess.Popen[bytes], list[socket.socket]]:

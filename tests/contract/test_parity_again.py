@@ -9,7 +9,7 @@ import pytest
 from case import Again, Case, Do, Dvc, Git, Log
 from trees import NESTED, both, config, files, links, remove, replace
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
 FILE = files({"model.bin": "weights\n"})
 TREE = files({**NESTED, "data/run.sh": "#!\n"}, exec=("data/run.sh",))

@@ -9,7 +9,7 @@ import pytest
 from case import Case, Do, Log
 from trees import NESTED, both, cache_type, config, files, links, replace
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
 FILE = files({"model.bin": "weights\n", "run.sh": "#!\n"}, exec=("run.sh",))
 TREE = both(FILE, files(NESTED))

@@ -10,7 +10,7 @@ import pytest
 from case import Again, Case, Do, Log
 from trees import both, files, links, replace
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
 FILE = files({"model.bin": "weights\n"})
 FILES = files({"a.bin": "a", "b.bin": "b", "data/x": "x"})

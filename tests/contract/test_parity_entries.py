@@ -10,7 +10,7 @@ import pytest
 from case import Again, Case, Log
 from trees import files
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
 FILE = files({"model.bin": "weights\n"})
 FILES = files({"a.bin": "a", "b.bin": "b", "data/x": "x"})

@@ -8,7 +8,7 @@ import pytest
 from case import Again, Case, Do, Log, Together
 from trees import NESTED, both, cache_type, config, files, noise, replace
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
 # In directories of their own: who comes first in a shared .gitignore is nobody's promise.
 SHARDS = files(

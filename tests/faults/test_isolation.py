@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -35,10 +37,9 @@ from asynclive import (
     NotActiveError,
     RepositoryError,
     RepositoryNotFoundError,
-    _worker_process,
 )
 from asynclive._messages import RemoteError
-from asynclive._priority import NICENESS
+from asynclive._priority import NICENESS, SLICE_NS
 
 pytestmark = pytest.mark.anyio
 
@@ -246,9 +247,18 @@ def test_an_isolation_that_there_is_not_is_refused(repo: Path) -> None:
 def test_where_there_is_no_interpreter_it_is_refused(
     repo: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
-    monkeypatch.setattr(_worker_process.sys, name, value, raising=False)
+    monkeypatch.setattr(sys, name, value, raising=False)
     with pytest.raises(ValueError, match="Use isolation='thread'"):
         AsyncLive(root=repo, isolation="process")
+
+
+@on_one_loop
+async def test_it_is_the_default(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(repo)
+    monkeypatch.delenv("ASYNCLIVE_ISOLATION")
+    async with AsyncLive(root=repo) as live:
+        assert pid_of(live) != os.getpid()
+        assert (await live.log_artifact("model.pt")).size == 7
 
 
 @on_one_loop
@@ -390,6 +400,16 @@ async def test_cancelled_around_the_block_the_worker_ends_and_leaves_nothing(
 # --- The process ------------------------------------------------------------------------------
 
 
+def slice_of(pid: int) -> int:
+    """How long a process asks to run at a time, in nanoseconds; 0: the system has no such thing."""
+    number = {"x86_64": 315, "aarch64": 275}.get(platform.machine())
+    if sys.platform != "linux" or number is None:
+        return 0
+    attributes = ctypes.create_string_buffer(56)
+    assert ctypes.CDLL(None).syscall(number, pid, attributes, 56, 0) == 0  # sched_getattr
+    return int.from_bytes(attributes[24:32], sys.byteorder)
+
+
 @on_one_loop
 async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo: Path) -> None:
     async with AsyncLive(root=repo, isolation="process") as live:
@@ -399,6 +419,9 @@ async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo
         autogroup = Path(f"/proc/{pid}/autogroup")  # where its session is a share of its own
         if autogroup.exists():
             assert autogroup.read_text().endswith(f"nice {NICENESS}\n")
+        slice_ns = slice_of(pid)
+        if slice_ns:  # Linux, from 6.12
+            assert slice_ns == SLICE_NS > slice_of(os.getpid())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

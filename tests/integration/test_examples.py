@@ -19,6 +19,8 @@ from twin import dvc
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
+pytestmark = pytest.mark.usefixtures("default_isolation")
+
 
 def run(*command: str, cwd: Path, **env: str) -> str:
     # pytest-xdist says how wide the terminal is.

@@ -52,6 +52,7 @@ def examples(machine: Path) -> Iterator[Examples]:
     with pytest.MonkeyPatch.context() as patch:
         scripts = str(Path(sys.executable).parent)
         patch.setenv("PATH", os.pathsep.join((scripts, os.environ["PATH"])))
+        patch.delenv("ASYNCLIVE_ISOLATION")  # as a reader has it
         process = Examples()
     yield process
     process.stop()

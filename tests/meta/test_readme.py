@@ -20,7 +20,7 @@ QUICKSTART = PYTHON[0]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def environment(tmp_path: Path, default_isolation: None) -> dict[str, str]:
     """``python`` and ``dvc`` are those of the running interpreter, as in an active venv."""
     scripts = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": os.pathsep.join((scripts, os.environ["PATH"]))}

@@ -30,6 +30,7 @@ ALLOWED = {
     "_artifact": {"_errors", "_metadata", "_known_file", "_place"},
     "_claims": RECORDS,
     "_handle": RECORDS | {"_sampler", "_tracing"},
+    "_isolation": set(),
     "_pipeline": RECORDS,
     "_pending": RECORDS | {"_handle"},
     "_unheard": RECORDS | {"_handle"},
@@ -167,7 +168,7 @@ ALLOWED_IN_REPO = {
 COMMAND_LINE = {name for name in MODULES if name.startswith("_cli")} | {"__main__"}
 ALLOWED["_live"] = {"_engine", "_remote", "_drain", "_errors", "_handle", "_hub"} | RECORDS
 ALLOWED["_live"] |= {"_observer", "_pending", "_progress", "_sampler", "_statistics", "_unheard"}
-ALLOWED["_live"] |= {"_worker_process", "_blocking", "_dvclive", "_experiment", "_workers"}
+ALLOWED["_live"] |= {"_isolation", "_blocking", "_dvclive", "_experiment", "_workers"}
 # The way through, and all that works on it.
 ALLOWED["_engine"] = (
     set(MODULES)
