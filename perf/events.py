@@ -168,7 +168,7 @@ async def _log(side: str, case: Workload, where: Path, scale: float) -> dict[str
 
     told: dict[str, Any] = {"on_event": count} if side == "on_event" else {}
     with _terminal() if side == "progress" else _no_terminal():
-        live = AsyncLive(progress=side == "progress", **told)
+        live = AsyncLive(isolation="thread", progress=side == "progress", **told)
 
         @asynccontextmanager
         async def entered() -> AsyncIterator[None]:

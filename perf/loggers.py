@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import inspect
 import json
 import re
 import shutil
@@ -17,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sides import open_dvclive
 from training import Training
@@ -183,11 +182,11 @@ class DistributedCheckpoint(Nobody):
 
 @asynccontextmanager
 async def _submitting(
-    training: Training, *, isolation: str | None = None, **options: Any
+    training: Training, *, isolation: Literal["thread", "process"] | None = None, **options: Any
 ) -> AsyncIterator[Logger]:
     from asynclive import AsyncLive
 
-    async with AsyncLive(**({"isolation": isolation} if isolation else {})) as live:
+    async with AsyncLive(isolation=isolation) as live:
         yield Submitter(live, **options)
 
 
@@ -205,8 +204,8 @@ SIDES: dict[str, Callable[[Training], AbstractAsyncContextManager[Logger]]] = {
     "none": partial(_plain, made=Nobody),
     "copy": partial(_plain, made=Copier),
     "asynclive": _submitting,
-    "asynclive-process": partial(_submitting, isolation="process"),
-    "asynclive-move": partial(_submitting, move=True),
+    "asynclive-thread": partial(_submitting, isolation="thread"),
+    "asynclive-move": partial(_submitting, isolation="thread", move=True),
     "dvclive": partial(_plain, made=DvcLive),
     "naive": partial(_plain, made=Naive),
     "dcp": _distributed,
@@ -215,19 +214,11 @@ SIDES: dict[str, Callable[[Training], AbstractAsyncContextManager[Logger]]] = {
 
 def missing(side: str, *, isdir: bool) -> str | None:
     """Why a side cannot run here; None where it can."""
-    from asynclive import AsyncLive
-
-    if side == "dcp":
-        if importlib.util.find_spec("torch") is None:
-            return "PyTorch is not installed"
-        return "it writes files of its own" if isdir else None
-    needed = {"asynclive-process": (AsyncLive, "isolation"), "asynclive-move": ("submit", "move")}
-    if side in needed:
-        where, parameter = needed[side]
-        function = getattr(AsyncLive, where) if isinstance(where, str) else where
-        if parameter not in inspect.signature(function).parameters:
-            return f"this version has no {parameter}="
-    return None
+    if side != "dcp":
+        return None
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch is not installed"
+    return "it writes files of its own" if isdir else None
 
 
 def _copy(path: Path, copy: Path) -> None:

@@ -2,15 +2,15 @@
 
     python perf/looplag.py                            # asyncio and trio
     python perf/looplag.py --short                    # asyncio, a fifth of it
-    python perf/looplag.py --isolation thread         # not in a worker process
+    python perf/looplag.py --isolation process        # not in threads
 
 Lag is how much longer than 1 ms a sleep took. Logged meanwhile: a directory of 10,000 files of
 16 KiB and 4 files of 256 MiB, with ``copy=True``, all at once. Beside it ``naive`` (DVCLive in
-a thread, one call at a time), ``idle``: nothing is logged, so this is what the machine and
-the loop do by themselves, ``isolated``: as asynclive, with ``isolation="process"``, and
-``hashing``: two threads do nothing but MD5, which holds no lock
-of the interpreter, so this is what two busy cores do to a loop whatever the logger. Each run is
-a fresh process in a fresh repository; the sides take turns.
+a thread, one call at a time), ``threads``: asynclive with ``isolation="thread"``, ``idle``:
+nothing is logged, so this is what the machine and the loop do by themselves, and ``hashing``:
+two threads do nothing but MD5, which holds no lock of the interpreter, so this is what two busy
+cores do to a loop whatever the logger. Each run is a fresh process in a fresh repository; the
+sides take turns.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ SIDES = (
     "idle-asyncio",
     "idle-trio",
     "hashing-asyncio",
+    "threads-asyncio",
+    "threads-trio",
     "asynclive-asyncio",
     "asynclive-trio",
-    "isolated-asyncio",
-    "isolated-trio",
     "naive-asyncio",
 )
-SIDES_OF = {"thread": "asynclive", "process": "isolated"}
+SIDES_OF = {"process": "asynclive", "thread": "threads"}
 HASHING_THREADS = 2
 GOALS_MS = {"p99": 1.0, "max": 15.0}
 SLEEP_SECONDS = 0.001
@@ -131,11 +131,11 @@ def run(side: str, made: Path, scale: float) -> dict[str, Any]:
         "idle": _idle,
         "hashing": _hashing,
         "naive": _naive,
-        "asynclive": partial(_asynclive, "thread"),
-        "isolated": partial(_asynclive, "process"),
+        "asynclive": partial(_asynclive, "process"),
+        "threads": partial(_asynclive, "thread"),
     }[kind]
     lags_ms, seconds = anyio.run(measured, calls, min(1.0, scale), backend=backend)
-    if kind in ("naive", "asynclive", "isolated") and len(list(Path().rglob("*.dvc"))) < len(calls):
+    if kind in ("naive", "asynclive", "threads") and len(list(Path().rglob("*.dvc"))) < len(calls):
         raise SystemExit(f"{side}: not all was logged")
     return summary(lags_ms, seconds)
 

@@ -91,7 +91,7 @@ def _log(source: str, *, copy: bool) -> dict[str, float]:
     from asynclive import AsyncLive
 
     async def main() -> dict[str, float]:
-        async with AsyncLive() as live:
+        async with AsyncLive(isolation="thread") as live:  # all of it in this process
             start = _resident_mib()
             await live.log_artifact(source, type="dataset", name="artifact", copy=copy)
             return {"start_mib": start, "peak_mib": _peak_mib()}

@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 
 COLOURS = {
     "asynclive": "#0072B2",
-    "isolated": "#56B4E9",
+    "threads": "#56B4E9",
     "dvclive": "#D55E00",
     "naive": "#E69F00",
     "floor": "#999999",
@@ -15,7 +15,7 @@ COLOURS = {
     "hashing": "#CC79A7",
     "none": "#666666",
     "copy": "#999999",
-    "asynclive-process": "#56B4E9",
+    "asynclive-thread": "#56B4E9",
     "asynclive-move": "#CC79A7",
     "dcp": "#009E73",
 }
@@ -23,7 +23,7 @@ HATCHES = {
     "dvclive": "///",
     "naive": "...",
     "xvc": "xx",
-    "asynclive-process": "---",
+    "asynclive-thread": "---",
     "dcp": "xx",
 }
 DASHES = {"asyncio": "-", "trio": "--"}

@@ -298,7 +298,7 @@ def looplag(directory: Path) -> Figure | None:
 _LAGGING = {
     "idle": "nothing logged",
     "hashing": "2 threads hash",
-    "isolated": 'asynclive, isolation="process"',
+    "threads": 'asynclive, isolation="thread"',
 }
 
 

@@ -14,7 +14,7 @@ from palette import COLOURS, GOAL, HATCHES, short
 from stall_table import STALL, has_goals
 
 _JUDGED = {"right": "#0072B2", "torn": "#D55E00", "wrong": "#E69F00", "none": "#999999"}
-_OURS = ("asynclive", "asynclive-process", "asynclive-move")
+_OURS = ("asynclive", "asynclive-thread", "asynclive-move")
 
 
 def stall(directory: Path) -> Figure | None:

@@ -78,8 +78,8 @@ _STALL_STEPS = ("step (quiet), ms", "mean (quiet)", "p99", "max")
 _STALL_SIDES = {
     "none": "not logged",
     "copy": "copied, not logged",
-    "asynclive-process": 'asynclive, isolation="process"',
-    "asynclive-move": "asynclive, move=True",
+    "asynclive-thread": 'asynclive, isolation="thread"',
+    "asynclive-move": "the same, move=True",
     "naive": "dvclive in a thread",
     "dcp": "PyTorch DCP, async_save",
 }

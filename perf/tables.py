@@ -141,7 +141,7 @@ def _looplag(directory: Path) -> str:
     header = ["", "sleeps", *(f"{name}, ms" for name in names)]
     rows = [
         [
-            side.replace("isolated", "asynclive in a process").replace("-", ", "),
+            side.replace("threads", "asynclive in threads").replace("-", ", "),
             f"{measured['sleeps']:,}",
             *(span(measured["lag_ms"][name]) for name in names),
         ]

@@ -77,7 +77,7 @@ def test_a_ratio_is_made_from_three_pairs_with_its_spread() -> None:
     assert ratio(slow, fast) == {"median": 3.0, "min": 2.0, "max": 3.0}
 
 
-@pytest.mark.parametrize("side", ["asynclive", "isolated"])
+@pytest.mark.parametrize("side", ["asynclive", "threads"])
 def test_the_loop_lag_is_measured_while_artifacts_are_logged(
     repo: Path, tmp_path: Path, side: str
 ) -> None:
