@@ -43,7 +43,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.MonkeyPatch.context() as patch,
     ):
         for name in list(os.environ):
-            if name.startswith(("DVC", "GIT_", "XDG_", "ITERATIVE_")):
+            if name.startswith(("DVC", "GIT_", "XDG_", "ITERATIVE_")) or name == "PYTHONUNBUFFERED":
                 patch.delenv(name)
         for name, value in {
             "HOME": home,

@@ -51,7 +51,7 @@ def _reader_needed() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        drop_output()
+        drop_output(sys.stdout)
         raise OutputError(error) from error
 
 
@@ -117,7 +117,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain("the working directory does not exist any more.")
         return 1
     except OSError as error:  # click could not print its help
-        drop_output()
+        drop_output(sys.stdout)
         show(OutputError(error))
         return OutputError.exit_code
     except Exception as error:

@@ -52,7 +52,7 @@ def write(text: str) -> None:
         stream.write(text)
         stream.flush()
     except (OSError, ValueError) as error:  # ValueError: it is closed
-        drop_output()
+        drop_output(sys.stdout)
         raise OutputError(error) from error
 
 
@@ -93,8 +93,12 @@ def complain(message: str, *, kind: str = "Error") -> None:
 
 def error_line(text: str) -> None:
     # There may be nobody to tell: it was closed, or cannot be written to.
-    with contextlib.suppress(OSError, ValueError):
+    try:
         click.echo(text, err=True)
+    except ValueError:
+        pass
+    except OSError:
+        drop_output(sys.stderr)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -104,11 +108,11 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
-def drop_output() -> None:
-    """Have Python write what is left of standard output nowhere, so that it does not fail again."""
+def drop_output(stream: TextIO) -> None:
+    """Have Python write what is left of it nowhere, so that it does not fail again at the end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+        os.dup2(null, stream.fileno())
         os.close(null)
 
 
