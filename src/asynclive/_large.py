@@ -92,6 +92,7 @@ class LargeFile:
     _hashes_source: bool = False
     _takes: bool = False
     """Only copies for now."""
+    _taken: PlannedFile | None = None
     _advanced: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
@@ -105,16 +106,26 @@ class LargeFile:
     async def snapshot(self, run: Run) -> PlannedFile:
         """Make ``temp`` alone, and hash nothing yet; returns it as a source of its own.
 
-        Raises as ``transfer`` does, and is cancelled like it.
+        Raises as ``transfer`` does, and is cancelled like it. Without an error, the files are
+        closed.
         """
         self._takes = True
         try:
-            while not await run(partial(self._copy_step, SNAPSHOT_STEP_BYTES)):
+            while not await run(self._take_step):
                 pass
         finally:
             self._release()
+        assert self._taken is not None
+        return self._taken
+
+    def _take_step(self) -> bool:
+        """Copy the next bytes; whether all are, and the files closed."""
+        if not self._copy_step(SNAPSHOT_STEP_BYTES):
+            return False
         found = os.fstat(self._fds[1])
-        return self.planned._replace(inode=found.st_ino, mtime_ns=found.st_mtime_ns)
+        self._taken = self.planned._replace(inode=found.st_ino, mtime_ns=found.st_mtime_ns)
+        self.close()
+        return True
 
     async def transfer(self, run: Run) -> str | None:
         """Make ``temp`` and ``copy``; returns the MD5 of what is in ``temp``, or in the snapshot.

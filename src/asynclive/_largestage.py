@@ -71,8 +71,9 @@ class LargeStager:
             with self.progress.in_work(large):
                 try:
                     taken = await large.snapshot(self._run_first)
-                finally:
+                except BaseException:
                     await self.workers.run_to_end(large.close)
+                    raise
         self.snapshots.append(Snapshot(planned, temp, taken))
         # What is counted next is taken, and no more.
         self.progress.count(-1, -_bytes_left(planned))
@@ -102,7 +103,7 @@ class LargeStager:
 
     async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
         md5 = None
-        if self.files.known.files:
+        if self.files.known.md5_of(planned) is not None:
             md5 = await self.runner.run(partial(self.files.known_md5, planned))
         batch = Batch()
         batch.count(planned, unchanged=md5 is not None)

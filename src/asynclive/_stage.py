@@ -120,19 +120,12 @@ class Stager:
         read_at_ns = time.time_ns()
         try:
             if plan.request.cache and plan.total_bytes >= KNOWN_BYTES and not plan.moved_to:
-                known = await run(partial(self._known.load, plan.request, _checkpoint))
-                unchanged = None
-                if looks_at_copy or not plan.request.copy:
-                    unchanged = await run(
-                        partial(find_unchanged, plan, known, self._store, _checkpoint)
-                    )
-                job.files.known = known
-                if unchanged is None and known.files and job.many_small:
-                    await run(partial(job.find_unread, _checkpoint))
+                looks_at_copy = looks_at_copy or not plan.request.copy
+                unchanged = await run(partial(self._look, job, looks_at_copy=looks_at_copy))
                 if unchanged is not None:
                     if taken is not None:
                         await taken()
-                    await self._write_down(job, unchanged, known)
+                    await self._write_down(job, unchanged, job.files.known)
                     self._counters.files_unchanged += unchanged.nfiles
                     self._counters.bytes_unchanged += unchanged.size
                     return unchanged
@@ -142,7 +135,8 @@ class Stager:
                 batches = await self._run(job, job.steps())
             else:
                 with self._workers.precedence:
-                    await run(partial(job.files.explained, job.check_space))
+                    if plan.isdir:  # a file's own reservation is enough
+                        await run(partial(job.files.explained, job.check_space))
                     batches = await self._run(job, job.steps())
                 await job.source_settled()
                 job.runner.stand_back = True
@@ -166,6 +160,18 @@ class Stager:
         except BaseException:  # cancelled
             await self._trash.remove_soon(job.made, plan.total_bytes, len(plan.files))
             raise
+
+    def _look(self, job: StageJob, *, looks_at_copy: bool) -> StagedArtifact | None:
+        """Have the job know what is known of its files; all of them, if none has changed."""
+        known = self._known.load(job.plan.request, _checkpoint)
+        if looks_at_copy:
+            unchanged = find_unchanged(job.plan, known, self._store, _checkpoint)
+        else:
+            unchanged = None
+        job.files.known = known
+        if unchanged is None and known.files and job.many_small:
+            job.find_unread(_checkpoint)
+        return unchanged
 
     async def _run(
         self, job: StageJob, steps: Iterable[Callable[[], Awaitable[Batch]]]
