@@ -62,7 +62,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "ITERATIVE_DO_NOT_TRACK": "1",
             "DVC_STUDIO_OFFLINE": "1",
             # Most tests look into the engine, or interfere with it. The default, a process, has
-            # tests of its own; half of the contract with DVCLive, and the examples, have it too.
+            # tests of its own; a quarter of the contract with DVCLive, and all examples, have it.
             "ASYNCLIVE_ISOLATION": "thread",
         }.items():
             patch.setenv(name, str(value))

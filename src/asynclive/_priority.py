@@ -9,7 +9,7 @@ from contextlib import suppress
 NICENESS = 10
 # So long it would like to run at a time (nanoseconds). Who asks for less, as everybody does by
 # default, and wakes up meanwhile, need not wait until a tick ends its turn, which is 4 ms with
-# 250 of them a second; who has had more than his share waits so long at most (perf/looplag.py).
+# 250 of them a second. With far longer turns single waits were longer (perf/looplag.py).
 SLICE_NS = 10_000_000
 # The number of sched_setattr, which Python has no function for, nor most C libraries.
 _SYSCALLS = {"x86_64": 314, "aarch64": 274}
