@@ -1,12 +1,18 @@
-"""DVC's repository lock, held by another process until a test lets it go."""
+"""Who stands still until a test lets them go on: at DVC's lock, or at a function."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
 
 # As DVC locks (dvc.lock.Lock), and for core.hardlink_lock (dvc.lock.HardlinkLock).
 _HOLD = {
@@ -59,3 +65,22 @@ def locked(repo: Path, *, hardlink: bool = False) -> Iterator[Gate]:
             yield gate
         finally:
             gate.open()
+
+
+class Stop:
+    """Where a worker thread stops, each time it comes there, until the test lets it go on."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        self.reached = anyio.Event()
+        self._go = threading.Event()
+        function = getattr(owner, name)
+
+        def stopped(*args: Any, **kwargs: Any) -> Any:
+            anyio.from_thread.run_sync(self.reached.set)
+            assert self._go.wait(timeout=60)
+            return function(*args, **kwargs)
+
+        patch.setattr(owner, name, stopped)
+
+    def open(self) -> None:
+        self._go.set()

@@ -27,7 +27,7 @@ from ._errors import ArtifactChangedError, NotActiveError
 from ._experiment import SessionExperiment
 from ._files import AsyncFiles
 from ._handle import Call, Listener
-from ._moved import restored
+from ._moved import MovedSource, restored
 from ._pending import Pending
 from ._pipeline import left_to_pipeline
 from ._plan import ArtifactPlan
@@ -110,20 +110,31 @@ class LocalEngine:
         if self._in_pipeline and request.cache:
             owner = partial(self._repository.pipeline_owner, request.path)
             request = left_to_pipeline(request, self._root, await self._in_dvc_thread(owner))
-        plan = await self._plan(request)
-        await self._pending.room(call, plan.total_bytes if plan.is_read else 0)
-        call.progress.bytes_total, call.progress.files_total = plan.total_bytes, len(plan.files)
-        call.advance("staging")
-        async with self._source(call, plan) as (plan, taken):
+        async with self._source(call, request) as (plan, taken):
+            call.advance("staging")
             staged = await self._stage(call, plan, taken)
             call.progress.size, call.progress.nfiles = staged.size, staged.nfiles
             call.advance("staged")
             del plan  # of a large directory it is larger than what is needed from here on
             return await self._commit(call, staged)
 
-    async def _plan(self, request: ArtifactRequest) -> ArtifactPlan:
+    async def _admit(
+        self, call: Call, request: ArtifactRequest, moved: MovedSource | None = None
+    ) -> ArtifactPlan:
+        """See what there is, and have room for it."""
+        plan = await self._plan(request, moved)
+        is_read = request.cache or request.copy
+        await self._pending.room(call, plan.total_bytes if is_read else 0)
+        call.progress.bytes_total, call.progress.files_total = plan.total_bytes, len(plan.files)
+        return plan
+
+    async def _plan(
+        self, request: ArtifactRequest, moved: MovedSource | None = None
+    ) -> ArtifactPlan:
         replaced = request.path if request.copy else None
-        return await self._stager.plan(request, lambda: self._repository.ignore_filter(replaced))
+        return await self._stager.plan(
+            request, lambda: self._repository.ignore_filter(replaced), moved
+        )
 
     async def _stage(self, call: Call, plan: ArtifactPlan, taken: Taken | None) -> StagedArtifact:
         first = call.comes_first
@@ -172,17 +183,18 @@ class LocalEngine:
 
     @asynccontextmanager
     async def _source(
-        self, call: Call, plan: ArtifactPlan
+        self, call: Call, request: ArtifactRequest
     ) -> AsyncIterator[tuple[ArtifactPlan, Taken | None]]:
-        """Where the bytes are to be read, and what is waited for once they are taken."""
-        release = partial(self._release, call) if call.submitted else None
-        if not (call.move and plan.is_read):
-            yield plan, release
+        """What is to be read, and what is waited for once it is taken."""
+        if not (call.move and (request.cache or request.copy)):
+            release = partial(self._release, call) if call.submitted else None
+            yield await self._admit(call, request), release
             return
-        plan, moved = await self._stager.move_aside(plan)
+        await self._pending.room(call, None)
+        moved = await self._stager.move_aside(request)
         try:
             await self._release(call)
-            yield plan, None
+            yield await self._admit(call, request, moved), None
         except BaseException:
             if call.successor is None:
                 await self._stager.put_back(moved)

@@ -386,10 +386,12 @@ class AsyncLive:
 
         Args:
             path: and the rest up to ``cache`` as in :meth:`log_artifact`.
-            move: the caller gives ``path`` up: nothing is copied before this returns, and the path
-                is free then. Once it is logged, what ``dvc add`` would leave is at ``path`` again,
-                unless something else is; with ``copy``, only the copy is left. If it is not
-                logged, it is put back: beside, as ``{path}.unlogged``, where something else is.
+            move: the caller gives ``path`` up: it is renamed, and free when this returns. Nothing
+                is copied before, and no file of a directory looked at: the handle raises what is
+                wrong with one, and waits for room for its bytes. Once it is logged, what ``dvc
+                add`` would leave is at ``path`` again, unless something else is; with ``copy``,
+                only the copy is left. If it is not logged, it is put back: beside, as
+                ``{path}.unlogged``, where something else is.
             wait: wait where as much is pending as ``max_pending_bytes`` and ``max_pending`` allow.
                 False: raise BackPressureError then.
             latest_wins: as in :meth:`log_artifact`: a pending one, whose bytes are taken but not

@@ -15,10 +15,9 @@ from logging import getLogger
 
 from ._artifact import StagedArtifact
 from ._durable import NO_SYNC, Sync
-from ._errors import ArtifactChangedError, ArtifactPathError
-from ._newer import Marks, marks_of
+from ._errors import ArtifactPathError
+from ._newer import Marks
 from ._place import put_back, read_note, remove_tree, write_note
-from ._plan import ArtifactPlan
 from ._store import remove_file
 
 logger = getLogger(__name__)
@@ -36,65 +35,83 @@ class MovedSource:
     """Where a source is, and where it belongs."""
 
     source: str
-    aside: str
     note: str
     sync: Sync = NO_SYNC
     """What waits for the disk."""
 
     @classmethod
-    def take(cls, plan: ArtifactPlan, directory: str, sync: Sync = NO_SYNC) -> MovedSource:
-        """Move the source of a plan aside, into ``directory`` if that is on its file system.
+    def take(cls, source: str, isdir: bool, directory: str, sync: Sync = NO_SYNC) -> MovedSource:
+        """Move a source aside: a file into ``directory`` if that is on its file system.
 
-        Where ``sync`` waits for the disk, the note is there before the source is moved.
+        A directory stays in its own until it is known what the links in it say. Where ``sync``
+        waits for the disk, the note is there before the source is moved.
 
         Raises:
             ArtifactPathError: it is a link.
-            ArtifactChangedError: it is not what was planned.
             OSError: it cannot be moved; nothing has changed.
         """
-        source = plan.request.source
         if os.path.islink(source):
             raise ArtifactPathError(
                 source, "is a symbolic link, which is not moved. Submit the file it leads to."
             )
-        token = secrets.token_hex(8)
-        note = os.path.join(directory, token + _NOTE)
+        moved = cls(source, os.path.join(directory, secrets.token_hex(8) + _NOTE), sync)
+        inside, beside = moved._asides
         try:
-            write_note(note, source, sync)
+            write_note(moved.note, source, sync)
             for above in sync.with_above([directory]):
                 sync.directory(above)
-            aside = _move(plan, directory, token)
+            if isdir or not _rename(source, inside):
+                os.rename(source, beside)
         except BaseException:
-            remove_file(note)
+            remove_file(moved.note)
             raise
-        moved = cls(source, aside, note, sync)
         try:
-            sync.directory(os.path.dirname(aside))
+            sync.directory(os.path.dirname(moved.aside))
         except BaseException:
             moved.put_back()
             raise
-        if not plan.isdir and marks_of(os.lstat(aside)) != plan.files[0].marks:
-            moved.put_back()
-            raise ArtifactChangedError(source, "was replaced or written")
         return moved
+
+    def tuck_away(self) -> None:
+        """Have a directory out of its user's sight too, if that is on its file system.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        inside, beside = self._asides
+        if self.aside == beside and _rename(beside, inside):
+            self.sync.directory(os.path.dirname(inside))
+            self.sync.directory(os.path.dirname(beside))
+
+    @property
+    def aside(self) -> str:
+        """Where it is."""
+        inside, beside = self._asides
+        return inside if os.path.lexists(inside) else beside
+
+    @property
+    def _asides(self) -> tuple[str, str]:
+        directory, name = os.path.split(self.note)
+        return _asides(self.source, directory, name.removesuffix(_NOTE))
 
     def put_back(self) -> None:
         """Have it at its old path again; beside, if something else is there.
 
         Where that is not possible it stays aside with its note, for whoever clears up after us.
         """
+        aside = self.aside
         try:
-            if os.path.lexists(self.aside):
-                _put_back(self.aside, self.source, self.sync)
+            if os.path.lexists(aside):
+                _put_back(aside, self.source, self.sync)
             remove_file(self.note)
         except OSError as error:
-            aside = os.path.lexists(self.aside)
+            is_aside = os.path.lexists(aside)
             logger.error(
                 "'%s' was not logged; it is at '%s', since putting it back failed: %s"
-                if aside
+                if is_aside
                 else "'%s' was not logged; it is back at '%s', but may not be on the disk: %s",
                 self.source,
-                self.aside if aside else self.source,
+                aside if is_aside else self.source,
                 error,
             )
 
@@ -103,18 +120,19 @@ class MovedSource:
 
         What the disk does not let go stays, to go with the session.
         """
+        aside = self.aside
         try:
-            if not os.path.lexists(self.aside):
+            if not os.path.lexists(aside):
                 remove_file(self.note)
                 return
             # Or what is left of a directory, killed meanwhile, would be taken for all of it.
             done = self.note.removesuffix(_NOTE) + _DONE
             os.replace(self.note, done)
             self.sync.directory(os.path.dirname(done))
-            remove_tree(self.aside)
+            remove_tree(aside)
             remove_file(done)
         except (OSError, RecursionError) as error:
-            logger.warning("'%s' cannot be removed now: %s", self.aside, error)
+            logger.warning("'%s' cannot be removed now: %s", aside, error)
 
 
 def put_back_moved(directory: str, sync: Sync = NO_SYNC) -> None:
@@ -159,20 +177,15 @@ def restored(staged: StagedArtifact, over: Marks | None, *, wanted: bool) -> Sta
     return replace(staged, placement=replace(placement, moves=tuple(moves)))
 
 
-def _move(plan: ArtifactPlan, directory: str, token: str) -> str:
-    source = plan.request.source
-    inside, beside = _asides(source, directory, token)
-    # From another place a relative link in it would lead elsewhere.
-    if not any(file.leads_to and not os.path.isabs(file.leads_to) for file in plan.files):
-        try:
-            os.rename(source, inside)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-        else:
-            return inside
-    os.rename(source, beside)
-    return beside
+def _rename(source: str, inside: str) -> bool:
+    """Whether it is ``inside`` now; False: that is on another file system."""
+    try:
+        os.rename(source, inside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True
 
 
 def _asides(source: str, directory: str, token: str) -> tuple[str, str]:

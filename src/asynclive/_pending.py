@@ -34,8 +34,10 @@ class Pending:
     """The bounds of one AsyncLive object, and who waits for room.
 
     An artifact takes a place at once, or waits for one in the order of the calls. What it takes
-    in bytes is known later, and it waits once more. An artifact that is larger than the bound
-    goes alone. Calls whose callers wait for them are not bounded: these are their own bound.
+    in bytes is known later, and it waits once more. What is moved is looked at when its caller has
+    gone on: it waits for some room before, and for all it takes then. An artifact that is larger
+    than the bound goes alone. Calls whose callers wait for them are not bounded: these are their
+    own bound.
 
     Args:
         max_bytes: of all artifacts together; None: a share of what is free when asked.
@@ -59,7 +61,7 @@ class Pending:
         # In the order of the calls, and bounded by them.
         self._waiting: dict[Call, anyio.Event] = {}
         # In the order in which their sizes came to be known; bounded by max_count.
-        self._waiting_for_bytes: dict[Call, tuple[int, int | None, anyio.Event]] = {}
+        self._waiting_for_bytes: dict[Call, tuple[int | None, int | None, anyio.Event]] = {}
 
     def enter(self, call: Call) -> None:
         """Give the call a place, or have it wait for one. Every call ``leave``s again.
@@ -83,27 +85,29 @@ class Pending:
         if call in self._waiting:
             await self._waiting[call].wait()
 
-    async def room(self, call: Call, size: int) -> None:
-        """Wait until there is room for ``size`` bytes more.
+    async def room(self, call: Call, size: int | None) -> None:
+        """Wait until there is room for ``size`` bytes more; None: for some, not taken yet.
 
         Raises:
             BackPressureError: there is none, and the call is not to wait.
         """
         if call not in self._places:
             return
+        waits = call.waits_for_room or call.released.is_set()
         for earlier in call.earlier:
             # It is committed before this one, and would wait for the bytes that this one had.
-            if not (call.waits_for_room or earlier.has_room.is_set()):
+            if not (waits or earlier.has_room.is_set()):
                 raise BackPressureError(
                     call.request.given, f"'{earlier.request.given}' waits for room before it"
                 )
             await earlier.has_room.wait()
         limit = await self._limit(size)
         if self._waiting_for_bytes or not self._fits(size, limit):
-            if not call.waits_for_room:
+            if not waits:
+                more = "others" if size is None else f"{size:,}"
                 raise BackPressureError(
                     call.request.given,
-                    f"{self._bytes:,} bytes are pending, and {size:,} would come to them",
+                    f"{self._bytes:,} bytes are pending, and {more} would come to them",
                 )
             granted = anyio.Event()
             self._waiting_for_bytes[call] = (size, limit, granted)
@@ -128,16 +132,19 @@ class Pending:
             self._grant(first, size)
             granted.set()
 
-    def _grant(self, call: Call, size: int) -> None:
+    def _grant(self, call: Call, size: int | None) -> None:
+        if size is None:
+            return
         self._places[call] = size
         self._bytes += size
         call.has_room.set()
 
-    def _fits(self, size: int, limit: int | None) -> bool:
-        return not self._bytes or limit is None or self._bytes + size <= limit
+    def _fits(self, size: int | None, limit: int | None) -> bool:
+        least = 1 if size is None else size
+        return not self._bytes or limit is None or self._bytes + least <= limit
 
-    async def _limit(self, size: int) -> int | None:
-        if self._max_bytes is not None or not self._bytes or not size:
+    async def _limit(self, size: int | None) -> int | None:
+        if self._max_bytes is not None or not self._bytes or size == 0:
             return self._max_bytes
         free = await self._free_bytes()
         # What is pending was free before.

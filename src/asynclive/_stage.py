@@ -8,6 +8,7 @@ logged is not read again.
 
 from __future__ import annotations
 
+import stat
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ._filestage import Batch, FileStager
 from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._link import leaves_plain_files
 from ._moved import MovedSource
-from ._plan import ArtifactPlan, IgnoreFilter, make_plan
+from ._plan import ArtifactPlan
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._space import Space
@@ -30,6 +31,7 @@ from ._store import ObjectStore
 from ._syncing import sync_rounds
 from ._trash import QUICK_BYTES, Trash
 from ._unchanged import find_unchanged
+from ._walk import IgnoreFilter, look, make_plan
 from ._workers import FileWorkers, give_way, run_together
 
 Taken = Callable[[], Awaitable[None]]
@@ -66,13 +68,23 @@ class Stager:
         self._processes.close()
 
     async def plan(
-        self, request: ArtifactRequest, ignore: Callable[[], IgnoreFilter]
+        self,
+        request: ArtifactRequest,
+        ignore: Callable[[], IgnoreFilter],
+        moved: MovedSource | None = None,
     ) -> ArtifactPlan:
         """Look at what ``request.source`` holds; raises as ``make_plan`` does."""
         root, found = self._store.layout.root, partial(self._foresee, request)
-        return await self._workers.run(
-            partial(make_plan, request, root, ignore, _checkpoint, found), bulk=False
-        )
+
+        def plan() -> ArtifactPlan:
+            if moved is None:
+                return make_plan(request, root, ignore, _checkpoint, found)
+            plan = make_plan(request, root, ignore, _checkpoint, found, moved.aside)
+            if not plan.follows_relative:
+                FileStager(request, plan.isdir, self._store, "").explained(moved.tuck_away)
+            return replace(plan, moved_to=moved.aside)
+
+        return await self._workers.run(plan, bulk=False)
 
     def _foresee(self, request: ArtifactRequest, names: int) -> None:
         """Have worker processes get ready where they will be needed. In a worker thread."""
@@ -203,14 +215,16 @@ class Stager:
             jobs = (partial(job.runner.run, partial(job.files.explained, step)) for step in steps)
             await run_together(jobs, self._workers.workers)
 
-    async def move_aside(self, plan: ArtifactPlan) -> tuple[ArtifactPlan, MovedSource]:
-        """Take the source away from its caller; the plan says where it is then."""
-        files = FileStager(plan.request, plan.isdir, self._store, "")
+    async def move_aside(self, request: ArtifactRequest) -> MovedSource:
+        """Take the source away from its caller, unless it cannot be logged."""
         layout = self._store.layout
-        take = partial(MovedSource.take, plan, layout.workspace_tmp, layout.sync)
-        take = partial(files.explained, take)
-        moved = await self._workers.run_to_end(take)
-        return replace(plan, moved_to=moved.aside), moved
+
+        def take() -> MovedSource:
+            isdir = stat.S_ISDIR(look(request, layout.root, request.source).st_mode)
+            take = partial(MovedSource.take, request.source, isdir, layout.workspace_tmp)
+            return FileStager(request, isdir, self._store, "").explained(lambda: take(layout.sync))
+
+        return await self._workers.run_to_end(take)
 
     async def put_back(self, moved: MovedSource) -> None:
         """It was not logged: it is its caller's again."""

@@ -22,7 +22,7 @@ from typing import Any
 # From the innermost frame outwards, the first that is here says the stage. Of a module, or of
 # one function in it; what several stages use, as ``_store``, is not here.
 STAGES = {
-    "_plan": "plan",
+    "_walk": "plan",
     "_filestage._stage_small": "stage small",
     "_large": "stage large",
     "_largestage._finish_large": "stage large",

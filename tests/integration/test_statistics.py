@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.from_thread
 import pytest
-from gate import locked
+from gate import Stop, locked
 
 import asynclive._stage
 from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
@@ -30,25 +28,6 @@ def states(live: AsyncLive) -> dict[str, int]:
     found = {state: getattr(now, state) for state in STATES if getattr(now, state)}
     assert now.in_flight == sum(found.get(state, 0) for state in STATES[:4])
     return found
-
-
-class Stop:
-    """Where a worker thread stops, each time it comes there, until the test lets it go on."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
-        self.reached = anyio.Event()
-        self._go = threading.Event()
-        function = getattr(owner, name)
-
-        def stopped(*args: Any, **kwargs: Any) -> Any:
-            anyio.from_thread.run_sync(self.reached.set)
-            assert self._go.wait(timeout=60)
-            return function(*args, **kwargs)
-
-        patch.setattr(owner, name, stopped)
-
-    def open(self) -> None:
-        self._go.set()
 
 
 def when_submitted(patch: pytest.MonkeyPatch, count: int) -> anyio.Event:

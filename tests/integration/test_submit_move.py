@@ -13,9 +13,10 @@ import anyio
 import pytest
 from cancelling import settled
 from disk import leftovers, md5, objects
-from gate import locked
+from gate import Stop, locked
 from twin import dvc
 
+import asynclive._stage
 from asynclive import (
     ArtifactCancelledError,
     ArtifactPathError,
@@ -159,6 +160,89 @@ async def test_a_directory_with_relative_links_stays_whole(repo: Path) -> None:
         await handle
     assert (data / "link").read_text() == "shared"
     assert "up to date" in dvc(repo, "status")
+
+
+async def test_links_to_directories_are_followed_for_a_copy_of_what_is_moved(repo: Path) -> None:
+    (repo / "shared").mkdir()
+    (repo / "shared" / "part").write_text("part")
+    (repo / "data").mkdir()
+    (repo / "data" / "link").symlink_to("../shared")
+    async with AsyncLive(root=repo) as live:
+        logged = await (await live.submit("data", copy=True, move=True))
+    assert (logged.path / "link" / "part").read_text() == "part"
+    assert not (repo / "data").exists()
+    assert leftovers(repo) == []
+
+
+async def test_a_directory_is_free_before_it_is_looked_at(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = repo / "data"
+    data.mkdir()
+    (data / "file").write_text("older")
+    async with AsyncLive(root=repo) as live:
+        plan = Stop(monkeypatch, asynclive._stage, "make_plan")
+        handle = await live.submit("data", move=True)
+        assert not data.exists()
+        data.mkdir()
+        (data / "file").write_text("newer")
+        plan.open()
+        logged = await handle
+    assert objects(repo)[md5("older")] == b"older"
+    assert (data / "file").read_text() == "newer"
+    assert logged.nfiles == 1
+    assert leftovers(repo) == []
+
+
+async def test_what_is_in_a_moved_directory_is_named_as_its_caller_knows_it(repo: Path) -> None:
+    data = repo / "data"
+    for name, make in {
+        "pipe": os.mkfifo,
+        "dangling": lambda path: os.symlink("nowhere", path),
+        ".dvcignore": lambda path: path.touch(),
+    }.items():
+        data.mkdir()
+        make(data / name)
+        async with AsyncLive(root=repo) as live:
+            handle = await live.submit("data", move=True)
+            with pytest.raises(ArtifactPathError, match=f"'{data / name}'"):
+                await handle
+        assert os.listdir(data) == [name]
+        (data / name).unlink()
+        data.rmdir()
+        assert leftovers(repo) == []
+
+
+@pytest.mark.parametrize("kind", ["missing", "pipe", "into itself"])
+async def test_what_cannot_be_logged_at_all_is_not_moved(repo: Path, kind: str) -> None:
+    path = repo / "dvclive" if kind == "into itself" else repo / "data"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "into itself":
+        path.mkdir()
+    before = path.lstat() if path.exists() else None
+    async with AsyncLive(root=repo) as live:
+        with pytest.raises(ArtifactPathError):
+            await live.submit(path.name, move=True, copy=kind == "into itself")
+    assert (path.lstat() if path.exists() else None) == before
+    assert leftovers(repo) == []
+
+
+async def test_moved_directories_are_free_at_once_and_wait_for_room_after_it(repo: Path) -> None:
+    for name in "abc":
+        (repo / name).mkdir()
+        (repo / name / "file").write_bytes(name.encode() * 3)
+    async with AsyncLive(root=repo, max_pending_bytes=5) as live:
+        with locked(repo) as gate:
+            first = await live.submit("a", move=True)
+            second = await live.submit("b", move=True, wait=False)
+            assert not (repo / "b").exists()
+            async with anyio.create_task_group() as task_group:
+                task_group.start_soon(live.submit, "c")
+                gate.open()
+            assert [(await first).size, (await second).size] == [3, 3]
+    assert (repo / "c.dvc").exists()
+    assert leftovers(repo) == []
 
 
 async def test_the_newest_of_what_is_moved_wins(repo: Path) -> None:

@@ -53,13 +53,14 @@ ALLOWED = {
     "_held": {"_artifact"},
     "_newer": set(),
     "_place": {"_durable", "_held", "_newer", "_store"},
-    "_moved": RECORDS | {"_durable", "_newer", "_place", "_plan", "_store"},
+    "_moved": RECORDS | {"_durable", "_newer", "_place", "_store"},
     "_session": {"_durable", "_moved", "_place", "_store"},
     "_workers": set(),
     "_trash": {"_place", "_store", "_workers"},
     "_files": {"_durable"},
     "_dvc_import": set(),
     "_plan": RECORDS,
+    "_walk": RECORDS | {"_plan"},
     "_link": {"_plan", "_store"},
     "_known_file": {"_store"},
     "_known": RECORDS | {"_known_file", "_plan", "_store"},
@@ -88,7 +89,7 @@ ALLOWED = {
         "_space",
         "_stagejob",
     }
-    | {"_statistics", "_store", "_syncing", "_trash", "_unchanged", "_workers"},
+    | {"_statistics", "_store", "_syncing", "_trash", "_unchanged", "_walk", "_workers"},
     "_outputs": RECORDS,
     "_listing": set(),
     "_watch": {"_listing"},
@@ -119,8 +120,8 @@ ALLOWED = {
     "_repo": RECORDS
     | {"_appended", "_commit_sync", "_databases", "_declarations", "_durable", "_dvc_import"}
     | {"_dvcfile", "_dvctext", "_gitignore", "_gitindex", "_held", "_index", "_inotify"}
-    | {"_lockuse", "_outputs", "_place", "_plan", "_session", "_store", "_watch", "_workers"}
-    | {"_turn"},
+    | {"_lockuse", "_outputs", "_place", "_session", "_store", "_watch", "_workers"}
+    | {"_turn", "_walk"},
     "_channel": set(),
     "_priority": set(),
     "_messages": {"_errors"},

@@ -26,9 +26,14 @@ def session(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def moved(session: Path, tmp_path: Path) -> MovedSource:
-    source, aside, note = tmp_path / "source", session / "0.moved", session / "0.moved-from"
+    source, note = tmp_path / "source", session / "0.moved-from"
     write_note(str(note), str(source))
-    return MovedSource(str(source), str(aside), str(note))
+    return MovedSource(str(source), str(note))
+
+
+@pytest.fixture
+def aside(session: Path) -> Path:
+    return session / "0.moved"
 
 
 def next_session(tmp_path: Path) -> list[str]:
@@ -38,33 +43,33 @@ def next_session(tmp_path: Path) -> list[str]:
 
 
 def test_killed_between_the_two_steps_of_putting_back_it_is_there_once(
-    moved: MovedSource, session: Path, tmp_path: Path
+    moved: MovedSource, aside: Path, session: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "source").write_text("text")
-    os.link(moved.source, moved.aside)
+    os.link(moved.source, aside)
     assert next_session(tmp_path) == ["source"]
     assert os.stat(moved.source).st_nlink == 1
     assert not session.exists()
 
 
 def test_killed_in_a_swap_of_what_is_aside_it_is_put_back(
-    moved: MovedSource, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A link to the object takes its place before it goes to its path again."""
     monkeypatch.setattr(_place, "_renameat2", None)
-    Path(moved.aside).write_text("text")
+    aside.write_text("text")
     (session / "link").write_text("link")
-    _killed_after_the_first_rename(monkeypatch, session / "link", moved.aside)
-    assert not os.path.exists(moved.aside)
+    _killed_after_the_first_rename(monkeypatch, session / "link", str(aside))
+    assert not aside.exists()
     assert next_session(tmp_path) == ["source"]
     assert (tmp_path / "source").read_text() == "text"
 
 
 def test_killed_in_a_swap_within_a_directory_that_is_aside_it_is_put_back_whole(
-    moved: MovedSource, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_place, "_renameat2", None)
-    inner = Path(moved.aside) / "inner"
+    inner = aside / "inner"
     inner.parent.mkdir()
     inner.write_text("text")
     (session / "link").write_text("link")
@@ -74,11 +79,11 @@ def test_killed_in_a_swap_within_a_directory_that_is_aside_it_is_put_back_whole(
 
 
 def test_killed_while_a_logged_directory_is_removed_no_part_of_it_comes_back(
-    moved: MovedSource, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path(moved.aside).mkdir()
+    aside.mkdir()
     for name in "ab":
-        (Path(moved.aside) / name).write_text(name)
+        (aside / name).write_text(name)
 
     def killed(path: str, **values: object) -> None:
         os.unlink(os.path.join(path, "a"))
@@ -93,10 +98,10 @@ def test_killed_while_a_logged_directory_is_removed_no_part_of_it_comes_back(
 
 
 def test_what_cannot_be_put_back_or_removed_stays_with_its_note(
-    moved: MovedSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moved: MovedSource, aside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither is an error of the artifact: that is logged, or has one of its own."""
-    Path(moved.aside).write_text("text")
+    aside.write_text("text")
 
     def fail(*args: object, **values: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -107,7 +112,7 @@ def test_what_cannot_be_put_back_or_removed_stays_with_its_note(
             if call == "link":
                 patch.setattr(os, "rename", fail)
             act()
-    assert Path(moved.aside).read_text() == "text"
+    assert aside.read_text() == "text"
     assert next_session(tmp_path) == []
 
 

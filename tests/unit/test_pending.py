@@ -56,6 +56,41 @@ async def test_places_are_given_in_the_order_of_the_calls() -> None:
     pending.enter(calling("d", wait=False))
 
 
+async def test_what_is_moved_waits_for_some_room_before_and_for_its_bytes_after() -> None:
+    pending = pending_of(max_bytes=10)
+    first, moved, full, refused = (calling(name) for name in "abcd")
+    refused.waits_for_room = moved.waits_for_room = False
+    for call in (first, moved, full, refused):
+        pending.enter(call)
+    await pending.room(first, 9)
+    await pending.room(moved, None)
+    assert not moved.has_room.is_set()
+    moved.released.set()  # its caller has gone on: there is nobody to be told that it is full
+    async with (
+        in_task("scope", lambda: pending.room(moved, 2)) as waits,
+        in_task("scope", lambda: pending.room(full, None)) as after,
+    ):
+        assert not waits.ended
+        assert not after.ended
+        with pytest.raises(BackPressureError, match="9 bytes are pending, and others would come"):
+            await pending.room(refused, None)
+        pending.leave(first)
+    assert waits.ended
+    assert after.ended
+    assert moved.has_room.is_set()
+    assert not full.has_room.is_set()
+
+
+async def test_where_all_room_is_taken_nothing_is_moved() -> None:
+    pending = pending_of(max_bytes=10)
+    first, moved = calling("a"), calling("b", wait=False)
+    for call in (first, moved):
+        pending.enter(call)
+    await pending.room(first, 10)
+    with pytest.raises(BackPressureError):
+        await pending.room(moved, None)
+
+
 async def test_bytes_wait_for_bytes() -> None:
     pending = pending_of(max_bytes=10)
     first, second, third = (calling(name) for name in "abc")

@@ -27,7 +27,8 @@ from asynclive._errors import (
     ArtifactPathError,
     StorageError,
 )
-from asynclive._plan import ArtifactPlan, IgnoreFilter, make_plan
+from asynclive._plan import ArtifactPlan
+from asynclive._walk import IgnoreFilter, make_plan
 
 Key = tuple[str, ...]
 

@@ -15,9 +15,10 @@ from asynclive import _known, _processes, _stage, _stagejob
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._filestage import FileStager
-from asynclive._plan import ArtifactPlan, PlannedFile, make_plan
+from asynclive._plan import ArtifactPlan, PlannedFile
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
+from asynclive._walk import make_plan
 from asynclive._workers import FileWorkers
 
 pytestmark = pytest.mark.anyio

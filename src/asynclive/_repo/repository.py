@@ -14,8 +14,8 @@ from .._durable import Sync
 from .._dvc_import import process_settings_kept
 from .._errors import AsyncLiveError
 from .._index import WorkspaceIndex
-from .._plan import IgnoreFilter
 from .._turn import Turn
+from .._walk import IgnoreFilter
 from .._watch import Watch
 from .commit import Committer
 from .errors import unreadable
