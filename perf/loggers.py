@@ -205,7 +205,7 @@ SIDES: dict[str, Callable[[Training], AbstractAsyncContextManager[Logger]]] = {
     "copy": partial(_plain, made=Copier),
     "asynclive": _submitting,
     "asynclive-thread": partial(_submitting, isolation="thread"),
-    "asynclive-move": partial(_submitting, isolation="thread", move=True),
+    "asynclive-move": partial(_submitting, move=True),
     "dvclive": partial(_plain, made=DvcLive),
     "naive": partial(_plain, made=Naive),
     "dcp": _distributed,

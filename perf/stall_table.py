@@ -79,7 +79,7 @@ _STALL_SIDES = {
     "none": "not logged",
     "copy": "copied, not logged",
     "asynclive-thread": 'asynclive, isolation="thread"',
-    "asynclive-move": "the same, move=True",
+    "asynclive-move": "asynclive, move=True",
     "naive": "dvclive in a thread",
     "dcp": "PyTorch DCP, async_save",
 }
