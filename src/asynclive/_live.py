@@ -475,8 +475,8 @@ class AsyncLive:
 
         May be called at any time: before the block, in it, and after it. It only reads
         counters. What a worker process counts (files, bytes, groups, busy workers) is as it has
-        said last: never behind what it has said of a call. What it refuses at once, as a conflict,
-        counts as failed.
+        said last: a tenth of a second ago at most, and never behind what it has said of a call.
+        What it refuses at once, as a conflict, counts as failed.
         """
         # Without calls in flight no thread works, and before the block there are none to ask.
         return self._counters.statistics(

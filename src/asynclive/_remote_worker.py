@@ -47,6 +47,7 @@ from ._messages import (
 )
 from ._priority import give_precedence, take_long_turns
 from ._remote_beside import ParentsLive
+from ._sampler import INTERVAL
 
 # Log records that wait to be sent, at most; those beyond are dropped, and counted.
 _MAX_WAITING = 1000
@@ -95,15 +96,19 @@ class _Worker:
         # Of these, for each number that events have, that of the parent.
         self._number_of: dict[int, int] = {}
         self._said: Numbers | None = None
+        self._busy = anyio.Event()
 
     async def run(self, parent: int, level: int) -> None:
         self._channel.connect(self._sock)
         with _records_sent_to(self._channel, level), _end_seen_of(parent, self._socks):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._channel.run)
-                # Around the block, which ends each call, however it is left.
-                async with anyio.create_task_group() as self._followers:
-                    errors = await self._work()
+                async with anyio.create_task_group() as timer:
+                    timer.start_soon(self._count_aloud)
+                    # Around the block, which ends each call, however it is left.
+                    async with anyio.create_task_group() as self._followers:
+                        errors = await self._work()
+                    timer.cancel_scope.cancel()
                 self._channel.post(Left(errors))
                 self._channel.end()
         self._channel.close()
@@ -165,6 +170,7 @@ class _Worker:
             self._channel.post(Done(number, "failed", None, with_causes(error), None))
             return
         self._calls[number] = call
+        self._busy.set()
         self._number_of[call.number] = number
         watch = call.watch
 
@@ -192,6 +198,20 @@ class _Worker:
         logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)
         errors = [] if last.error is None else with_causes(last.error)
         self._channel.post(Done(number, call.stage, logged, errors, successor))
+
+    async def _count_aloud(self) -> None:
+        """Say what is counted while calls are in flight, also where nothing else is to be said.
+
+        A timer, as there is one for events: nothing waits for it.
+        """
+        while True:
+            await self._busy.wait()
+            while self._calls:
+                await anyio.sleep(INTERVAL)
+                numbers = self._numbers()
+                if numbers is not None:
+                    self._channel.post(numbers)
+            self._busy = anyio.Event()
 
     def _numbers(self) -> Numbers | None:
         """What has been counted, if that is not what was said last."""

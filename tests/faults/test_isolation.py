@@ -38,8 +38,9 @@ from asynclive import (
     RepositoryError,
     RepositoryNotFoundError,
 )
-from asynclive._messages import RemoteError
+from asynclive._messages import Numbers, RemoteError
 from asynclive._priority import NICENESS, SLICE_NS
+from asynclive._remote import RemoteEngine
 
 pytestmark = pytest.mark.anyio
 
@@ -333,6 +334,45 @@ DvcRepository.commit = held
         assert live.statistics().logged == 1
     assert "model" in entries(repo)
     assert_nothing_lost(repo)
+
+
+@on_one_loop
+async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(repo)
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    in_worker(
+        monkeypatch,
+        f"""
+from asynclive import _stage
+make_plan = _stage.make_plan
+def held(*args):
+    open({str(go)!r}).close()
+    return make_plan(*args)
+_stage.make_plan = held
+""",
+    )
+    heard = anyio.Event()
+    count = RemoteEngine._count
+
+    def counted(self: RemoteEngine, numbers: Numbers) -> None:
+        count(self, numbers)
+        if numbers.busy_workers:
+            heard.set()
+
+    monkeypatch.setattr(RemoteEngine, "_count", counted)
+    async with (
+        AsyncLive(root=repo, isolation="process") as live,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(live.log_artifact, "model.pt", "model")
+        with anyio.move_on_after(60):
+            await heard.wait()
+        busy = live.statistics().busy_workers
+        await anyio.to_thread.run_sync(go.write_bytes, b"")
+    assert busy == 1
 
 
 async def test_an_exception_in_the_block_takes_back_what_is_in_flight(repo: Path) -> None:

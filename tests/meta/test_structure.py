@@ -131,7 +131,7 @@ ALLOWED = {
     | {"_experiment", "_remote_beside"},
     # In a process of its own, where it is the first.
     "_remote_worker": {"_channel", "_errors", "_handle", "_live", "_messages", "_priority"}
-    | {"_events", "_remote_beside"},
+    | {"_events", "_remote_beside", "_sampler"},
     "_loopthread": {"_errors"},
     # Of _live only the type: it makes the AsyncLive that is handed on.
     "_blocking": {"_artifact", "_drain", "_handle", "_live", "_loopthread", "_statistics"},
