@@ -245,7 +245,12 @@ def _end_seen_of(parent: int, socks: Sequence[socket.socket]) -> Iterator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    loop.add_reader(process, _end_messages, socks)
+
+    def ended() -> None:
+        loop.remove_reader(process)  # it would be told of that again and again
+        _end_messages(socks)
+
+    loop.add_reader(process, ended)
     try:
         if os.getppid() != parent:  # it had ended, and its number has another process
             _end_messages(socks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from cancelling import settled
 from disk import leftovers, md5, write
 from gate import locked
 from invariants import assert_nothing_lost, assert_sound, entries
@@ -24,7 +26,7 @@ from session_process import running
 from tally import SURVIVED
 from twin import Templates, dvc
 
-from asynclive import AsyncLive, RepositoryError, WorkerDiedError
+from asynclive import AsyncLive, RepositoryError, WorkerDiedError, _remote_worker
 
 pytestmark = [
     pytest.mark.anyio,
@@ -255,6 +257,28 @@ async def test_when_the_parent_is_killed_the_worker_ends_and_leaves_nothing(
     assert not (repo / "dvclive").exists()
     assert_nothing_lost(repo)
     SURVIVED["parents of isolation='process' killed by SIGKILL"] += 1
+
+
+@on_one_loop
+async def test_the_end_of_the_parent_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that waits for a slow disk then would be told again and again, and do only that."""
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("here nobody is told of it")
+    told: list[object] = []
+    heard = anyio.Event()
+
+    def tell(socks: object) -> None:
+        told.append(socks)
+        heard.set()
+
+    monkeypatch.setattr(_remote_worker, "_end_messages", tell)
+    with subprocess.Popen([sys.executable, "-c", ""]) as parent:
+        monkeypatch.setattr(os, "getppid", lambda: parent.pid)
+        with _remote_worker._end_seen_of(parent.pid, []):
+            await heard.wait()
+            await settled()
+            await anyio.to_thread.run_sync(parent.wait)
+    assert told == [[]]
 
 
 @on_one_loop
