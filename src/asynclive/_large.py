@@ -33,15 +33,17 @@ from ._store import READ, create
 from ._workers import run_together
 
 # What one hop to a thread does: long enough that the hop costs nothing, short enough that
-# others get their turn every few hundredths of a second. What was copied is still in the
-# processor's cache when it is hashed.
+# others get their turn every few hundredths of a second.
 STEP_BYTES = 8 * 2**20
 # The same, of a snapshot: somebody waits for it, and a hop may take as long as a step above where
 # all cores are at work.
 SNAPSHOT_STEP_BYTES = 64 * 2**20
-# How far copying may run ahead of hashing, and of the disk where that is waited for: enough for
-# the hash never to wait; so little that who cancels does not wait long for the disk.
-LEAD_BYTES = 4 * STEP_BYTES
+# How far copying may run ahead of hashing. Where memory is slow to be had for the first time, it is
+# slower than hashing for a while, and faster before and after. So little that what is hashed need
+# not be read from the disk again.
+LEAD_BYTES = 64 * STEP_BYTES
+# The same of the disk, where that is waited for: who cancels does not wait long for it.
+DISK_LEAD_BYTES = 4 * STEP_BYTES
 # A chunk stays in a core's own cache between its two copies, and ext4 does not take it for a
 # large folio, whose making costs more (perf/chunks.py). Cancellation is looked for once a chunk.
 CHUNK_BYTES = 256 * 2**10
@@ -163,9 +165,15 @@ class LargeFile:
     async def _copy_all(self, run: Run) -> None:
         while not await run(partial(self._copy_step, STEP_BYTES)):
             self._advance()
-            while self._copied_bytes - self._followed_bytes > LEAD_BYTES:
+            while self._is_far_ahead:
                 await self._advanced.wait()
         self._advance()
+
+    @property
+    def _is_far_ahead(self) -> bool:
+        unhashed = self._copied_bytes - self._hashed_bytes if self._hashes else 0
+        unsynced = self._copied_bytes - self._synced_bytes if self.sync.wanted else 0
+        return unhashed > LEAD_BYTES or unsynced > DISK_LEAD_BYTES
 
     @property
     def done_bytes(self) -> int:

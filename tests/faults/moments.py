@@ -190,7 +190,8 @@ def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asynclive._stagejob, "SMALL_BYTES", 50_000)
     monkeypatch.setattr(asynclive._stagejob, "BATCH_FILES", 4)
     monkeypatch.setattr(asynclive._large, "STEP_BYTES", 64_000)
-    monkeypatch.setattr(asynclive._large, "LEAD_BYTES", 128_000)
+    for lead in ("LEAD_BYTES", "DISK_LEAD_BYTES"):
+        monkeypatch.setattr(asynclive._large, lead, 128_000)
     monkeypatch.setattr(asynclive._large, "CHUNK_BYTES", 32_000)
     monkeypatch.setattr(asynclive._large, "CHUNKS_AT_ONCE", 1)
     monkeypatch.setattr(asynclive._stage, "KNOWN_BYTES", 1)

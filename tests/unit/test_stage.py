@@ -39,6 +39,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_large, "CHUNKS_AT_ONCE", 1)
     monkeypatch.setattr(_large, "STEP_BYTES", STEP)
     monkeypatch.setattr(_large, "LEAD_BYTES", 2 * STEP)
+    monkeypatch.setattr(_large, "DISK_LEAD_BYTES", 2 * STEP)
     monkeypatch.setattr(_stagejob, "BATCH_FILES", 8)
 
 
