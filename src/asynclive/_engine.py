@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ from ._record import Outcomes, Recorder
 from ._repo import DvcRepository, outside_repository
 from ._space import free_bytes
 from ._stage import Stager, Taken
+from ._stagejob import is_bulk
 from ._statistics import Counters
 from ._store import ObjectStore
 from ._trash import Trash
@@ -111,12 +112,13 @@ class LocalEngine:
             owner = partial(self._repository.pipeline_owner, request.path)
             request = left_to_pipeline(request, self._root, await self._in_dvc_thread(owner))
         async with self._source(call, request) as (plan, taken):
-            call.advance("staging")
-            staged = await self._stage(call, plan, taken)
-            call.progress.size, call.progress.nfiles = staged.size, staged.nfiles
-            call.advance("staged")
-            del plan  # of a large directory it is larger than what is needed from here on
-            return await self._commit(call, staged)
+            with nullcontext() if is_bulk(plan) else self._workers.courtesy.asked():
+                call.advance("staging")
+                staged = await self._stage(call, plan, taken)
+                call.progress.size, call.progress.nfiles = staged.size, staged.nfiles
+                call.advance("staged")
+                del plan  # of a large directory it is larger than what is needed from here on
+                return await self._commit(call, staged)
 
     async def _admit(
         self, call: Call, request: ArtifactRequest, moved: MovedSource | None = None

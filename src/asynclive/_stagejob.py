@@ -41,6 +41,11 @@ PROCESS_FILES = 3000
 PROCESS_BATCH_FILES = 256
 
 
+def is_bulk(plan: ArtifactPlan) -> bool:
+    """Whether it is so large that small artifacts go first."""
+    return len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
+
+
 def are_many(small_files: int) -> bool:
     """Whether they are so many that worker processes should stage them."""
     return small_files >= PROCESS_FILES
@@ -68,8 +73,7 @@ class StageJob:
     """When the source came to be its caller's again."""
 
     def __post_init__(self) -> None:
-        bulk = len(self.plan.files) > BATCH_FILES or self.plan.total_bytes > BATCH_BYTES
-        self.runner = StepRunner(self.workers, bulk, self.is_awaited)
+        self.runner = StepRunner(self.workers, is_bulk(self.plan), self.is_awaited)
         # What was moved is not waited for from the start.
         self.runner.stand_back = self.plan.moved_to is not None
         self.many_small = (

@@ -7,12 +7,16 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+
+from ._precedence import Courtesy, Precedence
+from ._priority import in_bulk
 
 T = TypeVar("T")
 
@@ -47,6 +51,7 @@ class FileWorkers:
         # Snapshots in the making, likewise. Apart from those: they are not to wait for one another.
         self.snapshots = anyio.CapacityLimiter(4 * workers)
         self.precedence = Precedence()
+        self.courtesy = Courtesy()
         # Work that nobody waits for, while its caller goes on. One core is the caller's: a thread
         # more than there are cores slows all of them down.
         self.background = anyio.CapacityLimiter(max(1, _cores() - 1))
@@ -72,6 +77,8 @@ class FileWorkers:
         """
         await self._acquire(bulk=bulk)
         try:
+            if bulk:
+                func = partial(in_bulk, func)
             return await anyio.to_thread.run_sync(func, limiter=self._limiter)
         finally:
             self._bulk_running -= bulk
@@ -116,32 +123,6 @@ class FileWorkers:
             self._free += 1
 
 
-class Precedence:
-    """Work that a caller waits for goes first: what nobody waits for stands still meanwhile.
-
-    Two threads that hash take as much of two cores as they get, and a snapshot beside them twice
-    as long. What goes first waits for nothing that stands still.
-    """
-
-    def __init__(self) -> None:
-        self._first = 0
-        self._none = anyio.Event()
-
-    def __enter__(self) -> None:
-        self._first += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._first -= 1
-        if not self._first:
-            self._none.set()
-            self._none = anyio.Event()
-
-    async def given(self) -> None:
-        """Wait until nobody goes first."""
-        while self._first:
-            await self._none.wait()
-
-
 @dataclass(slots=True)
 class StepRunner:
     """Runs the steps of one artifact in worker threads."""
@@ -160,6 +141,8 @@ class StepRunner:
 
     async def run_behind(self, func: Callable[[], T]) -> T:
         """Run it after what a caller waits for, and beside a caller who has gone on."""
+        if self.bulk:
+            await self.workers.courtesy.shown()
         if not self.stand_back:
             return await self.run(func)
         if self.is_awaited():

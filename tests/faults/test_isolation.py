@@ -37,9 +37,10 @@ from asynclive import (
     NotActiveError,
     RepositoryError,
     RepositoryNotFoundError,
+    _priority,
 )
 from asynclive._messages import Numbers, RemoteError
-from asynclive._priority import NICENESS, SLICE_NS
+from asynclive._priority import BULK_SLICE_NS, NICENESS, SLICE_NS
 from asynclive._remote import RemoteEngine
 
 pytestmark = pytest.mark.anyio
@@ -464,6 +465,28 @@ async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo
             assert slice_ns == SLICE_NS > slice_of(os.getpid())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_its_threads_are_interrupted_by_one_another_where_they_work_on_what_is_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_priority, "_take_turns", None)
+    slices: list[int] = []
+
+    def look() -> None:
+        slices.append(slice_of(threading.get_native_id()))
+
+    def run() -> None:
+        _priority.in_bulk(look)  # not in a process of its own: as ever
+        _priority.take_long_turns()
+        _priority.in_bulk(look)
+        look()
+
+    usual = slice_of(os.getpid())
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert slices == ([usual, BULK_SLICE_NS, SLICE_NS] if usual else [0, 0, 0])
 
 
 @on_one_loop

@@ -15,6 +15,7 @@ import anyio.lowlevel
 import pytest
 from cancelling import in_task, on_every_loop, settled, three_ways
 
+from asynclive import _precedence
 from asynclive._workers import FileWorkers, StepRunner, default_workers, run_together
 
 pytestmark = pytest.mark.anyio
@@ -428,3 +429,37 @@ async def test_what_stands_back_waits_for_what_goes_first() -> None:
             await settled()
             assert ran == ["first"]
     assert ran == ["first", "behind"]
+
+
+async def test_a_step_of_what_is_large_waits_for_what_is_small() -> None:
+    workers = FileWorkers(4)
+    runner = StepRunner(workers, bulk=True)
+    ran: list[str] = []
+    async with anyio.create_task_group() as task_group:
+        with workers.courtesy.asked():
+            task_group.start_soon(runner.run_behind, partial(ran.append, "large"))
+            await workers.run(partial(ran.append, "small"), bulk=False)
+    assert ran == ["small", "large"]
+
+
+async def test_it_does_not_wait_for_what_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_precedence, "COURTESY", 3600)
+    workers = FileWorkers(4)
+    with anyio.fail_after(60), contextlib.ExitStack() as later:
+        async with anyio.create_task_group() as task_group:
+            with workers.courtesy.asked():
+                task_group.start_soon(StepRunner(workers, bulk=True).run_behind, lambda: None)
+                await settled()
+                later.enter_context(workers.courtesy.asked())
+
+
+@pytest.mark.parametrize("bound", ["COURTESY", "PATIENCE"])
+async def test_it_does_not_wait_for_long_nor_for_what_hangs(
+    monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(_precedence, "COURTESY", 3600)
+    monkeypatch.setattr(_precedence, "PATIENCE", 3600)
+    monkeypatch.setattr(_precedence, bound, 0)
+    workers = FileWorkers(4)
+    with workers.courtesy.asked(), anyio.fail_after(60):
+        await StepRunner(workers, bulk=True).run_behind(lambda: None)

@@ -1,0 +1,69 @@
+"""Who goes first, where threads would take the processors from one another. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+# So long a step of bulk work waits for small artifacts, at most: it is never starved (seconds).
+COURTESY = 0.02
+# So long an artifact counts as small: one that waits for DVC's lock does not hold up the others.
+PATIENCE = 0.1
+
+
+class Precedence:
+    """Work that a caller waits for goes first: what nobody waits for stands still meanwhile.
+
+    Two threads that hash take as much of two cores as they get, and a snapshot beside them twice
+    as long. What goes first waits for nothing that stands still.
+    """
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._none = anyio.Event()
+
+    def __enter__(self) -> None:
+        self._first += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._first -= 1
+        if not self._first:
+            self._none.set()
+            self._none = anyio.Event()
+
+    async def given(self) -> None:
+        """Wait until nobody goes first."""
+        while self._first:
+            await self._none.wait()
+
+
+class Courtesy:
+    """Small artifacts go before the next step of a large one, which would take their processor.
+
+    A large one waits for those under way, not for those that come meanwhile, and not for long.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[anyio.Event, float] = {}
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Meanwhile a small artifact is under way."""
+        done = anyio.Event()
+        self._under_way[done] = anyio.current_time()
+        try:
+            yield
+        finally:
+            del self._under_way[done]
+            done.set()
+
+    async def shown(self) -> None:
+        """Wait for what is small, before a step of what is large."""
+        if not self._under_way:
+            return
+        lately = anyio.current_time() - PATIENCE
+        with anyio.move_on_after(COURTESY):
+            for done in [done for done, since in self._under_way.items() if since > lately]:
+                await done.wait()
