@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -107,12 +107,15 @@ class LocalEngine:
         if not call.submitted:
             await call.turn()  # its source is read where it is, and an earlier one may change that
         call.begin()
-        request = call.request
-        if self._in_pipeline and request.cache:
-            owner = partial(self._repository.pipeline_owner, request.path)
-            request = left_to_pipeline(request, self._root, await self._in_dvc_thread(owner))
-        async with self._source(call, request) as (plan, taken):
-            with nullcontext() if is_bulk(plan) else self._workers.courtesy.asked():
+        with ExitStack() as small:
+            small.enter_context(self._workers.courtesy.asked())
+            request = call.request
+            if self._in_pipeline and request.cache:
+                owner = partial(self._repository.pipeline_owner, request.path)
+                request = left_to_pipeline(request, self._root, await self._in_dvc_thread(owner))
+            async with self._source(call, request) as (plan, taken):
+                if is_bulk(plan):
+                    small.close()
                 call.advance("staging")
                 staged = await self._stage(call, plan, taken)
                 call.progress.size, call.progress.nfiles = staged.size, staged.nfiles

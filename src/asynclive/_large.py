@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -83,6 +84,8 @@ class LargeFile:
     """The source is a snapshot, and is hashed itself: ``temp`` is None."""
     passes: int = 1
     """In how many passes the file gets done, of which this is one: taken first, 2."""
+    is_asked: Callable[[], bool] = lambda: False
+    """Whether somebody asks for the thread: a step ends early then."""
     md5: Any = field(init=False)
     _copied_bytes: int = 0
     _hashed_bytes: int = 0
@@ -231,6 +234,8 @@ class LargeFile:
             for fd in () if self.clones else more_fds:
                 _copy_range(first_fd, fd, self._copied_bytes, copied)
             self._copied_bytes += copied
+            if not self._takes and self.is_asked():
+                break
         self._reservation.bytes_to_come = self.planned.size - self._copied_bytes
         check_unchanged(os.fstat(source_fd), self.planned, self.source)
         done = self._copied_bytes == self.planned.size
@@ -272,7 +277,7 @@ class LargeFile:
         """Hash the next of the bytes that are copied."""
         step_bytes = STEPS_AT_ONCE * STEP_BYTES if self.is_snapshot else STEP_BYTES
         end = min(self._hashed_bytes + step_bytes, self._copied_bytes)
-        buffer = memoryview(bytearray(min(CHUNKS_AT_ONCE * CHUNK_BYTES, self.planned.size)))
+        buffer = _memory.of(CHUNKS_AT_ONCE * CHUNK_BYTES)
         fd = self._fds[0 if self._hashes_source else 1]
         path = self.temp or self.source
         while self._hashed_bytes < end:
@@ -283,9 +288,26 @@ class LargeFile:
                 raise ArtifactChangedError(self.source, "grew or shrank")
             self.md5.update(buffer[:count])
             self._hashed_bytes += count
+            if self.is_asked():
+                break
         if self._hashes_source:
             check_unchanged(os.fstat(fd), self.planned, self.source)
         return True
+
+
+class _Memory(threading.local):
+    """What a thread reads into: new memory would be zeroed each time, and hold the interpreter."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def of(self, size: int) -> memoryview:
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        return memoryview(self._buffer)[:size]
+
+
+_memory = _Memory()
 
 
 def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None:

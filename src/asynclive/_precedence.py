@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import anyio
 
 # So long a step of bulk work waits for small artifacts, at most: it is never starved (seconds).
-COURTESY = 0.02
+COURTESY = 0.05
 # So long an artifact counts as small: one that waits for DVC's lock does not hold up the others.
 PATIENCE = 0.1
 
@@ -58,6 +58,10 @@ class Courtesy:
         finally:
             del self._under_way[done]
             done.set()
+
+    def is_asked(self) -> bool:
+        """Whether a small artifact is under way. From any thread."""
+        return bool(self._under_way)
 
     async def shown(self) -> None:
         """Wait for what is small, before a step of what is large."""

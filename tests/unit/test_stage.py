@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import anyio.from_thread
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _filestage, _large, _stage, _stagejob
+from asynclive import _filestage, _large, _precedence, _stage, _stagejob
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
+from asynclive._large import LargeFile
 from asynclive._plan import ArtifactPlan
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
@@ -99,9 +101,9 @@ def keep_all(root: str, dirs: list[str], files: list[str]) -> tuple[list[str], l
 class Bench:
     """One artifact at ``workspace/data``, its copy's place at ``workspace/out/data``."""
 
-    def __init__(self, store: ObjectStore, workers: int = 3) -> None:
+    def __init__(self, store: ObjectStore, workers: FileWorkers | None = None) -> None:
         self.store = store
-        self.stager = Stager(store, FileWorkers(workers))
+        self.stager = Stager(store, workers or FileWorkers(3))
         self.workspace = Path(store.layout.root)
         self.source = self.workspace / "data"
         (self.workspace / "out").mkdir()
@@ -398,6 +400,38 @@ CHANGES = [
 ]
 
 
+@pytest.mark.parametrize("asked", [False, True])
+@in_both_ways
+async def test_a_step_of_a_large_one_ends_early_where_a_small_one_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, copy: bool
+) -> None:
+    monkeypatch.setattr(_precedence, "COURTESY", 0)
+    monkeypatch.setattr(_stagejob, "BATCH_BYTES", STEP)
+    longest: dict[str, int] = {}
+
+    def measure(step: str, done: str) -> None:
+        real = getattr(LargeFile, step)
+
+        def measured(large: LargeFile, *args: Any) -> Any:
+            before = getattr(large, done)
+            result = real(large, *args)
+            longest[done] = max(longest.get(done, 0), getattr(large, done) - before)
+            return result
+
+        monkeypatch.setattr(LargeFile, step, measured)
+
+    measure("_copy_step", "_copied_bytes")
+    measure("_hash_step", "_hashed_bytes")
+    workers = FileWorkers(3)
+    bench = Bench(make_store(tmp_path), workers)
+    make_large(bench.source)
+    with workers.courtesy.asked() if asked else nullcontext():
+        await bench.stage(copy=copy)
+    assert longest["_copied_bytes"] == (CHUNK if asked else STEP)
+    assert longest["_hashed_bytes"] == CHUNK or not asked
+    assert [*objects(bench.store)] == [md5(bench.source.read_bytes())]
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("kind", ["small", "large"])
 @in_both_ways
@@ -607,7 +641,7 @@ async def cancel_anywhere(
     types: tuple[str, ...],
     copy: bool,
 ) -> None:
-    bench = Bench(make_store(tmp_path, *types), workers=2)
+    bench = Bench(make_store(tmp_path, *types), FileWorkers(2))
     KINDS[kind](bench.source)
     before = look(bench.source)
     plan = await bench.plan(copy=copy)
@@ -656,7 +690,7 @@ async def test_when_one_file_of_many_fails_nothing_is_left_of_the_others(tmp_pat
 async def test_in_place_when_one_file_of_many_fails_nothing_is_left_of_the_others(
     tmp_path: Path, types: tuple[str, ...]
 ) -> None:
-    bench = Bench(make_store(tmp_path, *types), workers=1)
+    bench = Bench(make_store(tmp_path, *types), FileWorkers(1))
     make_large(bench.workspace / "real")
     bench.source.mkdir()
     (bench.source / "link").symlink_to(bench.workspace / "real")  # large ones go first

@@ -55,8 +55,9 @@ class State:
         with state.hashes.transact():  # one for all of them
             while some:
                 state.save_many(some, self._repo.fs)
-                give_way()
                 some = list(itertools.islice(rows, AT_A_TIME))
+                if some:
+                    give_way()
 
     def _save_group(self, group: Sequence[TrackedArtifact]) -> None:
         from dvc_data.hashfile.utils import to_nanoseconds
