@@ -68,7 +68,7 @@ def locked(repo: Path, *, hardlink: bool = False) -> Iterator[Gate]:
 
 
 class Stop:
-    """Where a worker thread stops, each time it comes there, until the test lets it go on."""
+    """Where worker threads stop until the test lets them go on, for good."""
 
     def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
         self.reached = anyio.Event()
@@ -76,11 +76,19 @@ class Stop:
         function = getattr(owner, name)
 
         def stopped(*args: Any, **kwargs: Any) -> Any:
-            anyio.from_thread.run_sync(self.reached.set)
-            assert self._go.wait(timeout=60)
+            if not self._go.is_set():
+                anyio.from_thread.run_sync(self.reached.set)
+                assert self._go.wait(timeout=60)
             return function(*args, **kwargs)
 
         patch.setattr(owner, name, stopped)
 
     def open(self) -> None:
         self._go.set()
+
+    @contextmanager
+    def opened_after(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self.open()

@@ -37,6 +37,22 @@ def in_worker(patch: pytest.MonkeyPatch, code: str) -> None:
     patch.setattr(_worker_process, "_COMMAND", command)
 
 
+def hold_worker(patch: pytest.MonkeyPatch, go: Path, module: str, owner: str, name: str) -> None:
+    """Have each worker stop where it comes to a function, until somebody opens the pipe ``go``."""
+    os.mkfifo(go)
+    in_worker(
+        patch,
+        f"""
+from {module} import {owner}
+real = {owner}.{name}
+def held(*args):
+    open({str(go)!r}).close()
+    return real(*args)
+{owner}.{name} = held
+""",
+    )
+
+
 def before_worker(patch: pytest.MonkeyPatch, code: str) -> None:
     """Run this in each worker before anything is imported there."""
     patch.setattr(_worker_process, "_COMMAND", code + _worker_process._COMMAND)

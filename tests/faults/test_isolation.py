@@ -21,7 +21,7 @@ from cancelling import in_task, on_every_loop, settled
 from disk import dvc_file, leftovers, look, md5, objects, tree, write
 from gate import locked
 from invariants import assert_nothing_lost, entries
-from isolated import Said, in_worker, pid_of, said_by_workers
+from isolated import Said, hold_worker, in_worker, pid_of, said_by_workers
 from twin import Templates, dvc
 
 from asynclive import (
@@ -312,18 +312,7 @@ async def test_cancelled_while_its_group_commits_it_is_logged(
 ) -> None:
     make(repo)
     go = tmp_path / "go"
-    os.mkfifo(go)
-    in_worker(
-        monkeypatch,
-        f"""
-from asynclive._repo import DvcRepository
-commit = DvcRepository.commit
-def held(self, group):
-    open({str(go)!r}).close()
-    return commit(self, group)
-DvcRepository.commit = held
-""",
-    )
+    hold_worker(monkeypatch, go, "asynclive._repo", "DvcRepository", "commit")
     async with AsyncLive(root=repo, isolation="process") as live:
         async with in_task(way, lambda: live.log_artifact("model.pt", type="model")) as call:
             await stage_of(live, "committing")
@@ -343,18 +332,7 @@ async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
 ) -> None:
     make(repo)
     go = tmp_path / "go"
-    os.mkfifo(go)
-    in_worker(
-        monkeypatch,
-        f"""
-from asynclive import _stage
-make_plan = _stage.make_plan
-def held(*args):
-    open({str(go)!r}).close()
-    return make_plan(*args)
-_stage.make_plan = held
-""",
-    )
+    hold_worker(monkeypatch, go, "asynclive", "_stage", "make_plan")
     heard = anyio.Event()
     count = RemoteEngine._count
 

@@ -263,7 +263,7 @@ async def test_when_the_parent_is_killed_the_worker_ends_and_leaves_nothing(
 async def test_the_end_of_the_parent_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that waits for a slow disk then would be told again and again, and do only that."""
     if not hasattr(os, "pidfd_open"):
-        pytest.skip("here nobody is told of it")
+        pytest.skip("no pidfd_open here: its sockets alone tell a worker of the end")
     told: list[object] = []
     heard = anyio.Event()
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
-import anyio.from_thread
 import pytest
 from cancelling import in_task, settled, three_ways
 from disk import leftovers, look
-from gate import locked
+from gate import Stop, locked
 
 import asynclive._large
 import asynclive._stage
@@ -24,30 +19,6 @@ from asynclive._store import ObjectStore
 pytestmark = pytest.mark.anyio
 
 LARGE = 3 * 2**20
-
-
-class Gate:
-    """Where a worker thread stops the first time it comes there."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
-        self.reached = anyio.Event()
-        self._open = threading.Event()
-        function = getattr(owner, name)
-
-        def held(*args: Any, **values: Any) -> Any:
-            if not self._open.is_set():
-                anyio.from_thread.run_sync(self.reached.set)
-                assert self._open.wait(60)
-            return function(*args, **values)
-
-        patch.setattr(owner, name, held)
-
-    @contextmanager
-    def opened_after(self) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self._open.set()
 
 
 GATES = {
@@ -77,7 +48,7 @@ async def test_a_handle_cancelled_on_its_way(
     repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, values: dict[str, bool]
 ) -> None:
     before = prepare(repo)
-    gate = Gate(monkeypatch, *GATES[at])
+    gate = Stop(monkeypatch, *GATES[at])
     async with AsyncLive(root=repo) as live:
         handle: ArtifactHandle = await live.submit("artifact", "model", **values)
         with gate.opened_after():
@@ -108,7 +79,7 @@ async def test_submit_cancelled_before_the_bytes_are_taken(
     repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, way: str
 ) -> None:
     before = prepare(repo)
-    gate = Gate(monkeypatch, *GATES[at])
+    gate = Stop(monkeypatch, *GATES[at])
     async with AsyncLive(root=repo) as live:
         async with in_task(way, lambda: live.submit("artifact", "model", copy=True)) as call:
             with gate.opened_after():
@@ -125,7 +96,7 @@ async def test_cancelling_who_awaits_a_handle_leaves_the_artifact_alone(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     prepare(repo)
-    gate = Gate(monkeypatch, *GATES["hashed"])
+    gate = Stop(monkeypatch, *GATES["hashed"])
     async with AsyncLive(root=repo) as live:
         handle = await live.submit("artifact")
         with gate.opened_after():
