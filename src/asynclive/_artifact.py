@@ -52,6 +52,11 @@ class ArtifactRequest:
     def copy(self) -> bool:
         return self.artifacts_dir is not None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether any of it is read, not only recorded."""
+        return self.cache or self.copy
+
 
 class StoredFile(NamedTuple):
     """One file whose bytes are in the DVC cache. A tuple: there are as many as files."""

@@ -128,8 +128,7 @@ class LocalEngine:
     ) -> ArtifactPlan:
         """See what there is, and have room for it."""
         plan = await self._plan(request, moved)
-        is_read = request.cache or request.copy
-        await self._pending.room(call, plan.total_bytes if is_read else 0)
+        await self._pending.room(call, plan.total_bytes if request.is_read else 0)
         call.progress.bytes_total, call.progress.files_total = plan.total_bytes, len(plan.files)
         return plan
 
@@ -191,7 +190,7 @@ class LocalEngine:
         self, call: Call, request: ArtifactRequest
     ) -> AsyncIterator[tuple[ArtifactPlan, Taken | None]]:
         """What is to be read, and what is waited for once it is taken."""
-        if not (call.move and (request.cache or request.copy)):
+        if not (call.move and request.is_read):
             release = partial(self._release, call) if call.submitted else None
             yield await self._admit(call, request), release
             return

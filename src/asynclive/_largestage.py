@@ -125,7 +125,7 @@ class LargeStager:
         passes: int = 1,
     ) -> LargeFile:
         clones, sync = self.store.layout.shares_blocks, self.store.layout.sync
-        is_asked = self.workers.courtesy.is_asked if self.runner.bulk else lambda: False
+        is_asked = self.runner.is_asked
         return LargeFile(
             planned, source, temp, copy, clones, self.space, sync, is_snapshot, passes, is_asked
         )

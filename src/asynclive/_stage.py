@@ -77,11 +77,11 @@ class Stager:
         root, found = self._store.layout.root, partial(self._foresee, request)
 
         def plan() -> ArtifactPlan:
-            if moved is None:
-                return make_plan(request, root, ignore, _checkpoint, found)
-            plan = make_plan(request, root, ignore, _checkpoint, found, moved.aside)
-            if not plan.follows_relative:
-                FileStager(request, plan.isdir, self._store, "").explained(moved.tuck_away)
+            aside = None if moved is None else moved.aside
+            plan = make_plan(request, root, ignore, _checkpoint, found, aside)
+            if moved is None or plan.follows_relative:
+                return plan
+            FileStager(request, plan.isdir, self._store, "").explained(moved.tuck_away)
             return replace(plan, moved_to=moved.aside)
 
         return await self._workers.run(plan, bulk=False)

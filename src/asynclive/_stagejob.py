@@ -98,7 +98,7 @@ class StageJob:
     def steps(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
         """What is to be run: large files first, so that none of them is left to the end."""
         request = self.plan.request
-        if not request.cache and not request.copy:
+        if not request.is_read:
             return
         files = [file for file in self.plan.files if file.tracked or request.copy]
         for file in files:

@@ -139,6 +139,10 @@ class StepRunner:
         """Run it as soon as there is a thread."""
         return await self.workers.run(func, bulk=self.bulk)
 
+    def is_asked(self) -> bool:
+        """Whether what is small would have this thread's processor. From any thread."""
+        return self.bulk and self.workers.courtesy.is_asked()
+
     async def run_behind(self, func: Callable[[], T]) -> T:
         """Run it after what a caller waits for, and beside a caller who has gone on."""
         if self.bulk:
