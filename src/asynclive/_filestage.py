@@ -123,8 +123,8 @@ class FileStager:
 
     def known_md5(self, planned: PlannedFile) -> str | None:
         """The hash of a file that is known, and whose object is there."""
-        md5 = self.known.md5_of(planned)
-        return md5 if md5 is not None and self.store.holds(md5, planned.size) else None
+        same = self.known.same(planned)
+        return same.md5 if same is not None and self.store.holds(same.md5, planned.size) else None
 
     def place(
         self, planned: PlannedFile, md5: str, isnew: bool, data: bytes | None, batch: Batch

@@ -39,26 +39,16 @@ class KnownArtifact:
     """Of a directory: its object, which lists just these files."""
     files: dict[tuple[str, ...], KnownFile] = field(default_factory=dict, repr=False)
 
-    def md5_of(self, planned: PlannedFile) -> str | None:
-        """The MD5 of this file, if it is as it was."""
+    def same(self, planned: PlannedFile) -> KnownFile | None:
+        """What is known of this file, if it is as it was."""
         known = self.files.get(planned.key)
-        return known.md5 if known is not None and known[:4] == _marks(planned) else None
+        return known if known is not None and known[:4] == _marks(planned) else None
 
     def stored(self, planned: PlannedFile) -> StoredFile:
         """The record of a file that is as it was."""
         _, _, _, _, md5, inode, mtime_ns = self.files[planned.key]
         isexec = bool(planned.mode & 0o111)
         return StoredFile(planned.key, md5, planned.size, isexec, inode, mtime_ns)
-
-    def is_copied(self, planned: PlannedFile, copy: os.stat_result) -> bool:
-        """Whether this is the copy that was made of the file, which is as it was."""
-        known = self.files.get(planned.key)
-        return (
-            known is not None
-            and known[:4] == _marks(planned)
-            and (known.tracked_inode, known.tracked_mtime_ns) == (copy.st_ino, copy.st_mtime_ns)
-            and copy.st_size == planned.size
-        )
 
 
 class KnownArtifacts:

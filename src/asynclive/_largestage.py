@@ -103,7 +103,7 @@ class LargeStager:
 
     async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
         md5 = None
-        if self.files.known.md5_of(planned) is not None:
+        if self.files.known.same(planned) is not None:
             md5 = await self.runner.run(partial(self.files.known_md5, planned))
         batch = Batch()
         batch.count(planned, unchanged=md5 is not None)

@@ -9,6 +9,7 @@ that way.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import pickle
@@ -119,6 +120,9 @@ class _Worker:
             async with self._live:
                 live = self._live
                 place = None if self._parents_live is None else self._parents_live.place
+                # DVC and all it imports stay to the end. Else the collector goes through them again
+                # and again while there are many files, and nothing else runs meanwhile.
+                gc.freeze()
                 self._channel.post(Entered(live._engine.real_root, live.exp_name, place))
                 await self._take_messages()
         except _EndedError:

@@ -134,7 +134,7 @@ class StageJob:
         for number, file in enumerate(self.plan.files):
             if number % BATCH_FILES == 0:
                 checkpoint()
-            if self.files.known.md5_of(file) is not None:
+            if self.files.known.same(file) is not None:
                 self.unread.add(file.key)
 
     def check_space(self) -> None:

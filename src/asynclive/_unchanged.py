@@ -39,15 +39,16 @@ def find_unchanged(
     for number, planned in enumerate(plan.files):
         if number % _CHECKED_FILES == 0:
             checkpoint()
-        md5 = known.md5_of(planned)
-        if md5 is None or not store.has(md5, planned.size):
+        same = known.same(planned)
+        if same is None or not store.has(same.md5, planned.size):
             return None
         if request.copy:
             there = _lstat(os.sep.join((request.path, *planned.key)))
             if (
                 there is None
                 or there.st_mode != stat.S_IFREG | _copy_mode(planned, plan.isdir, store.layout)
-                or not known.is_copied(planned, there)
+                or there.st_size != planned.size
+                or (there.st_ino, there.st_mtime_ns) != (same.tracked_inode, same.tracked_mtime_ns)
             ):
                 return None
         elif planned.islink or planned.nlink > 1:  # DVC may make them anew
