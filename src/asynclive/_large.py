@@ -29,6 +29,7 @@ from ._durable import NO_SYNC, Sync
 from ._errors import ArtifactChangedError
 from ._link import clone, copy_step
 from ._plan import PlannedFile, check_unchanged
+from ._priority import shares_interpreter
 from ._space import Reservation, Space
 from ._store import READ, create
 from ._workers import run_together
@@ -48,8 +49,10 @@ DISK_LEAD_BYTES = 4 * STEP_BYTES
 # A chunk stays in a core's own cache between its two copies, and ext4 does not take it for a
 # large folio, whose making costs more (perf/chunks.py). Cancellation is looked for once a chunk.
 CHUNK_BYTES = 256 * 2**10
-# So many chunks are hashed, or copied once, at a time. Each time the thread needs the interpreter
-# again, for which a training loop in Python beside it has to wait (perf/stall.py).
+# So many chunks are hashed, or copied once, at a time, where a training loop in Python needs the
+# same interpreter: each time the thread needs it again, the loop has to wait (perf/stall.py).
+# Elsewhere it is one, for which nobody waits long: Linux, as it is often built, does not interrupt
+# a copy, however slowly its memory is to be had (perf/beside_large.py).
 CHUNKS_AT_ONCE = 8
 # So many steps of a snapshot are hashed in a hop, which costs the event loop about as much.
 STEPS_AT_ONCE = 4
@@ -223,7 +226,7 @@ class LargeFile:
             return True
         source_fd, first_fd, *more_fds = self._fds
         end = min(self._copied_bytes + step_bytes, self.planned.size)
-        chunk_bytes = CHUNK_BYTES if more_fds else CHUNKS_AT_ONCE * CHUNK_BYTES
+        chunk_bytes = CHUNK_BYTES if more_fds else _most_at_once()
         while self._copied_bytes < end:
             check_cancelled()
             count = min(chunk_bytes, end - self._copied_bytes)
@@ -277,7 +280,7 @@ class LargeFile:
         """Hash the next of the bytes that are copied."""
         step_bytes = STEPS_AT_ONCE * STEP_BYTES if self.is_snapshot else STEP_BYTES
         end = min(self._hashed_bytes + step_bytes, self._copied_bytes)
-        buffer = _memory.of(CHUNKS_AT_ONCE * CHUNK_BYTES)
+        buffer = _memory.of(_most_at_once())
         fd = self._fds[0 if self._hashes_source else 1]
         path = self.temp or self.source
         while self._hashed_bytes < end:
@@ -308,6 +311,11 @@ class _Memory(threading.local):
 
 
 _memory = _Memory()
+
+
+def _most_at_once() -> int:
+    """So many bytes are hashed, or copied once, before others may have the processor."""
+    return CHUNK_BYTES * (CHUNKS_AT_ONCE if shares_interpreter() else 1)
 
 
 def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None:

@@ -27,12 +27,22 @@ _SYSCALLS = {"x86_64": 314, "aarch64": 274}
 _ATTRIBUTES = "IIQiIQQQII"
 
 
+_works_for_another = False
+
+
+def shares_interpreter() -> bool:
+    """Whether the event loop that all this is for runs in this process."""
+    return not _works_for_another
+
+
 def give_precedence() -> None:
     """Lower the priority of this process, which leads a session of its own.
 
     Linux mostly shares the processors among sessions first: how nice a process is counts only
     within its own, and as a whole that would be as good as the parent's.
     """
+    global _works_for_another
+    _works_for_another = True
     if hasattr(os, "setpriority"):
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     # Not Linux, or without autogroups.

@@ -67,7 +67,7 @@ ALLOWED = {
     "_known": RECORDS | {"_known_file", "_plan", "_store"},
     "_syncing": RECORDS | {"_known", "_plan", "_store"},
     "_commit_sync": RECORDS | {"_durable"},
-    "_large": RECORDS | {"_durable", "_link", "_plan", "_space", "_store", "_workers"},
+    "_large": RECORDS | {"_durable", "_link", "_plan", "_priority", "_space", "_store", "_workers"},
     "_unchanged": RECORDS | {"_known", "_link", "_plan", "_store"},
     "_snapshot": RECORDS | {"_newer", "_plan"},
     "_filestage": RECORDS | {"_known", "_link", "_newer", "_place", "_plan", "_store"},
