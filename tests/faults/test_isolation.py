@@ -37,6 +37,7 @@ from asynclive import (
     NotActiveError,
     RepositoryError,
     RepositoryNotFoundError,
+    _large,
     _priority,
 )
 from asynclive._messages import Numbers, RemoteError
@@ -465,6 +466,38 @@ def test_its_threads_are_interrupted_by_one_another_where_they_work_on_what_is_l
     thread.start()
     thread.join()
     assert slices == ([usual, BULK_SLICE_NS, SLICE_NS] if usual else [0, 0, 0])
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@on_one_loop
+async def test_what_is_large_has_a_processor_for_a_chunk_at_a_time(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: Any
+) -> None:
+    said = tmp_path / "said"
+    code = f"""
+import gc
+from asynclive import _large
+read_at = _large.read_at
+def counting(fd, path, buffer, offset):
+    with open({str(said)!r}, "a") as file:
+        file.write(f"{{len(buffer)}} {{gc.get_freeze_count() > 0}}\\n")
+    return read_at(fd, path, buffer, offset)
+_large.read_at = counting
+"""
+    (repo / "model.pt").write_bytes(bytes(2**23))
+    if isolation == "process":
+        in_worker(monkeypatch, code)
+    else:
+        monkeypatch.setattr(_large, "read_at", _large.read_at)  # is put back at the end
+        exec(code, {})
+    async with AsyncLive(root=repo, isolation=isolation) as live:
+        await live.log_artifact("model.pt")
+    sizes, frozen = zip(*(line.split() for line in said.read_text().splitlines()), strict=True)
+    # A training loop in Python has the interpreter to itself for so long, or has one of its own.
+    chunks = 1 if isolation == "process" else _large.CHUNKS_AT_ONCE
+    assert max(map(int, sizes)) == chunks * _large.CHUNK_BYTES
+    # What is the caller's own is left to the caller's collector.
+    assert set(frozen) == {str(isolation == "process")}
 
 
 @on_one_loop
