@@ -19,36 +19,38 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
-# From the innermost frame outwards, the first that is here says the stage. Of a module, or of
-# one function in it; what several stages use, as ``_store``, is not here.
+# The innermost frame that is listed here gives the stage. A key is a module, or one function of it
+# ("module:function", a method by its name alone). Modules that several stages use, as
+# ``asynclive._store``, are not listed: an outer frame gives the stage.
+# ``test_points.py`` checks that each key exists.
 STAGES = {
-    "_walk": "plan",
-    "_filestage._stage_small": "stage small",
-    "_large": "stage large",
-    "_largestage._finish_large": "stage large",
-    "_stagejob.make_dirs": "stage directory",
-    "_stagejob.finish_dirs": "stage directory",
-    "_processes": "stage in processes",
-    "_batchworker": "stage in processes",
-    "_batchworker._stage": "stage small",
-    "_batchworker._store": "stage small",
-    "_known_file": "remember",
-    "_moved": "move",
-    "_repo.outputs.fill": "tree",
-    "_repo.outputs.hide": ".gitignore",
-    "_repo.dvcfiles.write_beside": ".dvc",
-    "_repo.commit._commit_one": ".dvc",
-    "_place": "place",
-    "_place.remove_tree": "clean up",
-    "_stage.discard": "clean up",
-    "_repo.state.save_files": "DVC's state",
-    "_repo.state.save_group": "DVC's state",
-    "_dvcyaml": "dvc.yaml",
-    "_files": "dvc.yaml",
-    "_repo.lock.acquire": "lock",
-    "_repo.lock.release": "lock",
-    "_repo.repository.open": "enter",
-    "_repo.repository.close": "leave",
+    "asynclive._walk": "plan",
+    "asynclive._filestage:_stage_small": "stage small",
+    "asynclive._large": "stage large",
+    "asynclive._largestage:_finish_large": "stage large",
+    "asynclive._stagejob:make_dirs": "stage directory",
+    "asynclive._stagejob:finish_dirs": "stage directory",
+    "asynclive._processes": "stage in processes",
+    "asynclive._batchworker": "stage in processes",
+    "asynclive._batchworker:_stage": "stage small",
+    "asynclive._batchworker:_store": "stage small",
+    "asynclive._known_file": "remember",
+    "asynclive._moved": "move",
+    "asynclive._repo.outputs:fill": "tree",
+    "asynclive._repo.outputs:hide": ".gitignore",
+    "asynclive._repo.dvcfiles:write_beside": ".dvc",
+    "asynclive._repo.commit:_commit_one": ".dvc",
+    "asynclive._place": "place",
+    "asynclive._place:remove_tree": "clean up",
+    "asynclive._stage:discard": "clean up",
+    "asynclive._repo.state:save_files": "DVC's state",
+    "asynclive._repo.state:save_group": "DVC's state",
+    "asynclive._dvcyaml": "dvc.yaml",
+    "asynclive._files": "dvc.yaml",
+    "asynclive._repo.lock:acquire": "lock",
+    "asynclive._repo.lock:release": "lock",
+    "asynclive._repo.repository:open": "enter",
+    "asynclive._repo.repository:close": "leave",
 }
 # aiofiles runs a method of the file itself in a thread: no frame of ours is below it.
 NO_STAGE = "dvc.yaml"
@@ -144,13 +146,10 @@ def _stage() -> str:
 
 def _stage_of(frame: Any) -> str | None:
     while frame is not None:
-        package, _, module = frame.f_globals.get("__name__", "").rpartition(".")
-        if package == "asynclive._repo":
-            module = f"_repo.{module}"
-        if package.partition(".")[0] == "asynclive":
-            stage = STAGES.get(f"{module}.{frame.f_code.co_name}") or STAGES.get(module)
-            if stage is not None:
-                return stage
+        module = frame.f_globals.get("__name__", "")
+        stage = STAGES.get(f"{module}:{frame.f_code.co_name}") or STAGES.get(module)
+        if stage is not None:
+            return stage
         frame = frame.f_back
     return None
 
