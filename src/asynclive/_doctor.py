@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ._disks import Disk, disk_under, existing
 from ._dvclock import LockHolder, lock_holders
 from ._errors import RepositoryError
-from ._repo import RepositoryFacts, look_at_repository, working_links
+from ._repo.facts import RepositoryFacts, look_at_repository, working_links
 from ._session import FoundSession, Session, look_at_sessions
 
 LINKS = ("reflink", "hardlink", "symlink", "copy")

@@ -32,7 +32,8 @@ from ._pending import Pending
 from ._pipeline import left_to_pipeline
 from ._plan import ArtifactPlan
 from ._record import Outcomes, Recorder
-from ._repo import DvcRepository, outside_repository
+from ._repo.errors import outside_repository
+from ._repo.repository import DvcRepository
 from ._space import free_bytes
 from ._stage import Stager, Taken
 from ._stagejob import is_bulk

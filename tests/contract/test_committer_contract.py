@@ -21,7 +21,7 @@ import pytest
 from asynclive._artifact import make_request
 from asynclive._commit import GroupCommitter
 from asynclive._errors import ArtifactPathError, LockTimeoutError
-from asynclive._repo import DvcRepository
+from asynclive._repo.repository import DvcRepository
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
 from asynclive._workers import FileWorkers

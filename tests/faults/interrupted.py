@@ -23,7 +23,7 @@ import asynclive._live
 import asynclive._stage
 from asynclive import AsyncLive
 from asynclive._engine import LocalEngine
-from asynclive._repo import DvcRepository
+from asynclive._repo.repository import DvcRepository
 
 STAGES: dict[str, tuple[Any, str]] = {
     "look": (asynclive._stage, "make_plan"),

@@ -16,7 +16,7 @@ from twin import dvc
 
 from asynclive._artifact import StagedArtifact, TrackedArtifact, make_request
 from asynclive._inotify import open_inotify
-from asynclive._repo import DvcRepository
+from asynclive._repo.repository import DvcRepository
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
 from asynclive._watch import ByStamps

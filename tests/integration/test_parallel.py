@@ -21,7 +21,7 @@ from asynclive import (
     InvalidMetadataError,
     LoggedArtifact,
 )
-from asynclive._repo import DvcRepository
+from asynclive._repo.repository import DvcRepository
 
 pytestmark = pytest.mark.anyio
 

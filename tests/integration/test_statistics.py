@@ -14,7 +14,7 @@ from gate import Stop, locked
 import asynclive._stage
 from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
 from asynclive._commit import GroupCommitter
-from asynclive._repo import DvcRepository
+from asynclive._repo.repository import DvcRepository
 from asynclive._store import ObjectStore
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from gate import Stop, locked
 import asynclive._large
 import asynclive._stage
 from asynclive import ArtifactCancelledError, ArtifactHandle, AsyncLive
-from asynclive._repo import DvcRepository
+from asynclive._repo.repository import DvcRepository
 from asynclive._store import ObjectStore
 
 pytestmark = pytest.mark.anyio

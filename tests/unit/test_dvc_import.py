@@ -106,7 +106,7 @@ def test_after_the_block_the_process_is_as_it_was(repo: Path) -> None:
 
 def test_opening_a_repository_leaves_the_process_as_it_was(repo: Path) -> None:
     code = """
-        from asynclive._repo import DvcRepository
+        from asynclive._repo.repository import DvcRepository
         before = look()
         DvcRepository.open(os.getcwd()).close()
         print(changed(before, look()))

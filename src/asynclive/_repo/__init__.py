@@ -5,19 +5,3 @@ before (the bytes are in the cache) and the questions that DVC can only answer f
 targets at once (who overlaps, what Git tracks). It follows ``dvc.repo.add`` and
 ``dvc.output.Output.add``, whose order of events it keeps.
 """
-
-from __future__ import annotations
-
-from .errors import outside_repository
-from .facts import RepositoryFacts, look_at_repository, working_links
-from .lock import in_dvc
-from .repository import DvcRepository
-
-__all__ = [
-    "DvcRepository",
-    "RepositoryFacts",
-    "in_dvc",
-    "look_at_repository",
-    "outside_repository",
-    "working_links",
-]
