@@ -12,8 +12,8 @@ import marshal
 import os
 import sys
 
+from ._fs.file_io import READ, is_object, link_new, make_dir, remove_file, write_new
 from ._priority import give_precedence
-from ._smallfile import READ, is_object, link_new, make_dir, remove_file, write_new
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ._artifact import TrackedArtifact
-from ._durable import Sync
+from ._fs.fsync import Sync
 
 
 def sync_committed(

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 from ._artifact import LoggedArtifact
 from ._errors import ExperimentError, RepositoryError
 from ._experiment import NewFiles, Place, SessionExperiment, left_to_git
+from ._fs.file_lock import Turn
 from ._style import Entries
-from ._turn import Turn
 
 logger = getLogger(__name__)
 

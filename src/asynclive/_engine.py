@@ -26,6 +26,7 @@ from ._dvcyaml import DvcYaml
 from ._errors import ArtifactChangedError, NotActiveError
 from ._experiment import SessionExperiment
 from ._files import AsyncFiles
+from ._fs.free_space import free_bytes
 from ._handle import Call, Listener
 from ._moved import MovedSource, restored
 from ._pending import Pending
@@ -34,7 +35,6 @@ from ._plan import ArtifactPlan
 from ._record import Outcomes, Recorder
 from ._repo.errors import outside_repository
 from ._repo.repository import DvcRepository
-from ._space import free_bytes
 from ._stage import Stager, Taken
 from ._stagejob import is_bulk
 from ._statistics import Counters

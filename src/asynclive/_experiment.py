@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from ._artifact import LoggedArtifact
 from ._beside import Beside
-from ._turn import Turn
+from ._fs.file_lock import Turn
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Any
 
-from ._held import held
+from ._fs.safe_open import held
 from ._store import write_all
 
 # "/name": no wildcard but an escaped one, and no further slash.

@@ -25,12 +25,12 @@ from typing import Any
 import anyio
 from anyio.from_thread import check_cancelled
 
-from ._durable import NO_SYNC, Sync
 from ._errors import ArtifactChangedError
+from ._fs.free_space import Reservation, Space
+from ._fs.fsync import NO_SYNC, Sync
 from ._link import clone, copy_step
 from ._plan import PlannedFile, check_unchanged
 from ._priority import shares_interpreter
-from ._space import Reservation, Space
 from ._store import READ, create
 from ._workers import run_together
 

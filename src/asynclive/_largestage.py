@@ -14,11 +14,11 @@ from typing import TypeVar
 import anyio
 
 from ._filestage import Batch, FileStager, keep_times
+from ._fs.free_space import Space
 from ._large import LargeFile
 from ._plan import PlannedFile
 from ._sampler import StagingProgress
 from ._snapshot import Snapshot, as_planned
-from ._space import Space
 from ._store import ObjectStore
 from ._workers import FileWorkers, StepRunner
 

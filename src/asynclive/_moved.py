@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from logging import getLogger
 
 from ._artifact import StagedArtifact
-from ._durable import NO_SYNC, Sync
 from ._errors import ArtifactPathError
-from ._newer import Marks
+from ._fs.change_detection import Marks
+from ._fs.fsync import NO_SYNC, Sync
 from ._place import put_back, read_note, remove_tree, write_note
 from ._store import remove_file
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, NamedTuple
 
-from ._durable import NO_SYNC, Sync
-from ._held import change_mode, held
-from ._newer import Marks, is_open_for_writing, marks_of
+from ._fs.change_detection import Marks, is_open_for_writing, marks_of
+from ._fs.fsync import NO_SYNC, Sync
+from ._fs.safe_open import change_mode, held
 from ._store import create, remove_file, write_all
 
 logger = getLogger(__name__)

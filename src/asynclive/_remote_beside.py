@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._beside import Beside
 from ._experiment import Repository, SessionExperiment
+from ._fs.file_lock import Turn
 from ._messages import chained, with_causes
 from ._style import Entries
-from ._turn import Turn
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ._artifact import StoredFile
-from ._newer import marks_of, seconds_to_next_stamp
+from ._fs.change_detection import marks_of, seconds_to_next_stamp
 from ._plan import PlannedFile
 
 

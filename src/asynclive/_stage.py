@@ -18,13 +18,13 @@ from anyio.from_thread import check_cancelled
 
 from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
 from ._filestage import Batch, FileStager
+from ._fs.free_space import Space
 from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._link import leaves_plain_files
 from ._moved import MovedSource
 from ._plan import ArtifactPlan
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
-from ._space import Space
 from ._stagejob import StageJob, are_many
 from ._statistics import Counters
 from ._store import ObjectStore

@@ -16,15 +16,15 @@ from anyio.from_thread import check_cancelled
 
 from ._artifact import StagedArtifact, relocated
 from ._filestage import Batch, FileStager
+from ._fs.change_detection import seconds_to_next_stamp, stamp_ns
+from ._fs.free_space import Space
 from ._largestage import LargeStager
 from ._link import leaves_plain_files
-from ._newer import seconds_to_next_stamp, stamp_ns
 from ._place import Mode, Move, Placement
 from ._plan import ArtifactPlan, PlannedFile
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._snapshot import without_doubtful
-from ._space import Space
 from ._store import ObjectStore
 from ._workers import FileWorkers, StepRunner
 

@@ -25,7 +25,7 @@ from tally import SURVIVED
 from twin import git
 
 from asynclive import AsyncLive, ExperimentError, WorkerDiedError
-from asynclive._turn import Turn
+from asynclive._fs.file_lock import Turn
 
 pytestmark = [
     pytest.mark.anyio,

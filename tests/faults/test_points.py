@@ -14,7 +14,8 @@ from points import STAGES
 def test_each_stage_names_a_module_or_a_function_that_exists(key: str) -> None:
     module, _, function = key.partition(":")
     found = find_spec(module)
-    assert found is not None and found.origin is not None
+    assert found is not None
+    assert found.origin is not None
     if function:
         tree = ast.parse(Path(found.origin).read_text())
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef)

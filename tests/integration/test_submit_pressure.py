@@ -104,7 +104,7 @@ async def test_what_cannot_fit_is_refused_before_anything_is_copied(
     (repo / "data").mkdir()
     for number in range(3):
         save(repo / "data", str(number), "b ", 4 * 2**20)
-    monkeypatch.setattr("asynclive._space.free_bytes", lambda directory: 9 * 2**20)
+    monkeypatch.setattr("asynclive._fs.free_space.free_bytes", lambda directory: 9 * 2**20)
     async with AsyncLive(root=repo) as live:
         for name in ("a", "data"):
             with pytest.raises(StorageError, match="bytes are needed"):

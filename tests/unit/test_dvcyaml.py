@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 from asynclive._dvcyaml import DvcYaml, Update
 from asynclive._errors import DvcYamlError
 from asynclive._files import AsyncFiles
+from asynclive._fs.file_lock import Turn
 from asynclive._merge import merge
-from asynclive._turn import Turn
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\

@@ -217,7 +217,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
     assert {name for name in imported if name.startswith("asynclive.")} == {
         "asynclive._batchworker",
         "asynclive._priority",
-        "asynclive._smallfile",
+        "asynclive._fs.file_io",
     }
 
 

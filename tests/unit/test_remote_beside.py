@@ -13,9 +13,9 @@ import pytest
 
 from asynclive._errors import DvcYamlError
 from asynclive._experiment import Repository
+from asynclive._fs.file_lock import Turn
 from asynclive._remote_beside import ParentsLive, RepositoryElsewhere, attend
 from asynclive._style import Entries
-from asynclive._turn import Turn
 
 
 class Knows:

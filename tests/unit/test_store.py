@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from layouts import leftovers, make_layout, make_store, objects
 
-from asynclive import _smallfile, _store
+from asynclive import _store
+from asynclive._fs import file_io
 from asynclive._store import ObjectStore, create, remove_file, write_all
 
 DATA = b"some bytes"
@@ -246,7 +247,7 @@ def test_a_put_that_is_interrupted_leaves_neither_temp_nor_object(
         raise Cancelled
 
     with monkeypatch.context() as patch:
-        patch.setattr(_smallfile, "write_all", cancel)
+        patch.setattr(file_io, "write_all", cancel)
         with pytest.raises(Cancelled):
             store.put(DATA, MD5)
     assert leftovers(store) == []

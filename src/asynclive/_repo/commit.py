@@ -15,8 +15,8 @@ from .._commit_sync import sync_committed
 from .._declarations import WorkspaceDeclarations
 from .._dvcfile import DvcFileOutput
 from .._errors import AsyncLiveError, CommitError
+from .._fs.safe_open import change_mode, held
 from .._gitindex import GitIndex
-from .._held import change_mode, held
 from .._index import WorkspaceIndex
 from .._outputs import OutputIndex
 from .._place import make_parents

@@ -9,7 +9,7 @@ from typing import Any
 
 from .._dvctext import DvcText, is_plain
 from .._errors import ArtifactPathError
-from .._held import held
+from .._fs.safe_open import held
 from .._store import CacheLayout, remove_file, write_new
 
 

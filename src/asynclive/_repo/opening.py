@@ -9,9 +9,9 @@ from importlib import import_module
 from logging import getLogger
 from typing import Any
 
-from .._durable import Sync
 from .._dvc_import import logger_muted
 from .._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
+from .._fs.fsync import Sync
 from .._session import Session, reaches, remove_dead_sessions
 from .._store import CacheLayout
 from .errors import text_of

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from .._artifact import StagedArtifact, StoredFile, TrackedArtifact, is_inside
 from .._databases import OpenDatabases
-from .._durable import Sync
 from .._dvc_import import process_settings_kept
 from .._errors import AsyncLiveError
+from .._fs.file_lock import Turn
+from .._fs.fsync import Sync
 from .._index import WorkspaceIndex
-from .._turn import Turn
 from .._walk import IgnoreFilter
 from .._watch import Watch
 from .commit import Committer

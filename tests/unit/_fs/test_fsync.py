@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._durable import NO_SYNC, Sync
+from asynclive._fs.fsync import NO_SYNC, Sync
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="elsewhere it is not os.fsync alone"

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from asynclive._artifact import StoredFile
-from asynclive._newer import is_open_for_writing, marks_of, seconds_to_next_stamp, stamp_ns
+from asynclive._fs.change_detection import (
+    is_open_for_writing,
+    marks_of,
+    seconds_to_next_stamp,
+    stamp_ns,
+)
 from asynclive._snapshot import without_doubtful
 
 SECOND = 10**9

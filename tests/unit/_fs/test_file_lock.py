@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from asynclive import _turn
-from asynclive._turn import Turn
+from asynclive._fs import file_lock
+from asynclive._fs.file_lock import Turn
 
 _TAKE = """
 import sys
-from asynclive._turn import Turn
+from asynclive._fs.file_lock import Turn
 with Turn(sys.argv[1]).take():
     print("taken", flush=True)
     sys.stdin.read()
@@ -26,7 +26,7 @@ with Turn(sys.argv[1]).take():
 def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Turn:
     path = tmp_path / "tmp" / "turn"
     if request.param == "no locks on files":
-        monkeypatch.setattr(_turn, "fcntl", None)
+        monkeypatch.setattr(file_lock, "fcntl", None)
     elif request.param == "no such directory":
         (tmp_path / "tmp").write_text("a file")
     return Turn(str(path))

@@ -11,7 +11,7 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ._durable import Sync
+    from .fsync import Sync
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)

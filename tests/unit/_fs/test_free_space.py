@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asynclive._space import ASKED_BYTES, Space, free_bytes
+from asynclive._fs.free_space import ASKED_BYTES, Space, free_bytes
 
 MIB = 2**20
 

@@ -1,0 +1,1 @@
+"""File system primitives; they know nothing of asynclive."""
