@@ -13,7 +13,7 @@ import os
 import sys
 
 from ._fs.file_io import READ, is_object, link_new, make_dir, remove_file, write_new
-from ._priority import give_precedence
+from ._workers.os_priority import give_precedence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

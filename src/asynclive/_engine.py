@@ -40,7 +40,7 @@ from ._stagejob import is_bulk
 from ._statistics import Counters
 from ._store import ObjectStore
 from ._trash import Trash
-from ._workers import FileWorkers
+from ._workers.file_workers import FileWorkers
 
 T = TypeVar("T")
 

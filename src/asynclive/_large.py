@@ -30,9 +30,9 @@ from ._fs.free_space import Reservation, Space
 from ._fs.fsync import NO_SYNC, Sync
 from ._link import clone, copy_step
 from ._plan import PlannedFile, check_unchanged
-from ._priority import shares_interpreter
 from ._store import READ, create
-from ._workers import run_together
+from ._workers.file_workers import run_together
+from ._workers.os_priority import shares_interpreter
 
 # What one hop to a thread does: long enough that the hop costs nothing, short enough that
 # others get their turn every few hundredths of a second.

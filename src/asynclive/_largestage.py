@@ -20,7 +20,7 @@ from ._plan import PlannedFile
 from ._sampler import StagingProgress
 from ._snapshot import Snapshot, as_planned
 from ._store import ObjectStore
-from ._workers import FileWorkers, StepRunner
+from ._workers.file_workers import FileWorkers, StepRunner
 
 T = TypeVar("T")
 

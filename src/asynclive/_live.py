@@ -31,7 +31,7 @@ from ._progress import make_progress
 from ._sampler import Sampler
 from ._statistics import AsyncLiveStatistics, Counters
 from ._unheard import Unheard
-from ._workers import default_workers
+from ._workers.file_workers import default_workers
 
 if TYPE_CHECKING:
     from typing_extensions import Self

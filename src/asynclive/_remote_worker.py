@@ -46,9 +46,9 @@ from ._messages import (
     portable_record,
     with_causes,
 )
-from ._priority import give_precedence, take_long_turns
 from ._remote_beside import ParentsLive
 from ._sampler import INTERVAL
+from ._workers.os_priority import give_precedence, take_long_turns
 
 # Log records that wait to be sent, at most; those beyond are dropped, and counted.
 _MAX_WAITING = 1000

@@ -32,7 +32,7 @@ from ._syncing import sync_rounds
 from ._trash import QUICK_BYTES, Trash
 from ._unchanged import find_unchanged
 from ._walk import IgnoreFilter, look, make_plan
-from ._workers import FileWorkers, give_way, run_together
+from ._workers.file_workers import FileWorkers, give_way, run_together
 
 Taken = Callable[[], Awaitable[None]]
 SaveHashes = Callable[[str, Sequence[StoredFile]], Awaitable[None]]

@@ -26,7 +26,7 @@ from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._snapshot import without_doubtful
 from ._store import ObjectStore
-from ._workers import FileWorkers, StepRunner
+from ._workers.file_workers import FileWorkers, StepRunner
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ import anyio
 
 from ._place import try_remove_tree
 from ._store import READ
-from ._workers import FileWorkers
+from ._workers.file_workers import FileWorkers
 
 StartSoon = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 """Runs a function in a task that leaving the block waits for."""

@@ -24,7 +24,7 @@ from asynclive._errors import ArtifactPathError, LockTimeoutError
 from asynclive._repo.repository import DvcRepository
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
-from asynclive._workers import FileWorkers
+from asynclive._workers.file_workers import FileWorkers
 
 pytestmark = pytest.mark.anyio
 

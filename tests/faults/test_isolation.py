@@ -38,11 +38,11 @@ from asynclive import (
     RepositoryError,
     RepositoryNotFoundError,
     _large,
-    _priority,
 )
 from asynclive._messages import Numbers, RemoteError
-from asynclive._priority import BULK_SLICE_NS, NICENESS, SLICE_NS
 from asynclive._remote import RemoteEngine
+from asynclive._workers import os_priority
+from asynclive._workers.os_priority import BULK_SLICE_NS, NICENESS, SLICE_NS
 
 pytestmark = pytest.mark.anyio
 
@@ -449,16 +449,16 @@ async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo
 def test_its_threads_are_interrupted_by_one_another_where_they_work_on_what_is_large(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_priority, "_take_turns", None)
+    monkeypatch.setattr(os_priority, "_take_turns", None)
     slices: list[int] = []
 
     def look() -> None:
         slices.append(slice_of(threading.get_native_id()))
 
     def run() -> None:
-        _priority.in_bulk(look)  # not in a process of its own: as ever
-        _priority.take_long_turns()
-        _priority.in_bulk(look)
+        os_priority.in_bulk(look)  # not in a process of its own: as ever
+        os_priority.take_long_turns()
+        os_priority.in_bulk(look)
         look()
 
     usual = slice_of(os.getpid())

@@ -20,7 +20,7 @@ from asynclive._repo.repository import DvcRepository
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
 from asynclive._watch import ByStamps
-from asynclive._workers import FileWorkers
+from asynclive._workers.file_workers import FileWorkers
 
 
 class Group:

@@ -19,7 +19,7 @@ from asynclive._plan import ArtifactPlan, PlannedFile
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
 from asynclive._walk import make_plan
-from asynclive._workers import FileWorkers
+from asynclive._workers.file_workers import FileWorkers
 
 pytestmark = pytest.mark.anyio
 
@@ -216,7 +216,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
     assert not imported & {"dataclasses", "pickle", "re", "site", "threading", "typing"}
     assert {name for name in imported if name.startswith("asynclive.")} == {
         "asynclive._batchworker",
-        "asynclive._priority",
+        "asynclive._workers.os_priority",
         "asynclive._fs.file_io",
     }
 

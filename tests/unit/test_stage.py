@@ -17,14 +17,15 @@ import anyio.from_thread
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _filestage, _large, _precedence, _stage, _stagejob
+from asynclive import _filestage, _large, _stage, _stagejob
 from asynclive._artifact import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._large import LargeFile
 from asynclive._plan import ArtifactPlan
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
-from asynclive._workers import FileWorkers
+from asynclive._workers import fairness
+from asynclive._workers.file_workers import FileWorkers
 
 pytestmark = pytest.mark.anyio
 
@@ -405,7 +406,7 @@ CHANGES = [
 async def test_a_step_of_a_large_one_ends_early_where_a_small_one_is_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, copy: bool
 ) -> None:
-    monkeypatch.setattr(_precedence, "COURTESY", 0)
+    monkeypatch.setattr(fairness, "COURTESY", 0)
     monkeypatch.setattr(_stagejob, "BATCH_BYTES", STEP)
     longest: dict[str, int] = {}
 

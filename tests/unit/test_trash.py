@@ -15,7 +15,7 @@ from cancelling import on_every_loop
 
 from asynclive import _trash
 from asynclive._trash import QUICK_BYTES, QUICK_FILES, Trash
-from asynclive._workers import FileWorkers
+from asynclive._workers.file_workers import FileWorkers
 
 pytestmark = [pytest.mark.anyio, on_every_loop]
 

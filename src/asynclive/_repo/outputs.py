@@ -15,7 +15,7 @@ from .._gitignore import can_be_said
 from .._gitindex import GitIndex
 from .._place import make_parents
 from .._store import CacheLayout, ObjectStore
-from .._workers import give_way
+from .._workers.file_workers import give_way
 from .errors import or_copy
 from .state import AT_A_TIME
 

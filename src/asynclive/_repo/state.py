@@ -12,7 +12,7 @@ from logging import getLogger
 from typing import Any
 
 from .._artifact import StoredFile, TrackedArtifact
-from .._workers import give_way
+from .._workers.file_workers import give_way
 from .errors import text_of
 
 logger = getLogger(__name__)

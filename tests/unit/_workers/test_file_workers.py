@@ -15,8 +15,8 @@ import anyio.lowlevel
 import pytest
 from cancelling import in_task, on_every_loop, settled, three_ways
 
-from asynclive import _precedence
-from asynclive._workers import FileWorkers, StepRunner, default_workers, run_together
+from asynclive._workers import fairness
+from asynclive._workers.file_workers import FileWorkers, StepRunner, default_workers, run_together
 
 pytestmark = pytest.mark.anyio
 
@@ -443,7 +443,7 @@ async def test_a_step_of_what_is_large_waits_for_what_is_small() -> None:
 
 
 async def test_it_does_not_wait_for_what_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_precedence, "COURTESY", 3600)
+    monkeypatch.setattr(fairness, "COURTESY", 3600)
     workers = FileWorkers(4)
     with anyio.fail_after(60), contextlib.ExitStack() as later:
         async with anyio.create_task_group() as task_group:
@@ -457,9 +457,9 @@ async def test_it_does_not_wait_for_what_came_later(monkeypatch: pytest.MonkeyPa
 async def test_it_does_not_wait_for_long_nor_for_what_hangs(
     monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(_precedence, "COURTESY", 3600)
-    monkeypatch.setattr(_precedence, "PATIENCE", 3600)
-    monkeypatch.setattr(_precedence, bound, 0)
+    monkeypatch.setattr(fairness, "COURTESY", 3600)
+    monkeypatch.setattr(fairness, "PATIENCE", 3600)
+    monkeypatch.setattr(fairness, bound, 0)
     workers = FileWorkers(4)
     with workers.courtesy.asked(), anyio.fail_after(60):
         await StepRunner(workers, bulk=True).run_behind(lambda: None)

@@ -15,8 +15,8 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from ._precedence import Courtesy, Precedence
-from ._priority import in_bulk
+from .fairness import Courtesy, Precedence
+from .os_priority import in_bulk
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""Worker threads, their priorities, and fairness between them."""
