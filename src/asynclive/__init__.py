@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ._artifact import LoggedArtifact
+from ._artifact.request import LoggedArtifact
 from ._blocking import BlockingHandle, BlockingLive
 from ._drain import DrainResult, NotLogged
 from ._errors import (

@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
-from ._artifact import LoggedArtifact
+from ._artifact.request import LoggedArtifact
 from ._drain import DrainResult
 from ._handle import ArtifactHandle, Stage
 from ._loopthread import LoopThread

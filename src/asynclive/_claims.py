@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-from ._artifact import ArtifactRequest
+from ._artifact.request import ArtifactRequest
 from ._errors import ArtifactConflictError
 
 

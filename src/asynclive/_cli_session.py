@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from ._artifact import LoggedArtifact
+from ._artifact.request import LoggedArtifact
 from ._errors import AsyncLiveError
 from ._events import ArtifactEvent, ArtifactLogged, ArtifactQueued
 from ._live import AsyncLive

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import _metadata
+from ._artifact import metadata
 from ._errors import AsyncLiveError
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def meta_from(
         if key in meta:
             raise click.BadParameter(f"{key!r} is given twice.")
         meta[key] = yaml_scalar(value)
-    return _checked(lambda: _metadata.check_meta(meta or None))
+    return _checked(lambda: metadata.check_meta(meta or None))
 
 
 def yaml_scalar(text: str) -> Any:
@@ -62,7 +62,7 @@ def name_from(_ctx: click.Context, _param: click.Parameter, given: str | None) -
     """
     if given is None:
         return None
-    return _checked(lambda: _metadata.check_name(given))
+    return _checked(lambda: metadata.check_name(given))
 
 
 def text_from(_ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
@@ -71,7 +71,7 @@ def text_from(_ctx: click.Context, param: click.Parameter, given: str | None) ->
     Raises:
         click.BadParameter: YAML cannot hold it.
     """
-    return _checked(lambda: _metadata.check_text(param.name or "", given))
+    return _checked(lambda: metadata.check_text(param.name or "", given))
 
 
 def labels_from(
@@ -82,7 +82,7 @@ def labels_from(
     Raises:
         click.BadParameter: YAML cannot hold one.
     """
-    return _checked(lambda: _metadata.check_labels(list(given) or None))
+    return _checked(lambda: metadata.check_labels(list(given) or None))
 
 
 def seconds_from(_ctx: click.Context, _param: click.Parameter, given: float) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._artifact import is_inside
+from ._artifact.request import is_inside
 from ._dvcfile import read_dvc_file
 from ._gitignore import GitIgnore
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from ._artifact import LoggedArtifact
+from ._artifact.request import LoggedArtifact
 from ._errors import ArtifactCancelledError
 from ._handle import Call
 

@@ -17,7 +17,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from ._artifact import LoggedArtifact
+from ._artifact.request import LoggedArtifact
 from ._errors import ExperimentError, RepositoryError
 from ._experiment import NewFiles, Place, SessionExperiment, left_to_git
 from ._fs.file_lock import Turn

@@ -12,7 +12,8 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from ._artifact import (
+from ._artifact.plan import ArtifactPlan
+from ._artifact.request import (
     ArtifactRequest,
     LoggedArtifact,
     StagedArtifact,
@@ -31,7 +32,6 @@ from ._handle import Call, Listener
 from ._moved import MovedSource, restored
 from ._pending import Pending
 from ._pipeline import left_to_pipeline
-from ._plan import ArtifactPlan
 from ._record import Outcomes, Recorder
 from ._repo.errors import outside_repository
 from ._repo.repository import DvcRepository

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ._artifact import ArtifactRequest, StoredFile, is_inside
+from ._artifact.plan import PlannedFile, check_unchanged
+from ._artifact.request import ArtifactRequest, StoredFile, is_inside
 from ._errors import ArtifactChangedError, ArtifactPathError, StorageError
 from ._fs.change_detection import marks_of
 from ._known import KnownArtifact
 from ._link import add_exec, leaves_plain_files, link_type, make_link
 from ._place import Mode, Move
-from ._plan import PlannedFile, check_unchanged
 from ._store import READ, ObjectStore, write_new
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import anyio
 
-from ._artifact import ArtifactRequest, LoggedArtifact
+from ._artifact.request import ArtifactRequest, LoggedArtifact
 from ._errors import ArtifactCancelledError
 from ._sampler import StagingProgress
 from ._tracing import CallTrace

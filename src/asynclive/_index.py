@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-from ._artifact import is_inside
+from ._artifact.request import is_inside
 from ._listing import DVCIGNORE, GITIGNORE, Stamp, list_directory, stamp_of, unless_racy
 from ._outputs import OutputIndex, TrackedOutput
 from ._watch import Change, UnwatchableError, Watch

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from . import _known_file
-from ._artifact import ArtifactRequest, StoredFile
+from ._artifact.plan import ArtifactPlan, PlannedFile
+from ._artifact.request import ArtifactRequest, StoredFile
 from ._known_file import KnownFile, PreparedRecord
-from ._plan import ArtifactPlan, PlannedFile
 from ._store import CacheLayout
 
 # Below this an artifact is read again as quickly as it is looked up.

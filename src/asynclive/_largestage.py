@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import anyio
 
+from ._artifact.plan import PlannedFile
 from ._filestage import Batch, FileStager, keep_times
 from ._fs.free_space import Space
 from ._large import LargeFile
-from ._plan import PlannedFile
 from ._sampler import StagingProgress
 from ._snapshot import Snapshot, as_planned
 from ._store import ObjectStore

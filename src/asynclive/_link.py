@@ -12,7 +12,7 @@ import stat
 import sys
 from collections.abc import Callable
 
-from ._plan import PlannedFile
+from ._artifact.plan import PlannedFile
 from ._store import CacheLayout, create, write_all
 
 # What the kernel or a file system answers where it cannot do it at all.

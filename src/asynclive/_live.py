@@ -12,7 +12,7 @@ import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
 
-from ._artifact import (
+from ._artifact.request import (
     ArtifactRequest,
     LoggedArtifact,
     make_request,

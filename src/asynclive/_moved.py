@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from logging import getLogger
 
-from ._artifact import StagedArtifact
+from ._artifact.request import StagedArtifact
 from ._errors import ArtifactPathError
 from ._fs.change_detection import Marks
 from ._fs.fsync import NO_SYNC, Sync

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from ._artifact import is_inside
+from ._artifact.request import is_inside
 from ._errors import ArtifactPathError
 
 

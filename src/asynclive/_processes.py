@@ -21,12 +21,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ._artifact import StoredFile
+from ._artifact.plan import PlannedFile
+from ._artifact.request import StoredFile
 from ._batchworker import message, receive
 from ._errors import StorageError
 from ._filestage import Batch, FileStager, stored
 from ._fs.file_io import UNNAMED, write_all
-from ._plan import PlannedFile
 from ._store import CacheLayout, ObjectStore
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.

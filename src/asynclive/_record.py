@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import anyio
 
-from ._artifact import StagedArtifact, TrackedArtifact
+from ._artifact.metadata import templates_escaped
+from ._artifact.request import StagedArtifact, TrackedArtifact
 from ._dvcyaml import DvcYaml
 from ._errors import AsyncLiveError, DvcYamlError
-from ._metadata import templates_escaped
 from ._store import CacheLayout
 
 Outcomes = Sequence[TrackedArtifact | AsyncLiveError]

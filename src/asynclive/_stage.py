@@ -16,13 +16,13 @@ from functools import partial
 
 from anyio.from_thread import check_cancelled
 
-from ._artifact import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
+from ._artifact.plan import ArtifactPlan
+from ._artifact.request import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
 from ._filestage import Batch, FileStager
 from ._fs.free_space import Space
 from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._link import leaves_plain_files
 from ._moved import MovedSource
-from ._plan import ArtifactPlan
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._stagejob import StageJob, are_many

@@ -14,14 +14,14 @@ from typing import TypeVar
 import anyio
 from anyio.from_thread import check_cancelled
 
-from ._artifact import StagedArtifact, relocated
+from ._artifact.plan import ArtifactPlan, PlannedFile
+from ._artifact.request import StagedArtifact, relocated
 from ._filestage import Batch, FileStager
 from ._fs.change_detection import seconds_to_next_stamp, stamp_ns
 from ._fs.free_space import Space
 from ._largestage import LargeStager
 from ._link import leaves_plain_files
 from ._place import Mode, Move, Placement
-from ._plan import ArtifactPlan, PlannedFile
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._snapshot import without_doubtful

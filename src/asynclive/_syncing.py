@@ -14,9 +14,9 @@ from itertools import chain, islice
 
 from anyio.from_thread import check_cancelled
 
-from ._artifact import StagedArtifact
+from ._artifact.plan import ArtifactPlan
+from ._artifact.request import StagedArtifact
 from ._known import KnownArtifact
-from ._plan import ArtifactPlan
 from ._store import ObjectStore
 
 Step = Callable[[], None]

@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Callable
 
-from ._artifact import StagedArtifact
+from ._artifact.plan import ArtifactPlan, PlannedFile
+from ._artifact.request import StagedArtifact
 from ._known import KnownArtifact
 from ._link import leaves_plain_files
-from ._plan import ArtifactPlan, PlannedFile
 from ._store import CacheLayout, ObjectStore
 
 _CHECKED_FILES = 64

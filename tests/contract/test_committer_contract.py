@@ -18,7 +18,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from asynclive._artifact import make_request
+from asynclive._artifact.request import make_request
 from asynclive._commit import GroupCommitter
 from asynclive._errors import ArtifactPathError, LockTimeoutError
 from asynclive._repo.repository import DvcRepository

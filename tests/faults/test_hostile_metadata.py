@@ -25,8 +25,8 @@ from ruamel.yaml import YAML
 from twin import dvc
 
 from asynclive import AsyncLive, InvalidArtifactNameError, InvalidMetadataError
+from asynclive._artifact.metadata import check_meta, templates_escaped
 from asynclive._merge import merge
-from asynclive._metadata import check_meta, templates_escaped
 
 READERS: list[dict[str, Any]] = [
     {"typ": "safe"},  # with libyaml where it is installed, as DVC reads

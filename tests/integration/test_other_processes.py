@@ -14,7 +14,7 @@ from dvc.dvcfile import is_valid_filename
 from dvc.repo import Repo
 from twin import dvc
 
-from asynclive._artifact import StagedArtifact, TrackedArtifact, make_request
+from asynclive._artifact.request import StagedArtifact, TrackedArtifact, make_request
 from asynclive._inotify import open_inotify
 from asynclive._repo.repository import DvcRepository
 from asynclive._stage import Stager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from asynclive._artifact import ArtifactRequest
+from asynclive._artifact.request import ArtifactRequest
 from asynclive._store import CacheLayout, ObjectStore
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from layouts import request_of
 
-from asynclive._artifact import ArtifactRequest
+from asynclive._artifact.request import ArtifactRequest
 from asynclive._claims import Claims
 from asynclive._errors import ArtifactConflictError
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynclive import _known_file
-from asynclive._artifact import StoredFile
+from asynclive._artifact.request import StoredFile
 from asynclive._known_file import KnownFile
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)

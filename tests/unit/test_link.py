@@ -20,6 +20,7 @@ from dvc_data.hashfile.meta import Meta
 from layouts import make_layout
 
 from asynclive import _link
+from asynclive._artifact.plan import PlannedFile
 from asynclive._link import (
     COPY_STEP_BYTES,
     add_exec,
@@ -29,7 +30,6 @@ from asynclive._link import (
     link_type,
     make_link,
 )
-from asynclive._plan import PlannedFile
 
 KINDS = ("reflink", "hardlink", "symlink", "copy")
 ALL_TYPES = list(chain.from_iterable(permutations(KINDS, count) for count in range(1, 5)))

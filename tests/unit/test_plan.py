@@ -21,13 +21,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from layouts import request_of
 
-from asynclive._artifact import ArtifactRequest
+from asynclive._artifact.plan import ArtifactPlan
+from asynclive._artifact.request import ArtifactRequest
 from asynclive._errors import (
     ArtifactNotFoundError,
     ArtifactPathError,
     StorageError,
 )
-from asynclive._plan import ArtifactPlan
 from asynclive._walk import IgnoreFilter, make_plan
 
 Key = tuple[str, ...]

@@ -12,10 +12,10 @@ import pytest
 from layouts import leftovers, make_store, objects, request_of
 
 from asynclive import _known, _processes, _stage, _stagejob
-from asynclive._artifact import StagedArtifact
+from asynclive._artifact.plan import ArtifactPlan, PlannedFile
+from asynclive._artifact.request import StagedArtifact
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._filestage import FileStager
-from asynclive._plan import ArtifactPlan, PlannedFile
 from asynclive._stage import Stager
 from asynclive._store import ObjectStore
 from asynclive._walk import make_plan

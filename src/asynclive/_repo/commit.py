@@ -10,7 +10,7 @@ from dataclasses import replace
 from logging import getLogger
 from typing import Any
 
-from .._artifact import StagedArtifact, TrackedArtifact
+from .._artifact.request import StagedArtifact, TrackedArtifact
 from .._commit_sync import sync_committed
 from .._declarations import WorkspaceDeclarations
 from .._dvcfile import DvcFileOutput

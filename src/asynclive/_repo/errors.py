@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from logging import getLogger
 
-from .._artifact import ArtifactRequest
+from .._artifact.request import ArtifactRequest
 from .._errors import ArtifactPathError, AsyncLiveError, CommitError, RepositoryError, StorageError
 
 logger = getLogger(__name__)

@@ -8,7 +8,7 @@ import sqlite3
 from logging import getLogger
 from typing import Any
 
-from .._artifact import ArtifactRequest, StagedArtifact
+from .._artifact.request import ArtifactRequest, StagedArtifact
 from .._declarations import WorkspaceDeclarations
 from .._errors import ArtifactPathError
 from .._gitignore import can_be_said

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
-from .._artifact import StagedArtifact, StoredFile, TrackedArtifact, is_inside
+from .._artifact.request import StagedArtifact, StoredFile, TrackedArtifact, is_inside
 from .._databases import OpenDatabases
 from .._dvc_import import process_settings_kept
 from .._errors import AsyncLiveError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive._artifact import (
+from asynclive._artifact.request import (
     ArtifactRequest,
     LoggedArtifact,
     StagedArtifact,

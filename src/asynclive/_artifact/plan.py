@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ._artifact import ArtifactRequest
-from ._errors import ArtifactChangedError
+from .._errors import ArtifactChangedError
+from .request import ArtifactRequest
 
 
 class PlannedFile(NamedTuple):

@@ -12,7 +12,7 @@ import re
 import reprlib
 from typing import Any, NoReturn
 
-from ._errors import InvalidArtifactNameError, InvalidMetadataError
+from .._errors import InvalidArtifactNameError, InvalidMetadataError
 
 # The rule of the model registry (gto.constants.name_re), to the end of the string.
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-/_]*[a-zA-Z0-9])?")

@@ -15,9 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive._errors import InvalidArtifactNameError, InvalidMetadataError
-from asynclive._merge import merge
-from asynclive._metadata import (
+from asynclive._artifact.metadata import (
     check_labels,
     check_meta,
     check_name,
@@ -25,6 +23,8 @@ from asynclive._metadata import (
     make_name,
     templates_escaped,
 )
+from asynclive._errors import InvalidArtifactNameError, InvalidMetadataError
+from asynclive._merge import merge
 
 PLAIN = (dict, list, str, int, float, bool, bytes, datetime.date, datetime.datetime, type(None))
 

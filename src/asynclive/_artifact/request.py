@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _metadata
-from ._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTypeError
+from .._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTypeError
+from . import metadata
 
 if TYPE_CHECKING:
-    from ._known_file import PreparedRecord
-    from ._place import Placement
+    from .._known_file import PreparedRecord
+    from .._place import Placement
 
 
 # What DVC and Git read wherever it lies: an artifact of this name would be more than data.
@@ -195,10 +195,10 @@ def make_request(
     source = relocated(os.path.normpath(os.path.join(root, given)), root, real_root)
     artifacts_dir = relocated(artifacts_dir, root, real_root)
     values = {
-        "type": _metadata.check_text("type", type),
-        "desc": _metadata.check_text("desc", desc),
-        "labels": _metadata.check_labels(labels),
-        "meta": _metadata.check_meta(meta),
+        "type": metadata.check_text("type", type),
+        "desc": metadata.check_text("desc", desc),
+        "labels": metadata.check_labels(labels),
+        "meta": metadata.check_meta(meta),
     }
     # As DVCLive decides it: one truthy value asks for an entry, which then holds all that
     # are not None.
@@ -307,9 +307,9 @@ def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
 
 def _name(name: Any, source: str, *, required: bool) -> str:
     if name:
-        return _metadata.check_name(name)
+        return metadata.check_name(name)
     stem = Path(source).stem
-    made = _metadata.make_name(stem)
+    made = metadata.make_name(stem)
     if made is not None:
         return made
     if required:

@@ -1,0 +1,1 @@
+"""The records an artifact is handed forward in; no I/O."""
