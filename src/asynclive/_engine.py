@@ -21,6 +21,7 @@ from ._artifact.request import (
     is_inside,
     relocated,
 )
+from ._cache.object_store import ObjectStore
 from ._claims import Claims
 from ._commit import GroupCommitter
 from ._dvcyaml import DvcYaml
@@ -38,7 +39,6 @@ from ._repo.repository import DvcRepository
 from ._stage import Stager, Taken
 from ._stagejob import is_bulk
 from ._statistics import Counters
-from ._store import ObjectStore
 from ._trash import Trash
 from ._workers.file_workers import FileWorkers
 

@@ -15,12 +15,12 @@ from typing import TypeVar
 
 from ._artifact.plan import PlannedFile, check_unchanged
 from ._artifact.request import ArtifactRequest, StoredFile, is_inside
+from ._cache.hash_cache import KnownArtifact
+from ._cache.link_types import add_exec, leaves_plain_files, link_type, make_link
+from ._cache.object_store import READ, ObjectStore, write_new
 from ._errors import ArtifactChangedError, ArtifactPathError, StorageError
 from ._fs.change_detection import marks_of
-from ._known import KnownArtifact
-from ._link import add_exec, leaves_plain_files, link_type, make_link
 from ._place import Mode, Move
-from ._store import READ, ObjectStore, write_new
 
 T = TypeVar("T")
 

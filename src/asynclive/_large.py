@@ -26,11 +26,11 @@ import anyio
 from anyio.from_thread import check_cancelled
 
 from ._artifact.plan import PlannedFile, check_unchanged
+from ._cache.link_types import clone, copy_step
+from ._cache.object_store import READ, create
 from ._errors import ArtifactChangedError
 from ._fs.free_space import Reservation, Space
 from ._fs.fsync import NO_SYNC, Sync
-from ._link import clone, copy_step
-from ._store import READ, create
 from ._workers.file_workers import run_together
 from ._workers.os_priority import shares_interpreter
 

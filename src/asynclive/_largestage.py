@@ -14,12 +14,12 @@ from typing import TypeVar
 import anyio
 
 from ._artifact.plan import PlannedFile
+from ._cache.object_store import ObjectStore
 from ._filestage import Batch, FileStager, keep_times
 from ._fs.free_space import Space
 from ._large import LargeFile
 from ._sampler import StagingProgress
 from ._snapshot import Snapshot, as_planned
-from ._store import ObjectStore
 from ._workers.file_workers import FileWorkers, StepRunner
 
 T = TypeVar("T")

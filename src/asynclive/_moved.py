@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from logging import getLogger
 
 from ._artifact.request import StagedArtifact
+from ._cache.object_store import remove_file
 from ._errors import ArtifactPathError
 from ._fs.change_detection import Marks
 from ._fs.fsync import NO_SYNC, Sync
 from ._place import put_back, read_note, remove_tree, write_note
-from ._store import remove_file
 
 logger = getLogger(__name__)
 

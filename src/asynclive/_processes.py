@@ -24,10 +24,10 @@ from typing import Any
 from ._artifact.plan import PlannedFile
 from ._artifact.request import StoredFile
 from ._batchworker import message, receive
+from ._cache.object_store import CacheLayout, ObjectStore
 from ._errors import StorageError
 from ._filestage import Batch, FileStager, stored
 from ._fs.file_io import UNNAMED, write_all
-from ._store import CacheLayout, ObjectStore
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
 # The path is the parent's. The package is made by hand, since its __init__ imports what only the

@@ -10,9 +10,9 @@ import anyio
 
 from ._artifact.metadata import templates_escaped
 from ._artifact.request import StagedArtifact, TrackedArtifact
+from ._cache.object_store import CacheLayout
 from ._dvcyaml import DvcYaml
 from ._errors import AsyncLiveError, DvcYamlError
-from ._store import CacheLayout
 
 Outcomes = Sequence[TrackedArtifact | AsyncLiveError]
 

@@ -18,19 +18,19 @@ from anyio.from_thread import check_cancelled
 
 from ._artifact.plan import ArtifactPlan
 from ._artifact.request import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
+from ._cache.find_unchanged import find_unchanged
+from ._cache.hash_cache import KNOWN_BYTES, KnownArtifact, KnownArtifacts
+from ._cache.link_types import leaves_plain_files
+from ._cache.object_store import ObjectStore
 from ._filestage import Batch, FileStager
 from ._fs.free_space import Space
-from ._known import KNOWN_BYTES, KnownArtifact, KnownArtifacts
-from ._link import leaves_plain_files
 from ._moved import MovedSource
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._stagejob import StageJob, are_many
 from ._statistics import Counters
-from ._store import ObjectStore
 from ._syncing import sync_rounds
 from ._trash import QUICK_BYTES, Trash
-from ._unchanged import find_unchanged
 from ._walk import IgnoreFilter, look, make_plan
 from ._workers.file_workers import FileWorkers, give_way, run_together
 

@@ -16,16 +16,16 @@ from anyio.from_thread import check_cancelled
 
 from ._artifact.plan import ArtifactPlan, PlannedFile
 from ._artifact.request import StagedArtifact, relocated
+from ._cache.link_types import leaves_plain_files
+from ._cache.object_store import ObjectStore
 from ._filestage import Batch, FileStager
 from ._fs.change_detection import seconds_to_next_stamp, stamp_ns
 from ._fs.free_space import Space
 from ._largestage import LargeStager
-from ._link import leaves_plain_files
 from ._place import Mode, Move, Placement
 from ._processes import BatchProcesses
 from ._sampler import StagingProgress
 from ._snapshot import without_doubtful
-from ._store import ObjectStore
 from ._workers.file_workers import FileWorkers, StepRunner
 
 T = TypeVar("T")

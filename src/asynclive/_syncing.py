@@ -16,8 +16,8 @@ from anyio.from_thread import check_cancelled
 
 from ._artifact.plan import ArtifactPlan
 from ._artifact.request import StagedArtifact
-from ._known import KnownArtifact
-from ._store import ObjectStore
+from ._cache.hash_cache import KnownArtifact
+from ._cache.object_store import ObjectStore
 
 Step = Callable[[], None]
 

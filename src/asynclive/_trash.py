@@ -16,8 +16,8 @@ from typing import Any
 
 import anyio
 
+from ._cache.object_store import READ
 from ._place import try_remove_tree
-from ._store import READ
 from ._workers.file_workers import FileWorkers
 
 StartSoon = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]

@@ -21,7 +21,7 @@ import pytest
 import sniffio
 from cancelling import Call, in_task, settled
 
-import asynclive._known
+import asynclive._cache.hash_cache
 import asynclive._large
 import asynclive._place
 import asynclive._stage

@@ -21,7 +21,7 @@ from typing import Any
 
 # The innermost frame that is listed here gives the stage. A key is a module, or one function of it
 # ("module:function", a method by its name alone). Modules that several stages use, as
-# ``asynclive._store``, are not listed: an outer frame gives the stage.
+# ``asynclive._cache.object_store``, are not listed: an outer frame gives the stage.
 # ``test_points.py`` checks that each key exists.
 STAGES = {
     "asynclive._walk": "plan",
@@ -34,7 +34,7 @@ STAGES = {
     "asynclive._batchworker": "stage in processes",
     "asynclive._batchworker:_stage": "stage small",
     "asynclive._batchworker:_store": "stage small",
-    "asynclive._known_file": "remember",
+    "asynclive._cache.hash_cache_file": "remember",
     "asynclive._moved": "move",
     "asynclive._repo.outputs:fill": "tree",
     "asynclive._repo.outputs:hide": ".gitignore",

@@ -19,7 +19,7 @@ from gate import locked
 from invariants import assert_nothing_lost, temp_files
 from moments import Moments
 
-import asynclive._link
+import asynclive._cache.link_types
 import asynclive._trash
 from asynclive import ArtifactChangedError, AsyncLive
 from asynclive._large import CHUNK_BYTES
@@ -63,8 +63,8 @@ async def test_cancelled_while_a_large_file_is_made_anew_from_its_object_it_ends
     source = repo / "linked"
     source.write_bytes(bytes(range(256)) * 4 * 1024 * 4)
     os.link(source, repo / "other name")
-    monkeypatch.setattr(asynclive._link.copy_step, "__defaults__", (2**16,))
-    real, steps = asynclive._link.copy_file, 0
+    monkeypatch.setattr(asynclive._cache.link_types.copy_step, "__defaults__", (2**16,))
+    real, steps = asynclive._cache.link_types.copy_file, 0
 
     def held(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None:
         def counted() -> None:
@@ -77,7 +77,7 @@ async def test_cancelled_while_a_large_file_is_made_anew_from_its_object_it_ends
 
         real(source_fd, path, counted)
 
-    monkeypatch.setattr(asynclive._link, "copy_file", held)
+    monkeypatch.setattr(asynclive._cache.link_types, "copy_file", held)
     async with AsyncLive(root=repo) as live:
         before = look(repo, objects=False)
         with anyio.CancelScope() as scope:

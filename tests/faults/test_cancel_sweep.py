@@ -32,7 +32,7 @@ from moments import Moments, many_steps, spread
 from tally import SURVIVED
 from twin import dvc
 
-import asynclive._known
+import asynclive._cache.hash_cache
 import asynclive._stagejob
 from asynclive import AsyncLive
 
@@ -110,7 +110,9 @@ def of_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Artifacts take many steps, and are known from the first call on."""
     many_steps(monkeypatch)
     # However young a file is: what is known after the first call is known from then on.
-    monkeypatch.setattr(asynclive._known, "_is_settled", lambda planned, read_at_ns: True)
+    monkeypatch.setattr(
+        asynclive._cache.hash_cache, "_is_settled", lambda planned, read_at_ns: True
+    )
 
 
 async def sweep(

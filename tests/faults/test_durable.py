@@ -242,7 +242,9 @@ async def test_what_another_session_left_to_the_system_is_waited_for_too(
 async def test_what_is_known_and_not_read_again_is_waited_for_too(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asynclive._known._TICK_NS", 0)  # what is made here counts as settled
+    monkeypatch.setattr(
+        "asynclive._cache.hash_cache._TICK_NS", 0
+    )  # what is made here counts as settled
     for number in range(3):
         write(made, {f"known/{number}": str(number) * (LARGE // 2)})
     cuts = PowerCuts(made, monkeypatch, keep=False)

@@ -13,9 +13,9 @@ from gate import Stop, locked
 
 import asynclive._stage
 from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
+from asynclive._cache.object_store import ObjectStore
 from asynclive._commit import GroupCommitter
 from asynclive._repo.repository import DvcRepository
-from asynclive._store import ObjectStore
 
 pytestmark = pytest.mark.anyio
 

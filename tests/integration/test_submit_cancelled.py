@@ -13,8 +13,8 @@ from gate import Stop, locked
 import asynclive._large
 import asynclive._stage
 from asynclive import ArtifactCancelledError, ArtifactHandle, AsyncLive
+from asynclive._cache.object_store import ObjectStore
 from asynclive._repo.repository import DvcRepository
-from asynclive._store import ObjectStore
 
 pytestmark = pytest.mark.anyio
 

@@ -23,7 +23,7 @@ of_both_kinds = pytest.mark.parametrize("isdir", [False, True], ids=["file", "di
 @pytest.fixture(autouse=True)
 def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are made and logged within a moment here, and their times tell all changes apart."""
-    monkeypatch.setattr("asynclive._known._TICK_NS", 0)
+    monkeypatch.setattr("asynclive._cache.hash_cache._TICK_NS", 0)
 
 
 def make_source(repo: Path, tmp_path: Path, *, copy: bool, isdir: bool) -> Path:
@@ -116,7 +116,7 @@ async def test_what_was_just_written_is_read_again(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: bool, isdir: bool
 ) -> None:
     # A write within the same tick of the clock could not be told by the times.
-    monkeypatch.setattr("asynclive._known._TICK_NS", 3600 * 10**9)
+    monkeypatch.setattr("asynclive._cache.hash_cache._TICK_NS", 3600 * 10**9)
     source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
     first = await log(repo, source, copy=copy)
     with files_opened(monkeypatch) as opened:

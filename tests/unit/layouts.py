@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from asynclive._artifact.request import ArtifactRequest
-from asynclive._store import CacheLayout, ObjectStore
+from asynclive._cache.object_store import CacheLayout, ObjectStore
 
 
 def make_layout(

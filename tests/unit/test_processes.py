@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _known, _processes, _stage, _stagejob
+from asynclive import _processes, _stage, _stagejob
 from asynclive._artifact.plan import ArtifactPlan, PlannedFile
 from asynclive._artifact.request import StagedArtifact
+from asynclive._cache import hash_cache
+from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._filestage import FileStager
 from asynclive._stage import Stager
-from asynclive._store import ObjectStore
 from asynclive._walk import make_plan
 from asynclive._workers.file_workers import FileWorkers
 
@@ -114,7 +115,7 @@ async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
     stager: Stager, source: Path, copy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_stage, "KNOWN_BYTES", 0)
-    monkeypatch.setattr(_known, "_is_settled", lambda planned, read_at_ns: True)
+    monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
     staged = await stager.stage(await plan_of(stager, source, copy=copy))
     assert staged.record is not None
     staged.record.publish(None)

@@ -20,10 +20,10 @@ from layouts import leftovers, make_store, objects, request_of
 from asynclive import _filestage, _large, _stage, _stagejob
 from asynclive._artifact.plan import ArtifactPlan
 from asynclive._artifact.request import StagedArtifact
+from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._large import LargeFile
 from asynclive._stage import Stager
-from asynclive._store import ObjectStore
 from asynclive._workers import fairness
 from asynclive._workers.file_workers import FileWorkers
 

@@ -16,7 +16,7 @@ from .._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTy
 from . import metadata
 
 if TYPE_CHECKING:
-    from .._known_file import PreparedRecord
+    from .._cache.hash_cache_file import PreparedRecord
     from .._place import Placement
 
 

@@ -11,6 +11,7 @@ from logging import getLogger
 from typing import Any
 
 from .._artifact.request import StagedArtifact, TrackedArtifact
+from .._cache.object_store import CacheLayout
 from .._commit_sync import sync_committed
 from .._declarations import WorkspaceDeclarations
 from .._dvcfile import DvcFileOutput
@@ -20,7 +21,6 @@ from .._gitindex import GitIndex
 from .._index import WorkspaceIndex
 from .._outputs import OutputIndex
 from .._place import make_parents
-from .._store import CacheLayout
 from .dvcfiles import DvcFiles
 from .errors import as_own_error, caused, unreadable
 from .lock import in_dvc

@@ -9,11 +9,11 @@ from importlib import import_module
 from logging import getLogger
 from typing import Any
 
+from .._cache.object_store import CacheLayout
 from .._dvc_import import logger_muted
 from .._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
 from .._fs.fsync import Sync
 from .._session import Session, reaches, remove_dead_sessions
-from .._store import CacheLayout
 from .errors import text_of
 
 logger = getLogger(__name__)

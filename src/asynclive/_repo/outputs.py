@@ -9,12 +9,12 @@ from logging import getLogger
 from typing import Any
 
 from .._artifact.request import ArtifactRequest, StagedArtifact
+from .._cache.object_store import CacheLayout, ObjectStore
 from .._declarations import WorkspaceDeclarations
 from .._errors import ArtifactPathError
 from .._gitignore import can_be_said
 from .._gitindex import GitIndex
 from .._place import make_parents
-from .._store import CacheLayout, ObjectStore
 from .._workers.file_workers import give_way
 from .errors import or_copy
 from .state import AT_A_TIME

@@ -16,11 +16,11 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from . import _known_file
-from ._artifact.plan import ArtifactPlan, PlannedFile
-from ._artifact.request import ArtifactRequest, StoredFile
-from ._known_file import KnownFile, PreparedRecord
-from ._store import CacheLayout
+from .._artifact.plan import ArtifactPlan, PlannedFile
+from .._artifact.request import ArtifactRequest, StoredFile
+from . import hash_cache_file
+from .hash_cache_file import KnownFile, PreparedRecord
+from .object_store import CacheLayout
 
 # Below this an artifact is read again as quickly as it is looked up.
 KNOWN_BYTES = 2**20
@@ -62,7 +62,9 @@ class KnownArtifacts:
         self, request: ArtifactRequest, checkpoint: Callable[[], None] = lambda: None
     ) -> KnownArtifact:
         """What is known of the artifact tracked at ``request.path``, from ``request.source``."""
-        return KnownArtifact(*_known_file.read(self._path(request), _subject(request), checkpoint))
+        return KnownArtifact(
+            *hash_cache_file.read(self._path(request), _subject(request), checkpoint)
+        )
 
     def has(self, request: ArtifactRequest) -> bool:
         """Whether anything may be known of it."""
@@ -89,7 +91,7 @@ class KnownArtifacts:
             for file in files
             if _is_settled(source := planned[file.key], read_at_ns)
         )
-        return _known_file.prepare(
+        return hash_cache_file.prepare(
             os.path.join(self._layout.workspace_tmp, f"known-{next(self._numbers)}"),
             self._path(plan.request),
             _subject(plan.request),

@@ -10,11 +10,11 @@ import os
 import stat
 from collections.abc import Callable
 
-from ._artifact.plan import ArtifactPlan, PlannedFile
-from ._artifact.request import StagedArtifact
-from ._known import KnownArtifact
-from ._link import leaves_plain_files
-from ._store import CacheLayout, ObjectStore
+from .._artifact.plan import ArtifactPlan, PlannedFile
+from .._artifact.request import StagedArtifact
+from .hash_cache import KnownArtifact
+from .link_types import leaves_plain_files
+from .object_store import CacheLayout, ObjectStore
 
 _CHECKED_FILES = 64
 

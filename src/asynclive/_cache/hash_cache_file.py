@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from ._store import create
+from .object_store import create
 
 Key = tuple[str, ...]
 Subject = dict[str, object]

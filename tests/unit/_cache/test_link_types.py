@@ -19,9 +19,9 @@ from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.meta import Meta
 from layouts import make_layout
 
-from asynclive import _link
 from asynclive._artifact.plan import PlannedFile
-from asynclive._link import (
+from asynclive._cache import link_types
+from asynclive._cache.link_types import (
     COPY_STEP_BYTES,
     add_exec,
     clone,
@@ -230,9 +230,9 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         raise OSError(number, os.strerror(number))
 
     if request.param == "missing":
-        monkeypatch.delattr(_link.os, "copy_file_range", raising=False)
+        monkeypatch.delattr(link_types.os, "copy_file_range", raising=False)
     elif request.param != "kernel":
-        monkeypatch.setattr(_link.os, "copy_file_range", refuse, raising=False)
+        monkeypatch.setattr(link_types.os, "copy_file_range", refuse, raising=False)
     return str(request.param)
 
 
@@ -268,7 +268,7 @@ def test_another_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     def fail(*args: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_link.os, "copy_file_range", fail, raising=False)
+    monkeypatch.setattr(link_types.os, "copy_file_range", fail, raising=False)
     with two_files(tmp_path, DATA) as fds, pytest.raises(OSError, match="No space left"):
         copy_step(*fds, 0)
 
@@ -284,7 +284,7 @@ def test_a_file_is_copied_whole_from_its_start(tmp_path: Path, way: str) -> None
 def test_a_copy_can_be_stopped_after_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_link.copy_step, "__defaults__", (2**20,))
+    monkeypatch.setattr(link_types.copy_step, "__defaults__", (2**20,))
     steps = 0
 
     class Stopped(Exception):  # noqa: N818

@@ -12,8 +12,8 @@ import stat
 import sys
 from collections.abc import Callable
 
-from ._artifact.plan import PlannedFile
-from ._store import CacheLayout, create, write_all
+from .._artifact.plan import PlannedFile
+from .object_store import CacheLayout, create, write_all
 
 # What the kernel or a file system answers where it cannot do it at all.
 _UNSUPPORTED = (

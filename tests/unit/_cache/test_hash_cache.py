@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive import _known_file
 from asynclive._artifact.request import StoredFile
-from asynclive._known_file import KnownFile
+from asynclive._cache import hash_cache_file
+from asynclive._cache.hash_cache_file import KnownFile
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
 # As os.fsdecode makes them of any bytes, surrogates too.
@@ -31,21 +31,21 @@ def test_what_is_written_is_read_back(
     base = tmp_path_factory.mktemp("known")
     temp, path = str(base / "temp"), str(base / "below" / "path")
     total = len(files) if isdir else None
-    record = _known_file.prepare(temp, path, SUBJECT, files.items(), total)
+    record = hash_cache_file.prepare(temp, path, SUBJECT, files.items(), total)
     assert record is not None
     record.publish("md5.dir")
     assert not os.path.exists(temp)
-    assert _known_file.read(path, SUBJECT) == ("md5.dir" if isdir else None, files)
-    assert _known_file.read(path, {**SUBJECT, "copy": False}) == (None, {})
+    assert hash_cache_file.read(path, SUBJECT) == ("md5.dir" if isdir else None, files)
+    assert hash_cache_file.read(path, {**SUBJECT, "copy": False}) == (None, {})
 
 
 def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
     file = (("a",), KnownFile(1, 2, 3, 4, "md5", 5, 6))
-    record = _known_file.prepare(temp, path, SUBJECT, [file], total=2)
+    record = hash_cache_file.prepare(temp, path, SUBJECT, [file], total=2)
     assert record is not None
     record.publish("md5.dir")
-    assert _known_file.read(path, SUBJECT) == (None, dict([file]))
+    assert hash_cache_file.read(path, SUBJECT) == (None, dict([file]))
 
 
 def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> N
     file = (("a",), KnownFile(1, 2, 3, 4, "md5", 5, 6))
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
     with pytest.raises(StopError):
-        _known_file.prepare(temp, path, SUBJECT, [file], 1, stop)
+        hash_cache_file.prepare(temp, path, SUBJECT, [file], 1, stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,22 +73,24 @@ def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
         nonlocal looks
         looks += 1
 
-    record = _known_file.prepare(temp, path, SUBJECT, files, 1000, look)
+    record = hash_cache_file.prepare(temp, path, SUBJECT, files, 1000, look)
     assert record is not None
     assert looks == 4
     record.publish("md5.dir")
-    assert _known_file.read(path, SUBJECT, look) == ("md5.dir", dict(files))
+    assert hash_cache_file.read(path, SUBJECT, look) == ("md5.dir", dict(files))
     assert looks == 9
 
 
 def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
     temp = str(tmp_path / "missing" / "temp")
-    assert _known_file.prepare(temp, str(tmp_path / "path"), SUBJECT, [], None) is None
+    assert hash_cache_file.prepare(temp, str(tmp_path / "path"), SUBJECT, [], None) is None
 
 
 def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "path").mkdir()
-    record = _known_file.prepare(str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None)
+    record = hash_cache_file.prepare(
+        str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None
+    )
     assert record is not None
     record.publish(None)
     assert {path.name for path in tmp_path.iterdir()} == {"path", "temp"}

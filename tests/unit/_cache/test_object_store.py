@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from layouts import leftovers, make_layout, make_store, objects
 
-from asynclive import _store
+from asynclive._cache import object_store
+from asynclive._cache.object_store import ObjectStore, create, remove_file, write_all
 from asynclive._fs import file_io
-from asynclive._store import ObjectStore, create, remove_file, write_all
 
 DATA = b"some bytes"
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -211,7 +211,7 @@ def test_where_files_without_a_name_cannot_be_had_objects_are_renamed(
     def refuse(*args: object, **kwargs: object) -> None:
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr(_store.os, "link", refuse)
+    monkeypatch.setattr(object_store.os, "link", refuse)
     assert store.put(DATA, MD5) is True
     assert not store._unnamed
     assert objects(store) == {MD5: DATA}
@@ -229,7 +229,7 @@ def test_a_put_that_fails_leaves_neither_temp_nor_object(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_store.os, failing, fail)
+        patch.setattr(object_store.os, failing, fail)
         with pytest.raises(OSError, match="No space left"):
             store.put(DATA, MD5)
     assert leftovers(store) == []
@@ -263,7 +263,7 @@ def test_a_directory_that_another_process_makes_meanwhile_will_do(
         mkdir(path, mode)  # the other process's
         mkdir(path, mode)
 
-    monkeypatch.setattr(_store.os, "mkdir", mkdir_second)
+    monkeypatch.setattr(object_store.os, "mkdir", mkdir_second)
     assert store.put(DATA, MD5) is True
     assert objects(store) == {MD5: DATA}
 
@@ -272,7 +272,7 @@ def test_a_write_goes_on_where_a_short_one_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
-    monkeypatch.setattr(_store.os, "write", lambda fd, data: write(fd, data[:3]))
+    monkeypatch.setattr(object_store.os, "write", lambda fd, data: write(fd, data[:3]))
     fd = create(str(tmp_path / "f"))
     write_all(fd, b"0123456789")
     os.close(fd)

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ._fs.file_io import READ as READ
-from ._fs.file_io import UNNAMED, WRITE, is_object, link_new, make_dir, set_mode
-from ._fs.file_io import create as create
-from ._fs.file_io import remove_file as remove_file
-from ._fs.file_io import write_all as write_all
-from ._fs.file_io import write_new as write_new
-from ._fs.fsync import NO_SYNC, Sync
+from .._fs.file_io import READ as READ
+from .._fs.file_io import UNNAMED, WRITE, is_object, link_new, make_dir, set_mode
+from .._fs.file_io import create as create
+from .._fs.file_io import remove_file as remove_file
+from .._fs.file_io import write_all as write_all
+from .._fs.file_io import write_new as write_new
+from .._fs.fsync import NO_SYNC, Sync
 
 
 @dataclass(frozen=True, slots=True)

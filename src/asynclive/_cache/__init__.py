@@ -1,0 +1,1 @@
+"""The DVC cache on disk, and hashes kept from earlier runs."""
