@@ -18,7 +18,7 @@ from ._disks import Disk, disk_under, existing
 from ._dvclock import LockHolder, lock_holders
 from ._errors import RepositoryError
 from ._repo.facts import RepositoryFacts, look_at_repository, working_links
-from ._session import FoundSession, Session, look_at_sessions
+from ._workspace.temp_session import FoundSession, Session, look_at_sessions
 
 LINKS = ("reflink", "hardlink", "symlink", "copy")
 _NEEDED = ("dvc", "dvc-data", "dvc-objects", "anyio", "aiofiles", "ruamel.yaml", "click", "rich")

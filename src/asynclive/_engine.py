@@ -30,7 +30,6 @@ from ._experiment import SessionExperiment
 from ._files import AsyncFiles
 from ._fs.free_space import free_bytes
 from ._handle import Call, Listener
-from ._moved import MovedSource, restored
 from ._pending import Pending
 from ._pipeline import left_to_pipeline
 from ._record import Outcomes, Recorder
@@ -41,6 +40,7 @@ from ._stagejob import is_bulk
 from ._statistics import Counters
 from ._trash import Trash
 from ._workers.file_workers import FileWorkers
+from ._workspace.moved_source import MovedSource, restored
 
 T = TypeVar("T")
 

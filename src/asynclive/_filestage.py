@@ -20,7 +20,7 @@ from ._cache.link_types import add_exec, leaves_plain_files, link_type, make_lin
 from ._cache.object_store import READ, ObjectStore, write_new
 from ._errors import ArtifactChangedError, ArtifactPathError, StorageError
 from ._fs.change_detection import marks_of
-from ._place import Mode, Move
+from ._workspace.apply_placement import Mode, Move
 
 T = TypeVar("T")
 

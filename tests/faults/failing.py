@@ -16,9 +16,12 @@ from typing import Any
 
 import pytest
 
-import asynclive._place
+import asynclive._workspace.apply_placement
 
-_MODULES: dict[str, ModuleType] = {"exchange": asynclive._place, "builtins.open": builtins}
+_MODULES: dict[str, ModuleType] = {
+    "exchange": asynclive._workspace.apply_placement,
+    "builtins.open": builtins,
+}
 
 READS = ["open", "builtins.open", "read", "preadv", "stat", "lstat", "fstat", "scandir", "readlink"]
 WRITES = [

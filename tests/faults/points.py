@@ -24,7 +24,7 @@ from typing import Any
 # ``asynclive._cache.object_store``, are not listed: an outer frame gives the stage.
 # ``test_points.py`` checks that each key exists.
 STAGES = {
-    "asynclive._walk": "plan",
+    "asynclive._workspace.source_scan": "plan",
     "asynclive._filestage:_stage_small": "stage small",
     "asynclive._large": "stage large",
     "asynclive._largestage:_finish_large": "stage large",
@@ -35,13 +35,13 @@ STAGES = {
     "asynclive._batchworker:_stage": "stage small",
     "asynclive._batchworker:_store": "stage small",
     "asynclive._cache.hash_cache_file": "remember",
-    "asynclive._moved": "move",
+    "asynclive._workspace.moved_source": "move",
     "asynclive._repo.outputs:fill": "tree",
     "asynclive._repo.outputs:hide": ".gitignore",
     "asynclive._repo.dvcfiles:write_beside": ".dvc",
     "asynclive._repo.commit:_commit_one": ".dvc",
-    "asynclive._place": "place",
-    "asynclive._place:remove_tree": "clean up",
+    "asynclive._workspace.apply_placement": "place",
+    "asynclive._workspace.apply_placement:remove_tree": "clean up",
     "asynclive._stage:discard": "clean up",
     "asynclive._repo.state:save_files": "DVC's state",
     "asynclive._repo.state:save_group": "DVC's state",

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from asynclive import _place
+from asynclive._workspace import apply_placement
 
 Content = bytes | str | dict[str, "Content"]
 """Bytes of a file, where a link leads, or a directory's entries."""
@@ -96,7 +96,7 @@ class PowerCuts:
             monkeypatch.setattr(os, name, self._syncing(getattr(os, name)))
         for name in ("rename", "replace", "link", "symlink"):
             monkeypatch.setattr(os, name, self._naming(getattr(os, name)))
-        monkeypatch.setattr(_place, "exchange", self._naming(_place.exchange))
+        monkeypatch.setattr(apply_placement, "exchange", self._naming(apply_placement.exchange))
         for name in ("unlink", "remove", "rmdir"):
             monkeypatch.setattr(os, name, self._removing(getattr(os, name)))
         monkeypatch.setattr(os, "open", self._opening(os.open))

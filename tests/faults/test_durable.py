@@ -32,7 +32,7 @@ from asynclive import (
     _processes,
     _stagejob,
 )
-from asynclive._session import remove_dead_sessions
+from asynclive._workspace.temp_session import remove_dead_sessions
 
 pytestmark = [
     pytest.mark.anyio,

@@ -23,8 +23,8 @@ from asynclive import (
     AsyncLiveError,
     CommitError,
     DvcYamlError,
-    _place,
 )
+from asynclive._workspace import apply_placement
 
 pytestmark = pytest.mark.anyio
 
@@ -146,8 +146,8 @@ class Swap:
         self._directory, self._target, self._at = directory, target, at
         for name in self.NAMES:
             patch.setattr(os, name, self._watched(getattr(os, name)))
-        if _place._renameat2 is not None:
-            patch.setattr(_place, "_renameat2", self._watched(_place._renameat2))
+        if apply_placement._renameat2 is not None:
+            patch.setattr(apply_placement, "_renameat2", self._watched(apply_placement._renameat2))
         self._rename, self._symlink = os.rename.__wrapped__, os.symlink  # type: ignore[attr-defined]
 
     def _watched(self, func: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,7 +18,8 @@ from disk import write
 from invariants import assert_nothing_lost
 from twin import Templates, dvc
 
-from asynclive import AsyncLive, _place
+from asynclive import AsyncLive
+from asynclive._workspace import apply_placement
 
 pytestmark = pytest.mark.anyio
 
@@ -56,8 +57,8 @@ class Watch:
         self._repo = repo
         for name in self.NAMES:
             patch.setattr(os, name, self._watched(getattr(os, name)))
-        if _place._renameat2 is not None:
-            patch.setattr(_place, "_renameat2", self._watched(_place._renameat2))
+        if apply_placement._renameat2 is not None:
+            patch.setattr(apply_placement, "_renameat2", self._watched(apply_placement._renameat2))
 
     def _watched(self, func: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

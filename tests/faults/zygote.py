@@ -25,7 +25,8 @@ import anyio
 import trio  # noqa: F401  # here, not in each child
 from scenarios import Files, Job, Report, Scenario
 
-from asynclive import AsyncLive, _place, _processes, _stagejob
+from asynclive import AsyncLive, _processes, _stagejob
+from asynclive._workspace import apply_placement
 
 # Far more than a session takes: a child that hangs ends by this, and the test says so.
 _SECONDS = 60
@@ -118,9 +119,9 @@ def _say(report: Report, write_fd: int) -> None:
 
 def _settings(job: Job) -> None:
     if not job.scenario.renameat2:
-        _place._renameat2 = None
-    elif _place._renameat2 is not None:
-        _place._renameat2 = points.around("renameat2", _place._renameat2)
+        apply_placement._renameat2 = None
+    elif apply_placement._renameat2 is not None:
+        apply_placement._renameat2 = points.around("renameat2", apply_placement._renameat2)
     if job.scenario.process_files is not None:
         _stagejob.PROCESS_FILES = job.scenario.process_files
         _stagejob.PROCESS_BATCH_FILES = 2

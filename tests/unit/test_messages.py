@@ -66,7 +66,7 @@ def test_what_an_attribute_holds_need_not_pickle() -> None:
 
 
 def test_a_log_record_has_its_arguments_where_they_are_plain() -> None:
-    logger = logging.getLogger("asynclive._session")
+    logger = logging.getLogger("asynclive._workspace.temp_session")
     plain = logger.makeRecord(logger.name, 20, "f.py", 7, "%s: %d", ("a", 1), None, "func")
     other = logger.makeRecord(logger.name, 20, "f.py", 7, "%s", (Path("a"),), None, "func")
     for record, args in ((plain, ("a", 1)), (other, ())):

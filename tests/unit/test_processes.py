@@ -19,8 +19,8 @@ from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._filestage import FileStager
 from asynclive._stage import Stager
-from asynclive._walk import make_plan
 from asynclive._workers.file_workers import FileWorkers
+from asynclive._workspace.source_scan import make_plan
 
 pytestmark = pytest.mark.anyio
 

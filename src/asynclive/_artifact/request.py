@@ -17,7 +17,7 @@ from . import metadata
 
 if TYPE_CHECKING:
     from .._cache.hash_cache_file import PreparedRecord
-    from .._place import Placement
+    from .._workspace.apply_placement import Placement
 
 
 # What DVC and Git read wherever it lies: an artifact of this name would be more than data.

@@ -20,7 +20,7 @@ from .._fs.safe_open import change_mode, held
 from .._gitindex import GitIndex
 from .._index import WorkspaceIndex
 from .._outputs import OutputIndex
-from .._place import make_parents
+from .._workspace.apply_placement import make_parents
 from .dvcfiles import DvcFiles
 from .errors import as_own_error, caused, unreadable
 from .lock import in_dvc

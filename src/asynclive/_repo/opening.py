@@ -13,7 +13,7 @@ from .._cache.object_store import CacheLayout
 from .._dvc_import import logger_muted
 from .._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
 from .._fs.fsync import Sync
-from .._session import Session, reaches, remove_dead_sessions
+from .._workspace.temp_session import Session, reaches, remove_dead_sessions
 from .errors import text_of
 
 logger = getLogger(__name__)

@@ -14,8 +14,8 @@ from .._declarations import WorkspaceDeclarations
 from .._errors import ArtifactPathError
 from .._gitignore import can_be_said
 from .._gitindex import GitIndex
-from .._place import make_parents
 from .._workers.file_workers import give_way
+from .._workspace.apply_placement import make_parents
 from .errors import or_copy
 from .state import AT_A_TIME
 

@@ -15,8 +15,8 @@ from .._errors import AsyncLiveError
 from .._fs.file_lock import Turn
 from .._fs.fsync import Sync
 from .._index import WorkspaceIndex
-from .._walk import IgnoreFilter
 from .._watch import Watch
+from .._workspace.source_scan import IgnoreFilter
 from .commit import Committer
 from .errors import unreadable
 from .experiment import experiment_name, save_experiment, stage_for_git

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from logging import getLogger
 
-from ._artifact.request import StagedArtifact
-from ._cache.object_store import remove_file
-from ._errors import ArtifactPathError
-from ._fs.change_detection import Marks
-from ._fs.fsync import NO_SYNC, Sync
-from ._place import put_back, read_note, remove_tree, write_note
+from .._artifact.request import StagedArtifact
+from .._cache.object_store import remove_file
+from .._errors import ArtifactPathError
+from .._fs.change_detection import Marks
+from .._fs.fsync import NO_SYNC, Sync
+from .apply_placement import put_back, read_note, remove_tree, write_note
 
 logger = getLogger(__name__)
 

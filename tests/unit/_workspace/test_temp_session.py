@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from session_process import Process, running
 
-from asynclive import _session
-from asynclive._session import Session, remove_dead_sessions
+from asynclive._workspace import temp_session
+from asynclive._workspace.temp_session import Session, remove_dead_sessions
 
 # The directories of its session, and some files of 5 bytes in them.
 HOLD = """
 import os, sys
-from asynclive._session import Session
+from asynclive._workspace.temp_session import Session
 
 session = Session.start(sys.argv[1], sys.argv[2])
 for directory in (session.cache_tmp, session.workspace_tmp):
@@ -163,7 +163,7 @@ def test_what_cannot_be_removed_is_said_and_removed_the_next_time(
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_session, "remove_tree", refuse)
+        patch.setattr(temp_session, "remove_tree", refuse)
         clear_up(tmp)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert str(dead) in caplog.text
@@ -214,7 +214,7 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise OSError(errno.ENOLCK, "No locks available")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_session.fcntl, "flock", refuse)
+        patch.setattr(temp_session.fcntl, "flock", refuse)
         yield
 
 
@@ -227,7 +227,7 @@ def test_where_there_are_no_locks_everybody_counts_as_living(
     with without_locks(monkeypatch):
         clear_up(cache, tmp)
     assert names(cache, tmp) == before
-    monkeypatch.setattr(_session, "fcntl", None)
+    monkeypatch.setattr(temp_session, "fcntl", None)
     clear_up(cache, tmp)
     assert names(cache, tmp) == before
 
@@ -295,7 +295,7 @@ def test_a_lock_that_is_held_by_who_clears_up_is_not_waited_for(
         fd = real(path, *args)
         if path.endswith("session") and not claims:
             claims.append(real(path, os.O_RDWR))
-            assert _session._lock(claims[0])
+            assert temp_session._lock(claims[0])
         return fd
 
     with monkeypatch.context() as patch:
@@ -357,7 +357,7 @@ def test_a_temp_file_lies_in_the_session_where_a_rename_reaches(cache: Path, tmp
 def test_one_that_lies_beside_its_place_is_found_by_its_note(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(_session, "reaches", lambda *args: False)
+    monkeypatch.setattr(temp_session, "reaches", lambda *args: False)
     session = Session.start(str(cache), str(tmp))
     repo = tmp.parent
     target = repo / "dvc.yaml"
@@ -400,11 +400,11 @@ def test_a_place_that_a_rename_does_not_reach_is_told_by_device_or_by_trying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()
-    assert _session.reaches(str(tmp_path), str(tmp_path / "other"))
+    assert temp_session.reaches(str(tmp_path), str(tmp_path / "other"))
 
     def refuse(one: str, other: str) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert not _session.reaches(str(tmp_path), str(tmp_path / "other"))
+    assert not temp_session.reaches(str(tmp_path), str(tmp_path / "other"))
     assert names(tmp_path) == ["other"]

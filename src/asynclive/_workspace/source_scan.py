@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ._artifact.plan import ArtifactPlan, PlannedDir, PlannedFile
-from ._artifact.request import ArtifactRequest, is_inside, is_utf8, relocated
-from ._errors import ArtifactNotFoundError, ArtifactPathError, StorageError
+from .._artifact.plan import ArtifactPlan, PlannedDir, PlannedFile
+from .._artifact.request import ArtifactRequest, is_inside, is_utf8, relocated
+from .._errors import ArtifactNotFoundError, ArtifactPathError, StorageError
 
 DVCIGNORE = ".dvcignore"
 DVC_DIR = ".dvc"

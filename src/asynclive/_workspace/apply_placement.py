@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, NamedTuple
 
-from ._cache.object_store import create, remove_file, write_all
-from ._fs.change_detection import Marks, is_open_for_writing, marks_of
-from ._fs.fsync import NO_SYNC, Sync
-from ._fs.safe_open import change_mode, held
+from .._cache.object_store import create, remove_file, write_all
+from .._fs.change_detection import Marks, is_open_for_writing, marks_of
+from .._fs.fsync import NO_SYNC, Sync
+from .._fs.safe_open import change_mode, held
 
 logger = getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from asynclive import _place
-from asynclive._place import (
+from asynclive._workspace import apply_placement
+from asynclive._workspace.apply_placement import (
     Mode,
     Move,
     Placement,
@@ -27,7 +27,7 @@ from asynclive._place import (
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With the system's exchange, and where it has none."""
     if request.param == "three renames":
-        monkeypatch.setattr(_place, "_renameat2", None)
+        monkeypatch.setattr(apply_placement, "_renameat2", None)
     return str(request.param)
 
 
@@ -99,10 +99,10 @@ def test_a_file_system_that_cannot_exchange_gets_three_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(*args: object) -> int:
-        _place.ctypes.set_errno(number)
+        apply_placement.ctypes.set_errno(number)
         return -1
 
-    monkeypatch.setattr(_place, "_renameat2", refuse)
+    monkeypatch.setattr(apply_placement, "_renameat2", refuse)
     (tmp_path / "one").write_text("1")
     (tmp_path / "other").write_text("2")
     exchange(str(tmp_path / "one"), str(tmp_path / "other"))
@@ -114,10 +114,10 @@ def test_another_answer_is_an_error_that_names_the_destination(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: object) -> int:
-        _place.ctypes.set_errno(errno.EROFS)
+        apply_placement.ctypes.set_errno(errno.EROFS)
         return -1
 
-    monkeypatch.setattr(_place, "_renameat2", refuse)
+    monkeypatch.setattr(apply_placement, "_renameat2", refuse)
     with pytest.raises(OSError, match="Read-only file system") as caught:
         exchange("/one", "/other")
     assert (caught.value.errno, caught.value.filename) == (errno.EROFS, "/other")
@@ -286,11 +286,11 @@ def test_newer_bytes_stay_that_come_between_the_look_and_the_exchange(
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
 
     def change_first(*args: str) -> None:
-        monkeypatch.setattr(_place, "exchange", exchange)
+        monkeypatch.setattr(apply_placement, "exchange", exchange)
         change(path)
         exchange(*args)
 
-    monkeypatch.setattr(_place, "exchange", change_first)
+    monkeypatch.setattr(apply_placement, "exchange", change_first)
     placement.apply()()
     if change is Path.unlink:
         assert not path.exists()
@@ -317,7 +317,7 @@ def test_what_somebody_puts_there_during_the_exchange_stays(
             (tmp_path / "new").rename(path)
         exchange(*args)
 
-    monkeypatch.setattr(_place, "exchange", write_first)
+    monkeypatch.setattr(apply_placement, "exchange", write_first)
     placement.apply()
     assert path.read_text() == "newest"
 
@@ -463,7 +463,7 @@ def test_directories_that_cannot_all_be_made_are_not_made(
             raise OSError(errno.ENOSPC, "No space left on device")
         mkdir(path)
 
-    monkeypatch.setattr(_place.os, "mkdir", mkdir_one)
+    monkeypatch.setattr(apply_placement.os, "mkdir", mkdir_one)
     with pytest.raises(OSError, match="No space left"):
         make_parents(str(tmp_path / "a" / "b" / "file"))
     assert os.listdir(tmp_path) == []
@@ -524,7 +524,7 @@ def test_a_tree_that_cannot_be_made_writable_is_an_error(
     protected_tree(tmp_path / "data", mode)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(_place.os, "chmod", refuse)
+            patch.setattr(apply_placement.os, "chmod", refuse)
             with pytest.raises(PermissionError):
                 remove_tree(str(tmp_path / "data"))
     finally:
@@ -582,7 +582,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 raise KilledError
             rename(one, other)
 
-        monkeypatch.setattr(_place, "_renameat2", None)
+        monkeypatch.setattr(apply_placement, "_renameat2", None)
         monkeypatch.setattr(os, "rename", failing)
 
     return arm

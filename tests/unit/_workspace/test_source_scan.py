@@ -28,7 +28,7 @@ from asynclive._errors import (
     ArtifactPathError,
     StorageError,
 )
-from asynclive._walk import IgnoreFilter, make_plan
+from asynclive._workspace.source_scan import IgnoreFilter, make_plan
 
 Key = tuple[str, ...]
 

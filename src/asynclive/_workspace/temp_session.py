@@ -20,10 +20,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 
-from ._cache.object_store import remove_file
-from ._fs.fsync import NO_SYNC, Sync
-from ._moved import put_back_moved
-from ._place import read_note, remove_tree, repair_swaps, write_note
+from .._cache.object_store import remove_file
+from .._fs.fsync import NO_SYNC, Sync
+from .apply_placement import read_note, remove_tree, repair_swaps, write_note
+from .moved_source import put_back_moved
 
 logger = getLogger(__name__)
 
