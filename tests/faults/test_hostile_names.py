@@ -33,7 +33,7 @@ from asynclive import (
     RepositoryError,
     StorageError,
 )
-from asynclive._gitignore import can_be_said
+from asynclive._index.gitignore_rules import can_be_said
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from invariants import assert_nothing_lost
 from twin import dvc
 
 from asynclive import ArtifactPathError, AsyncLive
-from asynclive._inotify import Inotify, open_inotify
+from asynclive._index.inotify import Inotify, open_inotify
 
 pytestmark = pytest.mark.skipif(open_inotify() is None, reason="no inotify here")
 

@@ -13,13 +13,13 @@ from typing import Any
 from .._artifact.request import StagedArtifact, TrackedArtifact
 from .._cache.object_store import CacheLayout
 from .._commit_sync import sync_committed
-from .._declarations import WorkspaceDeclarations
-from .._dvcfile import DvcFileOutput
 from .._errors import AsyncLiveError, CommitError
 from .._fs.safe_open import change_mode, held
-from .._gitindex import GitIndex
-from .._index import WorkspaceIndex
-from .._outputs import OutputIndex
+from .._index.dvc_file_reader import DvcFileOutput
+from .._index.dvc_rules import WorkspaceDeclarations
+from .._index.git_index import GitIndex
+from .._index.tracked_outputs import OutputIndex
+from .._index.workspace_index import WorkspaceIndex
 from .._workspace.apply_placement import make_parents
 from .dvcfiles import DvcFiles
 from .errors import as_own_error, caused, unreadable

@@ -10,10 +10,10 @@ from typing import Any
 
 from .._artifact.request import ArtifactRequest, StagedArtifact
 from .._cache.object_store import CacheLayout, ObjectStore
-from .._declarations import WorkspaceDeclarations
 from .._errors import ArtifactPathError
-from .._gitignore import can_be_said
-from .._gitindex import GitIndex
+from .._index.dvc_rules import WorkspaceDeclarations
+from .._index.git_index import GitIndex
+from .._index.gitignore_rules import can_be_said
 from .._workers.file_workers import give_way
 from .._workspace.apply_placement import make_parents
 from .errors import or_copy

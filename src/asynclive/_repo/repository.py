@@ -14,8 +14,8 @@ from .._dvc_import import process_settings_kept
 from .._errors import AsyncLiveError
 from .._fs.file_lock import Turn
 from .._fs.fsync import Sync
-from .._index import WorkspaceIndex
-from .._watch import Watch
+from .._index.directory_watch import Watch
+from .._index.workspace_index import WorkspaceIndex
 from .._workspace.source_scan import IgnoreFilter
 from .commit import Committer
 from .errors import unreadable

@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from .._appended import Appended
-from .._declarations import Dvc, WorkspaceDeclarations
-from .._gitignore import GitIgnore
-from .._gitindex import GitIndex
-from .._inotify import open_inotify
-from .._watch import ByStamps, Watch
+from .._index.directory_watch import ByStamps, Watch
+from .._index.dvc_rules import Dvc, WorkspaceDeclarations
+from .._index.git_index import GitIndex
+from .._index.gitignore_rules import GitIgnore
+from .._index.inotify import open_inotify
 
 
 def default_watches() -> list[Watch]:

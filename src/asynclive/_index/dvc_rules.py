@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._artifact.request import is_inside
-from ._dvcfile import read_dvc_file
-from ._gitignore import GitIgnore
+from .._artifact.request import is_inside
+from .dvc_file_reader import read_dvc_file
+from .gitignore_rules import GitIgnore
 
 
 @dataclass(frozen=True, slots=True)

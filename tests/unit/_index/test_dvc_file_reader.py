@@ -9,7 +9,7 @@ from disk import write
 from dvc.repo import Repo
 from twin import dvc
 
-from asynclive._dvcfile import DvcFileOutput, read_dvc_file
+from asynclive._index.dvc_file_reader import DvcFileOutput, read_dvc_file
 
 PLAIN = "outs:\n- md5: {}\n  size: 4\n  hash: md5\n  path: {}\n"
 MD5 = "8d777f385d3dfec8815d20f7496026dc"

@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from ._dvctext import is_plain
+from .dvc_file_text import is_plain
 
 _FILE = re.compile(
     rb"outs:\n"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ._listing import Stamp, is_racy, list_directory, stamp_of, unless_racy
+from .directory_listing import Stamp, is_racy, list_directory, stamp_of, unless_racy
 
 
 class UnwatchableError(Exception):

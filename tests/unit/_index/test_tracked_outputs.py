@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynclive._errors import ArtifactPathError
-from asynclive._outputs import OutputIndex
+from asynclive._index.tracked_outputs import OutputIndex
 
 ROOT = "/repo"
 

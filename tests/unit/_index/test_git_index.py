@@ -10,7 +10,7 @@ import pytest
 from dulwich.repo import Repo
 from scmrepo.git import Git
 
-from asynclive._gitindex import GitIndex
+from asynclive._index.git_index import GitIndex
 
 
 def git(root: Path, *args: str) -> None:

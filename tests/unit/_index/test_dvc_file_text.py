@@ -11,7 +11,7 @@ from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclive._dvctext import DvcText
+from asynclive._index.dvc_file_text import DvcText
 
 HASHES = ["d41d8cd98f00b204e9800998ecf8427e", "0" * 32, "1" * 15 + "e" + "1" * 16, "0b" + "1" * 30]
 PATHS = ["model.bin", "0001.bin", "a b", "no", "y.n", "1e5", "0o17", "2001-12-14", "é", "- x", "x:"]

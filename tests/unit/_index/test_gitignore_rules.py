@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scmrepo.git import Git
 
-from asynclive._gitignore import GitIgnore
+from asynclive._index.gitignore_rules import GitIgnore
 
 NAMES = ["a", "b", "A", "a b", "a[1]", "!x", "#x", "a*", "b\\", "é", "dir"]
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclive._index import WorkspaceIndex
-from asynclive._inotify import open_inotify
-from asynclive._outputs import OutputIndex
-from asynclive._watch import ByStamps, Change, UnwatchableError, Watch
+from asynclive._index.directory_watch import ByStamps, Change, UnwatchableError, Watch
+from asynclive._index.inotify import open_inotify
+from asynclive._index.tracked_outputs import OutputIndex
+from asynclive._index.workspace_index import WorkspaceIndex
 
 OLD_NS = 1_000_000_000_000_000_000
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._inotify import Inotify, open_inotify
-from asynclive._watch import ByStamps, Change, UnwatchableError
+from asynclive._index.directory_watch import ByStamps, Change, UnwatchableError
+from asynclive._index.inotify import Inotify, open_inotify
 
 pytestmark = pytest.mark.skipif(open_inotify() is None, reason="no inotify here")
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ._watch import Change, UnwatchableError, Watch
+from .directory_watch import Change, UnwatchableError, Watch
 
 _CREATE, _DELETE, _CLOSE_WRITE = 0x100, 0x200, 0x008
 _MOVED_FROM, _MOVED_TO = 0x040, 0x080

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-from ._artifact.request import is_inside
-from ._listing import DVCIGNORE, GITIGNORE, Stamp, list_directory, stamp_of, unless_racy
-from ._outputs import OutputIndex, TrackedOutput
-from ._watch import Change, UnwatchableError, Watch
+from .._artifact.request import is_inside
+from .directory_listing import DVCIGNORE, GITIGNORE, Stamp, list_directory, stamp_of, unless_racy
+from .directory_watch import Change, UnwatchableError, Watch
+from .tracked_outputs import OutputIndex, TrackedOutput
 
 OutputT = TypeVar("OutputT", bound=TrackedOutput)
 OutputT_co = TypeVar("OutputT_co", bound=TrackedOutput, covariant=True)

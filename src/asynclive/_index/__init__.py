@@ -1,0 +1,1 @@
+"""What DVC tracks in the workspace, kept up to date; imports no DVC."""
