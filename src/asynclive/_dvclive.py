@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ._artifact.request import LoggedArtifact
+from ._dvcyaml.rendering import Entries
 from ._errors import ExperimentError, RepositoryError
 from ._experiment import NewFiles, Place, SessionExperiment, left_to_git
 from ._fs.file_lock import Turn
-from ._style import Entries
 
 logger = getLogger(__name__)
 

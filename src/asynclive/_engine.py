@@ -24,10 +24,10 @@ from ._artifact.request import (
 from ._cache.object_store import ObjectStore
 from ._claims import Claims
 from ._commit import GroupCommitter
-from ._dvcyaml import DvcYaml
+from ._dvcyaml.async_files import AsyncFiles
+from ._dvcyaml.dvcyaml_file import DvcYaml
 from ._errors import ArtifactChangedError, NotActiveError
 from ._experiment import SessionExperiment
-from ._files import AsyncFiles
 from ._fs.free_space import free_bytes
 from ._handle import Call, Listener
 from ._pending import Pending

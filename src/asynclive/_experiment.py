@@ -8,7 +8,7 @@ from logging import getLogger
 from typing import Any, Protocol, TypeVar
 
 from ._artifact.request import LoggedArtifact
-from ._beside import Beside
+from ._dvcyaml.co_writer import Beside
 from ._fs.file_lock import Turn
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import anyio
 from ._artifact.metadata import templates_escaped
 from ._artifact.request import StagedArtifact, TrackedArtifact
 from ._cache.object_store import CacheLayout
-from ._dvcyaml import DvcYaml
+from ._dvcyaml.dvcyaml_file import DvcYaml
 from ._errors import AsyncLiveError, DvcYamlError
 
 Outcomes = Sequence[TrackedArtifact | AsyncLiveError]

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._beside import Beside
+from ._dvcyaml.co_writer import Beside
+from ._dvcyaml.rendering import Entries
 from ._experiment import Repository, SessionExperiment
 from ._fs.file_lock import Turn
 from ._messages import chained, with_causes
-from ._style import Entries
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -24,7 +24,7 @@ from logged import (
 from ruamel.yaml import YAML
 
 from asynclive import AsyncLive, AsyncLiveError, DvcYamlError
-from asynclive._dvcyaml import DvcYaml
+from asynclive._dvcyaml.dvcyaml_file import DvcYaml
 
 pytestmark = [pytest.mark.anyio, mostly_asyncio]
 

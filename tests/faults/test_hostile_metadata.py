@@ -26,7 +26,7 @@ from twin import dvc
 
 from asynclive import AsyncLive, InvalidArtifactNameError, InvalidMetadataError
 from asynclive._artifact.metadata import check_meta, templates_escaped
-from asynclive._merge import merge
+from asynclive._dvcyaml.merge_entries import merge
 
 READERS: list[dict[str, Any]] = [
     {"typ": "safe"},  # with libyaml where it is installed, as DVC reads

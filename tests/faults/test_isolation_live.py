@@ -36,7 +36,7 @@ on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 # What is to be recorded, the Live of the parent knows by then.
 BEFORE_RECORDING = """
 import os
-from asynclive._files import AsyncFiles
+from asynclive._dvcyaml.async_files import AsyncFiles
 
 def replace_now(self, *args, replace=AsyncFiles.replace_now):
     {code}

@@ -22,7 +22,7 @@ from twin import dvc, git
 
 from asynclive import AsyncLive, DvcYamlError, RepositoryError
 from asynclive._dvclive import AdoptedLive
-from asynclive._files import AsyncFiles
+from asynclive._dvcyaml.async_files import AsyncFiles
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -221,7 +221,7 @@ async def test_what_dvclive_had_begun_to_write_is_waited_for(
 # While there is this file.
 REFUSE = """
 import os
-from asynclive._files import AsyncFiles
+from asynclive._dvcyaml.async_files import AsyncFiles
 
 def refuse(self, *args, replace_now=AsyncFiles.replace_now):
     if os.path.exists({flag!r}):

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 
+from asynclive._dvcyaml.rendering import Entries
 from asynclive._errors import DvcYamlError
 from asynclive._experiment import Repository
 from asynclive._fs.file_lock import Turn
 from asynclive._remote_beside import ParentsLive, RepositoryElsewhere, attend
-from asynclive._style import Entries
 
 
 class Knows:

@@ -23,8 +23,8 @@ from asynclive._artifact.metadata import (
     make_name,
     templates_escaped,
 )
+from asynclive._dvcyaml.merge_entries import merge
 from asynclive._errors import InvalidArtifactNameError, InvalidMetadataError
-from asynclive._merge import merge
 
 PLAIN = (dict, list, str, int, float, bool, bytes, datetime.date, datetime.datetime, type(None))
 

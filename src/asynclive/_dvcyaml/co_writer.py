@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from ._files import AsyncFiles, FileStamp, read_text_now
-from ._style import Entries
+from .async_files import AsyncFiles, FileStamp, read_text_now
+from .rendering import Entries
 
 
 class Beside(Protocol):

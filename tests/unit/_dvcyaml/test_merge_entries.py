@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive._document import DocumentError, parse
-from asynclive._merge import Merger, _same, merge
+from asynclive._dvcyaml.document import DocumentError, parse
+from asynclive._dvcyaml.merge_entries import Merger, _same, merge
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\
@@ -364,7 +364,7 @@ def test_types_are_told_apart_that_python_calls_equal() -> None:
 def test_importing_the_module_does_not_import_ruamel() -> None:
     code = (
         "import sys; before = set(sys.modules)\n"
-        "import asynclive._merge\n"
+        "import asynclive._dvcyaml.merge_entries\n"
         "assert not [m for m in set(sys.modules) - before if m.startswith('ruamel')]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

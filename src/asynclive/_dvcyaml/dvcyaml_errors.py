@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from ._document import DocumentError
-from ._errors import DvcYamlError
-from ._files import NotSyncedError
+from .._errors import DvcYamlError
+from .async_files import NotSyncedError
+from .document import DocumentError
 
 
 @contextmanager

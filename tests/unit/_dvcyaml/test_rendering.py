@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive._merge import _same
-from asynclive._plain import plain_lines
-from asynclive._style import Style
+from asynclive._dvcyaml.merge_entries import _same
+from asynclive._dvcyaml.plain_rendering import plain_lines
+from asynclive._dvcyaml.rendering import Style
 
 WORDS = ["net", "yes", "True", "null", "e5", "x1e3", "inf", "a-b", "data/part-1.bin", "../x", "/x"]
 words = st.sampled_from(WORDS) | st.text("abzNOTX019_./-+=@%,;():#'& ", min_size=1, max_size=30)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ._lines import KEY, Place, Spans, locate
-from ._regular import skim
-from ._style import Style, detect_style
+from .entry_lines import KEY, Place, Spans, locate
+from .fast_scan import skim
+from .rendering import Style, detect_style
 
 
 class DocumentError(ValueError):

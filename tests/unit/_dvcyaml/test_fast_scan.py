@@ -11,22 +11,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive import _regular
-from asynclive._document import Document, DocumentError, parse, parse_whole
-from asynclive._lines import KEY
-from asynclive._merge import Merger, _alone, _same, merge
+from asynclive._dvcyaml import fast_scan
+from asynclive._dvcyaml.document import Document, DocumentError, parse, parse_whole
+from asynclive._dvcyaml.entry_lines import KEY
+from asynclive._dvcyaml.merge_entries import Merger, _alone, _same, merge
 
 NEW = {"path": "x", "labels": ["a"]}
 
 
 @contextmanager
 def skimming(fewest: int) -> Iterator[None]:
-    usual = _regular.FEWEST
-    _regular.FEWEST = fewest
+    usual = fast_scan.FEWEST
+    fast_scan.FEWEST = fewest
     try:
         yield
     finally:
-        _regular.FEWEST = usual
+        fast_scan.FEWEST = usual
 
 
 def outcome(function: Callable[..., Any], *args: Any) -> Any:

@@ -21,9 +21,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from ._document import Document, DocumentError, parse, parse_whole
-from ._lines import KEY
-from ._style import Entries, escaped
+from .document import Document, DocumentError, parse, parse_whole
+from .entry_lines import KEY
+from .rendering import Entries, escaped
 
 
 def merge(text: str | None, entries: Entries) -> str:

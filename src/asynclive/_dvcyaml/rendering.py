@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ._lines import KEY, is_block
-from ._plain import plain_lines
+from .entry_lines import KEY, is_block
+from .plain_rendering import plain_lines
 
 Entries = Mapping[str, Mapping[str, Any]]
 

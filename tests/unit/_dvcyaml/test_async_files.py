@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asynclive._files import AsyncFiles, FileStamp
+from asynclive._dvcyaml.async_files import AsyncFiles, FileStamp
 
 pytestmark = pytest.mark.anyio
 

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-from ._lines import KEY, Span, Spans
-from ._style import MAX_INDENT
+from .entry_lines import KEY, Span, Spans
+from .rendering import MAX_INDENT
 
 # Below, the parser is quick enough.
 FEWEST = 16

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import anyio
 
-from ._beside import Beside, InTurn
-from ._dvcyaml_errors import explained
-from ._errors import DvcYamlError
-from ._files import AsyncFiles, FileStamp, read_text_now
-from ._merge import Merger
-from ._style import Entries
+from .._errors import DvcYamlError
+from .async_files import AsyncFiles, FileStamp, read_text_now
+from .co_writer import Beside, InTurn
+from .dvcyaml_errors import explained
+from .merge_entries import Merger
+from .rendering import Entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class DvcYaml:
     It does no locking: the caller holds an async lock, and DVC's repository lock. Users edit
     dvc.yaml without either, so a change on disk between the steps is merged into.
 
-    To be used in a task of ours, as :class:`~asynclive._files.AsyncFiles`.
+    To be used in a task of ours, as :class:`~asynclive._dvcyaml.async_files.AsyncFiles`.
 
     Args:
         path: the dvc.yaml, absolute.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import anyio
 import anyio.to_thread
 
-from ._fs.fsync import NO_SYNC, Sync
+from .._fs.fsync import NO_SYNC, Sync
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

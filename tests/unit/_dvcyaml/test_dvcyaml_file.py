@@ -15,11 +15,11 @@ import anyio.lowlevel
 import pytest
 from ruamel.yaml import YAML
 
-from asynclive._dvcyaml import DvcYaml, Update
+from asynclive._dvcyaml.async_files import AsyncFiles
+from asynclive._dvcyaml.dvcyaml_file import DvcYaml, Update
+from asynclive._dvcyaml.merge_entries import merge
 from asynclive._errors import DvcYamlError
-from asynclive._files import AsyncFiles
 from asynclive._fs.file_lock import Turn
-from asynclive._merge import merge
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\

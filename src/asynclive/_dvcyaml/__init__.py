@@ -1,0 +1,1 @@
+"""Reads, edits and replaces dvc.yaml."""
