@@ -16,7 +16,7 @@ from asynclive import AsyncLive, _worker_process
 
 # In a worker: it holds its commits until somebody opens the pipe ``go``, and says ``h`` to `Said`.
 HELD_COMMIT = """
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 commit = DvcRepository.commit
 def held(self, group):
     os.write(said, b"h")

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ._disks import Disk, disk_under, existing
+from ._dvc.repository.inspect_repository import RepositoryFacts, look_at_repository, working_links
 from ._dvclock import LockHolder, lock_holders
 from ._errors import RepositoryError
-from ._repo.facts import RepositoryFacts, look_at_repository, working_links
 from ._workspace.temp_session import FoundSession, Session, look_at_sessions
 
 LINKS = ("reflink", "hardlink", "symlink", "copy")

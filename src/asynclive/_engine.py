@@ -24,6 +24,8 @@ from ._artifact.request import (
 from ._cache.object_store import ObjectStore
 from ._claims import Claims
 from ._commit import GroupCommitter
+from ._dvc.dvc_errors import outside_repository
+from ._dvc.repository.dvc_repository import DvcRepository
 from ._dvcyaml.async_files import AsyncFiles
 from ._dvcyaml.dvcyaml_file import DvcYaml
 from ._errors import ArtifactChangedError, NotActiveError
@@ -33,8 +35,6 @@ from ._handle import Call, Listener
 from ._pending import Pending
 from ._pipeline import left_to_pipeline
 from ._record import Outcomes, Recorder
-from ._repo.errors import outside_repository
-from ._repo.repository import DvcRepository
 from ._stage import Stager, Taken
 from ._stagejob import is_bulk
 from ._statistics import Counters

@@ -43,7 +43,7 @@ class RepositoryElsewhere:
 
     def alone(self, func: Callable[[], T]) -> T:
         """Call what calls DVC's code, while nobody else of this process does."""
-        from ._repo.lock import in_dvc  # for who has imported DVC anyway
+        from ._dvc.repository.repository_lock import in_dvc  # for who has imported DVC anyway
 
         with in_dvc():
             return func()

@@ -93,7 +93,7 @@ def main() -> None:
     import dvc.repo  # noqa: F401
     import trio  # noqa: F401
 
-    import asynclive._repo.repository  # noqa: F401
+    import asynclive._dvc.repository.dvc_repository  # noqa: F401
 
     children = []
     for process in range(processes):

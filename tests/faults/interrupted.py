@@ -22,8 +22,8 @@ import asynclive._large
 import asynclive._live
 import asynclive._stage
 from asynclive import AsyncLive
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._engine import LocalEngine
-from asynclive._repo.repository import DvcRepository
 
 STAGES: dict[str, tuple[Any, str]] = {
     "look": (asynclive._stage, "make_plan"),

@@ -27,7 +27,7 @@ on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 STAGE = """
 import sys, anyio
 from asynclive import AsyncLive
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 def acquire(repository):
     print("staged", flush=True)

@@ -16,7 +16,7 @@ from invariants import assert_nothing_lost, entries
 from twin import dvc
 
 from asynclive import AsyncLive, NotActiveError
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 BACKENDS = ("asyncio", "trio")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

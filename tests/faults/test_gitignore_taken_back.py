@@ -10,7 +10,7 @@ import pytest
 from invariants import assert_nothing_lost
 
 from asynclive import AsyncLive, StorageError
-from asynclive._repo import dvcfiles
+from asynclive._dvc.tracking import dvc_file_writer
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def test_gitignore_is_as_it_was_to_the_byte(
 
     async with AsyncLive(root=repo) as live:
         with monkeypatch.context() as patch:
-            patch.setattr(dvcfiles, "write_new", full)
+            patch.setattr(dvc_file_writer, "write_new", full)
             with pytest.raises(StorageError):
                 await live.log_artifact(name, name="n")
         assert seen != [before]  # the line was there

@@ -313,7 +313,9 @@ async def test_cancelled_while_its_group_commits_it_is_logged(
 ) -> None:
     make(repo)
     go = tmp_path / "go"
-    hold_worker(monkeypatch, go, "asynclive._repo.repository", "DvcRepository", "commit")
+    hold_worker(
+        monkeypatch, go, "asynclive._dvc.repository.dvc_repository", "DvcRepository", "commit"
+    )
     async with AsyncLive(root=repo, isolation="process") as live:
         async with in_task(way, lambda: live.log_artifact("model.pt", type="model")) as call:
             await stage_of(live, "committing")
@@ -538,7 +540,7 @@ async def test_its_log_is_the_callers_at_the_level_that_it_has_there(
         monkeypatch,
         """
 import logging
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 commit = DvcRepository.commit
 def talk(self, group):
     logging.getLogger("asynclive._repo").debug("%s of %d", "debug", len(group))

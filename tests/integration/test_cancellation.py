@@ -18,7 +18,7 @@ import asynclive._large
 import asynclive._stage
 import asynclive._stagejob
 from asynclive import AsyncLive, LoggedArtifact, NotActiveError
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 pytestmark = pytest.mark.anyio
 

@@ -27,7 +27,7 @@ ASYNCLIVE = [sys.executable, "-m", "asynclive"]
 
 # Says on stdout when the lock was asked for in vain: all is staged, and waits.
 WAITS = """
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._cli import main
 
 ask = DvcRepository.acquire
@@ -46,7 +46,7 @@ main()
 COMMITS = """
 import threading
 from asynclive import _cli_session
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._cli import main
 
 do, seen = DvcRepository.commit, threading.Event()
@@ -69,7 +69,7 @@ main()
 # Says when it is about to leave, and stays there.
 STAYS = """
 import sys
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._cli import main
 
 def close(repository):

@@ -16,9 +16,9 @@ from twin import dvc
 
 from asynclive._artifact.request import StagedArtifact, TrackedArtifact, make_request
 from asynclive._cache.object_store import ObjectStore
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._index.directory_watch import ByStamps
 from asynclive._index.inotify import open_inotify
-from asynclive._repo.repository import DvcRepository
 from asynclive._stage import Stager
 from asynclive._workers.file_workers import FileWorkers
 

@@ -21,7 +21,7 @@ from asynclive import (
     InvalidMetadataError,
     LoggedArtifact,
 )
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ import asynclive._stage
 from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
 from asynclive._cache.object_store import ObjectStore
 from asynclive._commit import GroupCommitter
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 pytestmark = pytest.mark.anyio
 

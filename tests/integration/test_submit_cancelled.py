@@ -14,7 +14,7 @@ import asynclive._large
 import asynclive._stage
 from asynclive import ArtifactCancelledError, ArtifactHandle, AsyncLive
 from asynclive._cache.object_store import ObjectStore
-from asynclive._repo.repository import DvcRepository
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 pytestmark = pytest.mark.anyio
 

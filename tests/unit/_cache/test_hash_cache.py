@@ -114,7 +114,7 @@ def test_an_mtime_in_seconds_is_the_one_that_the_system_gives(
 def test_the_token_of_a_directory_is_dvcs() -> None:
     from dvc_data.hashfile.utils import _tokenize_mtimes
 
-    from asynclive._repo.state import AT_A_TIME, mtimes_token
+    from asynclive._dvc.tracking.dvc_state import AT_A_TIME, mtimes_token
 
     for count in (0, 1, 2, AT_A_TIME, AT_A_TIME + 1, 3 * AT_A_TIME + 7):
         files = [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._dvc_import import logger_muted, process_settings_kept
+from asynclive._dvc.process_guard import logger_muted, process_settings_kept
 
 # Everything of the process that a library could have changed by the back door.
 LOOK = """
@@ -68,7 +68,7 @@ def run(code: str, cwd: Path) -> list[str]:
 def test_dvc_is_imported_where_a_stream_was_closed(tmp_path: Path) -> None:
     code = """
     import io
-    from asynclive._dvc_import import process_settings_kept
+    from asynclive._dvc.process_guard import process_settings_kept
 
     sys.stderr = closed = io.StringIO()
     closed.close()
@@ -94,7 +94,7 @@ def test_importing_dvc_alone_would_change_the_process(tmp_path: Path) -> None:
 
 def test_after_the_block_the_process_is_as_it_was(repo: Path) -> None:
     code = """
-        from asynclive._dvc_import import process_settings_kept
+        from asynclive._dvc.process_guard import process_settings_kept
         before = look()
         with process_settings_kept():
             from dvc.repo import Repo
@@ -106,7 +106,7 @@ def test_after_the_block_the_process_is_as_it_was(repo: Path) -> None:
 
 def test_opening_a_repository_leaves_the_process_as_it_was(repo: Path) -> None:
     code = """
-        from asynclive._repo.repository import DvcRepository
+        from asynclive._dvc.repository.dvc_repository import DvcRepository
         before = look()
         DvcRepository.open(os.getcwd()).close()
         print(changed(before, look()))
@@ -116,7 +116,7 @@ def test_opening_a_repository_leaves_the_process_as_it_was(repo: Path) -> None:
 
 def test_what_the_application_had_set_itself_is_kept(tmp_path: Path) -> None:
     code = """
-        from asynclive._dvc_import import process_settings_kept
+        from asynclive._dvc.process_guard import process_settings_kept
         mine = logging.StreamHandler(sys.stdout)
         logging.basicConfig(handlers=[mine], level=logging.INFO)
         for name in ("dvc", "asyncio", "aiohttp"):
@@ -135,7 +135,7 @@ def test_what_the_application_had_set_itself_is_kept(tmp_path: Path) -> None:
 
 def test_dvc_says_nothing_after_the_block(tmp_path: Path) -> None:
     code = """
-        from asynclive._dvc_import import process_settings_kept
+        from asynclive._dvc.process_guard import process_settings_kept
         with process_settings_kept():
             import dvc.repo
         for name in ("dvc", "dvc.repo", "dvc_data", "dvc_objects"):
@@ -146,7 +146,7 @@ def test_dvc_says_nothing_after_the_block(tmp_path: Path) -> None:
 
 def test_where_the_application_imported_dvc_itself_its_settings_stay(tmp_path: Path) -> None:
     code = """
-        from asynclive._dvc_import import process_settings_kept
+        from asynclive._dvc.process_guard import process_settings_kept
         import dvc.repo
         before = look()
         with process_settings_kept():
@@ -158,7 +158,7 @@ def test_where_the_application_imported_dvc_itself_its_settings_stay(tmp_path: P
 
 def test_the_settings_come_back_when_the_import_fails(tmp_path: Path) -> None:
     code = """
-        from asynclive._dvc_import import process_settings_kept
+        from asynclive._dvc.process_guard import process_settings_kept
         before = look()
         try:
             with process_settings_kept():

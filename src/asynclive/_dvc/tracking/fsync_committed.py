@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from ._artifact.request import TrackedArtifact
-from ._fs.fsync import Sync
+from ..._artifact.request import TrackedArtifact
+from ..._fs.fsync import Sync
 
 
 def sync_committed(

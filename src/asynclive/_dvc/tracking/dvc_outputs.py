@@ -8,16 +8,16 @@ import sqlite3
 from logging import getLogger
 from typing import Any
 
-from .._artifact.request import ArtifactRequest, StagedArtifact
-from .._cache.object_store import CacheLayout, ObjectStore
-from .._errors import ArtifactPathError
-from .._index.dvc_rules import WorkspaceDeclarations
-from .._index.git_index import GitIndex
-from .._index.gitignore_rules import can_be_said
-from .._workers.file_workers import give_way
-from .._workspace.apply_placement import make_parents
-from .errors import or_copy
-from .state import AT_A_TIME
+from ..._artifact.request import ArtifactRequest, StagedArtifact
+from ..._cache.object_store import CacheLayout, ObjectStore
+from ..._errors import ArtifactPathError
+from ..._index.dvc_rules import WorkspaceDeclarations
+from ..._index.git_index import GitIndex
+from ..._index.gitignore_rules import can_be_said
+from ..._workers.file_workers import give_way
+from ..._workspace.apply_placement import make_parents
+from ..dvc_errors import or_copy
+from .dvc_state import AT_A_TIME
 
 logger = getLogger(__name__)
 

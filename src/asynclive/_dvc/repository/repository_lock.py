@@ -7,8 +7,8 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from .._errors import StorageError
-from .._lockuse import LockUse
+from ..._errors import StorageError
+from .lock_use import LockUse
 
 # DVC keeps state for the whole process (the umask, its memory file system, its ignore
 # caches) and guards none of it: only one thread is in DVC at a time, whatever the number

@@ -9,12 +9,12 @@ from importlib import import_module
 from logging import getLogger
 from typing import Any
 
-from .._cache.object_store import CacheLayout
-from .._dvc_import import logger_muted
-from .._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
-from .._fs.fsync import Sync
-from .._workspace.temp_session import Session, reaches, remove_dead_sessions
-from .errors import text_of
+from ..._cache.object_store import CacheLayout
+from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
+from ..._fs.fsync import Sync
+from ..._workspace.temp_session import Session, reaches, remove_dead_sessions
+from ..dvc_errors import text_of
+from ..process_guard import logger_muted
 
 logger = getLogger(__name__)
 

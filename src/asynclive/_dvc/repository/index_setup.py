@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .._appended import Appended
-from .._index.directory_watch import ByStamps, Watch
-from .._index.dvc_rules import Dvc, WorkspaceDeclarations
-from .._index.git_index import GitIndex
-from .._index.gitignore_rules import GitIgnore
-from .._index.inotify import open_inotify
+from ..._index.directory_watch import ByStamps, Watch
+from ..._index.dvc_rules import Dvc, WorkspaceDeclarations
+from ..._index.git_index import GitIndex
+from ..._index.gitignore_rules import GitIgnore
+from ..._index.inotify import open_inotify
+from ..tracking.gitignore_lines import Appended
 
 
 def default_watches() -> list[Watch]:

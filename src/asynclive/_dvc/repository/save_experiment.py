@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from logging import getLogger
 from typing import Any
 
-from .._errors import ExperimentError
-from .errors import text_of
+from ..._errors import ExperimentError
+from ..dvc_errors import text_of
 
 logger = getLogger(__name__)
 

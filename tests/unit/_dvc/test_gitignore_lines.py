@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._appended import Appended
+from asynclive._dvc.tracking.gitignore_lines import Appended
 
 
 def add(appended: Appended, path: Path, data: bytes) -> None:

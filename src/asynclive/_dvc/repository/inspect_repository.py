@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._dvc_import import process_settings_kept
-from .._errors import RepositoryError, RepositoryNotFoundError
-from .errors import text_of
+from ..._errors import RepositoryError, RepositoryNotFoundError
+from ..dvc_errors import text_of
+from ..process_guard import process_settings_kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from logging import getLogger
 from typing import Any
 
-from .._artifact.request import StoredFile, TrackedArtifact
-from .._workers.file_workers import give_way
-from .errors import text_of
+from ..._artifact.request import StoredFile, TrackedArtifact
+from ..._workers.file_workers import give_way
+from ..dvc_errors import text_of
 
 logger = getLogger(__name__)
 

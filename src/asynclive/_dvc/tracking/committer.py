@@ -10,21 +10,21 @@ from dataclasses import replace
 from logging import getLogger
 from typing import Any
 
-from .._artifact.request import StagedArtifact, TrackedArtifact
-from .._cache.object_store import CacheLayout
-from .._commit_sync import sync_committed
-from .._errors import AsyncLiveError, CommitError
-from .._fs.safe_open import change_mode, held
-from .._index.dvc_file_reader import DvcFileOutput
-from .._index.dvc_rules import WorkspaceDeclarations
-from .._index.git_index import GitIndex
-from .._index.tracked_outputs import OutputIndex
-from .._index.workspace_index import WorkspaceIndex
-from .._workspace.apply_placement import make_parents
-from .dvcfiles import DvcFiles
-from .errors import as_own_error, caused, unreadable
-from .lock import in_dvc
-from .outputs import Outputs
+from ..._artifact.request import StagedArtifact, TrackedArtifact
+from ..._cache.object_store import CacheLayout
+from ..._errors import AsyncLiveError, CommitError
+from ..._fs.safe_open import change_mode, held
+from ..._index.dvc_file_reader import DvcFileOutput
+from ..._index.dvc_rules import WorkspaceDeclarations
+from ..._index.git_index import GitIndex
+from ..._index.tracked_outputs import OutputIndex
+from ..._index.workspace_index import WorkspaceIndex
+from ..._workspace.apply_placement import make_parents
+from ..dvc_errors import as_own_error, caused, unreadable
+from ..repository.repository_lock import in_dvc
+from .dvc_file_writer import DvcFiles
+from .dvc_outputs import Outputs
+from .fsync_committed import sync_committed
 
 logger = getLogger(__name__)
 

@@ -8,22 +8,22 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
-from .._artifact.request import StagedArtifact, StoredFile, TrackedArtifact, is_inside
-from .._databases import OpenDatabases
-from .._dvc_import import process_settings_kept
-from .._errors import AsyncLiveError
-from .._fs.file_lock import Turn
-from .._fs.fsync import Sync
-from .._index.directory_watch import Watch
-from .._index.workspace_index import WorkspaceIndex
-from .._workspace.source_scan import IgnoreFilter
-from .commit import Committer
-from .errors import unreadable
-from .experiment import experiment_name, save_experiment, stage_for_git
-from .lock import RepositoryLock, in_dvc
-from .opening import open_repo, read_layout, remove_dead, start_session, state_databases
-from .state import State
-from .workspace import declarations, default_watches, git_index
+from ..._artifact.request import StagedArtifact, StoredFile, TrackedArtifact, is_inside
+from ..._errors import AsyncLiveError
+from ..._fs.file_lock import Turn
+from ..._fs.fsync import Sync
+from ..._index.directory_watch import Watch
+from ..._index.workspace_index import WorkspaceIndex
+from ..._workspace.source_scan import IgnoreFilter
+from ..dvc_errors import unreadable
+from ..process_guard import process_settings_kept
+from ..tracking.committer import Committer
+from ..tracking.dvc_state import State
+from ..tracking.state_databases import OpenDatabases
+from .index_setup import declarations, default_watches, git_index
+from .open_repository import open_repo, read_layout, remove_dead, start_session, state_databases
+from .repository_lock import RepositoryLock, in_dvc
+from .save_experiment import experiment_name, save_experiment, stage_for_git
 
 T = TypeVar("T")
 
