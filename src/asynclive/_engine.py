@@ -26,10 +26,10 @@ from ._claims import Claims
 from ._commit import GroupCommitter
 from ._dvc.dvc_errors import outside_repository
 from ._dvc.repository.dvc_repository import DvcRepository
+from ._dvclive.experiment import SessionExperiment
 from ._dvcyaml.async_files import AsyncFiles
 from ._dvcyaml.dvcyaml_file import DvcYaml
 from ._errors import ArtifactChangedError, NotActiveError
-from ._experiment import SessionExperiment
 from ._fs.free_space import free_bytes
 from ._handle import Call, Listener
 from ._pending import Pending

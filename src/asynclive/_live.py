@@ -19,9 +19,9 @@ from ._artifact.request import (
 )
 from ._blocking import BlockingLive
 from ._drain import DrainResult, drain
-from ._dvclive import AdoptedLive, Live
+from ._dvclive.adopted_live import AdoptedLive, Live
+from ._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
 from ._errors import InvalidDvcyamlError, NotActiveError
-from ._experiment import OwnExperiment, SessionExperiment, WorkersExperiment
 from ._handle import ArtifactHandle, Call, Listener, Stage
 from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from ._isolation import isolation_of

@@ -23,8 +23,8 @@ import anyio.abc
 import anyio.to_thread
 
 from ._channel import Channel
+from ._dvclive.experiment import SessionExperiment
 from ._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
-from ._experiment import SessionExperiment
 from ._handle import Call, Listener, Stage
 from ._messages import (
     NO_NUMBERS,

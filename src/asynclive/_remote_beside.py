@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ._dvclive.experiment import Repository, SessionExperiment
 from ._dvcyaml.co_writer import Beside
 from ._dvcyaml.rendering import Entries
-from ._experiment import Repository, SessionExperiment
 from ._fs.file_lock import Turn
 from ._messages import chained, with_causes
 

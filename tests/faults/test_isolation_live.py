@@ -248,7 +248,7 @@ async def test_an_experiment_whose_worker_is_killed_as_it_saves_is_said_to_be_lo
     write(repo, {"a.pt": "a"})
     code = """
 import os
-from asynclive._experiment import OwnExperiment
+from asynclive._dvclive.experiment import OwnExperiment
 OwnExperiment.leave = lambda *_, **__: os.kill(os.getpid(), 9)
 """
     in_worker(monkeypatch, code)

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from twin import dvc, git
 
 from asynclive import AsyncLive, DvcYamlError, RepositoryError
-from asynclive._dvclive import AdoptedLive
+from asynclive._dvclive.adopted_live import AdoptedLive
 from asynclive._dvcyaml.async_files import AsyncFiles
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]

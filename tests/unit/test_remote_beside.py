@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from asynclive._dvclive.experiment import Repository
 from asynclive._dvcyaml.rendering import Entries
 from asynclive._errors import DvcYamlError
-from asynclive._experiment import Repository
 from asynclive._fs.file_lock import Turn
 from asynclive._remote_beside import ParentsLive, RepositoryElsewhere, attend
 

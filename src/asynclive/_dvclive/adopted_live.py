@@ -17,11 +17,11 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from ._artifact.request import LoggedArtifact
-from ._dvcyaml.rendering import Entries
-from ._errors import ExperimentError, RepositoryError
-from ._experiment import NewFiles, Place, SessionExperiment, left_to_git
-from ._fs.file_lock import Turn
+from .._artifact.request import LoggedArtifact
+from .._dvcyaml.rendering import Entries
+from .._errors import ExperimentError, RepositoryError
+from .._fs.file_lock import Turn
+from .experiment import NewFiles, Place, SessionExperiment, left_to_git
 
 logger = getLogger(__name__)
 

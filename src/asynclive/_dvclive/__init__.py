@@ -1,0 +1,1 @@
+"""A dvclive.Live used together with asynclive, and DVC experiments."""
