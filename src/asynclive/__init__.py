@@ -31,7 +31,9 @@ from ._errors import (
     StorageError,
     WorkerDiedError,
 )
-from ._events import (
+from ._handle import ArtifactHandle, Stage
+from ._instrumentation.event_hub import EventStream
+from ._instrumentation.events import (
     ArtifactCancelled,
     ArtifactCommitted,
     ArtifactCommitting,
@@ -45,10 +47,8 @@ from ._events import (
     Event,
     EventsDropped,
 )
-from ._handle import ArtifactHandle, Stage
-from ._hub import EventStream
+from ._instrumentation.statistics import AsyncLiveStatistics
 from ._live import AsyncLive
-from ._statistics import AsyncLiveStatistics
 
 __all__ = [
     "ArtifactCancelled",

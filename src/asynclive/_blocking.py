@@ -16,8 +16,8 @@ from anyio.from_thread import start_blocking_portal
 from ._artifact.request import LoggedArtifact
 from ._drain import DrainResult
 from ._handle import ArtifactHandle, Stage
+from ._instrumentation.statistics import AsyncLiveStatistics
 from ._loopthread import LoopThread
-from ._statistics import AsyncLiveStatistics
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -14,7 +14,7 @@ import anyio.abc
 
 from ._artifact.request import LoggedArtifact
 from ._errors import AsyncLiveError
-from ._events import ArtifactEvent, ArtifactLogged, ArtifactQueued
+from ._instrumentation.events import ArtifactEvent, ArtifactLogged, ArtifactQueued
 from ._live import AsyncLive
 
 logger = getLogger(__name__)

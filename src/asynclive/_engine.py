@@ -32,12 +32,12 @@ from ._dvcyaml.dvcyaml_file import DvcYaml
 from ._errors import ArtifactChangedError, NotActiveError
 from ._fs.free_space import free_bytes
 from ._handle import Call, Listener
+from ._instrumentation.statistics import Counters
 from ._pending import Pending
 from ._pipeline import left_to_pipeline
 from ._record import Outcomes, Recorder
 from ._stage import Stager, Taken
 from ._stagejob import is_bulk
-from ._statistics import Counters
 from ._trash import Trash
 from ._workers.file_workers import FileWorkers
 from ._workspace.moved_source import MovedSource, restored

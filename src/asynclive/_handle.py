@@ -12,8 +12,8 @@ import anyio
 
 from ._artifact.request import ArtifactRequest, LoggedArtifact
 from ._errors import ArtifactCancelledError
-from ._sampler import StagingProgress
-from ._tracing import CallTrace
+from ._instrumentation.sampler import StagingProgress
+from ._instrumentation.tracing import CallTrace
 
 logger = getLogger(__name__)
 

@@ -17,8 +17,8 @@ from ._artifact.plan import PlannedFile
 from ._cache.object_store import ObjectStore
 from ._filestage import Batch, FileStager, keep_times
 from ._fs.free_space import Space
+from ._instrumentation.sampler import StagingProgress
 from ._large import LargeFile
-from ._sampler import StagingProgress
 from ._snapshot import Snapshot, as_planned
 from ._workers.file_workers import FileWorkers, StepRunner
 

@@ -23,13 +23,13 @@ from ._dvclive.adopted_live import AdoptedLive, Live
 from ._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
 from ._errors import InvalidDvcyamlError, NotActiveError
 from ._handle import ArtifactHandle, Call, Listener, Stage
-from ._hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
+from ._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
+from ._instrumentation.sampler import Sampler
+from ._instrumentation.statistics import AsyncLiveStatistics, Counters
 from ._isolation import isolation_of
 from ._observer import Observer
 from ._pending import check_bounds
 from ._progress import make_progress
-from ._sampler import Sampler
-from ._statistics import AsyncLiveStatistics, Counters
 from ._unheard import Unheard
 from ._workers.file_workers import default_workers
 

@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import _tracing
-from ._events import (
+from ._handle import Call
+from ._instrumentation import tracing
+from ._instrumentation.event_hub import EventHub
+from ._instrumentation.events import (
     ArtifactCancelled,
     ArtifactCommitted,
     ArtifactCommitting,
@@ -22,9 +24,7 @@ from ._events import (
     ArtifactStaging,
     ArtifactSuperseded,
 )
-from ._handle import Call
-from ._hub import EventHub
-from ._sampler import Sampler
+from ._instrumentation.sampler import Sampler
 
 _Head = tuple[float, int, str, Path]
 
@@ -46,7 +46,7 @@ class Observer:
         """A call was accepted, by the task that runs: the spans are in its trace."""
         call.number = next(self._numbers)
         request = call.request
-        call.trace = _tracing.begin(
+        call.trace = tracing.begin(
             "asynclive.submit" if call.submitted else "asynclive.log_artifact",
             {
                 "call": call.number,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import TYPE_CHECKING
 
-from ._events import ArtifactEvent
+from ._instrumentation.events import ArtifactEvent
 from ._screen import UNWRITABLE, Line, Log, Notebook, Screen, Terminal, can_draw, in_notebook
 from ._tally import Tally, outcomes
 from ._units import duration, size

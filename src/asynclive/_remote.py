@@ -26,6 +26,7 @@ from ._channel import Channel
 from ._dvclive.experiment import SessionExperiment
 from ._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
 from ._handle import Call, Listener, Stage
+from ._instrumentation.statistics import Counters
 from ._messages import (
     NO_NUMBERS,
     Advanced,
@@ -46,7 +47,6 @@ from ._messages import (
     chained,
 )
 from ._remote_beside import RepositoryElsewhere, attend
-from ._statistics import Counters
 from ._worker_process import ended_how, start_worker
 
 T = TypeVar("T")

@@ -25,8 +25,9 @@ import anyio
 
 from ._channel import Channel
 from ._errors import InvalidMetadataError
-from ._events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
 from ._handle import ENDS, Call, Stage
+from ._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
+from ._instrumentation.sampler import INTERVAL
 from ._live import AsyncLive
 from ._messages import (
     Advanced,
@@ -47,7 +48,6 @@ from ._messages import (
     with_causes,
 )
 from ._remote_beside import ParentsLive
-from ._sampler import INTERVAL
 from ._workers.os_priority import give_precedence, take_long_turns
 
 # Log records that wait to be sent, at most; those beyond are dropped, and counted.

@@ -24,10 +24,10 @@ from ._cache.link_types import leaves_plain_files
 from ._cache.object_store import ObjectStore
 from ._filestage import Batch, FileStager
 from ._fs.free_space import Space
+from ._instrumentation.sampler import StagingProgress
+from ._instrumentation.statistics import Counters
 from ._processes import BatchProcesses
-from ._sampler import StagingProgress
 from ._stagejob import StageJob, are_many
-from ._statistics import Counters
 from ._syncing import sync_rounds
 from ._trash import QUICK_BYTES, Trash
 from ._workers.file_workers import FileWorkers, give_way, run_together

@@ -21,9 +21,9 @@ from ._cache.object_store import ObjectStore
 from ._filestage import Batch, FileStager
 from ._fs.change_detection import seconds_to_next_stamp, stamp_ns
 from ._fs.free_space import Space
+from ._instrumentation.sampler import StagingProgress
 from ._largestage import LargeStager
 from ._processes import BatchProcesses
-from ._sampler import StagingProgress
 from ._snapshot import without_doubtful
 from ._workers.file_workers import FileWorkers, StepRunner
 from ._workspace.apply_placement import Mode, Move, Placement

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asynclive._sampler import INTERVAL, Sampler, StagingProgress
+from asynclive._instrumentation.sampler import INTERVAL, Sampler, StagingProgress
 
 pytestmark = pytest.mark.anyio
 

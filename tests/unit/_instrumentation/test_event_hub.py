@@ -31,7 +31,7 @@ from asynclive import (
     EventsDropped,
     LoggedArtifact,
 )
-from asynclive._hub import EventHub, EventStream
+from asynclive._instrumentation.event_hub import EventHub, EventStream
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from ._events import ArtifactEvent, ArtifactStaging, Event, EventsDropped
+from .events import ArtifactEvent, ArtifactStaging, Event, EventsDropped
 
 if TYPE_CHECKING:
     from typing_extensions import Self
