@@ -29,7 +29,7 @@ from ._instrumentation.statistics import AsyncLiveStatistics, Counters
 from ._isolation import isolation_of
 from ._observer import Observer
 from ._pending import check_bounds
-from ._progress import make_progress
+from ._progress.display import make_progress
 from ._unheard import Unheard
 from ._workers.file_workers import default_workers
 

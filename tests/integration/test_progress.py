@@ -22,8 +22,8 @@ from gate import locked
 from terminal import PseudoTerminal
 
 from asynclive import AsyncLive, LoggedArtifact
-from asynclive._bars import Bars
-from asynclive._screen import Printed, Terminal, in_notebook
+from asynclive._progress.bars import Bars
+from asynclive._progress.screens import Printed, Terminal, in_notebook
 
 pytestmark = pytest.mark.anyio
 

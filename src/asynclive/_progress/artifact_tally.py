@@ -6,7 +6,7 @@ import heapq
 from dataclasses import dataclass
 from time import monotonic
 
-from ._instrumentation.events import (
+from .._instrumentation.events import (
     ArtifactCancelled,
     ArtifactEvent,
     ArtifactFailed,

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import TYPE_CHECKING
 
-from ._instrumentation.events import ArtifactEvent
-from ._screen import UNWRITABLE, Line, Log, Notebook, Screen, Terminal, can_draw, in_notebook
-from ._tally import Tally, outcomes
-from ._units import duration, size
+from .._instrumentation.events import ArtifactEvent
+from .artifact_tally import Tally, outcomes
+from .screens import UNWRITABLE, Line, Log, Notebook, Screen, Terminal, can_draw, in_notebook
+from .units import duration, size
 
 if TYPE_CHECKING:
-    from ._bars import Bars
+    from .bars import Bars
 
 logger = getLogger(__name__)
 
@@ -103,7 +103,7 @@ class LazyBars:
     @property
     def _bars(self) -> Bars:
         if self._made is None:
-            from ._bars import Bars
+            from .bars import Bars
 
             self._made = Bars()
         return self._made

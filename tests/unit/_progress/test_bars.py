@@ -18,11 +18,11 @@ from asynclive import (
     ArtifactStaging,
     LoggedArtifact,
 )
-from asynclive._bars import Bars, bar, shortened
-from asynclive._progress import summary
-from asynclive._screen import plain
-from asynclive._tally import Chosen, Tally
-from asynclive._units import amount, duration, size
+from asynclive._progress.artifact_tally import Chosen, Tally
+from asynclive._progress.bars import Bars, bar, shortened
+from asynclive._progress.display import summary
+from asynclive._progress.screens import plain
+from asynclive._progress.units import amount, duration, size
 
 MIB = 2**20
 

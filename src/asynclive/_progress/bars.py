@@ -16,9 +16,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from ._screen import Line
-from ._tally import Chosen, Row, Tally, outcomes
-from ._units import amount, duration, size
+from .artifact_tally import Chosen, Row, Tally, outcomes
+from .screens import Line
+from .units import amount, duration, size
 
 # With more, the busiest are shown and the others counted.
 MOST_ROWS = 8

@@ -1,0 +1,1 @@
+"""Progress bars, drawn from events."""
