@@ -15,10 +15,10 @@ import anyio
 
 from ._artifact.plan import PlannedFile
 from ._cache.object_store import ObjectStore
-from ._filestage import Batch, FileStager, keep_times
 from ._fs.free_space import Space
+from ._ingest.copy_and_hash import LargeFile
+from ._ingest.small_files import Batch, FileStager, keep_times
 from ._instrumentation.sampler import StagingProgress
-from ._large import LargeFile
 from ._snapshot import Snapshot, as_planned
 from ._workers.file_workers import FileWorkers, StepRunner
 

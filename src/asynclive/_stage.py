@@ -22,11 +22,11 @@ from ._cache.find_unchanged import find_unchanged
 from ._cache.hash_cache import KNOWN_BYTES, KnownArtifact, KnownArtifacts
 from ._cache.link_types import leaves_plain_files
 from ._cache.object_store import ObjectStore
-from ._filestage import Batch, FileStager
 from ._fs.free_space import Space
+from ._ingest.batch_processes import BatchProcesses
+from ._ingest.small_files import Batch, FileStager
 from ._instrumentation.sampler import StagingProgress
 from ._instrumentation.statistics import Counters
-from ._processes import BatchProcesses
 from ._stagejob import StageJob, are_many
 from ._syncing import sync_rounds
 from ._trash import QUICK_BYTES, Trash

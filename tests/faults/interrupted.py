@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 import sniffio
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 import asynclive._live
 import asynclive._stage
 from asynclive import AsyncLive
@@ -27,8 +27,8 @@ from asynclive._engine import LocalEngine
 
 STAGES: dict[str, tuple[Any, str]] = {
     "look": (asynclive._stage, "make_plan"),
-    "copy": (asynclive._large.LargeFile, "_copy_step"),
-    "hash": (asynclive._large.LargeFile, "_hash_step"),
+    "copy": (asynclive._ingest.copy_and_hash.LargeFile, "_copy_step"),
+    "hash": (asynclive._ingest.copy_and_hash.LargeFile, "_hash_step"),
     "lock": (DvcRepository, "acquire"),
     "commit": (DvcRepository, "commit"),
 }

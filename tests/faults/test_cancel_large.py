@@ -22,7 +22,7 @@ from moments import Moments
 import asynclive._cache.link_types
 import asynclive._trash
 from asynclive import ArtifactChangedError, AsyncLive
-from asynclive._large import CHUNK_BYTES
+from asynclive._ingest.copy_and_hash import CHUNK_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -199,7 +199,7 @@ async def test_a_call_that_fails_is_told_when_the_space_is_free(
     os.truncate(source, 100_000_000)
     freeing = HeldFreeing(monkeypatch)
     freeing.go_on()
-    real, steps = asynclive._large.copy_step, 0
+    real, steps = asynclive._ingest.copy_and_hash.copy_step, 0
 
     def grows(*args: int) -> int:
         nonlocal steps
@@ -208,7 +208,7 @@ async def test_a_call_that_fails_is_told_when_the_space_is_free(
             os.truncate(source, 200_000_000)
         return real(*args)
 
-    monkeypatch.setattr(asynclive._large, "copy_step", grows)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "copy_step", grows)
     async with AsyncLive(root=repo) as live:
         with pytest.raises(ArtifactChangedError):
             await live.log_artifact(source, copy=True)

@@ -26,7 +26,7 @@ from logged import (
     write_all,
 )
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 import asynclive._stage
 from asynclive import ArtifactChangedError, AsyncLive, AsyncLiveError
 
@@ -133,7 +133,7 @@ def at_its_moment(change: Change, moment: str, patch: pytest.MonkeyPatch) -> Any
 async def test_what_is_tracked_is_what_the_call_saw_or_it_is_refused(
     repo: Path, monkeypatch: pytest.MonkeyPatch, kind: str, copy: bool
 ) -> None:
-    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 2**20)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 2**20)
     artifact = Artifact(repo, kind, copy)
     others = [
         Artifact(repo, "small", True, "beside"),

@@ -31,7 +31,7 @@ from loopfs import NotPossibleError, mounted, resize
 from tally import SURVIVED
 from twin import Templates
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 import asynclive._stagejob
 from asynclive import AsyncLive, DvcYamlError, StorageError
 
@@ -239,13 +239,13 @@ async def test_what_is_larger_than_the_free_space_is_refused_before_it_is_copied
         with path.open("wb") as file:
             file.truncate(mib * 2**20)
     copied: list[int] = []
-    copy_step = asynclive._large.copy_step
+    copy_step = asynclive._ingest.copy_and_hash.copy_step
 
     def counting(*args: int) -> int:
         copied.append(args[3])
         return copy_step(*args)
 
-    monkeypatch.setattr(asynclive._large, "copy_step", counting)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "copy_step", counting)
     others = [Artifact(repo, "small", True), Artifact(repo, "directory", False)]
     write_all(others)
     refused: list[StorageError] = []

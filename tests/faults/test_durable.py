@@ -24,14 +24,8 @@ from power_cut import PowerCuts, iterate
 from tally import SURVIVED
 from twin import Templates, dvc
 
-from asynclive import (
-    ArtifactCancelledError,
-    AsyncLive,
-    DvcYamlError,
-    StorageError,
-    _processes,
-    _stagejob,
-)
+from asynclive import ArtifactCancelledError, AsyncLive, DvcYamlError, StorageError, _stagejob
+from asynclive._ingest import batch_processes
 from asynclive._workspace.temp_session import remove_dead_sessions
 
 pytestmark = [
@@ -274,7 +268,7 @@ async def test_worker_processes_sync_an_object_before_it_has_its_name(
 ) -> None:
     monkeypatch.setattr(_stagejob, "PROCESS_FILES", 1)
     log = tmp_path / "log"
-    monkeypatch.setattr(_processes, "_COMMAND", _RECORDING + _processes._COMMAND)
+    monkeypatch.setattr(batch_processes, "_COMMAND", _RECORDING + batch_processes._COMMAND)
     monkeypatch.setenv("ASYNCLIVE_TEST_LOG", str(log))
     cuts = PowerCuts(made, monkeypatch, keep=False)
     (made / "data" / "unlike").write_bytes(b"three")

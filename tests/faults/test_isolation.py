@@ -37,8 +37,8 @@ from asynclive import (
     NotActiveError,
     RepositoryError,
     RepositoryNotFoundError,
-    _large,
 )
+from asynclive._ingest import copy_and_hash
 from asynclive._messages import Numbers, RemoteError
 from asynclive._remote import RemoteEngine
 from asynclive._workers import os_priority
@@ -490,14 +490,16 @@ _large.read_at = counting
     if isolation == "process":
         in_worker(monkeypatch, code)
     else:
-        monkeypatch.setattr(_large, "read_at", _large.read_at)  # is put back at the end
+        monkeypatch.setattr(
+            copy_and_hash, "read_at", copy_and_hash.read_at
+        )  # is put back at the end
         exec(code, {})
     async with AsyncLive(root=repo, isolation=isolation) as live:
         await live.log_artifact("model.pt")
     sizes, frozen = zip(*(line.split() for line in said.read_text().splitlines()), strict=True)
     # A training loop in Python has the interpreter to itself for so long, or has one of its own.
-    chunks = 1 if isolation == "process" else _large.CHUNKS_AT_ONCE
-    assert max(map(int, sizes)) == chunks * _large.CHUNK_BYTES
+    chunks = 1 if isolation == "process" else copy_and_hash.CHUNKS_AT_ONCE
+    assert max(map(int, sizes)) == chunks * copy_and_hash.CHUNK_BYTES
     # What is the caller's own is left to the caller's collector.
     assert set(frozen) == {str(isolation == "process")}
 

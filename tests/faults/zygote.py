@@ -25,7 +25,8 @@ import anyio
 import trio  # noqa: F401  # here, not in each child
 from scenarios import Files, Job, Report, Scenario
 
-from asynclive import AsyncLive, _processes, _stagejob
+from asynclive import AsyncLive, _stagejob
+from asynclive._ingest import batch_processes
 from asynclive._workspace import apply_placement
 
 # Far more than a session takes: a child that hangs ends by this, and the test says so.
@@ -134,19 +135,19 @@ def _follow_workers(job: Job, alive: str) -> None:
     started = f"{alive}.{os.getpid()}"
     os.mkfifo(started)
     fd = os.open(started, os.O_RDWR)
-    make = _processes._BatchProcess.__init__
+    make = batch_processes._BatchProcess.__init__
 
     def make_and_wait(*args: Any) -> None:
         make(*args)
         os.read(fd, 1)
 
-    _processes._BatchProcess.__init__ = make_and_wait  # type: ignore[method-assign]
-    _processes._COMMAND = _WORKER.format(
+    batch_processes._BatchProcess.__init__ = make_and_wait  # type: ignore[method-assign]
+    batch_processes._COMMAND = _WORKER.format(
         path=os.path.dirname(os.path.abspath(__file__)),
         alive=alive,
         started=started,
         target=job.worker_target,
-        command=_processes._COMMAND,
+        command=batch_processes._COMMAND,
     )
 
 

@@ -14,7 +14,7 @@ import anyio.from_thread
 import pytest
 from twin import dvc
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 import asynclive._stage
 import asynclive._stagejob
 from asynclive import AsyncLive, LoggedArtifact, NotActiveError
@@ -93,7 +93,7 @@ def make_artifact(repo: Path, kind: str) -> Path:
 async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str, kind: str, copy: bool
 ) -> None:
-    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 2**20)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 2**20)
     path = make_artifact(repo, kind)
     real_check = anyio.from_thread.check_cancelled
     checks = cancel_at = 0
@@ -116,7 +116,7 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
         nonlocal cancel
         cancel = function
 
-    for module in (asynclive._stage, asynclive._stagejob, asynclive._large):
+    for module in (asynclive._stage, asynclive._stagejob, asynclive._ingest.copy_and_hash):
         monkeypatch.setattr(module, "check_cancelled", counted_check)
     async with AsyncLive(root=repo) as live:
 
@@ -206,7 +206,7 @@ async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_no
         anyio.from_thread.run_sync(reached.set)
         real_check()
 
-    monkeypatch.setattr(asynclive._large, "check_cancelled", announcing_check)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "check_cancelled", announcing_check)
     before = snapshot(repo)
     errors: list[Exception] = []
 

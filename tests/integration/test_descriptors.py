@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 from asynclive import AsyncLive
 
 pytest.importorskip("resource", reason="no limit of open files can be set here")
@@ -26,7 +26,7 @@ async def test_many_large_files_and_a_large_directory_need_no_more_than_the_work
     repo: Path, monkeypatch: pytest.MonkeyPatch, copy: bool
 ) -> None:
     # Of several steps, so that one starts before the one before it has ended.
-    monkeypatch.setattr(asynclive._large, "STEP_BYTES", 2**19)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 2**19)
     large = [repo / f"{number}.bin" for number in range(40)]
     for number, path in enumerate(large):
         path.write_bytes(number.to_bytes(8, "little") * (5 * 2**15))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import anyio
 import pytest
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 from asynclive import (
     ArtifactCancelled,
     ArtifactCommitted,
@@ -27,8 +27,8 @@ from asynclive import (
     EventStream,
     RepositoryNotFoundError,
 )
-from asynclive._filestage import FileStager
-from asynclive._processes import BatchProcesses
+from asynclive._ingest.batch_processes import BatchProcesses
+from asynclive._ingest.small_files import FileStager
 from asynclive._stagejob import BATCH_FILES
 
 pytestmark = pytest.mark.anyio
@@ -164,14 +164,14 @@ class Held:
 
     def __init__(self, patch: pytest.MonkeyPatch, at_bytes: int) -> None:
         self.go = threading.Event()
-        read: Callable[..., int] = asynclive._large.read_at
+        read: Callable[..., int] = asynclive._ingest.copy_and_hash.read_at
 
         def held(fd: int, path: str, buffer: memoryview, offset: int) -> int:
             if offset >= at_bytes:
                 assert self.go.wait(timeout=60)
             return read(fd, path, buffer, offset)
 
-        patch.setattr(asynclive._large, "read_at", held)
+        patch.setattr(asynclive._ingest.copy_and_hash, "read_at", held)
 
 
 @pytest.mark.parametrize("submitted", [False, True])
@@ -209,7 +209,7 @@ async def test_the_bytes_of_what_is_submitted_count_while_it_is_copied(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repo / "large.bin").write_bytes(bytes(4 * MIB))
-    go, step = threading.Event(), asynclive._large.copy_step
+    go, step = threading.Event(), asynclive._ingest.copy_and_hash.copy_step
     got: list[ArtifactEvent] = []
 
     def held(source: int, target: int, offset: int, count: int) -> int:
@@ -222,8 +222,8 @@ async def test_the_bytes_of_what_is_submitted_count_while_it_is_copied(
         if isinstance(event, ArtifactStaging) and event.bytes_done == MIB:
             go.set()
 
-    monkeypatch.setattr(asynclive._large, "clone", lambda *_: False)
-    monkeypatch.setattr(asynclive._large, "copy_step", held)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "clone", lambda *_: False)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "copy_step", held)
     async with AsyncLive(root=repo, on_event=on_event) as live:
         await live.submit("large.bin")
     done = [event.bytes_done for event in samples(got)]

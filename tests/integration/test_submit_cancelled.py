@@ -10,7 +10,7 @@ from cancelling import in_task, settled, three_ways
 from disk import leftovers, look
 from gate import Stop, locked
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 import asynclive._stage
 from asynclive import ArtifactCancelledError, ArtifactHandle, AsyncLive
 from asynclive._cache.object_store import ObjectStore
@@ -23,8 +23,8 @@ LARGE = 3 * 2**20
 
 GATES = {
     "queued": (asynclive._stage, "make_plan"),
-    "copied": (asynclive._large.LargeFile, "_copy_step"),
-    "hashed": (asynclive._large.LargeFile, "_hash_step"),
+    "copied": (asynclive._ingest.copy_and_hash.LargeFile, "_copy_step"),
+    "hashed": (asynclive._ingest.copy_and_hash.LargeFile, "_hash_step"),
     "published": (ObjectStore, "publish"),
     "staged": (DvcRepository, "acquire"),
     "committing": (DvcRepository, "commit"),

@@ -25,8 +25,8 @@ from asynclive import (
     LoggedArtifact,
     NotActiveError,
     StorageError,
-    _large,
 )
+from asynclive._ingest import copy_and_hash
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup  # type: ignore[import-not-found]
@@ -50,8 +50,8 @@ async def test_what_is_only_copied_does_not_wait_for_what_is_hashed_after_it(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All places for large files are taken by some that wait until nobody waits to go on."""
-    monkeypatch.setattr(_large, "STEP_BYTES", 2**18)
-    monkeypatch.setattr(_large, "STEPS_AT_ONCE", 1)
+    monkeypatch.setattr(copy_and_hash, "STEP_BYTES", 2**18)
+    monkeypatch.setattr(copy_and_hash, "STEPS_AT_ONCE", 1)
     size = 2**24
     for number in range(5):
         save(repo, str(number), f"{number} ", size)

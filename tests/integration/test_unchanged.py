@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from twin import git
 
-import asynclive._large
+import asynclive._ingest.copy_and_hash
 from asynclive import AsyncLive, AsyncLiveStatistics, LoggedArtifact
 
 pytestmark = pytest.mark.anyio
@@ -292,13 +292,13 @@ async def test_a_large_file_that_is_known_is_copied_and_not_hashed(
     first = await log(repo, source, copy=True)
     (first.path / "a/one").unlink()
     hashed: list[str] = []
-    hash_step = asynclive._large.LargeFile._hash_step
+    hash_step = asynclive._ingest.copy_and_hash.LargeFile._hash_step
 
-    def noted(large: asynclive._large.LargeFile) -> bool:
+    def noted(large: asynclive._ingest.copy_and_hash.LargeFile) -> bool:
         hashed.append(large.source)
         return hash_step(large)
 
-    monkeypatch.setattr(asynclive._large.LargeFile, "_hash_step", noted)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash.LargeFile, "_hash_step", noted)
     assert await log(repo, source, copy=True) == first
     assert hashed == []
     assert (first.path / "large").read_bytes() == (source / "large").read_bytes()

@@ -17,12 +17,13 @@ import anyio.from_thread
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _filestage, _large, _stage, _stagejob
+from asynclive import _stage, _stagejob
 from asynclive._artifact.plan import ArtifactPlan
 from asynclive._artifact.request import StagedArtifact
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
-from asynclive._large import LargeFile
+from asynclive._ingest import copy_and_hash, small_files
+from asynclive._ingest.copy_and_hash import LargeFile
 from asynclive._stage import Stager
 from asynclive._workers import fairness
 from asynclive._workers.file_workers import FileWorkers
@@ -38,17 +39,17 @@ STEP = 2**10
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a file of some KiB is a large one, of many chunks and some steps."""
     monkeypatch.setattr(_stagejob, "SMALL_BYTES", SMALL)
-    monkeypatch.setattr(_large, "CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr(_large, "CHUNKS_AT_ONCE", 1)
-    monkeypatch.setattr(_large, "STEP_BYTES", STEP)
-    monkeypatch.setattr(_large, "LEAD_BYTES", 2 * STEP)
-    monkeypatch.setattr(_large, "DISK_LEAD_BYTES", 2 * STEP)
+    monkeypatch.setattr(copy_and_hash, "CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr(copy_and_hash, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(copy_and_hash, "STEP_BYTES", STEP)
+    monkeypatch.setattr(copy_and_hash, "LEAD_BYTES", 2 * STEP)
+    monkeypatch.setattr(copy_and_hash, "DISK_LEAD_BYTES", 2 * STEP)
     monkeypatch.setattr(_stagejob, "BATCH_FILES", 8)
 
 
 def on_each_look(monkeypatch: pytest.MonkeyPatch, func: Callable[[], None]) -> None:
     """Call ``func`` in the place of each look for cancellation."""
-    for module in (_stage, _stagejob, _large):
+    for module in (_stage, _stagejob, copy_and_hash):
         monkeypatch.setattr(module, "check_cancelled", func)
 
 
@@ -268,7 +269,7 @@ async def test_what_is_ignored_is_copied_along_and_not_cached(tmp_path: Path) ->
 async def test_sizes_at_the_edges_of_chunks_and_steps_are_stored_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, step: int, copy: bool
 ) -> None:
-    monkeypatch.setattr(_large, "STEP_BYTES", step)
+    monkeypatch.setattr(copy_and_hash, "STEP_BYTES", step)
     bench = Bench(make_store(tmp_path))
     bench.source.write_bytes(data_of(size))
     staged = await bench.stage(copy=copy)
@@ -540,13 +541,13 @@ async def test_a_file_replaced_before_its_link_could_take_its_place_is_refused(
     bench = Bench(make_store(tmp_path, "symlink"))
     KINDS[kind](bench.source)
     plan = await bench.plan()
-    link_type = _filestage.link_type
+    link_type = small_files.link_type
 
     def replace_first(*args: Any, **kwargs: Any) -> str | None:
         replace(bench.source)
         return link_type(*args, **kwargs)
 
-    monkeypatch.setattr(_filestage, "link_type", replace_first)
+    monkeypatch.setattr(small_files, "link_type", replace_first)
     with pytest.raises(ArtifactChangedError):
         await bench.stager.stage(plan)
     assert not bench.source.is_symlink()

@@ -12,8 +12,8 @@ import marshal
 import os
 import sys
 
-from ._fs.file_io import READ, is_object, link_new, make_dir, remove_file, write_new
-from ._workers.os_priority import give_precedence
+from .._fs.file_io import READ, is_object, link_new, make_dir, remove_file, write_new
+from .._workers.os_priority import give_precedence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def serve() -> None:
             return
         if isinstance(asked, bytes):
             if any_files is None:
-                from ._processes import AnyFiles
+                from .batch_processes import AnyFiles
 
                 any_files = AnyFiles(worker)
             answer: Any = any_files.stage(asked)

@@ -25,14 +25,14 @@ from typing import Any
 import anyio
 from anyio.from_thread import check_cancelled
 
-from ._artifact.plan import PlannedFile, check_unchanged
-from ._cache.link_types import clone, copy_step
-from ._cache.object_store import READ, create
-from ._errors import ArtifactChangedError
-from ._fs.free_space import Reservation, Space
-from ._fs.fsync import NO_SYNC, Sync
-from ._workers.file_workers import run_together
-from ._workers.os_priority import shares_interpreter
+from .._artifact.plan import PlannedFile, check_unchanged
+from .._cache.link_types import clone, copy_step
+from .._cache.object_store import READ, create
+from .._errors import ArtifactChangedError
+from .._fs.free_space import Reservation, Space
+from .._fs.fsync import NO_SYNC, Sync
+from .._workers.file_workers import run_together
+from .._workers.os_priority import shares_interpreter
 
 # What one hop to a thread does: long enough that the hop costs nothing, short enough that
 # others get their turn every few hundredths of a second.

@@ -21,13 +21,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ._artifact.plan import PlannedFile
-from ._artifact.request import StoredFile
-from ._batchworker import message, receive
-from ._cache.object_store import CacheLayout, ObjectStore
-from ._errors import StorageError
-from ._filestage import Batch, FileStager, stored
-from ._fs.file_io import UNNAMED, write_all
+from .._artifact.plan import PlannedFile
+from .._artifact.request import StoredFile
+from .._cache.object_store import CacheLayout, ObjectStore
+from .._errors import StorageError
+from .._fs.file_io import UNNAMED, write_all
+from .batch_worker import message, receive
+from .small_files import Batch, FileStager, stored
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
 # The path is the parent's. The package is made by hand, since its __init__ imports what only the
@@ -37,7 +37,7 @@ import marshal, sys
 sys.path[:], package_path = marshal.load(sys.stdin.buffer)
 sys.modules["asynclive"] = type(sys)("asynclive")
 sys.modules["asynclive"].__path__ = package_path
-from asynclive._batchworker import serve
+from asynclive._ingest.batch_worker import serve
 serve()
 """
 
@@ -136,7 +136,7 @@ class _BatchProcess:
         self._has_plain = bool(UNNAMED) and not layout.sync.wanted
         path = [str(each) for each in sys.path if isinstance(each, str)]
         cache = layout.cache_dir, layout.object_mode, layout.dir_mode
-        self._send(marshal.dumps((path, [os.path.dirname(__file__)])))
+        self._send(marshal.dumps((path, [os.path.dirname(os.path.dirname(__file__))])))
         self._send(message((cache, pickle.dumps((number, layout)))))
 
     def stage_batch(self, stager: FileStager, files: Sequence[PlannedFile]) -> _Answer:

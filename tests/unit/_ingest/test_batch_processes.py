@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _processes, _stage, _stagejob
+from asynclive import _stage, _stagejob
 from asynclive._artifact.plan import ArtifactPlan, PlannedFile
 from asynclive._artifact.request import StagedArtifact
 from asynclive._cache import hash_cache
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
-from asynclive._filestage import FileStager
+from asynclive._ingest import batch_processes
+from asynclive._ingest.small_files import FileStager
 from asynclive._stage import Stager
 from asynclive._workers.file_workers import FileWorkers
 from asynclive._workspace.source_scan import make_plan
@@ -123,13 +124,13 @@ async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
     for key in new:
         source.joinpath(*key).write_bytes(b"new")
     given: set[tuple[str, ...]] = set()
-    stage_batch = _processes.BatchProcesses.stage_batch
+    stage_batch = batch_processes.BatchProcesses.stage_batch
 
     def spy(self: Any, stager: FileStager, files: Sequence[PlannedFile]) -> Any:
         given.update(file.key for file in files)
         return stage_batch(self, stager, files)
 
-    monkeypatch.setattr(_processes.BatchProcesses, "stage_batch", spy)
+    monkeypatch.setattr(batch_processes.BatchProcesses, "stage_batch", spy)
     again = await stager.stage(await plan_of(stager, source, copy=copy))
     # For a copy all are read, in processes then.
     assert given == {file.key for file in again.files} if copy else given == new
@@ -151,7 +152,9 @@ async def test_what_the_lean_part_of_a_process_cannot_do_is_staged_all_the_same(
     refused: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_processes, "_COMMAND", _REFUSING.format(refused) + _processes._COMMAND)
+    monkeypatch.setattr(
+        batch_processes, "_COMMAND", _REFUSING.format(refused) + batch_processes._COMMAND
+    )
     if refused == ["utime"] and copy:
         # It is refused in the other part too, and the error is the caller's.
         with pytest.raises(StorageError, match="not here"):
@@ -196,7 +199,7 @@ async def test_a_file_in_the_cache_that_was_touched_is_stored_anew(
     assert path.read_bytes() != b"spoilt"
 
 
-@pytest.mark.skipif(not _processes.UNNAMED, reason="there are no files without a name here")
+@pytest.mark.skipif(not batch_processes.UNNAMED, reason="there are no files without a name here")
 def test_a_process_begins_with_next_to_nothing_imported(
     store: ObjectStore, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -204,8 +207,8 @@ def test_a_process_begins_with_next_to_nothing_imported(
     said = tmp_path / "said"
     saying = f"import atexit, sys; atexit.register(lambda: open({str(said)!r}, 'w').write("
     saying += "' '.join(sys.modules)))"
-    monkeypatch.setattr(_processes, "_COMMAND", saying + _processes._COMMAND)
-    processes = _processes.BatchProcesses(store.layout)
+    monkeypatch.setattr(batch_processes, "_COMMAND", saying + batch_processes._COMMAND)
+    processes = batch_processes.BatchProcesses(store.layout)
     request = request_of(source)
     plan = make_plan(request, store.layout.root, lambda: lambda *names: names[1:], lambda: None)
     try:
@@ -216,7 +219,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
     imported = set(said.read_text().split())
     assert not imported & {"dataclasses", "pickle", "re", "site", "threading", "typing"}
     assert {name for name in imported if name.startswith("asynclive.")} == {
-        "asynclive._batchworker",
+        "asynclive._ingest.batch_worker",
         "asynclive._workers.os_priority",
         "asynclive._fs.file_io",
     }
@@ -256,7 +259,7 @@ async def test_a_process_that_is_killed_fails_the_call_and_the_next_one_works(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plan = await plan_of(stager, source, copy=copy)
-    real_stage = _processes._BatchProcess.stage_batch
+    real_stage = batch_processes._BatchProcess.stage_batch
 
     def killed_first(process: Any, files: FileStager, batch: Any) -> Any:
         os.kill(process._process.pid, signal.SIGKILL)
@@ -264,7 +267,7 @@ async def test_a_process_that_is_killed_fails_the_call_and_the_next_one_works(
         return real_stage(process, files, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_processes._BatchProcess, "stage_batch", killed_first)
+        patch.setattr(batch_processes._BatchProcess, "stage_batch", killed_first)
         with pytest.raises(StorageError, match="worker process") as caught:
             await stager.stage(plan)
     assert caught.value.path == str(source)
@@ -315,10 +318,10 @@ async def test_none_gets_ready_for_what_may_be_known(stager: Stager, source: Pat
 @pytest.mark.parametrize(
     "forbid",
     [
-        lambda patch: patch.setattr(_processes.sys, "executable", ""),
-        lambda patch: patch.setattr(_processes.sys, "frozen", True, raising=False),
+        lambda patch: patch.setattr(batch_processes.sys, "executable", ""),
+        lambda patch: patch.setattr(batch_processes.sys, "frozen", True, raising=False),
         lambda patch: patch.setattr(
-            _processes.sys, "_is_gil_enabled", lambda: False, raising=False
+            batch_processes.sys, "_is_gil_enabled", lambda: False, raising=False
         ),
     ],
     ids=["embedded", "frozen", "without the interpreter's lock"],
@@ -356,7 +359,7 @@ def test_what_lies_in_the_working_directory_is_not_imported(
     for name in ("pickle.py", "types.py", "asynclive.py"):
         (tmp_path / name).write_text("raise SystemExit('imported by accident')")
     monkeypatch.chdir(tmp_path)
-    processes = _processes.BatchProcesses(store.layout)
+    processes = batch_processes.BatchProcesses(store.layout)
     try:
         stager = FileStager(request_of(source), True, store, "")
         assert processes.stage_batch(stager, []).stored == []

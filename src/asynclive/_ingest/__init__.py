@@ -1,0 +1,1 @@
+"""One file: its bytes into the cache, and the file that the workspace gets."""
