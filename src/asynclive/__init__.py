@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ._artifact.request import LoggedArtifact
 from ._blocking import BlockingHandle, BlockingLive
-from ._drain import DrainResult, NotLogged
+from ._calls.call import ArtifactHandle, Stage
+from ._calls.drain import DrainResult, NotLogged
 from ._errors import (
     ArtifactCancelledError,
     ArtifactChangedError,
@@ -31,7 +32,6 @@ from ._errors import (
     StorageError,
     WorkerDiedError,
 )
-from ._handle import ArtifactHandle, Stage
 from ._instrumentation.event_hub import EventStream
 from ._instrumentation.events import (
     ArtifactCancelled,

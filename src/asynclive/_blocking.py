@@ -14,8 +14,8 @@ import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
 from ._artifact.request import LoggedArtifact
-from ._drain import DrainResult
-from ._handle import ArtifactHandle, Stage
+from ._calls.call import ArtifactHandle, Stage
+from ._calls.drain import DrainResult
 from ._instrumentation.statistics import AsyncLiveStatistics
 from ._loopthread import LoopThread
 

@@ -22,7 +22,9 @@ from ._artifact.request import (
     relocated,
 )
 from ._cache.object_store import ObjectStore
-from ._claims import Claims
+from ._calls.back_pressure import Pending
+from ._calls.call import Call, Listener
+from ._calls.conflicts import Claims
 from ._commit import GroupCommitter
 from ._dvc.dvc_errors import outside_repository
 from ._dvc.repository.dvc_repository import DvcRepository
@@ -31,9 +33,7 @@ from ._dvcyaml.async_files import AsyncFiles
 from ._dvcyaml.dvcyaml_file import DvcYaml
 from ._errors import ArtifactChangedError, NotActiveError
 from ._fs.free_space import free_bytes
-from ._handle import Call, Listener
 from ._instrumentation.statistics import Counters
-from ._pending import Pending
 from ._pipeline import left_to_pipeline
 from ._record import Outcomes, Recorder
 from ._stage import Stager, Taken

@@ -18,19 +18,19 @@ from ._artifact.request import (
     make_request,
 )
 from ._blocking import BlockingLive
-from ._drain import DrainResult, drain
+from ._calls.back_pressure import check_bounds
+from ._calls.call import ArtifactHandle, Call, Listener, Stage
+from ._calls.drain import DrainResult, drain
+from ._calls.observer import Observer
+from ._calls.unawaited_errors import Unheard
 from ._dvclive.adopted_live import AdoptedLive, Live
 from ._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
 from ._errors import InvalidDvcyamlError, NotActiveError
-from ._handle import ArtifactHandle, Call, Listener, Stage
 from ._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from ._instrumentation.sampler import Sampler
 from ._instrumentation.statistics import AsyncLiveStatistics, Counters
 from ._isolation import isolation_of
-from ._observer import Observer
-from ._pending import check_bounds
 from ._progress.display import make_progress
-from ._unheard import Unheard
 from ._workers.file_workers import default_workers
 
 if TYPE_CHECKING:

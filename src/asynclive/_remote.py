@@ -22,10 +22,10 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from ._calls.call import Call, Listener, Stage
 from ._channel import Channel
 from ._dvclive.experiment import SessionExperiment
 from ._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
-from ._handle import Call, Listener, Stage
 from ._instrumentation.statistics import Counters
 from ._messages import (
     NO_NUMBERS,

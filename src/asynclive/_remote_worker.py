@@ -23,9 +23,9 @@ from typing import Any
 
 import anyio
 
+from ._calls.call import ENDS, Call, Stage
 from ._channel import Channel
 from ._errors import InvalidMetadataError
-from ._handle import ENDS, Call, Stage
 from ._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
 from ._instrumentation.sampler import INTERVAL
 from ._live import AsyncLive

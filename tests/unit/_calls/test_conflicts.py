@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from layouts import request_of
 
 from asynclive._artifact.request import ArtifactRequest
-from asynclive._claims import Claims
+from asynclive._calls.conflicts import Claims
 from asynclive._errors import ArtifactConflictError
 
 

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ._handle import Call
-from ._instrumentation import tracing
-from ._instrumentation.event_hub import EventHub
-from ._instrumentation.events import (
+from .._instrumentation import tracing
+from .._instrumentation.event_hub import EventHub
+from .._instrumentation.events import (
     ArtifactCancelled,
     ArtifactCommitted,
     ArtifactCommitting,
@@ -24,7 +23,8 @@ from ._instrumentation.events import (
     ArtifactStaging,
     ArtifactSuperseded,
 )
-from ._instrumentation.sampler import Sampler
+from .._instrumentation.sampler import Sampler
+from .call import Call
 
 _Head = tuple[float, int, str, Path]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from logging import getLogger
 
-from ._handle import Call
+from .call import Call
 
 if sys.version_info < (3, 11):
     # Not installed where Python has its own.

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import anyio
 
-from ._artifact.request import ArtifactRequest, LoggedArtifact
-from ._errors import ArtifactCancelledError
-from ._instrumentation.sampler import StagingProgress
-from ._instrumentation.tracing import CallTrace
+from .._artifact.request import ArtifactRequest, LoggedArtifact
+from .._errors import ArtifactCancelledError
+from .._instrumentation.sampler import StagingProgress
+from .._instrumentation.tracing import CallTrace
 
 logger = getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from ._errors import BackPressureError
-from ._handle import Call
+from .._errors import BackPressureError
+from .call import Call
 
 # Each has a task and some kilobytes of memory: so many are far more than threads work on.
 MAX_COUNT = 1000

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-from ._artifact.request import ArtifactRequest
-from ._errors import ArtifactConflictError
+from .._artifact.request import ArtifactRequest
+from .._errors import ArtifactConflictError
 
 
 class Claimant(Protocol):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import anyio
 
-from ._artifact.request import LoggedArtifact
-from ._errors import ArtifactCancelledError
-from ._handle import Call
+from .._artifact.request import LoggedArtifact
+from .._errors import ArtifactCancelledError
+from .call import Call
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import pytest
 from cancelling import in_task, settled
 from layouts import request_of
 
+from asynclive._calls.back_pressure import Pending
+from asynclive._calls.call import Call
 from asynclive._errors import BackPressureError
-from asynclive._handle import Call
-from asynclive._pending import Pending
 
 pytestmark = pytest.mark.anyio
 

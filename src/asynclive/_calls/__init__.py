@@ -1,0 +1,1 @@
+"""Calls in flight: order, back-pressure, completion, notification."""
