@@ -36,9 +36,9 @@ from ._fs.free_space import free_bytes
 from ._instrumentation.statistics import Counters
 from ._pipeline import left_to_pipeline
 from ._record import Outcomes, Recorder
-from ._stage import Stager, Taken
-from ._stagejob import is_bulk
-from ._trash import Trash
+from ._stage.deferred_removal import Trash
+from ._stage.stage_job import is_bulk
+from ._stage.stager import Stager, Taken
 from ._workers.file_workers import FileWorkers
 from ._workspace.moved_source import MovedSource, restored
 

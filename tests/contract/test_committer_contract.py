@@ -23,7 +23,7 @@ from asynclive._cache.object_store import ObjectStore
 from asynclive._commit import GroupCommitter
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._errors import ArtifactPathError, LockTimeoutError
-from asynclive._stage import Stager
+from asynclive._stage.stager import Stager
 from asynclive._workers.file_workers import FileWorkers
 
 pytestmark = pytest.mark.anyio

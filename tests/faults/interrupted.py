@@ -20,13 +20,13 @@ import sniffio
 
 import asynclive._ingest.copy_and_hash
 import asynclive._live
-import asynclive._stage
+import asynclive._stage.stager
 from asynclive import AsyncLive
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._engine import LocalEngine
 
 STAGES: dict[str, tuple[Any, str]] = {
-    "look": (asynclive._stage, "make_plan"),
+    "look": (asynclive._stage.stager, "make_plan"),
     "copy": (asynclive._ingest.copy_and_hash.LargeFile, "_copy_step"),
     "hash": (asynclive._ingest.copy_and_hash.LargeFile, "_hash_step"),
     "lock": (DvcRepository, "acquire"),

@@ -23,8 +23,8 @@ from cancelling import Call, in_task, settled
 
 import asynclive._cache.hash_cache
 import asynclive._ingest.copy_and_hash
-import asynclive._stage
-import asynclive._stagejob
+import asynclive._stage.stage_job
+import asynclive._stage.stager
 import asynclive._workspace.apply_placement
 from asynclive import AsyncLive
 
@@ -187,14 +187,14 @@ class Moments:
 
 def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Artifacts of some 100 kB take as many steps as others of some 100 MB."""
-    monkeypatch.setattr(asynclive._stagejob, "SMALL_BYTES", 50_000)
-    monkeypatch.setattr(asynclive._stagejob, "BATCH_FILES", 4)
+    monkeypatch.setattr(asynclive._stage.stage_job, "SMALL_BYTES", 50_000)
+    monkeypatch.setattr(asynclive._stage.stage_job, "BATCH_FILES", 4)
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 64_000)
     for lead in ("LEAD_BYTES", "DISK_LEAD_BYTES"):
         monkeypatch.setattr(asynclive._ingest.copy_and_hash, lead, 128_000)
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "CHUNK_BYTES", 32_000)
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "CHUNKS_AT_ONCE", 1)
-    monkeypatch.setattr(asynclive._stage, "KNOWN_BYTES", 1)
+    monkeypatch.setattr(asynclive._stage.stager, "KNOWN_BYTES", 1)
 
 
 def spread(counted: Mapping[str, int], number: int) -> list[Moment]:

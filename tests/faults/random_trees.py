@@ -15,7 +15,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from asynclive._stagejob import SMALL_BYTES
+from asynclive._stage.stage_job import SMALL_BYTES
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-/_]*[a-zA-Z0-9])?")
 

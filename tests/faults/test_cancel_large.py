@@ -20,7 +20,7 @@ from invariants import assert_nothing_lost, temp_files
 from moments import Moments
 
 import asynclive._cache.link_types
-import asynclive._trash
+import asynclive._stage.deferred_removal
 from asynclive import ArtifactChangedError, AsyncLive
 from asynclive._ingest.copy_and_hash import CHUNK_BYTES
 
@@ -95,14 +95,14 @@ class HeldFreeing:
         self.nameless: list[int] = []
         """The sizes of the files that were open without a name when it began."""
         self._may_go_on = threading.Event()
-        self._real = asynclive._trash._free
-        monkeypatch.setattr(asynclive._trash, "_free", self._held)
+        self._real = asynclive._stage.deferred_removal._free
+        monkeypatch.setattr(asynclive._stage.deferred_removal, "_free", self._held)
 
     def go_on(self) -> None:
         self._may_go_on.set()
 
     def _held(self, held: Sequence[int], paths: Sequence[str]) -> None:
-        asynclive._trash._free = self._real
+        asynclive._stage.deferred_removal._free = self._real
         files = [os.fstat(fd) for fd in held]
         assert not any(file.st_nlink for file in files)
         self.nameless = [file.st_size for file in files]

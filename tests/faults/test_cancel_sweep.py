@@ -33,7 +33,7 @@ from tally import SURVIVED
 from twin import dvc
 
 import asynclive._cache.hash_cache
-import asynclive._stagejob
+import asynclive._stage.stage_job
 from asynclive import AsyncLive
 
 pytestmark = pytest.mark.anyio
@@ -122,8 +122,8 @@ async def sweep(
     if scenario.cache_type:
         (repo / ".dvc" / "config").write_text(f"[cache]\n    type = {scenario.cache_type}\n")
     if scenario.processes:
-        monkeypatch.setattr(asynclive._stagejob, "PROCESS_FILES", 10)
-        monkeypatch.setattr(asynclive._stagejob, "PROCESS_BATCH_FILES", 3)
+        monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", 10)
+        monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", 3)
     moments = Moments(monkeypatch)
     async with AsyncLive(root=repo, workers=3) as live:
         moments.live = live

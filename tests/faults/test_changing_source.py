@@ -27,7 +27,7 @@ from logged import (
 )
 
 import asynclive._ingest.copy_and_hash
-import asynclive._stage
+import asynclive._stage.stager
 from asynclive import ArtifactChangedError, AsyncLive, AsyncLiveError
 
 pytestmark = [pytest.mark.anyio, mostly_asyncio]
@@ -104,7 +104,7 @@ def _is_of(fd: int, path: str) -> bool:
 def at_its_moment(change: Change, moment: str, patch: pytest.MonkeyPatch) -> Any:
     """Have the change made then; in a block."""
     if moment == "once it is staged":
-        stage = asynclive._stage.Stager.stage
+        stage = asynclive._stage.stager.Stager.stage
 
         async def stage_then_change(self: Any, plan: Any, *args: Any, **values: Any) -> Any:
             staged = await stage(self, plan, *args, **values)
@@ -112,7 +112,7 @@ def at_its_moment(change: Change, moment: str, patch: pytest.MonkeyPatch) -> Any
                 change.make()
             return staged
 
-        patch.setattr(asynclive._stage.Stager, "stage", stage_then_change)
+        patch.setattr(asynclive._stage.stager.Stager, "stage", stage_then_change)
     calls = [name for name in ("open", "read", "copy_file_range", "lseek") if hasattr(os, name)]
     return failing(calls, 0, change.at_call)
 

@@ -32,7 +32,7 @@ from tally import SURVIVED
 from twin import Templates
 
 import asynclive._ingest.copy_and_hash
-import asynclive._stagejob
+import asynclive._stage.stage_job
 from asynclive import AsyncLive, DvcYamlError, StorageError
 
 pytestmark = pytest.mark.anyio
@@ -171,8 +171,8 @@ async def test_when_the_disk_gets_full_on_the_way_nothing_is_left_of_it(
     step: int,
 ) -> None:
     """Of a large file, in the middle of it; of many small ones, in a process that stages them."""
-    monkeypatch.setattr(asynclive._stagejob, "PROCESS_FILES", MANY)
-    monkeypatch.setattr(asynclive._stagejob, "PROCESS_BATCH_FILES", MANY // 4)
+    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", MANY)
+    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", MANY // 4)
     moments, _ = await fail_by_little(disk, repo, [Artifact(repo, kind, copy)], "pages", step)
     # In the workspace, what is logged in place needs a .dvc file and an entry.
     assert moments > 2 or (moments and not copy)
@@ -183,8 +183,8 @@ async def test_when_the_disk_gets_full_on_the_way_nothing_is_left_of_it(
 async def test_when_the_disk_gets_full_in_a_worker_process_nothing_is_left(
     disk: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asynclive._stagejob, "PROCESS_FILES", MANY)
-    monkeypatch.setattr(asynclive._stagejob, "PROCESS_BATCH_FILES", MANY // 4)
+    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", MANY)
+    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", MANY // 4)
     moments, _ = await fail_by_little(disk, repo, [Artifact(repo, "many", True)], "pages", 24)
     assert moments > 2
 

@@ -24,8 +24,9 @@ from power_cut import PowerCuts, iterate
 from tally import SURVIVED
 from twin import Templates, dvc
 
-from asynclive import ArtifactCancelledError, AsyncLive, DvcYamlError, StorageError, _stagejob
+from asynclive import ArtifactCancelledError, AsyncLive, DvcYamlError, StorageError
 from asynclive._ingest import batch_processes
+from asynclive._stage import stage_job
 from asynclive._workspace.temp_session import remove_dead_sessions
 
 pytestmark = [
@@ -266,7 +267,7 @@ async def test_a_repository_that_was_just_made_survives(
 async def test_worker_processes_sync_an_object_before_it_has_its_name(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 1)
+    monkeypatch.setattr(stage_job, "PROCESS_FILES", 1)
     log = tmp_path / "log"
     monkeypatch.setattr(batch_processes, "_COMMAND", _RECORDING + batch_processes._COMMAND)
     monkeypatch.setenv("ASYNCLIVE_TEST_LOG", str(log))

@@ -25,8 +25,9 @@ import anyio
 import trio  # noqa: F401  # here, not in each child
 from scenarios import Files, Job, Report, Scenario
 
-from asynclive import AsyncLive, _stagejob
+from asynclive import AsyncLive
 from asynclive._ingest import batch_processes
+from asynclive._stage import stage_job
 from asynclive._workspace import apply_placement
 
 # Far more than a session takes: a child that hangs ends by this, and the test says so.
@@ -124,8 +125,8 @@ def _settings(job: Job) -> None:
     elif apply_placement._renameat2 is not None:
         apply_placement._renameat2 = points.around("renameat2", apply_placement._renameat2)
     if job.scenario.process_files is not None:
-        _stagejob.PROCESS_FILES = job.scenario.process_files
-        _stagejob.PROCESS_BATCH_FILES = 2
+        stage_job.PROCESS_FILES = job.scenario.process_files
+        stage_job.PROCESS_BATCH_FILES = 2
     if job.alive is not None:
         _follow_workers(job, job.alive)
 

@@ -15,8 +15,8 @@ import pytest
 from twin import dvc
 
 import asynclive._ingest.copy_and_hash
-import asynclive._stage
-import asynclive._stagejob
+import asynclive._stage.stage_job
+import asynclive._stage.stager
 from asynclive import AsyncLive, LoggedArtifact, NotActiveError
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 
@@ -116,7 +116,11 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
         nonlocal cancel
         cancel = function
 
-    for module in (asynclive._stage, asynclive._stagejob, asynclive._ingest.copy_and_hash):
+    for module in (
+        asynclive._stage.stager,
+        asynclive._stage.stage_job,
+        asynclive._ingest.copy_and_hash,
+    ):
         monkeypatch.setattr(module, "check_cancelled", counted_check)
     async with AsyncLive(root=repo) as live:
 

@@ -29,7 +29,7 @@ from asynclive import (
 )
 from asynclive._ingest.batch_processes import BatchProcesses
 from asynclive._ingest.small_files import FileStager
-from asynclive._stagejob import BATCH_FILES
+from asynclive._stage.stage_job import BATCH_FILES
 
 pytestmark = pytest.mark.anyio
 

@@ -19,7 +19,7 @@ from asynclive._cache.object_store import ObjectStore
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._index.directory_watch import ByStamps
 from asynclive._index.inotify import open_inotify
-from asynclive._stage import Stager
+from asynclive._stage.stager import Stager
 from asynclive._workers.file_workers import FileWorkers
 
 

@@ -11,7 +11,7 @@ from disk import leftovers, look
 from gate import Stop, locked
 
 import asynclive._ingest.copy_and_hash
-import asynclive._stage
+import asynclive._stage.stager
 from asynclive import ArtifactCancelledError, ArtifactHandle, AsyncLive
 from asynclive._cache.object_store import ObjectStore
 from asynclive._dvc.repository.dvc_repository import DvcRepository
@@ -22,7 +22,7 @@ LARGE = 3 * 2**20
 
 
 GATES = {
-    "queued": (asynclive._stage, "make_plan"),
+    "queued": (asynclive._stage.stager, "make_plan"),
     "copied": (asynclive._ingest.copy_and_hash.LargeFile, "_copy_step"),
     "hashed": (asynclive._ingest.copy_and_hash.LargeFile, "_hash_step"),
     "published": (ObjectStore, "publish"),
@@ -114,7 +114,7 @@ async def test_one_that_an_earlier_has_linked_meanwhile_is_logged_all_the_same(
     """Submitted twice, and not written in between: it is planned as what it no longer is."""
     (repo / ".dvc" / "config").write_text("[cache]\n    type = hardlink\n")
     (repo / "artifact").write_text("small")
-    stage = asynclive._stage.Stager.stage
+    stage = asynclive._stage.stager.Stager.stage
     attempts = 0
 
     async def stage_after_the_first(self: Any, *args: Any, **values: Any) -> Any:
@@ -126,7 +126,7 @@ async def test_one_that_an_earlier_has_linked_meanwhile_is_logged_all_the_same(
     async with AsyncLive(root=repo) as live:
         with locked(repo) as gate:
             first = await live.submit("artifact")
-            monkeypatch.setattr(asynclive._stage.Stager, "stage", stage_after_the_first)
+            monkeypatch.setattr(asynclive._stage.stager.Stager, "stage", stage_after_the_first)
             async with in_task("scope", lambda: live.submit("artifact")) as call:
                 gate.open()
         second: ArtifactHandle = call.result

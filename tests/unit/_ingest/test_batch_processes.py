@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _stage, _stagejob
 from asynclive._artifact.plan import ArtifactPlan, PlannedFile
 from asynclive._artifact.request import StagedArtifact
 from asynclive._cache import hash_cache
@@ -19,7 +18,9 @@ from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._ingest import batch_processes
 from asynclive._ingest.small_files import FileStager
-from asynclive._stage import Stager
+from asynclive._stage import stage_job
+from asynclive._stage import stager as stager_module
+from asynclive._stage.stager import Stager
 from asynclive._workers.file_workers import FileWorkers
 from asynclive._workspace.source_scan import make_plan
 
@@ -30,9 +31,9 @@ in_both_ways = pytest.mark.parametrize("copy", [False, True], ids=["in place", "
 
 @pytest.fixture(autouse=True)
 def always_in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 1)
-    monkeypatch.setattr(_stagejob, "PROCESS_BATCH_FILES", 7)
-    monkeypatch.setattr(_stagejob, "BATCH_FILES", 8)  # it is bulk work
+    monkeypatch.setattr(stage_job, "PROCESS_FILES", 1)
+    monkeypatch.setattr(stage_job, "PROCESS_BATCH_FILES", 7)
+    monkeypatch.setattr(stage_job, "BATCH_FILES", 8)  # it is bulk work
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ async def test_processes_stage_what_threads_stage(
     in_processes = await stager.stage(plan)
     stored = objects(store)
     assert 1 <= len(stager._processes._all) <= 2  # as many as there are threads for bulk work
-    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 10**6)
+    monkeypatch.setattr(stage_job, "PROCESS_FILES", 10**6)
     in_threads = await stager.stage(plan)
     assert comparable(in_processes, copy=copy) == comparable(in_threads, copy=copy)
     assert objects(store) == stored
@@ -115,7 +116,7 @@ async def test_processes_stage_what_threads_stage(
 async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
     stager: Stager, source: Path, copy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stage, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
     monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
     staged = await stager.stage(await plan_of(stager, source, copy=copy))
     assert staged.record is not None
@@ -291,7 +292,7 @@ async def test_processes_end_when_they_are_closed(
 async def test_they_get_ready_while_a_large_directory_is_looked_at(
     stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 51)  # with the link
+    monkeypatch.setattr(stage_job, "PROCESS_FILES", 51)  # with the link
     plan = await plan_of(stager, source, copy=False)
     started = list(stager._processes._all)
     assert len(started) == 2  # one for each thread of bulk work
@@ -302,7 +303,7 @@ async def test_they_get_ready_while_a_large_directory_is_looked_at(
 async def test_none_gets_ready_for_a_small_directory(
     stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_stagejob, "PROCESS_FILES", 52)
+    monkeypatch.setattr(stage_job, "PROCESS_FILES", 52)
     await plan_of(stager, source, copy=False)
     assert stager._processes._all == []
 

@@ -13,14 +13,14 @@ from typing import TypeVar
 
 import anyio
 
-from ._artifact.plan import PlannedFile
-from ._cache.object_store import ObjectStore
-from ._fs.free_space import Space
-from ._ingest.copy_and_hash import LargeFile
-from ._ingest.small_files import Batch, FileStager, keep_times
-from ._instrumentation.sampler import StagingProgress
-from ._snapshot import Snapshot, as_planned
-from ._workers.file_workers import FileWorkers, StepRunner
+from .._artifact.plan import PlannedFile
+from .._cache.object_store import ObjectStore
+from .._fs.free_space import Space
+from .._ingest.copy_and_hash import LargeFile
+from .._ingest.small_files import Batch, FileStager, keep_times
+from .._instrumentation.sampler import StagingProgress
+from .._workers.file_workers import FileWorkers, StepRunner
+from .snapshot_files import Snapshot, as_planned
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ._artifact.plan import PlannedFile
-from ._artifact.request import StoredFile
-from ._fs.change_detection import marks_of, seconds_to_next_stamp
+from .._artifact.plan import PlannedFile
+from .._artifact.request import StoredFile
+from .._fs.change_detection import marks_of, seconds_to_next_stamp
 
 
 @dataclass(frozen=True, slots=True)

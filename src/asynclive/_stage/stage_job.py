@@ -14,19 +14,19 @@ from typing import TypeVar
 import anyio
 from anyio.from_thread import check_cancelled
 
-from ._artifact.plan import ArtifactPlan, PlannedFile
-from ._artifact.request import StagedArtifact, relocated
-from ._cache.link_types import leaves_plain_files
-from ._cache.object_store import ObjectStore
-from ._fs.change_detection import seconds_to_next_stamp, stamp_ns
-from ._fs.free_space import Space
-from ._ingest.batch_processes import BatchProcesses
-from ._ingest.small_files import Batch, FileStager
-from ._instrumentation.sampler import StagingProgress
-from ._largestage import LargeStager
-from ._snapshot import without_doubtful
-from ._workers.file_workers import FileWorkers, StepRunner
-from ._workspace.apply_placement import Mode, Move, Placement
+from .._artifact.plan import ArtifactPlan, PlannedFile
+from .._artifact.request import StagedArtifact, relocated
+from .._cache.link_types import leaves_plain_files
+from .._cache.object_store import ObjectStore
+from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
+from .._fs.free_space import Space
+from .._ingest.batch_processes import BatchProcesses
+from .._ingest.small_files import Batch, FileStager
+from .._instrumentation.sampler import StagingProgress
+from .._workers.file_workers import FileWorkers, StepRunner
+from .._workspace.apply_placement import Mode, Move, Placement
+from .large_files import LargeStager
+from .snapshot_files import without_doubtful
 
 T = TypeVar("T")
 

@@ -17,14 +17,14 @@ import anyio.from_thread
 import pytest
 from layouts import leftovers, make_store, objects, request_of
 
-from asynclive import _stage, _stagejob
 from asynclive._artifact.plan import ArtifactPlan
 from asynclive._artifact.request import StagedArtifact
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._ingest import copy_and_hash, small_files
 from asynclive._ingest.copy_and_hash import LargeFile
-from asynclive._stage import Stager
+from asynclive._stage import stage_job, stager
+from asynclive._stage.stager import Stager
 from asynclive._workers import fairness
 from asynclive._workers.file_workers import FileWorkers
 
@@ -38,18 +38,18 @@ STEP = 2**10
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a file of some KiB is a large one, of many chunks and some steps."""
-    monkeypatch.setattr(_stagejob, "SMALL_BYTES", SMALL)
+    monkeypatch.setattr(stage_job, "SMALL_BYTES", SMALL)
     monkeypatch.setattr(copy_and_hash, "CHUNK_BYTES", CHUNK)
     monkeypatch.setattr(copy_and_hash, "CHUNKS_AT_ONCE", 1)
     monkeypatch.setattr(copy_and_hash, "STEP_BYTES", STEP)
     monkeypatch.setattr(copy_and_hash, "LEAD_BYTES", 2 * STEP)
     monkeypatch.setattr(copy_and_hash, "DISK_LEAD_BYTES", 2 * STEP)
-    monkeypatch.setattr(_stagejob, "BATCH_FILES", 8)
+    monkeypatch.setattr(stage_job, "BATCH_FILES", 8)
 
 
 def on_each_look(monkeypatch: pytest.MonkeyPatch, func: Callable[[], None]) -> None:
     """Call ``func`` in the place of each look for cancellation."""
-    for module in (_stage, _stagejob, copy_and_hash):
+    for module in (stager, stage_job, copy_and_hash):
         monkeypatch.setattr(module, "check_cancelled", func)
 
 
@@ -408,7 +408,7 @@ async def test_a_step_of_a_large_one_ends_early_where_a_small_one_is_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, copy: bool
 ) -> None:
     monkeypatch.setattr(fairness, "COURTESY", 0)
-    monkeypatch.setattr(_stagejob, "BATCH_BYTES", STEP)
+    monkeypatch.setattr(stage_job, "BATCH_BYTES", STEP)
     longest: dict[str, int] = {}
 
     def measure(step: str, done: str) -> None:

@@ -16,23 +16,23 @@ from functools import partial
 
 from anyio.from_thread import check_cancelled
 
-from ._artifact.plan import ArtifactPlan
-from ._artifact.request import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
-from ._cache.find_unchanged import find_unchanged
-from ._cache.hash_cache import KNOWN_BYTES, KnownArtifact, KnownArtifacts
-from ._cache.link_types import leaves_plain_files
-from ._cache.object_store import ObjectStore
-from ._fs.free_space import Space
-from ._ingest.batch_processes import BatchProcesses
-from ._ingest.small_files import Batch, FileStager
-from ._instrumentation.sampler import StagingProgress
-from ._instrumentation.statistics import Counters
-from ._stagejob import StageJob, are_many
-from ._syncing import sync_rounds
-from ._trash import QUICK_BYTES, Trash
-from ._workers.file_workers import FileWorkers, give_way, run_together
-from ._workspace.moved_source import MovedSource
-from ._workspace.source_scan import IgnoreFilter, look, make_plan
+from .._artifact.plan import ArtifactPlan
+from .._artifact.request import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
+from .._cache.find_unchanged import find_unchanged
+from .._cache.hash_cache import KNOWN_BYTES, KnownArtifact, KnownArtifacts
+from .._cache.link_types import leaves_plain_files
+from .._cache.object_store import ObjectStore
+from .._fs.free_space import Space
+from .._ingest.batch_processes import BatchProcesses
+from .._ingest.small_files import Batch, FileStager
+from .._instrumentation.sampler import StagingProgress
+from .._instrumentation.statistics import Counters
+from .._workers.file_workers import FileWorkers, give_way, run_together
+from .._workspace.moved_source import MovedSource
+from .._workspace.source_scan import IgnoreFilter, look, make_plan
+from .deferred_removal import QUICK_BYTES, Trash
+from .fsync_staged import sync_rounds
+from .stage_job import StageJob, are_many
 
 Taken = Callable[[], Awaitable[None]]
 SaveHashes = Callable[[str, Sequence[StoredFile]], Awaitable[None]]

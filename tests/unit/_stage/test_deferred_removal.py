@@ -13,8 +13,8 @@ import anyio
 import pytest
 from cancelling import on_every_loop
 
-from asynclive import _trash
-from asynclive._trash import QUICK_BYTES, QUICK_FILES, Trash
+from asynclive._stage import deferred_removal
+from asynclive._stage.deferred_removal import QUICK_BYTES, QUICK_FILES, Trash
 from asynclive._workers.file_workers import FileWorkers
 
 pytestmark = [pytest.mark.anyio, on_every_loop]
@@ -107,7 +107,7 @@ async def test_what_cannot_lose_its_name_at_once_is_removed_later(
         before = open_files()
         paths = make(tmp_path, "a")
         with monkeypatch.context() as patched:
-            patched.setattr(_trash.os, name, refused)
+            patched.setattr(deferred_removal.os, name, refused)
             await bin.remove_soon(paths, *LONG)
         assert open_files() == before
         await later.do()

@@ -1,0 +1,1 @@
+"""One artifact: plan it, copy and hash it, clean up after it."""
