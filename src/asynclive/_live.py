@@ -36,7 +36,7 @@ from ._workers.file_workers import default_workers
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._engine import LocalEngine
+    from ._engine.local_engine import LocalEngine
     from ._remote import RemoteEngine
 
 P = ParamSpec("P")
@@ -554,7 +554,7 @@ class AsyncLive:
             from ._remote import RemoteEngine
 
             return RemoteEngine(self._settings, self._counters, listener, self._experiment)
-        from ._engine import LocalEngine
+        from ._engine.local_engine import LocalEngine
 
         return LocalEngine(self._settings, self._counters, listener, self._experiment)
 

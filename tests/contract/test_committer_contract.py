@@ -20,8 +20,8 @@ import pytest
 
 from asynclive._artifact.request import make_request
 from asynclive._cache.object_store import ObjectStore
-from asynclive._commit import GroupCommitter
 from asynclive._dvc.repository.dvc_repository import DvcRepository
+from asynclive._engine.group_commit import GroupCommitter
 from asynclive._errors import ArtifactPathError, LockTimeoutError
 from asynclive._stage.stager import Stager
 from asynclive._workers.file_workers import FileWorkers

@@ -23,7 +23,7 @@ import asynclive._live
 import asynclive._stage.stager
 from asynclive import AsyncLive
 from asynclive._dvc.repository.dvc_repository import DvcRepository
-from asynclive._engine import LocalEngine
+from asynclive._engine.local_engine import LocalEngine
 
 STAGES: dict[str, tuple[Any, str]] = {
     "look": (asynclive._stage.stager, "make_plan"),

@@ -25,7 +25,7 @@ from logged import (
 from twin import dvc, git
 
 from asynclive import AsyncLive, CommitError, LockTimeoutError, RepositoryError, StorageError
-from asynclive._commit import GroupCommitter
+from asynclive._engine.group_commit import GroupCommitter
 
 pytestmark = [pytest.mark.anyio, mostly_asyncio]
 

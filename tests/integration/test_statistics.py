@@ -14,8 +14,8 @@ from gate import Stop, locked
 import asynclive._stage.stager
 from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
 from asynclive._cache.object_store import ObjectStore
-from asynclive._commit import GroupCommitter
 from asynclive._dvc.repository.dvc_repository import DvcRepository
+from asynclive._engine.group_commit import GroupCommitter
 
 pytestmark = pytest.mark.anyio
 

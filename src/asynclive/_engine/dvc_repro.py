@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from logging import getLogger
 
-from ._artifact.request import ArtifactRequest
+from .._artifact.request import ArtifactRequest
 
 logger = getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
-from ._errors import AsyncLiveError, LockTimeoutError
+from .._errors import AsyncLiveError, LockTimeoutError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

@@ -12,8 +12,8 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from ._artifact.plan import ArtifactPlan
-from ._artifact.request import (
+from .._artifact.plan import ArtifactPlan
+from .._artifact.request import (
     ArtifactRequest,
     LoggedArtifact,
     StagedArtifact,
@@ -21,26 +21,26 @@ from ._artifact.request import (
     is_inside,
     relocated,
 )
-from ._cache.object_store import ObjectStore
-from ._calls.back_pressure import Pending
-from ._calls.call import Call, Listener
-from ._calls.conflicts import Claims
-from ._commit import GroupCommitter
-from ._dvc.dvc_errors import outside_repository
-from ._dvc.repository.dvc_repository import DvcRepository
-from ._dvclive.experiment import SessionExperiment
-from ._dvcyaml.async_files import AsyncFiles
-from ._dvcyaml.dvcyaml_file import DvcYaml
-from ._errors import ArtifactChangedError, NotActiveError
-from ._fs.free_space import free_bytes
-from ._instrumentation.statistics import Counters
-from ._pipeline import left_to_pipeline
-from ._record import Outcomes, Recorder
-from ._stage.deferred_removal import Trash
-from ._stage.stage_job import is_bulk
-from ._stage.stager import Stager, Taken
-from ._workers.file_workers import FileWorkers
-from ._workspace.moved_source import MovedSource, restored
+from .._cache.object_store import ObjectStore
+from .._calls.back_pressure import Pending
+from .._calls.call import Call, Listener
+from .._calls.conflicts import Claims
+from .._dvc.dvc_errors import outside_repository
+from .._dvc.repository.dvc_repository import DvcRepository
+from .._dvclive.experiment import SessionExperiment
+from .._dvcyaml.async_files import AsyncFiles
+from .._dvcyaml.dvcyaml_file import DvcYaml
+from .._errors import ArtifactChangedError, NotActiveError
+from .._fs.free_space import free_bytes
+from .._instrumentation.statistics import Counters
+from .._stage.deferred_removal import Trash
+from .._stage.stage_job import is_bulk
+from .._stage.stager import Stager, Taken
+from .._workers.file_workers import FileWorkers
+from .._workspace.moved_source import MovedSource, restored
+from .dvc_repro import left_to_pipeline
+from .group_commit import GroupCommitter
+from .record_group import Outcomes, Recorder
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import anyio.lowlevel
 import pytest
 from cancelling import Call, in_task, on_every_loop, settled, three_ways
 
-from asynclive import _commit
-from asynclive._commit import (
+from asynclive._engine import group_commit
+from asynclive._engine.group_commit import (
     FIRST_DELAY,
     LONGEST_DELAY,
     MAX_GROUP,
@@ -120,8 +120,8 @@ async def submitted(
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(_commit.anyio, "sleep", clock.sleep)
-    monkeypatch.setattr(_commit.anyio, "current_time", lambda: clock.now)
+    monkeypatch.setattr(group_commit.anyio, "sleep", clock.sleep)
+    monkeypatch.setattr(group_commit.anyio, "current_time", lambda: clock.now)
     yield clock
     assert clock.sleeping == 0
 
@@ -196,7 +196,7 @@ async def test_a_group_is_bounded_and_the_rest_follows(repository: Repository) -
 async def test_who_came_first_is_committed_first(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_commit, "MAX_GROUP", 2)
+    monkeypatch.setattr(group_commit, "MAX_GROUP", 2)
     repository.acquire_gate = anyio.Event()
     async with running(repository) as committer, AsyncExitStack() as stack:
         for item in "abcde":
@@ -577,13 +577,13 @@ async def test_cancelled_while_a_group_commits_it_begins_no_other(repository: Re
 def waitings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Everybody who waits, so that the test can let go whom nobody else will."""
     made: list[Any] = []
-    waiting = _commit._Waiting
+    waiting = group_commit._Waiting
 
     def make(item: Any, **values: Any) -> Any:
         made.append(waiting(item, **values))
         return made[-1]
 
-    monkeypatch.setattr(_commit, "_Waiting", make)
+    monkeypatch.setattr(group_commit, "_Waiting", make)
     return made
 
 

@@ -1,0 +1,1 @@
+"""A session, and one call through plan, stage, commit, record."""
