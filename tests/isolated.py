@@ -12,7 +12,8 @@ import anyio.to_thread
 import pytest
 from session_process import Process
 
-from asynclive import AsyncLive, _worker_process
+from asynclive import AsyncLive
+from asynclive._isolation import start_worker
 
 # In a worker: it holds its commits until somebody opens the pipe ``go``, and says ``h`` to `Said`.
 HELD_COMMIT = """
@@ -31,10 +32,10 @@ _SECONDS = 60
 
 def in_worker(patch: pytest.MonkeyPatch, code: str) -> None:
     """Run this in each worker before it begins to work; asynclive can be imported there."""
-    command = _worker_process._COMMAND
+    command = start_worker._COMMAND
     assert command.endswith("\nserve()\n")
     command = command.removesuffix("serve()\n") + code + "\nserve()\n"
-    patch.setattr(_worker_process, "_COMMAND", command)
+    patch.setattr(start_worker, "_COMMAND", command)
 
 
 def hold_worker(patch: pytest.MonkeyPatch, go: Path, module: str, owner: str, name: str) -> None:
@@ -55,7 +56,7 @@ def held(*args):
 
 def before_worker(patch: pytest.MonkeyPatch, code: str) -> None:
     """Run this in each worker before anything is imported there."""
-    patch.setattr(_worker_process, "_COMMAND", code + _worker_process._COMMAND)
+    patch.setattr(start_worker, "_COMMAND", code + start_worker._COMMAND)
 
 
 def pid_of(live: AsyncLive) -> int:

@@ -12,6 +12,7 @@ import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
 
+from ._api.engine_choice import isolation_of
 from ._artifact.request import (
     ArtifactRequest,
     LoggedArtifact,
@@ -29,7 +30,6 @@ from ._errors import InvalidDvcyamlError, NotActiveError
 from ._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from ._instrumentation.sampler import Sampler
 from ._instrumentation.statistics import AsyncLiveStatistics, Counters
-from ._isolation import isolation_of
 from ._progress.display import make_progress
 from ._workers.file_workers import default_workers
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._engine.local_engine import LocalEngine
-    from ._remote import RemoteEngine
+    from ._isolation.process_engine import RemoteEngine
 
 P = ParamSpec("P")
 
@@ -551,7 +551,7 @@ class AsyncLive:
         """In a thread: it imports most of what there is to import."""
         listener = Listener(self._committed, self._ended)
         if self._isolation == "process":
-            from ._remote import RemoteEngine
+            from ._isolation.process_engine import RemoteEngine
 
             return RemoteEngine(self._settings, self._counters, listener, self._experiment)
         from ._engine.local_engine import LocalEngine

@@ -26,7 +26,8 @@ from session_process import running
 from tally import SURVIVED
 from twin import Templates, dvc
 
-from asynclive import AsyncLive, RepositoryError, WorkerDiedError, _remote_worker
+from asynclive import AsyncLive, RepositoryError, WorkerDiedError
+from asynclive._isolation import worker_main
 
 pytestmark = [
     pytest.mark.anyio,
@@ -271,10 +272,10 @@ async def test_the_end_of_the_parent_is_told_once(monkeypatch: pytest.MonkeyPatc
         told.append(socks)
         heard.set()
 
-    monkeypatch.setattr(_remote_worker, "_end_messages", tell)
+    monkeypatch.setattr(worker_main, "_end_messages", tell)
     with subprocess.Popen([sys.executable, "-c", ""]) as parent:
         monkeypatch.setattr(os, "getppid", lambda: parent.pid)
-        with _remote_worker._end_seen_of(parent.pid, []):
+        with worker_main._end_seen_of(parent.pid, []):
             await heard.wait()
             await settled()
             await anyio.to_thread.run_sync(parent.wait)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from asynclive._isolation import isolation_of
+from asynclive._api.engine_choice import isolation_of
 
 
 @pytest.mark.parametrize(

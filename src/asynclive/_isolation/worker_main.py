@@ -23,13 +23,15 @@ from typing import Any
 
 import anyio
 
-from ._calls.call import ENDS, Call, Stage
-from ._channel import Channel
-from ._errors import InvalidMetadataError
-from ._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
-from ._instrumentation.sampler import INTERVAL
-from ._live import AsyncLive
-from ._messages import (
+from .._calls.call import ENDS, Call, Stage
+from .._errors import InvalidMetadataError
+from .._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
+from .._instrumentation.sampler import INTERVAL
+from .._live import AsyncLive
+from .._workers.os_priority import give_precedence, take_long_turns
+from .channel import Channel
+from .live_proxy import ParentsLive
+from .messages import (
     Advanced,
     Cancel,
     Committed,
@@ -47,8 +49,6 @@ from ._messages import (
     portable_record,
     with_causes,
 )
-from ._remote_beside import ParentsLive
-from ._workers.os_priority import give_precedence, take_long_turns
 
 # Log records that wait to be sent, at most; those beyond are dropped, and counted.
 _MAX_WAITING = 1000

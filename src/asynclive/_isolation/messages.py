@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from ._errors import AsyncLiveError
+from .._errors import AsyncLiveError
 
 # --- To the worker ----------------------------------------------------------------------------
 

@@ -12,7 +12,14 @@ import pytest
 from test_errors import EXAMPLES
 
 from asynclive import AsyncLiveError, CommitError, InvalidDvcyamlError
-from asynclive._messages import Numbers, RemoteError, added, chained, portable_record, with_causes
+from asynclive._isolation.messages import (
+    Numbers,
+    RemoteError,
+    added,
+    chained,
+    portable_record,
+    with_causes,
+)
 
 
 class TheirError(Exception):

@@ -15,7 +15,7 @@ import sys
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from ._cache.object_store import write_all
+from .._cache.object_store import write_all
 
 # As for the processes that stage batches: in isolated mode, with the parent's path, and without
 # the package's __init__. Who stops what runs in a terminal, or a service with all its processes,
@@ -28,7 +28,7 @@ for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
 sys.path[:], package_path = pickle.load(sys.stdin.buffer)
 sys.modules["asynclive"] = types.ModuleType("asynclive")
 sys.modules["asynclive"].__path__ = package_path
-from asynclive._remote_worker import serve
+from asynclive._isolation.worker_main import serve
 serve()
 """
 
@@ -68,7 +68,7 @@ def start_worker(
             if sys.platform == "win32":  # there they are handed to a process that has begun
                 addresses = [their.share(process.pid) for their in theirs]
             told = [
-                (sys.path, [os.path.dirname(__file__)]),
+                (sys.path, [os.path.dirname(os.path.dirname(__file__))]),
                 (os.getpid(), addresses, settings, level),
             ]
             assert process.stdin is not None

@@ -22,12 +22,13 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from ._calls.call import Call, Listener, Stage
-from ._channel import Channel
-from ._dvclive.experiment import SessionExperiment
-from ._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
-from ._instrumentation.statistics import Counters
-from ._messages import (
+from .._calls.call import Call, Listener, Stage
+from .._dvclive.experiment import SessionExperiment
+from .._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
+from .._instrumentation.statistics import Counters
+from .channel import Channel
+from .live_proxy import RepositoryElsewhere, attend
+from .messages import (
     NO_NUMBERS,
     Advanced,
     Cancel,
@@ -46,8 +47,7 @@ from ._messages import (
     added,
     chained,
 )
-from ._remote_beside import RepositoryElsewhere, attend
-from ._worker_process import ended_how, start_worker
+from .start_worker import ended_how, start_worker
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from asynclive._dvclive.experiment import Repository
 from asynclive._dvcyaml.rendering import Entries
 from asynclive._errors import DvcYamlError
 from asynclive._fs.file_lock import Turn
-from asynclive._remote_beside import ParentsLive, RepositoryElsewhere, attend
+from asynclive._isolation.live_proxy import ParentsLive, RepositoryElsewhere, attend
 
 
 class Knows:

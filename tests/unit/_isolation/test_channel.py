@@ -11,7 +11,7 @@ import anyio
 import pytest
 from cancelling import on_every_loop, settled
 
-from asynclive._channel import Channel
+from asynclive._isolation.channel import Channel
 
 pytestmark = pytest.mark.anyio
 

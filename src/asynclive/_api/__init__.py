@@ -1,0 +1,1 @@
+"""The objects that users hold: the async face and the blocking one."""

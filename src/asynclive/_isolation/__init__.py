@@ -1,0 +1,1 @@
+"""isolation="process": the same engine in a worker process."""
