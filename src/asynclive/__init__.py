@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+from ._api.async_live import AsyncLive
+from ._api.blocking_live import BlockingHandle, BlockingLive
 from ._artifact.request import LoggedArtifact
-from ._blocking import BlockingHandle, BlockingLive
 from ._calls.call import ArtifactHandle, Stage
 from ._calls.drain import DrainResult, NotLogged
 from ._errors import (
@@ -48,7 +49,6 @@ from ._instrumentation.events import (
     EventsDropped,
 )
 from ._instrumentation.statistics import AsyncLiveStatistics
-from ._live import AsyncLive
 
 __all__ = [
     "ArtifactCancelled",

@@ -18,8 +18,8 @@ import anyio
 import anyio.to_thread
 import sniffio
 
+import asynclive._api.async_live
 import asynclive._ingest.copy_and_hash
-import asynclive._live
 import asynclive._stage.stager
 from asynclive import AsyncLive
 from asynclive._dvc.repository.dvc_repository import DvcRepository

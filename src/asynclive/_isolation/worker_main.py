@@ -23,11 +23,11 @@ from typing import Any
 
 import anyio
 
+from .._api.async_live import AsyncLive
 from .._calls.call import ENDS, Call, Stage
 from .._errors import InvalidMetadataError
 from .._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
 from .._instrumentation.sampler import INTERVAL
-from .._live import AsyncLive
 from .._workers.os_priority import give_precedence, take_long_turns
 from .channel import Channel
 from .live_proxy import ParentsLive

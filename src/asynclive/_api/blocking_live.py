@@ -13,16 +13,16 @@ import anyio
 import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
-from ._artifact.request import LoggedArtifact
-from ._calls.call import ArtifactHandle, Stage
-from ._calls.drain import DrainResult
-from ._instrumentation.statistics import AsyncLiveStatistics
-from ._loopthread import LoopThread
+from .._artifact.request import LoggedArtifact
+from .._calls.call import ArtifactHandle, Stage
+from .._calls.drain import DrainResult
+from .._instrumentation.statistics import AsyncLiveStatistics
+from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._live import AsyncLive
+    from .async_live import AsyncLive
 
 
 class BlockingLive:

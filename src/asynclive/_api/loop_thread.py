@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from anyio.from_thread import BlockingPortal
 
-from ._errors import NotActiveError
+from .._errors import NotActiveError
 
 T = TypeVar("T")
 

@@ -12,32 +12,32 @@ import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
 
-from ._api.engine_choice import isolation_of
-from ._artifact.request import (
+from .._artifact.request import (
     ArtifactRequest,
     LoggedArtifact,
     make_request,
 )
-from ._blocking import BlockingLive
-from ._calls.back_pressure import check_bounds
-from ._calls.call import ArtifactHandle, Call, Listener, Stage
-from ._calls.drain import DrainResult, drain
-from ._calls.observer import Observer
-from ._calls.unawaited_errors import Unheard
-from ._dvclive.adopted_live import AdoptedLive, Live
-from ._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
-from ._errors import InvalidDvcyamlError, NotActiveError
-from ._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
-from ._instrumentation.sampler import Sampler
-from ._instrumentation.statistics import AsyncLiveStatistics, Counters
-from ._progress.display import make_progress
-from ._workers.file_workers import default_workers
+from .._calls.back_pressure import check_bounds
+from .._calls.call import ArtifactHandle, Call, Listener, Stage
+from .._calls.drain import DrainResult, drain
+from .._calls.observer import Observer
+from .._calls.unawaited_errors import Unheard
+from .._dvclive.adopted_live import AdoptedLive, Live
+from .._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
+from .._errors import InvalidDvcyamlError, NotActiveError
+from .._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
+from .._instrumentation.sampler import Sampler
+from .._instrumentation.statistics import AsyncLiveStatistics, Counters
+from .._progress.display import make_progress
+from .._workers.file_workers import default_workers
+from .blocking_live import BlockingLive
+from .engine_choice import isolation_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._engine.local_engine import LocalEngine
-    from ._isolation.process_engine import RemoteEngine
+    from .._engine.local_engine import LocalEngine
+    from .._isolation.process_engine import RemoteEngine
 
 P = ParamSpec("P")
 
@@ -551,10 +551,10 @@ class AsyncLive:
         """In a thread: it imports most of what there is to import."""
         listener = Listener(self._committed, self._ended)
         if self._isolation == "process":
-            from ._isolation.process_engine import RemoteEngine
+            from .._isolation.process_engine import RemoteEngine
 
             return RemoteEngine(self._settings, self._counters, listener, self._experiment)
-        from ._engine.local_engine import LocalEngine
+        from .._engine.local_engine import LocalEngine
 
         return LocalEngine(self._settings, self._counters, listener, self._experiment)
 
