@@ -9,8 +9,8 @@ import click
 from click.exceptions import Exit
 
 from ._cli_output import complain, write, write_json
-from ._disks import Disk
-from ._doctor import Diagnosis, diagnose
+from ._doctor.diagnosis import Diagnosis, diagnose
+from ._doctor.file_systems import Disk
 from ._shown import message_shown, shown, size_shown
 
 _WIDTH = 19

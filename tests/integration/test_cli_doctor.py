@@ -19,7 +19,7 @@ from twin import Templates, dvc
 
 from asynclive import AsyncLive
 from asynclive._cli import run
-from asynclive._doctor import unfit
+from asynclive._doctor.diagnosis import unfit
 
 Captured = pytest.CaptureFixture[str]
 

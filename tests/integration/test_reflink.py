@@ -14,7 +14,7 @@ from loopfs import NotPossibleError, mounted, used_bytes
 from twin import Templates, dvc
 
 from asynclive import AsyncLive
-from asynclive._doctor import diagnose
+from asynclive._doctor.diagnosis import diagnose
 
 pytestmark = pytest.mark.anyio
 

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ._disks import Disk, disk_under, existing
-from ._dvc.repository.inspect_repository import RepositoryFacts, look_at_repository, working_links
-from ._dvclock import LockHolder, lock_holders
-from ._errors import RepositoryError
-from ._workspace.temp_session import FoundSession, Session, look_at_sessions
+from .._dvc.repository.inspect_repository import RepositoryFacts, look_at_repository, working_links
+from .._errors import RepositoryError
+from .._workspace.temp_session import FoundSession, Session, look_at_sessions
+from .file_systems import Disk, disk_under, existing
+from .lock_holders import LockHolder, lock_holders
 
 LINKS = ("reflink", "hardlink", "symlink", "copy")
 _NEEDED = ("dvc", "dvc-data", "dvc-objects", "anyio", "aiofiles", "ruamel.yaml", "click", "rich")

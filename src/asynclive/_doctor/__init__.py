@@ -1,0 +1,1 @@
+"""asynclive doctor: looks, changes nothing."""
