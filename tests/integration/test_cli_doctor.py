@@ -18,7 +18,7 @@ from session_process import running
 from twin import Templates, dvc
 
 from asynclive import AsyncLive
-from asynclive._cli import run
+from asynclive._cli.main import run
 from asynclive._doctor.diagnosis import unfit
 
 Captured = pytest.CaptureFixture[str]

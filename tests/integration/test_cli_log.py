@@ -18,8 +18,8 @@ from gate import locked
 from twin import dvc
 
 import asynclive
-from asynclive import _cli_words
-from asynclive._cli import run
+from asynclive._cli import option_words
+from asynclive._cli.main import run
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
@@ -295,7 +295,7 @@ def test_what_to_do_in_a_json_document_is_said_in_options(repo: Path, capsys: Ca
 def test_the_words_that_options_take_the_place_of_are_those_of_the_library() -> None:
     sources = "".join(path.read_text() for path in Path(asynclive.__file__).parent.rglob("*.py"))
     joined = re.sub(r'"\s*f?"', "", sources)
-    assert [words for words, _ in _cli_words.WORDS if joined.count(words) < 2] == []
+    assert [words for words, _ in option_words.WORDS if joined.count(words) < 2] == []
 
 
 @pytest.mark.parametrize(
@@ -606,4 +606,4 @@ def test_other_shells_have_completions(shell: str, capsys: Captured) -> None:
 
 def test_the_command_is_an_entry_point() -> None:
     pyproject = Path(__file__).resolve().parents[2] / "pyproject.toml"
-    assert '\n[project.scripts]\nasynclive = "asynclive._cli:main"\n' in pyproject.read_text()
+    assert '\n[project.scripts]\nasynclive = "asynclive._cli.main:main"\n' in pyproject.read_text()

@@ -32,7 +32,7 @@ def test_importing_asynclive_imports_nothing_of_the_command_line() -> None:
     code = (
         "import sys, asynclive\n"
         "print(sorted(m for m in sys.modules if m.split('.')[0] in ('click', 'rich') "
-        "or m.startswith('asynclive._cli')))"
+        "or m.startswith('asynclive._cli.main')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

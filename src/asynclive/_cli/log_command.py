@@ -10,12 +10,12 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from . import _cli_values as values
-from ._cli_output import HASH, OutputError, complain, library_heard, show, write_json, write_rows
-from ._cli_session import Report, log_paths
-from ._cli_words import in_options
-from ._errors import InvalidDvcyamlError
-from ._shown import size_shown
+from .._errors import InvalidDvcyamlError
+from . import option_values as values
+from .log_paths import Report, log_paths
+from .option_words import in_options
+from .output import HASH, OutputError, complain, library_heard, show, write_json, write_rows
+from .terminal_text import size_shown
 
 EXIT_CODES = """\b
 Exit codes:

@@ -13,8 +13,8 @@ from typing import Any, Literal, TextIO
 
 import click
 
-from ._cli_words import in_options
-from ._shown import message_shown, shown
+from .option_words import in_options
+from .terminal_text import message_shown, shown
 
 UNWRITABLE = 3
 """The exit code where standard output could not be written to."""

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ._artifact import metadata
-from ._errors import AsyncLiveError
+from .._artifact import metadata
+from .._errors import AsyncLiveError
 
 T = TypeVar("T")
 

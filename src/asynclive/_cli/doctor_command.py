@@ -8,10 +8,10 @@ from dataclasses import asdict
 import click
 from click.exceptions import Exit
 
-from ._cli_output import complain, write, write_json
-from ._doctor.diagnosis import Diagnosis, diagnose
-from ._doctor.file_systems import Disk
-from ._shown import message_shown, shown, size_shown
+from .._doctor.diagnosis import Diagnosis, diagnose
+from .._doctor.file_systems import Disk
+from .output import complain, write, write_json
+from .terminal_text import message_shown, shown, size_shown
 
 _WIDTH = 19
 

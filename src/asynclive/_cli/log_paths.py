@@ -12,10 +12,10 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from ._api.async_live import AsyncLive
-from ._artifact.request import LoggedArtifact
-from ._errors import AsyncLiveError
-from ._instrumentation.events import ArtifactEvent, ArtifactLogged, ArtifactQueued
+from .._api.async_live import AsyncLive
+from .._artifact.request import LoggedArtifact
+from .._errors import AsyncLiveError
+from .._instrumentation.events import ArtifactEvent, ArtifactLogged, ArtifactQueued
 
 logger = getLogger(__name__)
 

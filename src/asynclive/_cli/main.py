@@ -16,9 +16,9 @@ from typing import IO, Any, NoReturn
 import click
 from click.shell_completion import get_completion_class
 
-from ._cli_doctor import doctor
-from ._cli_log import EXIT_CODES, log
-from ._cli_output import OutputError, complain, drop_output, show, write
+from .doctor_command import doctor
+from .log_command import EXIT_CODES, log
+from .output import OutputError, complain, drop_output, show, write
 
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VAR = "_ASYNCLIVE_COMPLETE"

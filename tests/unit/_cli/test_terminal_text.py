@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asynclive._shown import message_shown, shown, size_shown
+from asynclive._cli.terminal_text import message_shown, shown, size_shown
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asynclive._cli_values import yaml_scalar
+from asynclive._cli.option_values import yaml_scalar
 
 
 @pytest.mark.parametrize(
