@@ -46,7 +46,8 @@ anyio.run(main)
 # Logs a path, or a copy of it, where there is no renameat2; is killed at the n-th rename in a swap.
 SWAP = """
 import os, signal, sys, anyio
-from asynclive import AsyncLive, _place
+from asynclive import AsyncLive
+from asynclive._workspace import apply_placement
 
 number, path, copy = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "copy"
 rename, calls = os.rename, []
@@ -58,7 +59,7 @@ def counted(one, other, **kwargs):
             os.kill(os.getpid(), signal.SIGKILL)
     rename(one, other, **kwargs)
 
-_place._renameat2 = None
+apply_placement._renameat2 = None
 
 async def main():
     async with AsyncLive() as live:

@@ -335,7 +335,7 @@ async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
 ) -> None:
     make(repo)
     go = tmp_path / "go"
-    hold_worker(monkeypatch, go, "asynclive", "_stage", "make_plan")
+    hold_worker(monkeypatch, go, "asynclive._stage", "stager", "make_plan")
     heard = anyio.Event()
     count = RemoteEngine._count
 
@@ -478,13 +478,13 @@ async def test_what_is_large_has_a_processor_for_a_chunk_at_a_time(
     said = tmp_path / "said"
     code = f"""
 import gc
-from asynclive import _large
-read_at = _large.read_at
+from asynclive._ingest import copy_and_hash
+read_at = copy_and_hash.read_at
 def counting(fd, path, buffer, offset):
     with open({str(said)!r}, "a") as file:
         file.write(f"{{len(buffer)}} {{gc.get_freeze_count() > 0}}\\n")
     return read_at(fd, path, buffer, offset)
-_large.read_at = counting
+copy_and_hash.read_at = counting
 """
     (repo / "model.pt").write_bytes(bytes(2**23))
     if isolation == "process":
@@ -545,8 +545,8 @@ import logging
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 commit = DvcRepository.commit
 def talk(self, group):
-    logging.getLogger("asynclive._repo").debug("%s of %d", "debug", len(group))
-    logging.getLogger("asynclive._repo").info("%s of %d", "info", len(group))
+    logging.getLogger("asynclive._dvc").debug("%s of %d", "debug", len(group))
+    logging.getLogger("asynclive._dvc").info("%s of %d", "info", len(group))
     logging.getLogger("dvc.scm").warning("theirs")
     return commit(self, group)
 DvcRepository.commit = talk
@@ -647,10 +647,11 @@ def test_event_loops_in_threads_have_a_worker_each(repo: Path) -> None:
 
 NEVER_LEFT = """
 import asyncio, sys
-from asynclive import AsyncLive, _worker_process
+from asynclive import AsyncLive
+from asynclive._isolation import start_worker
 
 repo, code = sys.argv[1:]
-_worker_process._COMMAND = code + _worker_process._COMMAND
+start_worker._COMMAND = code + _worker_process._COMMAND
 live = AsyncLive(root=repo, isolation="process")
 loop = asyncio.new_event_loop()
 loop.run_until_complete(live.__aenter__())

@@ -216,11 +216,12 @@ async def test_what_was_moved_is_back_when_the_call_is_told_that_its_worker_died
 # Logs a file; its worker holds the pipe. With "fork" it has a child that has all it has open.
 PARENT = """
 import os, sys, anyio
-from asynclive import AsyncLive, _worker_process
+from asynclive import AsyncLive
+from asynclive._isolation import start_worker
 
 repo, before, code, how = sys.argv[1:]
-command = _worker_process._COMMAND.replace("\\nserve()", f"\\n{code}\\nserve()")
-_worker_process._COMMAND = before + command
+command = start_worker._COMMAND.replace("\\nserve()", f"\\n{code}\\nserve()")
+start_worker._COMMAND = before + command
 
 async def main():
     async with AsyncLive(root=repo, isolation="process") as live:

@@ -166,11 +166,12 @@ async def test_a_call_that_is_cancelled_while_it_is_recorded_is_known_to_the_liv
 PARENT = """
 import os, sys, anyio
 from dvclive import Live
-from asynclive import AsyncLive, _worker_process
+from asynclive import AsyncLive
+from asynclive._isolation import start_worker
 
 repo, code = sys.argv[1:]
 os.chdir(repo)
-_worker_process._COMMAND = _worker_process._COMMAND.replace("\\nserve()", f"\\n{code}\\nserve()")
+start_worker._COMMAND = start_worker._COMMAND.replace("\\nserve()", f"\\n{code}\\nserve()")
 
 async def main():
     with Live(save_dvc_exp=False) as live:

@@ -28,7 +28,7 @@ ASYNCLIVE = [sys.executable, "-m", "asynclive"]
 # Says on stdout when the lock was asked for in vain: all is staged, and waits.
 WAITS = """
 from asynclive._dvc.repository.dvc_repository import DvcRepository
-from asynclive._cli import main
+from asynclive._cli.main import main
 
 ask = DvcRepository.acquire
 
@@ -45,13 +45,13 @@ main()
 # Says when it commits, and goes on once it has seen a signal.
 COMMITS = """
 import threading
-from asynclive import _cli_session
+from asynclive._cli import log_paths
 from asynclive._dvc.repository.dvc_repository import DvcRepository
-from asynclive._cli import main
+from asynclive._cli.main import main
 
 do, seen = DvcRepository.commit, threading.Event()
 
-class Report(_cli_session.Report):
+class Report(log_paths.Report):
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
         if name == "signal" and value is not None:
@@ -62,7 +62,7 @@ def commit(repository, group):
     seen.wait()
     return do(repository, group)
 
-_cli_session.Report, DvcRepository.commit = Report, commit
+log_paths.Report, DvcRepository.commit = Report, commit
 main()
 """
 
@@ -70,7 +70,7 @@ main()
 STAYS = """
 import sys
 from asynclive._dvc.repository.dvc_repository import DvcRepository
-from asynclive._cli import main
+from asynclive._cli.main import main
 
 def close(repository):
     print("leaves", flush=True)

@@ -331,7 +331,8 @@ async def test_another_stream_put_in_its_place_stays(
 _NOTEBOOK = """
 import nbclient, nbformat
 code = '''
-from asynclive import AsyncLive, _progress
+from asynclive import AsyncLive
+from asynclive._progress import display
 _progress.FIRST_AFTER = 0
 async with AsyncLive() as live:
     for name in ("part-0.bin", "part-1.bin"):

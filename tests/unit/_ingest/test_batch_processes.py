@@ -220,7 +220,10 @@ def test_a_process_begins_with_next_to_nothing_imported(
     imported = set(said.read_text().split())
     assert not imported & {"dataclasses", "pickle", "re", "site", "threading", "typing"}
     assert {name for name in imported if name.startswith("asynclive.")} == {
+        "asynclive._fs",
+        "asynclive._ingest",
         "asynclive._ingest.batch_worker",
+        "asynclive._workers",
         "asynclive._workers.os_priority",
         "asynclive._fs.file_io",
     }
