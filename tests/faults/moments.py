@@ -22,10 +22,10 @@ import sniffio
 from cancelling import Call, in_task, settled
 
 import asynclive._cache.hash_cache
+import asynclive._fs.atomic_rename
 import asynclive._ingest.copy_and_hash
 import asynclive._stage.stage_job
 import asynclive._stage.stager
-import asynclive._workspace.apply_placement
 from asynclive import AsyncLive
 
 # Not os.utime: whether it takes a descriptor is asked of the function itself.
@@ -87,10 +87,10 @@ class Moments:
         for name in _SYSTEM_CALLS:
             if hasattr(os, name):
                 monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
-        exchange = getattr(asynclive._workspace.apply_placement, "_renameat2", None)
+        exchange = getattr(asynclive._fs.atomic_rename, "_renameat2", None)
         if exchange is not None:
             counted = self._counted("renameat2", exchange)
-            monkeypatch.setattr(asynclive._workspace.apply_placement, "_renameat2", counted)
+            monkeypatch.setattr(asynclive._fs.atomic_rename, "_renameat2", counted)
         self._run_sync = anyio.to_thread.run_sync
         monkeypatch.setattr(anyio.to_thread, "run_sync", self._counted_hop)
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from asynclive._fs import atomic_rename
 from asynclive._workspace import apply_placement
 
 Content = bytes | str | dict[str, "Content"]
@@ -96,7 +97,7 @@ class PowerCuts:
             monkeypatch.setattr(os, name, self._syncing(getattr(os, name)))
         for name in ("rename", "replace", "link", "symlink"):
             monkeypatch.setattr(os, name, self._naming(getattr(os, name)))
-        monkeypatch.setattr(apply_placement, "exchange", self._naming(apply_placement.exchange))
+        monkeypatch.setattr(apply_placement, "exchange", self._naming(atomic_rename.exchange))
         for name in ("unlink", "remove", "rmdir"):
             monkeypatch.setattr(os, name, self._removing(getattr(os, name)))
         monkeypatch.setattr(os, "open", self._opening(os.open))

@@ -20,6 +20,7 @@ from invariants import assert_nothing_lost, temp_files
 from moments import Moments
 
 import asynclive._cache.link_types
+import asynclive._fs.kernel_copy
 import asynclive._stage.deferred_removal
 from asynclive import ArtifactChangedError, AsyncLive
 from asynclive._ingest.copy_and_hash import CHUNK_BYTES
@@ -63,8 +64,8 @@ async def test_cancelled_while_a_large_file_is_made_anew_from_its_object_it_ends
     source = repo / "linked"
     source.write_bytes(bytes(range(256)) * 4 * 1024 * 4)
     os.link(source, repo / "other name")
-    monkeypatch.setattr(asynclive._cache.link_types.copy_step, "__defaults__", (2**16,))
-    real, steps = asynclive._cache.link_types.copy_file, 0
+    monkeypatch.setattr(asynclive._fs.kernel_copy.copy_step, "__defaults__", (2**16,))
+    real, steps = asynclive._fs.kernel_copy.copy_file, 0
 
     def held(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None:
         def counted() -> None:

@@ -47,7 +47,7 @@ anyio.run(main)
 SWAP = """
 import os, signal, sys, anyio
 from asynclive import AsyncLive
-from asynclive._workspace import apply_placement
+from asynclive._fs import atomic_rename
 
 number, path, copy = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "copy"
 rename, calls = os.rename, []
@@ -59,7 +59,7 @@ def counted(one, other, **kwargs):
             os.kill(os.getpid(), signal.SIGKILL)
     rename(one, other, **kwargs)
 
-apply_placement._renameat2 = None
+atomic_rename._renameat2 = None
 
 async def main():
     async with AsyncLive() as live:

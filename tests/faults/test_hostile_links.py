@@ -24,7 +24,7 @@ from asynclive import (
     CommitError,
     DvcYamlError,
 )
-from asynclive._workspace import apply_placement
+from asynclive._fs import atomic_rename
 
 pytestmark = pytest.mark.anyio
 
@@ -146,8 +146,8 @@ class Swap:
         self._directory, self._target, self._at = directory, target, at
         for name in self.NAMES:
             patch.setattr(os, name, self._watched(getattr(os, name)))
-        if apply_placement._renameat2 is not None:
-            patch.setattr(apply_placement, "_renameat2", self._watched(apply_placement._renameat2))
+        if atomic_rename._renameat2 is not None:
+            patch.setattr(atomic_rename, "_renameat2", self._watched(atomic_rename._renameat2))
         self._rename, self._symlink = os.rename.__wrapped__, os.symlink  # type: ignore[attr-defined]
 
     def _watched(self, func: Callable[..., Any]) -> Callable[..., Any]:

@@ -651,7 +651,7 @@ from asynclive import AsyncLive
 from asynclive._isolation import start_worker
 
 repo, code = sys.argv[1:]
-start_worker._COMMAND = code + _worker_process._COMMAND
+start_worker._COMMAND = code + start_worker._COMMAND
 live = AsyncLive(root=repo, isolation="process")
 loop = asyncio.new_event_loop()
 loop.run_until_complete(live.__aenter__())

@@ -19,7 +19,7 @@ from invariants import assert_nothing_lost
 from twin import Templates, dvc
 
 from asynclive import AsyncLive
-from asynclive._workspace import apply_placement
+from asynclive._fs import atomic_rename
 
 pytestmark = pytest.mark.anyio
 
@@ -57,8 +57,8 @@ class Watch:
         self._repo = repo
         for name in self.NAMES:
             patch.setattr(os, name, self._watched(getattr(os, name)))
-        if apply_placement._renameat2 is not None:
-            patch.setattr(apply_placement, "_renameat2", self._watched(apply_placement._renameat2))
+        if atomic_rename._renameat2 is not None:
+            patch.setattr(atomic_rename, "_renameat2", self._watched(atomic_rename._renameat2))
 
     def _watched(self, func: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

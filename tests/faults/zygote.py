@@ -9,6 +9,8 @@ from __future__ import annotations
 # ruff: noqa: E402  # before anything keeps a function of os for itself
 import points
 
+from asynclive._fs import atomic_rename
+
 points.install()
 
 import gc
@@ -28,7 +30,6 @@ from scenarios import Files, Job, Report, Scenario
 from asynclive import AsyncLive
 from asynclive._ingest import batch_processes
 from asynclive._stage import stage_job
-from asynclive._workspace import apply_placement
 
 # Far more than a session takes: a child that hangs ends by this, and the test says so.
 _SECONDS = 60
@@ -121,9 +122,9 @@ def _say(report: Report, write_fd: int) -> None:
 
 def _settings(job: Job) -> None:
     if not job.scenario.renameat2:
-        apply_placement._renameat2 = None
-    elif apply_placement._renameat2 is not None:
-        apply_placement._renameat2 = points.around("renameat2", apply_placement._renameat2)
+        atomic_rename._renameat2 = None
+    elif atomic_rename._renameat2 is not None:
+        atomic_rename._renameat2 = points.around("renameat2", atomic_rename._renameat2)
     if job.scenario.process_files is not None:
         stage_job.PROCESS_FILES = job.scenario.process_files
         stage_job.PROCESS_BATCH_FILES = 2

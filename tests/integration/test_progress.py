@@ -333,7 +333,7 @@ import nbclient, nbformat
 code = '''
 from asynclive import AsyncLive
 from asynclive._progress import display
-_progress.FIRST_AFTER = 0
+display.FIRST_AFTER = 0
 async with AsyncLive() as live:
     for name in ("part-0.bin", "part-1.bin"):
         await live.log_artifact(name)

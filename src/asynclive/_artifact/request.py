@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTypeError
+from .._fs.paths import is_inside, is_utf8, relocated
 from . import metadata
 
 if TYPE_CHECKING:
@@ -267,11 +268,6 @@ def _check_utf8(path: str) -> None:
         )
 
 
-def is_utf8(path: str) -> bool:
-    """Whether a path, as the system gives it, can be written to a text file."""
-    return path.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in path)
-
-
 def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
     """Where the copy goes: ``{dir}/artifacts[/{copy}]/<basename>``, never outside it."""
     below = ""
@@ -315,16 +311,3 @@ def _name(name: Any, source: str, *, required: bool) -> str:
     if required:
         raise InvalidArtifactNameError(stem, f" Pass name= for '{source}'.")
     return stem
-
-
-def relocated(path: str, directory: str, new_directory: str) -> str:
-    """``path`` as it is named where ``directory`` is called ``new_directory``."""
-    if directory == new_directory or not is_inside(path, directory):
-        return path
-    below = path[len(directory) :].lstrip(os.sep)
-    return os.path.join(new_directory, below) if below else new_directory
-
-
-def is_inside(path: str, directory: str) -> bool:
-    """Whether ``path`` is ``directory`` or below it; both absolute and normalised."""
-    return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)

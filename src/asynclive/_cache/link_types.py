@@ -6,29 +6,13 @@ Blocking, called from worker threads. Where behaviour comes from DVC it is that 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-import sys
 from collections.abc import Callable
 
 from .._artifact.plan import PlannedFile
-from .object_store import CacheLayout, create, write_all
-
-# What the kernel or a file system answers where it cannot do it at all.
-_UNSUPPORTED = (
-    errno.EXDEV,
-    errno.ENOSYS,
-    errno.EINVAL,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-)
-
-_FICLONE = 0x40049409  # linux/fs.h
-# One step of a copy: long enough to cost nothing, short enough to be cancelled and to
-# give way to a small artifact in a few hundredths of a second.
-COPY_STEP_BYTES = 16 * 2**20
+from .._fs.kernel_copy import copy_file
+from .object_store import CacheLayout
 
 
 def link_type(
@@ -124,47 +108,3 @@ def make_link(
 def add_exec(path: str) -> None:
     """Set u+x, through links, as DVC does to a file whose .dvc says ``isexec``."""
     os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
-
-
-def copy_file(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None:
-    """Copy an open file from its start into the new, private file ``path``."""
-    target_fd = create(path)
-    try:
-        offset = 0
-        while copied := copy_step(source_fd, target_fd, offset):
-            offset += copied
-            checkpoint()
-    finally:
-        os.close(target_fd)
-
-
-def clone(source_fd: int, target_fd: int) -> bool:
-    """Make the empty file share all blocks of the other; whether the file system can."""
-    if not sys.platform.startswith("linux"):
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(target_fd, _FICLONE, source_fd)
-    except OSError:
-        return False
-    return True
-
-
-def copy_step(source_fd: int, target_fd: int, offset: int, count: int = COPY_STEP_BYTES) -> int:
-    """Copy up to ``count`` bytes at ``offset``; returns how many, 0 at the end.
-
-    In the kernel where it can: ``copy_file_range`` shares the blocks on file systems with
-    reflinks, and saves the way through user space elsewhere.
-    """
-    if hasattr(os, "copy_file_range"):
-        try:
-            return os.copy_file_range(source_fd, target_fd, count, offset, offset)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-    os.lseek(source_fd, offset, os.SEEK_SET)
-    os.lseek(target_fd, offset, os.SEEK_SET)
-    data = os.read(source_fd, min(count, 2**20))
-    write_all(target_fd, data)
-    return len(data)

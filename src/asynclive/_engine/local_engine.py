@@ -13,14 +13,7 @@ import anyio.abc
 import anyio.to_thread
 
 from .._artifact.plan import ArtifactPlan
-from .._artifact.request import (
-    ArtifactRequest,
-    LoggedArtifact,
-    StagedArtifact,
-    StoredFile,
-    is_inside,
-    relocated,
-)
+from .._artifact.request import ArtifactRequest, LoggedArtifact, StagedArtifact, StoredFile
 from .._cache.object_store import ObjectStore
 from .._calls.back_pressure import Pending
 from .._calls.call import Call, Listener
@@ -32,6 +25,7 @@ from .._dvcyaml.async_files import AsyncFiles
 from .._dvcyaml.dvcyaml_file import DvcYaml
 from .._errors import ArtifactChangedError, NotActiveError
 from .._fs.free_space import free_bytes
+from .._fs.paths import is_inside, relocated
 from .._instrumentation.statistics import Counters
 from .._stage.deferred_removal import Trash
 from .._stage.stage_job import is_bulk

@@ -63,3 +63,32 @@ def is_open_for_writing(path: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+# A change within the tick of the file system's clock leaves the mtime as it was. What is
+# younger than this when looked at is looked at again (Git's "racy" entries).
+_RACY_NS = 50_000_000
+
+
+Stamp = tuple[int, int, int]
+"""Inode, size and mtime (ns)."""
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """None: there is no such file."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def unless_racy(stamp: Stamp | None) -> Stamp | None:
+    """The stamp of what is read after this; one that nothing has, where it may not tell."""
+    if stamp is None or time.time_ns() - stamp[2] >= _RACY_NS:
+        return stamp
+    return (*stamp[:2], -1)
+
+
+def is_racy(stamp: Stamp) -> bool:
+    return stamp[2] == -1

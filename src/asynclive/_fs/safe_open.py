@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from .._artifact.request import is_inside
+from .paths import is_inside
 
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 # O_PATH: a directory that may be searched and not read can be opened too.

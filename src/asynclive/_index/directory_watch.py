@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from .directory_listing import Stamp, is_racy, list_directory, stamp_of, unless_racy
+from .._fs.change_detection import Stamp, is_racy, stamp_of, unless_racy
+from .directory_listing import list_directory
 
 
 class UnwatchableError(Exception):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._artifact.request import is_inside
+from .._fs.paths import is_inside
 from .dvc_file_reader import read_dvc_file
 from .gitignore_rules import GitIgnore
 

@@ -10,8 +10,8 @@ import os
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from .._artifact.request import is_inside
 from .._errors import ArtifactPathError
+from .._fs.paths import is_inside
 
 
 class TrackedStage(Protocol):

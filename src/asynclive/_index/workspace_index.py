@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-from .._artifact.request import is_inside
-from .directory_listing import DVCIGNORE, GITIGNORE, Stamp, list_directory, stamp_of, unless_racy
+from .._fs.change_detection import Stamp, stamp_of, unless_racy
+from .._fs.paths import is_inside
+from .directory_listing import DVCIGNORE, GITIGNORE, list_directory
 from .directory_watch import Change, UnwatchableError, Watch
 from .tracked_outputs import OutputIndex, TrackedOutput
 

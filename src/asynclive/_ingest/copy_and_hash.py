@@ -26,11 +26,11 @@ import anyio
 from anyio.from_thread import check_cancelled
 
 from .._artifact.plan import PlannedFile, check_unchanged
-from .._cache.link_types import clone, copy_step
 from .._cache.object_store import READ, create
 from .._errors import ArtifactChangedError
 from .._fs.free_space import Reservation, Space
 from .._fs.fsync import NO_SYNC, Sync
+from .._fs.kernel_copy import clone, copy_step, read_at
 from .._workers.file_workers import run_together
 from .._workers.os_priority import shares_interpreter
 
@@ -323,19 +323,3 @@ def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None
     while offset < end:
         check_cancelled()
         offset += copy_step(source_fd, target_fd, offset, min(CHUNK_BYTES, end - offset))
-
-
-if hasattr(os, "preadv"):
-
-    def read_at(fd: int, path: str, buffer: memoryview, offset: int) -> int:  # noqa: ARG001
-        """Read the bytes at ``offset`` into ``buffer``; how many, 0 at the end."""
-        return os.preadv(fd, [buffer], offset)
-
-else:  # Windows
-
-    def read_at(fd: int, path: str, buffer: memoryview, offset: int) -> int:  # noqa: ARG001
-        """Read the bytes at ``offset`` into ``buffer``; how many, 0 at the end."""
-        # The place in the file that is open is where it is being written to.
-        with open(path, "rb", buffering=0) as file:
-            file.seek(offset)
-            return file.readinto(buffer) or 0

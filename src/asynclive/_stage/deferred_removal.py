@@ -17,8 +17,8 @@ from typing import Any
 import anyio
 
 from .._cache.object_store import READ
+from .._fs.remove_tree import try_remove_tree
 from .._workers.file_workers import FileWorkers
-from .._workspace.apply_placement import try_remove_tree
 
 StartSoon = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 """Runs a function in a task that leaving the block waits for."""

@@ -15,11 +15,12 @@ import anyio
 from anyio.from_thread import check_cancelled
 
 from .._artifact.plan import ArtifactPlan, PlannedFile
-from .._artifact.request import StagedArtifact, relocated
+from .._artifact.request import StagedArtifact
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
 from .._fs.free_space import Space
+from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.small_files import Batch, FileStager
 from .._instrumentation.sampler import StagingProgress

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import os
-import shutil
 import stat
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .._cache.object_store import create, remove_file, write_all
+from .._fs.atomic_rename import exchange, put_back
 from .._fs.change_detection import Marks, is_open_for_writing, marks_of
-from .._fs.fsync import NO_SYNC, Sync
 from .._fs.safe_open import change_mode, held
 
 logger = getLogger(__name__)
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
-
-# Beside the new path, while a swap takes three renames: the old one, and where it belongs.
-_ASIDE = ".old"
-_SWAP = ".swap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,164 +219,3 @@ def _set_mode(new: Mode, root: str | None) -> Callable[[], None]:
             change_mode(at, before)
 
     return take_back
-
-
-def exchange(one: str, other: str, at: str | None = None) -> None:
-    """Swap two paths. At once on Linux; elsewhere in three renames, undone if one fails.
-
-    If we are killed between two of them, ``repair_swaps`` puts ``other`` back.
-
-    Args:
-        one: in a directory of temp files.
-        other: anywhere.
-        at: another name of ``other``, to go by.
-    """
-    at = at or other
-    if _renameat2 is not None:
-        names = os.fsencode(one), os.fsencode(at)
-        if _renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
-            return
-        error = ctypes.get_errno()
-        if error not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
-            raise OSError(error, os.strerror(error), other)
-    aside, note = one + _ASIDE, one + _SWAP
-    write_note(note, other)
-    try:
-        os.rename(at, aside)
-        try:
-            os.rename(one, at)
-        except BaseException:
-            os.rename(aside, at)
-            raise
-        os.rename(aside, one)
-    finally:
-        # Where not even the undoing was possible, it is what tells where the rest belongs.
-        if not os.path.lexists(aside):
-            remove_file(note)
-
-
-def repair_swaps(directory: str) -> list[str]:
-    """Put back what swaps that did not end have left aside in a directory of temp files.
-
-    Whatever is in its place by now stays.
-
-    Returns:
-        What was put back.
-
-    Raises:
-        OSError: something could not be.
-    """
-    repaired = []
-    for name in os.listdir(directory):
-        if name.endswith(_SWAP):
-            note = os.path.join(directory, name)
-            aside, destination = note.removesuffix(_SWAP) + _ASIDE, read_note(note)
-            if os.path.lexists(aside) and put_back(aside, destination):
-                repaired.append(destination)
-    return repaired
-
-
-def put_back(aside: str, destination: str) -> bool:
-    """Give ``aside`` its name again, unless there is something of that name."""
-    os.makedirs(os.path.dirname(destination), exist_ok=True)
-    if os.path.lexists(destination):
-        return False
-    if not stat.S_ISDIR(os.lstat(aside).st_mode):
-        try:  # a rename would replace what comes to be there just now
-            os.link(aside, destination, follow_symlinks=False)
-        except FileExistsError:
-            return False
-        except (OSError, NotImplementedError):
-            pass  # no hard links here
-        else:
-            os.unlink(aside)
-            return True
-    os.rename(aside, destination)
-    return True
-
-
-def write_note(note: str, path: str, sync: Sync = NO_SYNC) -> None:
-    """Write down a path for whoever clears up after us."""
-    fd = create(note)
-    try:
-        # As seen from here: a repository may be moved, or be in another place in a container.
-        write_all(fd, os.fsencode(os.path.relpath(path, os.path.dirname(note))))
-        sync.fd(fd)
-    finally:
-        os.close(fd)
-
-
-def read_note(note: str) -> str:
-    with open(note, "rb") as file:
-        path = os.fsdecode(file.read())
-    return os.path.normpath(os.path.join(os.path.dirname(note), path))
-
-
-def remove_tree(path: str, tried: set[str] | None = None) -> None:
-    """Remove a file or directory of our own, write-protected or not, if it is there.
-
-    Args:
-        path: what to remove.
-        tried: what was made writable before, and could not be removed all the same.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(mode):
-        os.unlink(path)
-        return
-
-    tried = set() if tried is None else tried
-
-    def make_writable(func: Callable[..., Any], failed: str, info: Any) -> None:
-        error = info if isinstance(info, BaseException) else info[1]
-        if isinstance(error, FileNotFoundError):
-            return  # a second attempt has removed it
-        if failed in tried:
-            raise error
-        tried.add(failed)
-        for below in (os.path.dirname(failed), failed):
-            with contextlib.suppress(OSError):
-                mode = os.lstat(below).st_mode
-                # A file's own mode matters on Windows alone, and it may be a link to an object.
-                if stat.S_ISDIR(mode) or os.name == "nt":
-                    os.chmod(below, mode | stat.S_IRWXU)
-        if func in (os.unlink, os.rmdir):
-            func(failed)
-        else:  # it could not be listed: all of it is left
-            remove_tree(failed, tried)
-
-    if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=make_writable)
-    else:
-        shutil.rmtree(path, onerror=make_writable)
-
-
-def try_remove_tree(path: str) -> None:
-    """As ``remove_tree``; what the disk does not let go stays, to go with the session."""
-    try:
-        remove_tree(path)
-    except (OSError, RecursionError) as error:
-        logger.warning("'%s' cannot be removed now: %s", path, error)
-
-
-def _load_renameat2() -> Any:
-    """The C library's ``renameat2``, or None where there is none."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        function = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_int,
-        ctypes.c_char_p,
-        ctypes.c_uint,
-    )
-    return function
-
-
-_renameat2 = _load_renameat2()

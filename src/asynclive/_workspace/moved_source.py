@@ -16,9 +16,10 @@ from logging import getLogger
 from .._artifact.request import StagedArtifact
 from .._cache.object_store import remove_file
 from .._errors import ArtifactPathError
+from .._fs.atomic_rename import put_back, read_note, write_note
 from .._fs.change_detection import Marks
 from .._fs.fsync import NO_SYNC, Sync
-from .apply_placement import put_back, read_note, remove_tree, write_note
+from .._fs.remove_tree import remove_tree
 
 logger = getLogger(__name__)
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from .._artifact.plan import ArtifactPlan, PlannedDir, PlannedFile
-from .._artifact.request import ArtifactRequest, is_inside, is_utf8, relocated
+from .._artifact.request import ArtifactRequest
 from .._errors import ArtifactNotFoundError, ArtifactPathError, StorageError
+from .._fs.paths import is_inside, is_utf8, relocated
 
 DVCIGNORE = ".dvcignore"
 DVC_DIR = ".dvc"

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from logging import getLogger
 
 from .._cache.object_store import remove_file
+from .._fs.atomic_rename import reaches, read_note, repair_swaps, write_note
 from .._fs.fsync import NO_SYNC, Sync
-from .apply_placement import read_note, remove_tree, repair_swaps, write_note
+from .._fs.remove_tree import remove_tree
 from .moved_source import put_back_moved
 
 logger = getLogger(__name__)
@@ -272,22 +273,6 @@ def _count(directory: str) -> tuple[int, int]:
                 size += os.lstat(os.path.join(root, name)).st_size
             files += name != _LOCK or root != directory
     return files, size
-
-
-def reaches(directory: str, other: str) -> bool:
-    """Whether a file can be renamed from one directory into the other."""
-    # What may not be written to is found before anything is tracked, by trying to.
-    if not os.access(other, os.W_OK | os.X_OK):
-        return False
-    try:
-        if os.stat(directory).st_dev != os.stat(other).st_dev:
-            return False
-        # The same device at two mount points will not do. Linux says so before it looks for the
-        # file, of which there is none.
-        os.rename(os.path.join(directory, "none"), os.path.join(other, secrets.token_hex(8)))
-    except OSError as error:
-        return error.errno != errno.EXDEV
-    return True
 
 
 def _is_at(fd: int, directory: str) -> bool:

@@ -15,9 +15,7 @@ from asynclive._artifact.request import (
     LoggedArtifact,
     StagedArtifact,
     TrackedArtifact,
-    is_inside,
     make_request,
-    relocated,
 )
 from asynclive._errors import (
     ArtifactPathError,
@@ -26,6 +24,7 @@ from asynclive._errors import (
     InvalidDataTypeError,
     InvalidMetadataError,
 )
+from asynclive._fs.paths import is_inside, relocated
 
 ROOT = "/repo/work"
 ARTIFACTS = "/repo/work/dvclive/artifacts"

@@ -21,15 +21,9 @@ from layouts import make_layout
 
 from asynclive._artifact.plan import PlannedFile
 from asynclive._cache import link_types
-from asynclive._cache.link_types import (
-    COPY_STEP_BYTES,
-    add_exec,
-    clone,
-    copy_file,
-    copy_step,
-    link_type,
-    make_link,
-)
+from asynclive._cache.link_types import add_exec, link_type, make_link
+from asynclive._fs import kernel_copy
+from asynclive._fs.kernel_copy import COPY_STEP_BYTES, clone, copy_file, copy_step
 
 KINDS = ("reflink", "hardlink", "symlink", "copy")
 ALL_TYPES = list(chain.from_iterable(permutations(KINDS, count) for count in range(1, 5)))
@@ -284,7 +278,7 @@ def test_a_file_is_copied_whole_from_its_start(tmp_path: Path, way: str) -> None
 def test_a_copy_can_be_stopped_after_each_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_types.copy_step, "__defaults__", (2**20,))
+    monkeypatch.setattr(kernel_copy.copy_step, "__defaults__", (2**20,))
     steps = 0
 
     class Stopped(Exception):  # noqa: N818

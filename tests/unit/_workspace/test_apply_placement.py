@@ -11,23 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from asynclive._fs import atomic_rename
+from asynclive._fs.atomic_rename import exchange, repair_swaps
+from asynclive._fs.remove_tree import remove_tree
 from asynclive._workspace import apply_placement
-from asynclive._workspace.apply_placement import (
-    Mode,
-    Move,
-    Placement,
-    exchange,
-    make_parents,
-    remove_tree,
-    repair_swaps,
-)
+from asynclive._workspace.apply_placement import Mode, Move, Placement, make_parents
 
 
 @pytest.fixture(params=["renameat2", "three renames"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With the system's exchange, and where it has none."""
     if request.param == "three renames":
-        monkeypatch.setattr(apply_placement, "_renameat2", None)
+        monkeypatch.setattr(atomic_rename, "_renameat2", None)
     return str(request.param)
 
 
@@ -102,7 +97,7 @@ def test_a_file_system_that_cannot_exchange_gets_three_renames(
         apply_placement.ctypes.set_errno(number)
         return -1
 
-    monkeypatch.setattr(apply_placement, "_renameat2", refuse)
+    monkeypatch.setattr(atomic_rename, "_renameat2", refuse)
     (tmp_path / "one").write_text("1")
     (tmp_path / "other").write_text("2")
     exchange(str(tmp_path / "one"), str(tmp_path / "other"))
@@ -117,7 +112,7 @@ def test_another_answer_is_an_error_that_names_the_destination(
         apply_placement.ctypes.set_errno(errno.EROFS)
         return -1
 
-    monkeypatch.setattr(apply_placement, "_renameat2", refuse)
+    monkeypatch.setattr(atomic_rename, "_renameat2", refuse)
     with pytest.raises(OSError, match="Read-only file system") as caught:
         exchange("/one", "/other")
     assert (caught.value.errno, caught.value.filename) == (errno.EROFS, "/other")
@@ -582,7 +577,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 raise KilledError
             rename(one, other)
 
-        monkeypatch.setattr(apply_placement, "_renameat2", None)
+        monkeypatch.setattr(atomic_rename, "_renameat2", None)
         monkeypatch.setattr(os, "rename", failing)
 
     return arm

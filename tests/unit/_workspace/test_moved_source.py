@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._workspace import apply_placement
-from asynclive._workspace.apply_placement import exchange, write_note
+from asynclive._fs import atomic_rename
+from asynclive._fs.atomic_rename import exchange, write_note
 from asynclive._workspace.moved_source import MovedSource
 from asynclive._workspace.temp_session import remove_dead_sessions
 
@@ -56,7 +56,7 @@ def test_killed_in_a_swap_of_what_is_aside_it_is_put_back(
     moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A link to the object takes its place before it goes to its path again."""
-    monkeypatch.setattr(apply_placement, "_renameat2", None)
+    monkeypatch.setattr(atomic_rename, "_renameat2", None)
     aside.write_text("text")
     (session / "link").write_text("link")
     _killed_after_the_first_rename(monkeypatch, session / "link", str(aside))
@@ -68,7 +68,7 @@ def test_killed_in_a_swap_of_what_is_aside_it_is_put_back(
 def test_killed_in_a_swap_within_a_directory_that_is_aside_it_is_put_back_whole(
     moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply_placement, "_renameat2", None)
+    monkeypatch.setattr(atomic_rename, "_renameat2", None)
     inner = aside / "inner"
     inner.parent.mkdir()
     inner.write_text("text")

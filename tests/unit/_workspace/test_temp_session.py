@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from session_process import Process, running
 
+from asynclive._fs import atomic_rename
 from asynclive._workspace import temp_session
 from asynclive._workspace.temp_session import Session, remove_dead_sessions
 
@@ -400,11 +401,11 @@ def test_a_place_that_a_rename_does_not_reach_is_told_by_device_or_by_trying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()
-    assert temp_session.reaches(str(tmp_path), str(tmp_path / "other"))
+    assert atomic_rename.reaches(str(tmp_path), str(tmp_path / "other"))
 
     def refuse(one: str, other: str) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert not temp_session.reaches(str(tmp_path), str(tmp_path / "other"))
+    assert not atomic_rename.reaches(str(tmp_path), str(tmp_path / "other"))
     assert names(tmp_path) == ["other"]

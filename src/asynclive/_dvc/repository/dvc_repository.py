@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
-from ..._artifact.request import StagedArtifact, StoredFile, TrackedArtifact, is_inside
+from ..._artifact.request import StagedArtifact, StoredFile, TrackedArtifact
 from ..._errors import AsyncLiveError
 from ..._fs.file_lock import Turn
 from ..._fs.fsync import Sync
+from ..._fs.paths import is_inside
 from ..._index.directory_watch import Watch
 from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.source_scan import IgnoreFilter

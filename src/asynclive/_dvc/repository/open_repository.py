@@ -11,8 +11,9 @@ from typing import Any
 
 from ..._cache.object_store import CacheLayout
 from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
+from ..._fs.atomic_rename import reaches
 from ..._fs.fsync import Sync
-from ..._workspace.temp_session import Session, reaches, remove_dead_sessions
+from ..._workspace.temp_session import Session, remove_dead_sessions
 from ..dvc_errors import text_of
 from ..process_guard import logger_muted
 

@@ -1,0 +1,23 @@
+"""Questions about paths that need no file system."""
+
+from __future__ import annotations
+
+import os
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path, as the system gives it, can be written to a text file."""
+    return path.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in path)
+
+
+def relocated(path: str, directory: str, new_directory: str) -> str:
+    """``path`` as it is named where ``directory`` is called ``new_directory``."""
+    if directory == new_directory or not is_inside(path, directory):
+        return path
+    below = path[len(directory) :].lstrip(os.sep)
+    return os.path.join(new_directory, below) if below else new_directory
+
+
+def is_inside(path: str, directory: str) -> bool:
+    """Whether ``path`` is ``directory`` or below it; both absolute and normalised."""
+    return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)
