@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ._api.async_live import AsyncLive
 from ._api.blocking_live import BlockingHandle, BlockingLive
-from ._artifact.request import LoggedArtifact
+from ._artifact.records import LoggedArtifact
 from ._calls.call import ArtifactHandle, Stage
 from ._calls.drain import DrainResult, NotLogged
 from ._errors import (

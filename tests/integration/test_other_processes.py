@@ -14,7 +14,8 @@ from dvc.dvcfile import is_valid_filename
 from dvc.repo import Repo
 from twin import dvc
 
-from asynclive._artifact.request import StagedArtifact, TrackedArtifact, make_request
+from asynclive._artifact.records import StagedArtifact, TrackedArtifact
+from asynclive._artifact.request import make_request
 from asynclive._cache.object_store import ObjectStore
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._index.directory_watch import ByStamps

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from asynclive._artifact.request import ArtifactRequest
-from asynclive._cache.object_store import CacheLayout, ObjectStore
+from asynclive._cache.cache_layout import CacheLayout
+from asynclive._cache.object_store import ObjectStore
 
 
 def make_layout(

@@ -12,11 +12,8 @@ import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
 
-from .._artifact.request import (
-    ArtifactRequest,
-    LoggedArtifact,
-    make_request,
-)
+from .._artifact.records import LoggedArtifact
+from .._artifact.request import ArtifactRequest, make_request
 from .._calls.back_pressure import check_bounds
 from .._calls.call import ArtifactHandle, Call, Listener, Stage
 from .._calls.drain import DrainResult, drain

@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
-from .._artifact.request import LoggedArtifact
+from .._artifact.records import LoggedArtifact
 from .._calls.call import ArtifactHandle, Stage
 from .._calls.drain import DrainResult
 from .._instrumentation.statistics import AsyncLiveStatistics

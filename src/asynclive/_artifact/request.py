@@ -7,19 +7,13 @@ Each is frozen and named by how far the artifact has come.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from .._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTypeError
 from .._fs.paths import is_inside, is_utf8, relocated
 from . import metadata
-
-if TYPE_CHECKING:
-    from .._cache.hash_cache_file import PreparedRecord
-    from .._workspace.apply_placement import Placement
-
 
 # What DVC and Git read wherever it lies: an artifact of this name would be more than data.
 _READ_FILES = frozenset({".gitignore", ".dvcignore", "dvc.lock"})
@@ -57,109 +51,6 @@ class ArtifactRequest:
     def is_read(self) -> bool:
         """Whether any of it is read, not only recorded."""
         return self.cache or self.copy
-
-
-class StoredFile(NamedTuple):
-    """One file whose bytes are in the DVC cache. A tuple: there are as many as files."""
-
-    key: tuple[str, ...]
-    """Its place in the artifact; ``()`` when the artifact is the file."""
-    md5: str
-    size: int
-    isexec: bool
-    inode: int
-    """Inode and mtime of the workspace file these bytes are in, for DVC's state."""
-    mtime_ns: int
-
-    @property
-    def marks(self) -> tuple[int, int]:
-        """What a file that is replaced or written does not keep."""
-        return self.inode, self.mtime_ns
-
-    @property
-    def mtime(self) -> float:
-        """In seconds, rounded as ``os.stat`` does it, which is what DVC's state compares."""
-        seconds, nanoseconds = divmod(self.mtime_ns, 10**9)
-        return seconds + 1e-9 * nanoseconds
-
-
-@dataclass(frozen=True, slots=True)
-class StagedArtifact:
-    """The bytes are in the cache, a copy lies complete beside its place; nothing refers to them."""
-
-    request: ArtifactRequest
-    isdir: bool
-    size: int
-    nfiles: int
-    files: tuple[StoredFile, ...] = field(repr=False, default=())
-    """Empty when the artifact is not cached, or is a directory known by ``tree_md5``."""
-    tree_md5: str | None = None
-    """Of a directory in which nothing has changed since it was logged: the name of its object."""
-    hashes_saved: bool = False
-    """DVC's state has been told of these files."""
-    placement: Placement | None = None
-    """What waits to take its place in the workspace: a copy, or links; None: nothing."""
-    record: PreparedRecord | None = field(repr=False, default=None)
-    """What will be known of its files once it is tracked."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrackedArtifact:
-    """DVC tracks it: the .dvc file is written, the workspace is as it will stay."""
-
-    staged: StagedArtifact
-    md5: str | None
-    """As in the .dvc file (``….dir`` for a directory); None when not cached."""
-    dvc_file: str | None
-    take_back: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
-    """Leaves all as it was, for when it cannot be recorded: in the thread for DVC, under the same
-    hold of DVC's lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedArtifact:
-    """What ``log_artifact`` returns: an artifact that is tracked and recorded.
-
-    Attributes:
-        name: name in dvc.yaml; where no entry was wanted, the name it would have had.
-        path: the tracked path, absolute; with ``copy`` that of the copy.
-        type: as given.
-        desc: as given.
-        labels: as given, a copy.
-        meta: as given, a copy.
-        md5: hash as in the .dvc file, of a directory with ``.dir`` at the end; of a path inside
-            a tracked directory its own; None when it was not cached.
-        size: bytes of all files together.
-        nfiles: number of files; 1 for a file.
-        dvc_file: the .dvc file that points at it, absolute; None when it was not cached.
-    """
-
-    name: str
-    path: Path
-    type: str | None
-    desc: str | None
-    labels: list[str] | None
-    meta: dict[Any, Any] | None
-    md5: str | None
-    size: int
-    nfiles: int
-    dvc_file: Path | None
-
-    @classmethod
-    def from_tracked(cls, tracked: TrackedArtifact) -> LoggedArtifact:
-        request = tracked.staged.request
-        return cls(
-            name=request.name,
-            path=Path(request.path),
-            type=request.type,
-            desc=request.desc,
-            labels=request.labels,
-            meta=request.meta,
-            md5=tracked.md5,
-            size=tracked.staged.size,
-            nfiles=tracked.staged.nfiles,
-            dvc_file=None if tracked.dvc_file is None else Path(tracked.dvc_file),
-        )
 
 
 def make_request(
@@ -311,3 +202,12 @@ def _name(name: Any, source: str, *, required: bool) -> str:
     if required:
         raise InvalidArtifactNameError(stem, f" Pass name= for '{source}'.")
     return stem
+
+
+def outside_repository(request: ArtifactRequest, root: str) -> ArtifactPathError:
+    hint = (
+        " Pass dir= with a directory inside of it."
+        if request.copy
+        else " Log a copy of it with copy=True."
+    )
+    return ArtifactPathError(request.path, f"is outside of the DVC repository '{root}'.{hint}")

@@ -11,10 +11,11 @@ import stat
 from collections.abc import Callable
 
 from .._artifact.plan import ArtifactPlan, PlannedFile
-from .._artifact.request import StagedArtifact
+from .._artifact.records import StagedArtifact
+from .cache_layout import CacheLayout
 from .hash_cache import KnownArtifact
 from .link_types import leaves_plain_files
-from .object_store import CacheLayout, ObjectStore
+from .object_store import ObjectStore
 
 _CHECKED_FILES = 64
 

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .._artifact.plan import ArtifactPlan, PlannedFile
-from .._artifact.request import ArtifactRequest, StoredFile
+from .._artifact.records import PreparedRecord, StoredFile
+from .._artifact.request import ArtifactRequest
 from . import hash_cache_file
-from .hash_cache_file import KnownFile, PreparedRecord
-from .object_store import CacheLayout
+from .cache_layout import CacheLayout
+from .hash_cache_file import KnownFile
 
 # Below this an artifact is read again as quickly as it is looked up.
 KNOWN_BYTES = 2**20

@@ -10,15 +10,13 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
+from .._artifact.records import PreparedRecord, Subject
 from .object_store import create
 
 Key = tuple[str, ...]
-Subject = dict[str, object]
-"""Which artifact it is of: it counts for no other."""
 
 _LINE_FILES = 256
 
@@ -59,29 +57,6 @@ def read(
     return None, {}
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRecord:
-    """What will be known of an artifact, once it is tracked."""
-
-    temp: str
-    """Is to be removed where this is not published."""
-    path: str
-    subject: Subject
-    count: int
-    whole: bool
-    """It is of all files of a directory."""
-
-    def publish(self, md5: str | None) -> None:
-        """The artifact is tracked, as ``md5``: from now on this is known."""
-        tree = md5 if self.whole else None
-        head = {**self.subject, "files": self.count, "tree": tree}
-        with contextlib.suppress(OSError):
-            with open(self.temp, "a", encoding="utf-8") as lines:
-                lines.write(json.dumps(head) + "\n")
-            os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
-            os.replace(self.temp, self.path)
-
-
 def prepare(
     temp: str,
     path: str,
@@ -115,3 +90,14 @@ def prepare(
             return None
         raise
     return PreparedRecord(temp, path, subject, count, count == total)
+
+
+def publish_hashes(record: PreparedRecord, md5: str | None) -> None:
+    """The artifact is tracked, as ``md5``: from now on this is known."""
+    tree = md5 if record.whole else None
+    head = {**record.subject, "files": record.count, "tree": tree}
+    with contextlib.suppress(OSError):
+        with open(record.temp, "a", encoding="utf-8") as lines:
+            lines.write(json.dumps(head) + "\n")
+        os.makedirs(os.path.dirname(record.path), 0o700, exist_ok=True)
+        os.replace(record.temp, record.path)

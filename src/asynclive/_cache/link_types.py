@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from .._artifact.plan import PlannedFile
 from .._fs.kernel_copy import copy_file
-from .object_store import CacheLayout
+from .cache_layout import CacheLayout
 
 
 def link_type(

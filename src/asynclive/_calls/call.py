@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import anyio
 
-from .._artifact.request import ArtifactRequest, LoggedArtifact
+from .._artifact.records import LoggedArtifact
+from .._artifact.request import ArtifactRequest
 from .._errors import ArtifactCancelledError
 from .._instrumentation.sampler import StagingProgress
 from .._instrumentation.tracing import CallTrace

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from .._artifact.request import LoggedArtifact
+from .._artifact.records import LoggedArtifact
 from .._errors import ArtifactCancelledError
 from .call import Call
 

@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 
 from .._api.async_live import AsyncLive
-from .._artifact.request import LoggedArtifact
+from .._artifact.records import LoggedArtifact
 from .._errors import AsyncLiveError
 from .._instrumentation.events import ArtifactEvent, ArtifactLogged, ArtifactQueued
 

@@ -5,19 +5,10 @@ from __future__ import annotations
 import re
 from logging import getLogger
 
-from .._artifact.request import ArtifactRequest
+from .._artifact.request import ArtifactRequest, outside_repository
 from .._errors import ArtifactPathError, AsyncLiveError, CommitError, RepositoryError, StorageError
 
 logger = getLogger(__name__)
-
-
-def outside_repository(request: ArtifactRequest, root: str) -> ArtifactPathError:
-    hint = (
-        " Pass dir= with a directory inside of it."
-        if request.copy
-        else " Log a copy of it with copy=True."
-    )
-    return ArtifactPathError(request.path, f"is outside of the DVC repository '{root}'.{hint}")
 
 
 def unreadable(root: str, error: Exception) -> RepositoryError:

@@ -17,7 +17,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
 
-from .._artifact.request import LoggedArtifact
+from .._artifact.records import LoggedArtifact
 from .._dvcyaml.rendering import Entries
 from .._errors import ExperimentError, RepositoryError
 from .._fs.file_lock import Turn

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from logging import getLogger
 from typing import Any, Protocol, TypeVar
 
-from .._artifact.request import LoggedArtifact
+from .._artifact.records import LoggedArtifact
 from .._dvcyaml.co_writer import Beside
 from .._fs.file_lock import Turn
 

@@ -13,12 +13,12 @@ import anyio.abc
 import anyio.to_thread
 
 from .._artifact.plan import ArtifactPlan
-from .._artifact.request import ArtifactRequest, LoggedArtifact, StagedArtifact, StoredFile
+from .._artifact.records import LoggedArtifact, StagedArtifact, StoredFile
+from .._artifact.request import ArtifactRequest, outside_repository
 from .._cache.object_store import ObjectStore
 from .._calls.back_pressure import Pending
 from .._calls.call import Call, Listener
 from .._calls.conflicts import Claims
-from .._dvc.dvc_errors import outside_repository
 from .._dvc.repository.dvc_repository import DvcRepository
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.async_files import AsyncFiles

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import anyio
 
 from .._artifact.metadata import templates_escaped
-from .._artifact.request import StagedArtifact, TrackedArtifact
-from .._cache.object_store import CacheLayout
+from .._artifact.records import StagedArtifact, TrackedArtifact
+from .._cache.cache_layout import CacheLayout
 from .._dvcyaml.dvcyaml_file import DvcYaml
 from .._errors import AsyncLiveError, DvcYamlError
 

@@ -22,8 +22,9 @@ from dataclasses import replace
 from typing import Any
 
 from .._artifact.plan import PlannedFile
-from .._artifact.request import StoredFile
-from .._cache.object_store import CacheLayout, ObjectStore
+from .._artifact.records import StoredFile
+from .._cache.cache_layout import CacheLayout
+from .._cache.object_store import ObjectStore
 from .._errors import StorageError
 from .._fs.file_io import UNNAMED, write_all
 from .batch_worker import message, receive

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from .._artifact.placement import Mode, Move
 from .._artifact.plan import PlannedFile, check_unchanged
-from .._artifact.request import ArtifactRequest, StoredFile
+from .._artifact.records import StoredFile
+from .._artifact.request import ArtifactRequest
 from .._cache.hash_cache import KnownArtifact
 from .._cache.link_types import add_exec, leaves_plain_files, link_type, make_link
 from .._cache.object_store import READ, ObjectStore, write_new
 from .._errors import ArtifactChangedError, ArtifactPathError, StorageError
 from .._fs.change_detection import marks_of
 from .._fs.paths import is_inside
-from .._workspace.apply_placement import Mode, Move
 
 T = TypeVar("T")
 

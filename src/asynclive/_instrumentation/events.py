@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .._artifact.request import LoggedArtifact
+from .._artifact.records import LoggedArtifact
 
 
 @dataclass(frozen=True, slots=True)

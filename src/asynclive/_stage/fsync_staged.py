@@ -15,7 +15,7 @@ from itertools import chain, islice
 from anyio.from_thread import check_cancelled
 
 from .._artifact.plan import ArtifactPlan
-from .._artifact.request import StagedArtifact
+from .._artifact.records import StagedArtifact
 from .._cache.hash_cache import KnownArtifact
 from .._cache.object_store import ObjectStore
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .._artifact.plan import PlannedFile
-from .._artifact.request import StoredFile
+from .._artifact.records import StoredFile
 from .._fs.change_detection import marks_of, seconds_to_next_stamp
 
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 import anyio
 from anyio.from_thread import check_cancelled
 
+from .._artifact.placement import Mode, Move, Placement
 from .._artifact.plan import ArtifactPlan, PlannedFile
-from .._artifact.request import StagedArtifact
+from .._artifact.records import StagedArtifact
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
@@ -25,7 +26,6 @@ from .._ingest.batch_processes import BatchProcesses
 from .._ingest.small_files import Batch, FileStager
 from .._instrumentation.sampler import StagingProgress
 from .._workers.file_workers import FileWorkers, StepRunner
-from .._workspace.apply_placement import Mode, Move, Placement
 from .large_files import LargeStager
 from .snapshot_files import without_doubtful
 

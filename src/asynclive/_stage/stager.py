@@ -17,9 +17,11 @@ from functools import partial
 from anyio.from_thread import check_cancelled
 
 from .._artifact.plan import ArtifactPlan
-from .._artifact.request import ArtifactRequest, StagedArtifact, StoredFile, TrackedArtifact
+from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
+from .._artifact.request import ArtifactRequest
 from .._cache.find_unchanged import find_unchanged
 from .._cache.hash_cache import KNOWN_BYTES, KnownArtifact, KnownArtifacts
+from .._cache.hash_cache_file import publish_hashes
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._fs.free_space import Space
@@ -238,7 +240,7 @@ class Stager:
         """The artifact is tracked: from now on its files are known."""
         record = tracked.staged.record
         if record is not None:
-            await self._workers.run_to_end(partial(record.publish, tracked.md5))
+            await self._workers.run_to_end(partial(publish_hashes, record, tracked.md5))
 
     async def discard(self, staged: StagedArtifact) -> None:
         """Take back a staged artifact that is not to be committed, or clear up after it."""

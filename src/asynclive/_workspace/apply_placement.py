@@ -6,10 +6,9 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from logging import getLogger
-from typing import NamedTuple
 
+from .._artifact.placement import Mode, Move, Placement
 from .._fs.atomic_rename import exchange, put_back
 from .._fs.change_detection import Marks, is_open_for_writing, marks_of
 from .._fs.safe_open import change_mode, held
@@ -17,62 +16,25 @@ from .._fs.safe_open import change_mode, held
 logger = getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A finished file or directory, and the path it is to have."""
+def apply_placement(placement: Placement, root: str | None = None) -> Callable[[], None]:
+    """Do it; returns what takes it back, for as long as what is ``beside`` was not removed.
 
-    source: str
-    destination: str
-    unless_changed: Marks | None = None
-    """Of what may be replaced, a link's own; anything else is newer bytes of the caller's, which
-    stay. None: whatever is there is replaced."""
-    holding: Marks | None = None
-    """Of the file behind a link, which likewise stays if that was written."""
-    if_free: bool = False
-    """Put there only if nothing is, or what is ``unless_changed``. It was the caller's, and is
-    not ours to remove."""
+    Args:
+        root: the directory that no link may lead out of; None: links are followed.
 
-
-class Mode(NamedTuple):
-    """A file that stays, and the permissions DVC would leave it with."""
-
-    path: str
-    mode: int
-    unless_changed: Marks | None = None
-    """As of a move."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """All that one artifact changes in the workspace, besides DVC's own files."""
-
-    moves: tuple[Move, ...] = ()
-    modes: tuple[Mode, ...] = ()
-
-    def apply(self, root: str | None = None) -> Callable[[], None]:
-        """Do it; returns what takes it back, for as long as what is ``beside`` was not removed.
-
-        Args:
-            root: the directory that no link may lead out of; None: links are followed.
-
-        Raises:
-            OSError: nothing has changed.
-        """
-        done: list[Callable[[], None]] = []
-        try:
-            for move in self.moves:
-                done.append(_replace(move, root))
-            for mode in self.modes:
-                done.append(_set_mode(mode, root))
-        except BaseException:
-            _undo(done)
-            raise
-        return lambda: _undo(done)
-
-    @property
-    def beside(self) -> list[str]:
-        """What is left beside: a copy that was not placed, or what it replaced."""
-        return [move.source for move in self.moves if not move.if_free]
+    Raises:
+        OSError: nothing has changed.
+    """
+    done: list[Callable[[], None]] = []
+    try:
+        for move in placement.moves:
+            done.append(_replace(move, root))
+        for mode in placement.modes:
+            done.append(_set_mode(mode, root))
+    except BaseException:
+        _undo(done)
+        raise
+    return lambda: _undo(done)
 
 
 def make_parents(path: str, root: str | None = None) -> Callable[[], None]:

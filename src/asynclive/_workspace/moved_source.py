@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from logging import getLogger
 
-from .._artifact.request import StagedArtifact
+from .._artifact.records import StagedArtifact
 from .._cache.object_store import remove_file
 from .._errors import ArtifactPathError
 from .._fs.atomic_rename import put_back, read_note, write_note

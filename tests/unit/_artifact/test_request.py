@@ -10,13 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive._artifact.request import (
-    ArtifactRequest,
-    LoggedArtifact,
-    StagedArtifact,
-    TrackedArtifact,
-    make_request,
-)
+from asynclive._artifact.records import LoggedArtifact, StagedArtifact, TrackedArtifact
+from asynclive._artifact.request import ArtifactRequest, make_request
 from asynclive._errors import (
     ArtifactPathError,
     AsyncLiveError,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive._artifact.request import StoredFile
+from asynclive._artifact.records import StoredFile
 from asynclive._cache import hash_cache_file
-from asynclive._cache.hash_cache_file import KnownFile
+from asynclive._cache.hash_cache_file import KnownFile, publish_hashes
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
 # As os.fsdecode makes them of any bytes, surrogates too.
@@ -33,7 +33,7 @@ def test_what_is_written_is_read_back(
     total = len(files) if isdir else None
     record = hash_cache_file.prepare(temp, path, SUBJECT, files.items(), total)
     assert record is not None
-    record.publish("md5.dir")
+    publish_hashes(record, "md5.dir")
     assert not os.path.exists(temp)
     assert hash_cache_file.read(path, SUBJECT) == ("md5.dir" if isdir else None, files)
     assert hash_cache_file.read(path, {**SUBJECT, "copy": False}) == (None, {})
@@ -44,7 +44,7 @@ def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
     file = (("a",), KnownFile(1, 2, 3, 4, "md5", 5, 6))
     record = hash_cache_file.prepare(temp, path, SUBJECT, [file], total=2)
     assert record is not None
-    record.publish("md5.dir")
+    publish_hashes(record, "md5.dir")
     assert hash_cache_file.read(path, SUBJECT) == (None, dict([file]))
 
 
@@ -76,7 +76,7 @@ def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
     record = hash_cache_file.prepare(temp, path, SUBJECT, files, 1000, look)
     assert record is not None
     assert looks == 4
-    record.publish("md5.dir")
+    publish_hashes(record, "md5.dir")
     assert hash_cache_file.read(path, SUBJECT, look) == ("md5.dir", dict(files))
     assert looks == 9
 
@@ -92,7 +92,7 @@ def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> Non
         str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None
     )
     assert record is not None
-    record.publish(None)
+    publish_hashes(record, None)
     assert {path.name for path in tmp_path.iterdir()} == {"path", "temp"}
 
 

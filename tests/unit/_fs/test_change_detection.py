@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._artifact.request import StoredFile
+from asynclive._artifact.records import StoredFile
 from asynclive._fs.change_detection import (
     is_open_for_writing,
     marks_of,

@@ -12,8 +12,9 @@ import pytest
 from layouts import leftovers, make_store, objects, request_of
 
 from asynclive._artifact.plan import ArtifactPlan, PlannedFile
-from asynclive._artifact.request import StagedArtifact
+from asynclive._artifact.records import StagedArtifact
 from asynclive._cache import hash_cache
+from asynclive._cache.hash_cache_file import publish_hashes
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._ingest import batch_processes
@@ -120,7 +121,7 @@ async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
     monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
     staged = await stager.stage(await plan_of(stager, source, copy=copy))
     assert staged.record is not None
-    staged.record.publish(None)
+    publish_hashes(staged.record, None)
     new = {("0", "30"), ("2", "47")}
     for key in new:
         source.joinpath(*key).write_bytes(b"new")

@@ -18,7 +18,7 @@ import pytest
 from layouts import leftovers, make_store, objects, request_of
 
 from asynclive._artifact.plan import ArtifactPlan
-from asynclive._artifact.request import StagedArtifact
+from asynclive._artifact.records import StagedArtifact
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._ingest import copy_and_hash, small_files
@@ -27,6 +27,7 @@ from asynclive._stage import stage_job, stager
 from asynclive._stage.stager import Stager
 from asynclive._workers import fairness
 from asynclive._workers.file_workers import FileWorkers
+from asynclive._workspace.apply_placement import apply_placement
 
 pytestmark = pytest.mark.anyio
 
@@ -180,7 +181,7 @@ async def test_what_is_stored_is_what_the_source_holds_and_dvc_is_told_so(
     assert not copy or not path.exists()
 
     assert staged.placement is not None
-    staged.placement.apply()
+    apply_placement(staged.placement)
     assert contents(path) == before
     for file in staged.files:
         found = path.joinpath(*file.key).stat()
@@ -203,7 +204,7 @@ async def test_a_copy_of_a_directory_keeps_modes_and_times(
     before = look(bench.source)
     staged = await bench.stage(copy=True, cache=cache)
     assert staged.placement is not None
-    staged.placement.apply()
+    apply_placement(staged.placement)
     after = look(Path(staged.request.path))
     if kind != "directory" and cache:
         # DVC makes a single file anew: its mode, and the time of now.
@@ -237,7 +238,7 @@ async def test_a_copy_without_cache_stores_nothing(
     make_dir(bench.source)
     staged = await bench.stage(copy=copy, cache=False)
     assert staged.placement is not None
-    staged.placement.apply()
+    apply_placement(staged.placement)
     assert objects(bench.store) == {}
     assert staged.files == ()
     assert contents(Path(staged.request.path)) == contents(bench.source)
@@ -252,7 +253,7 @@ async def test_what_is_ignored_is_copied_along_and_not_cached(tmp_path: Path) ->
 
     staged = await bench.stage(copy=True, ignore=ignore)
     assert staged.placement is not None
-    staged.placement.apply()
+    apply_placement(staged.placement)
     everything = contents(bench.source)
     assert contents(bench.workspace / "out" / "data") == everything
     kept = {key: data for key, data in everything.items() if key[-1] not in ("large", "3")}
@@ -275,7 +276,7 @@ async def test_sizes_at_the_edges_of_chunks_and_steps_are_stored_whole(
     staged = await bench.stage(copy=copy)
     assert objects(bench.store) == {md5(data_of(size)): data_of(size)}
     assert staged.placement is not None
-    staged.placement.apply()
+    apply_placement(staged.placement)
     assert Path(staged.request.path).read_bytes() == data_of(size)
 
 
@@ -300,7 +301,7 @@ async def test_many_equal_artifacts_at_once_become_one_object(tmp_path: Path) ->
         plan = await bench.stager.plan(request_of(path), lambda: keep_all)
         staged = await bench.stager.stage(plan)
         assert staged.placement is not None
-        staged.placement.apply()
+        apply_placement(staged.placement)
         await bench.stager.discard(staged)
 
     async with anyio.create_task_group() as task_group:
@@ -321,7 +322,7 @@ async def test_a_single_file_in_place_becomes_what_cache_type_says(
     bench.source.chmod(0o755)
     staged = await bench.stage()
     assert staged.placement is not None
-    staged.placement.apply()
+    apply_placement(staged.placement)
     obj = bench.store.object_path(staged.files[0].md5)
     assert bench.source.is_symlink() == (types[0] == "symlink")
     assert os.path.samefile(bench.source, obj) == (types[0] != "copy")
@@ -339,7 +340,7 @@ async def test_a_link_in_place_becomes_a_copy_of_what_it_leads_to(
     bench.source.symlink_to(real)
     staged = await bench.stage()
     assert staged.placement is not None
-    staged.placement.apply()
+    apply_placement(staged.placement)
     assert not bench.source.is_symlink()
     assert bench.source.read_bytes() == real.read_bytes()
     await bench.stager.discard(staged)
@@ -733,7 +734,7 @@ async def test_a_write_protected_directory_is_copied_and_can_be_discarded(
         assert leftovers(bench.store) == []
         staged = await bench.stage(copy=True)
         assert staged.placement is not None
-        staged.placement.apply()
+        apply_placement(staged.placement)
         assert look(destination) == before
         await bench.stager.discard(staged)
         assert leftovers(bench.store) == []

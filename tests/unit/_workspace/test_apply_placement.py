@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from asynclive._artifact.placement import Mode, Move, Placement
 from asynclive._fs import atomic_rename
 from asynclive._fs.atomic_rename import exchange, repair_swaps
 from asynclive._fs.remove_tree import remove_tree
-from asynclive._workspace import apply_placement
-from asynclive._workspace.apply_placement import Mode, Move, Placement, make_parents
+from asynclive._workspace import apply_placement as applying
+from asynclive._workspace.apply_placement import apply_placement, make_parents
 
 
 @pytest.fixture(params=["renameat2", "three renames"])
@@ -94,7 +95,7 @@ def test_a_file_system_that_cannot_exchange_gets_three_renames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def refuse(*args: object) -> int:
-        apply_placement.ctypes.set_errno(number)
+        atomic_rename.ctypes.set_errno(number)
         return -1
 
     monkeypatch.setattr(atomic_rename, "_renameat2", refuse)
@@ -109,7 +110,7 @@ def test_another_answer_is_an_error_that_names_the_destination(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: object) -> int:
-        apply_placement.ctypes.set_errno(errno.EROFS)
+        atomic_rename.ctypes.set_errno(errno.EROFS)
         return -1
 
     monkeypatch.setattr(atomic_rename, "_renameat2", refuse)
@@ -133,7 +134,7 @@ def test_what_was_missing_is_there_and_gone_again_when_taken_back(
     make_dir(beside / "0", "new")
     placement = Placement((Move(str(beside / "0"), str(tmp_path / "data")),))
     new = list(look(beside / "0"))
-    take_back = placement.apply()
+    take_back = apply_placement(placement)
     assert list(look(tmp_path / "data")) == new
     take_back()
     assert os.listdir(tmp_path) == ["beside"]
@@ -155,11 +156,11 @@ def test_what_was_there_is_replaced_and_back_when_taken_back(
     make_new(beside / "0", "new")
     placement = Placement((Move(str(beside / "0"), str(path)),))
     old, new = list(look(path)), list(look(beside / "0"))
-    take_back = placement.apply()
+    take_back = apply_placement(placement)
     assert list(look(path)) == new
     take_back()
     assert list(look(path)) == old
-    placement.apply()
+    apply_placement(placement)
     clear(placement)
     assert list(look(path)) == new
     assert os.listdir(beside) == []
@@ -181,7 +182,7 @@ def test_if_one_move_fails_nothing_has_changed(tmp_path: Path, beside: Path, way
         ((str(tmp_path / "mode"), 0o644),),
     )
     with pytest.raises(FileNotFoundError):
-        placement.apply()
+        apply_placement(placement)
     assert list(look(tmp_path)) == before
     assert stat.S_IMODE((tmp_path / "mode").stat().st_mode) == 0o600
 
@@ -195,7 +196,7 @@ def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, beside: Pat
         (Mode(str(tmp_path / "a"), 0o644), Mode(str(tmp_path / "missing"), 0o644)),
     )
     with pytest.raises(FileNotFoundError):
-        placement.apply()
+        apply_placement(placement)
     assert not (tmp_path / "b").exists()
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
 
@@ -203,7 +204,7 @@ def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, beside: Pat
 def test_modes_are_set_and_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch(0o600)
-    take_back = Placement(modes=(Mode(str(path), 0o644),)).apply()
+    take_back = apply_placement(Placement(modes=(Mode(str(path), 0o644),)))
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     take_back()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -215,10 +216,12 @@ def test_what_was_done_last_is_taken_back_first(tmp_path: Path, beside: Path, wa
     path.chmod(0o640)
     (beside / "0").write_text("new")
     (beside / "0").chmod(0o600)
-    take_back = Placement(
-        (Move(str(beside / "0"), str(path)),),
-        (Mode(str(path), 0o644), Mode(str(path), 0o755)),
-    ).apply()
+    take_back = apply_placement(
+        Placement(
+            (Move(str(beside / "0"), str(path)),),
+            (Mode(str(path), 0o644), Mode(str(path), 0o755)),
+        )
+    )
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o755)
     take_back()
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("old", 0o640)
@@ -230,7 +233,7 @@ def test_an_unchanged_file_gives_way(tmp_path: Path, beside: Path, way: str) -> 
     path.write_text("seen")
     (beside / "0").symlink_to("object")
     move = Move(str(beside / "0"), str(path), stamp(path))
-    Placement((move,)).apply()
+    apply_placement(Placement((move,)))
     assert os.readlink(path) == "object"
 
 
@@ -259,7 +262,7 @@ def test_newer_bytes_of_the_caller_stay(
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
     change(path)
     newer = list(look(tmp_path))
-    take_back = placement.apply()
+    take_back = apply_placement(placement)
     assert list(look(tmp_path)) == newer
     take_back()
     assert list(look(tmp_path)) == newer
@@ -281,12 +284,12 @@ def test_newer_bytes_stay_that_come_between_the_look_and_the_exchange(
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
 
     def change_first(*args: str) -> None:
-        monkeypatch.setattr(apply_placement, "exchange", exchange)
+        monkeypatch.setattr(applying, "exchange", exchange)
         change(path)
         exchange(*args)
 
-    monkeypatch.setattr(apply_placement, "exchange", change_first)
-    placement.apply()()
+    monkeypatch.setattr(applying, "exchange", change_first)
+    apply_placement(placement)()
     if change is Path.unlink:
         assert not path.exists()
     elif change is relink:
@@ -312,8 +315,8 @@ def test_what_somebody_puts_there_during_the_exchange_stays(
             (tmp_path / "new").rename(path)
         exchange(*args)
 
-    monkeypatch.setattr(apply_placement, "exchange", write_first)
-    placement.apply()
+    monkeypatch.setattr(applying, "exchange", write_first)
+    apply_placement(placement)
     assert path.read_text() == "newest"
 
 
@@ -326,12 +329,12 @@ def test_a_file_that_somebody_has_open_for_writing_stays(
     (beside / "0").write_text("ours")
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
     with path.open("r+") as writer:
-        placement.apply()
+        apply_placement(placement)
         writer.write("newer")
     assert path.read_text() == "newer"
     with path.open() as reader:
         placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
-        placement.apply()
+        apply_placement(placement)
         assert reader.read() == "newer"
     assert path.read_text() == "ours"
 
@@ -343,7 +346,7 @@ def test_newer_bytes_stay_when_it_is_taken_back(
     path = tmp_path / "data"
     path.write_text("seen")
     (beside / "0").write_text("ours")
-    take_back = Placement((Move(str(beside / "0"), str(path), stamp(path)),)).apply()
+    take_back = apply_placement(Placement((Move(str(beside / "0"), str(path), stamp(path)),)))
     assert path.read_text() == "ours"
     change(path)
     newer = [one for one in look(tmp_path) if not one[0].startswith("beside")]
@@ -361,7 +364,7 @@ def test_a_link_stays_if_the_file_behind_it_was_written(
     held = behind.stat().st_ino, behind.stat().st_mtime_ns
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path), held),))
     rewrite(behind)
-    placement.apply()
+    apply_placement(placement)
     assert os.readlink(path) == "behind"
 
 
@@ -372,12 +375,12 @@ def test_what_was_the_callers_goes_back_only_where_nothing_is(
     make(beside / "0", "moved")
     move = Move(str(beside / "0"), str(tmp_path / "data"), if_free=True)
     assert Placement((move,)).beside == []
-    take_back = Placement((move,)).apply()
+    take_back = apply_placement(Placement((move,)))
     assert os.listdir(beside) == []
     take_back()
     assert os.listdir(beside) == ["0"]
     (tmp_path / "data").write_text("newer")
-    Placement((move,)).apply()()
+    apply_placement(Placement((move,)))()
     assert (tmp_path / "data").read_text() == "newer"
     assert os.listdir(beside) == ["0"]
 
@@ -388,9 +391,9 @@ def test_modes_are_not_set_of_what_is_newer(tmp_path: Path) -> None:
     seen = Mode(str(path), 0o644, stamp(path))
     rewrite(path)
     path.chmod(0o600)
-    Placement(modes=(seen,)).apply()()
+    apply_placement(Placement(modes=(seen,)))()
     path.unlink()
-    Placement(modes=(seen,)).apply()()
+    apply_placement(Placement(modes=(seen,)))()
     assert not path.exists()
 
 
@@ -402,8 +405,8 @@ def test_a_hard_link_to_the_file_that_is_there_changes_nothing(
     os.link(path, beside / "0")
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
     inode = path.stat().st_ino
-    placement.apply()()
-    placement.apply()
+    apply_placement(placement)()
+    apply_placement(placement)
     clear(placement)
     assert path.stat().st_ino == inode
     assert path.stat().st_nlink == 1
@@ -419,7 +422,7 @@ def test_clearing_can_be_repeated_and_leaves_what_was_placed(tmp_path: Path, bes
     (tmp_path / "data").write_text("old")
     (beside / "0").write_text("new")
     placement = Placement((Move(str(beside / "0"), str(tmp_path / "data")),))
-    placement.apply()
+    apply_placement(placement)
     clear(placement)
     clear(placement)
     assert (tmp_path / "data").read_text() == "new"
@@ -458,7 +461,7 @@ def test_directories_that_cannot_all_be_made_are_not_made(
             raise OSError(errno.ENOSPC, "No space left on device")
         mkdir(path)
 
-    monkeypatch.setattr(apply_placement.os, "mkdir", mkdir_one)
+    monkeypatch.setattr(applying.os, "mkdir", mkdir_one)
     with pytest.raises(OSError, match="No space left"):
         make_parents(str(tmp_path / "a" / "b" / "file"))
     assert os.listdir(tmp_path) == []
@@ -519,7 +522,7 @@ def test_a_tree_that_cannot_be_made_writable_is_an_error(
     protected_tree(tmp_path / "data", mode)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(apply_placement.os, "chmod", refuse)
+            patch.setattr(applying.os, "chmod", refuse)
             with pytest.raises(PermissionError):
                 remove_tree(str(tmp_path / "data"))
     finally:
@@ -687,7 +690,7 @@ def test_if_it_cannot_be_told_what_came_out_all_is_as_it_was(
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", failing)
         with pytest.raises(OSError, match="error"):
-            Placement((move,)).apply()
+            apply_placement(Placement((move,)))
     assert struck
     assert path.read_text() == ("newer" if newer else "seen")
 
@@ -708,5 +711,5 @@ def test_a_copy_is_in_its_place_whatever_can_be_told_of_the_one_before(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", failing)
-        Placement((Move(str(new), str(path)),)).apply()
+        apply_placement(Placement((Move(str(new), str(path)),)))
     assert path.read_text() == "new"

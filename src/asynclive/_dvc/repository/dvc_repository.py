@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
-from ..._artifact.request import StagedArtifact, StoredFile, TrackedArtifact
+from ..._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from ..._errors import AsyncLiveError
 from ..._fs.file_lock import Turn
 from ..._fs.fsync import Sync

@@ -9,7 +9,7 @@ from importlib import import_module
 from logging import getLogger
 from typing import Any
 
-from ..._cache.object_store import CacheLayout
+from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
 from ..._fs.atomic_rename import reaches
 from ..._fs.fsync import Sync

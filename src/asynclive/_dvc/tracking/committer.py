@@ -10,8 +10,8 @@ from dataclasses import replace
 from logging import getLogger
 from typing import Any
 
-from ..._artifact.request import StagedArtifact, TrackedArtifact
-from ..._cache.object_store import CacheLayout
+from ..._artifact.records import StagedArtifact, TrackedArtifact
+from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, CommitError
 from ..._fs.safe_open import change_mode, held
 from ..._index.dvc_file_reader import DvcFileOutput
@@ -19,7 +19,7 @@ from ..._index.dvc_rules import WorkspaceDeclarations
 from ..._index.git_index import GitIndex
 from ..._index.tracked_outputs import OutputIndex
 from ..._index.workspace_index import WorkspaceIndex
-from ..._workspace.apply_placement import make_parents
+from ..._workspace.apply_placement import apply_placement, make_parents
 from ..dvc_errors import as_own_error, caused, unreadable
 from ..repository.repository_lock import in_dvc
 from .dvc_file_writer import DvcFiles
@@ -172,7 +172,7 @@ def _take_back(path: str, undo: contextlib.ExitStack) -> None:
 
 def _place(staged: StagedArtifact, root: str, undo: contextlib.ExitStack) -> None:
     if staged.placement is not None:
-        undo.callback(staged.placement.apply(root))
+        undo.callback(apply_placement(staged.placement, root))
 
 
 def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:

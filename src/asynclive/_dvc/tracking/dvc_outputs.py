@@ -8,8 +8,10 @@ import sqlite3
 from logging import getLogger
 from typing import Any
 
-from ..._artifact.request import ArtifactRequest, StagedArtifact
-from ..._cache.object_store import CacheLayout, ObjectStore
+from ..._artifact.records import StagedArtifact
+from ..._artifact.request import ArtifactRequest
+from ..._cache.cache_layout import CacheLayout
+from ..._cache.object_store import ObjectStore
 from ..._errors import ArtifactPathError
 from ..._index.dvc_rules import WorkspaceDeclarations
 from ..._index.git_index import GitIndex

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from logging import getLogger
 from typing import Any
 
-from ..._artifact.request import StoredFile, TrackedArtifact
+from ..._artifact.records import StoredFile, TrackedArtifact
 from ..._workers.file_workers import give_way
 from ..dvc_errors import text_of
 

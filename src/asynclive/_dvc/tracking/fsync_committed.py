@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from ..._artifact.request import TrackedArtifact
+from ..._artifact.records import TrackedArtifact
 from ..._fs.fsync import Sync
 
 
