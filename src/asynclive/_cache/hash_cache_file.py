@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from .._artifact.records import PreparedRecord, Subject
-from .object_store import create
+from .._fs.file_io import create
 
 Key = tuple[str, ...]
 

@@ -11,12 +11,16 @@ import os
 import threading
 from collections.abc import Iterable
 
-from .._fs.file_io import READ as READ
-from .._fs.file_io import UNNAMED, WRITE, is_object, link_new, make_dir, set_mode
-from .._fs.file_io import create as create
-from .._fs.file_io import remove_file as remove_file
-from .._fs.file_io import write_all as write_all
-from .._fs.file_io import write_new as write_new
+from .._fs.file_io import (
+    UNNAMED,
+    WRITE,
+    is_object,
+    link_new,
+    make_dir,
+    remove_file,
+    set_mode,
+    write_new,
+)
 from .cache_layout import CacheLayout
 
 

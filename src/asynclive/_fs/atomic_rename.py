@@ -10,7 +10,7 @@ import stat
 import sys
 from typing import Any
 
-from .._cache.object_store import create, remove_file, write_all
+from .file_io import create, remove_file, write_all
 from .fsync import NO_SYNC, Sync
 
 _AT_FDCWD = -100

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from .._cache.object_store import create, write_all
+from .file_io import create, write_all
 
 # What the kernel or a file system answers where it cannot do it at all.
 _UNSUPPORTED = (

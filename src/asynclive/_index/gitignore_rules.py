@@ -13,7 +13,7 @@ import re
 import stat
 from typing import Any
 
-from .._cache.object_store import write_all
+from .._fs.file_io import write_all
 from .._fs.safe_open import held
 
 # "/name": no wildcard but an escaped one, and no further slash.

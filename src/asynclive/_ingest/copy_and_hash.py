@@ -26,8 +26,8 @@ import anyio
 from anyio.from_thread import check_cancelled
 
 from .._artifact.plan import PlannedFile, check_unchanged
-from .._cache.object_store import READ, create
 from .._errors import ArtifactChangedError
+from .._fs.file_io import READ, create
 from .._fs.free_space import Reservation, Space
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.kernel_copy import clone, copy_step, read_at

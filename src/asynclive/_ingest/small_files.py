@@ -19,9 +19,10 @@ from .._artifact.records import StoredFile
 from .._artifact.request import ArtifactRequest
 from .._cache.hash_cache import KnownArtifact
 from .._cache.link_types import add_exec, leaves_plain_files, link_type, make_link
-from .._cache.object_store import READ, ObjectStore, write_new
+from .._cache.object_store import ObjectStore
 from .._errors import ArtifactChangedError, ArtifactPathError, StorageError
 from .._fs.change_detection import marks_of
+from .._fs.file_io import READ, write_new
 from .._fs.paths import is_inside
 
 T = TypeVar("T")

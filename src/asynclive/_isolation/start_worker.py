@@ -15,7 +15,7 @@ import sys
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from .._cache.object_store import write_all
+from .._fs.file_io import write_all
 
 # As for the processes that stage batches: in isolated mode, with the parent's path, and without
 # the package's __init__. Who stops what runs in a terminal, or a service with all its processes,

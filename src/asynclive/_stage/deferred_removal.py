@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 
-from .._cache.object_store import READ
+from .._fs.file_io import READ
 from .._fs.remove_tree import try_remove_tree
 from .._workers.file_workers import FileWorkers
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from logging import getLogger
 
 from .._artifact.records import StagedArtifact
-from .._cache.object_store import remove_file
 from .._errors import ArtifactPathError
 from .._fs.atomic_rename import put_back, read_note, write_note
 from .._fs.change_detection import Marks
+from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 
-from .._cache.object_store import remove_file
 from .._fs.atomic_rename import reaches, read_note, repair_swaps, write_note
+from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
 from .moved_source import put_back_moved

@@ -15,8 +15,9 @@ import pytest
 from layouts import leftovers, make_layout, make_store, objects
 
 from asynclive._cache import object_store
-from asynclive._cache.object_store import ObjectStore, create, remove_file, write_all
+from asynclive._cache.object_store import ObjectStore
 from asynclive._fs import file_io
+from asynclive._fs.file_io import create, remove_file, write_all
 
 DATA = b"some bytes"
 MD5 = hashlib.md5(DATA).hexdigest()

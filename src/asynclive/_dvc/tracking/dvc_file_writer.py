@@ -8,8 +8,8 @@ import os
 from typing import Any
 
 from ..._cache.cache_layout import CacheLayout
-from ..._cache.object_store import remove_file, write_new
 from ..._errors import ArtifactPathError
+from ..._fs.file_io import remove_file, write_new
 from ..._fs.safe_open import held
 from ..._index.dvc_file_text import DvcText, is_plain
 
