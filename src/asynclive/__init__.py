@@ -9,8 +9,9 @@ from __future__ import annotations
 from ._api.async_live import AsyncLive
 from ._api.blocking_live import BlockingHandle, BlockingLive
 from ._artifact.records import LoggedArtifact
-from ._calls.call import ArtifactHandle, Stage
+from ._calls.call import Stage
 from ._calls.drain import DrainResult, NotLogged
+from ._calls.handle import ArtifactHandle
 from ._errors import (
     ArtifactCancelledError,
     ArtifactChangedError,

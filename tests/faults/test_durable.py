@@ -27,7 +27,7 @@ from twin import Templates, dvc
 from asynclive import ArtifactCancelledError, AsyncLive, DvcYamlError, StorageError
 from asynclive._ingest import batch_processes
 from asynclive._stage import stage_job
-from asynclive._workspace.temp_session import remove_dead_sessions
+from asynclive._workspace.crash_recovery import remove_dead_sessions
 
 pytestmark = [
     pytest.mark.anyio,

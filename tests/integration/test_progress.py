@@ -23,7 +23,8 @@ from terminal import PseudoTerminal
 
 from asynclive import AsyncLive, LoggedArtifact
 from asynclive._progress.bars import Bars
-from asynclive._progress.screens import Printed, Terminal, in_notebook
+from asynclive._progress.screens import in_notebook
+from asynclive._progress.terminal import Printed, Terminal
 
 pytestmark = pytest.mark.anyio
 

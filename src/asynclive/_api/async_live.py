@@ -15,12 +15,14 @@ import anyio.to_thread
 from .._artifact.records import LoggedArtifact
 from .._artifact.request import ArtifactRequest, make_request
 from .._calls.back_pressure import check_bounds
-from .._calls.call import ArtifactHandle, Call, Listener, Stage
+from .._calls.call import Call, Stage
 from .._calls.drain import DrainResult, drain
+from .._calls.handle import ArtifactHandle
 from .._calls.observer import Observer
 from .._calls.unawaited_errors import Unheard
 from .._dvclive.adopted_live import AdoptedLive, Live
 from .._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
+from .._engine.interface import Listener
 from .._errors import InvalidDvcyamlError, NotActiveError
 from .._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from .._instrumentation.sampler import Sampler

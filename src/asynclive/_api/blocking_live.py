@@ -14,8 +14,9 @@ import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
 from .._artifact.records import LoggedArtifact
-from .._calls.call import ArtifactHandle, Stage
+from .._calls.call import Stage
 from .._calls.drain import DrainResult
+from .._calls.handle import ArtifactHandle
 from .._instrumentation.statistics import AsyncLiveStatistics
 from .loop_thread import LoopThread
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 from .._dvc.repository.inspect_repository import RepositoryFacts, look_at_repository, working_links
 from .._errors import RepositoryError
-from .._workspace.temp_session import FoundSession, Session, look_at_sessions
+from .._workspace.crash_recovery import FoundSession, look_at_sessions
+from .._workspace.temp_session import Session
 from .file_systems import Disk, disk_under, existing
 from .lock_holders import LockHolder, lock_holders
 

@@ -21,7 +21,8 @@ from .._artifact.records import LoggedArtifact
 from .._dvcyaml.rendering import Entries
 from .._errors import ExperimentError, RepositoryError
 from .._fs.file_lock import Turn
-from .experiment import NewFiles, Place, SessionExperiment, left_to_git
+from .experiment import Place, SessionExperiment
+from .experiment_files import NewFiles, left_to_git
 
 logger = getLogger(__name__)
 

@@ -17,7 +17,7 @@ from .._artifact.records import LoggedArtifact, StagedArtifact, StoredFile
 from .._artifact.request import ArtifactRequest, outside_repository
 from .._cache.object_store import ObjectStore
 from .._calls.back_pressure import Pending
-from .._calls.call import Call, Listener
+from .._calls.call import Call
 from .._calls.conflicts import Claims
 from .._dvc.repository.dvc_repository import DvcRepository
 from .._dvclive.experiment import SessionExperiment
@@ -34,6 +34,7 @@ from .._workers.file_workers import FileWorkers
 from .._workspace.moved_source import MovedSource, restored
 from .dvc_repro import left_to_pipeline
 from .group_commit import GroupCommitter
+from .interface import Listener
 from .record_group import Outcomes, Recorder
 
 T = TypeVar("T")

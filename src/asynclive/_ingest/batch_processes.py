@@ -24,10 +24,9 @@ from typing import Any
 from .._artifact.plan import PlannedFile
 from .._artifact.records import StoredFile
 from .._cache.cache_layout import CacheLayout
-from .._cache.object_store import ObjectStore
 from .._errors import StorageError
 from .._fs.file_io import UNNAMED, write_all
-from .batch_worker import message, receive
+from .batch_pipe import message, receive
 from .small_files import Batch, FileStager, stored
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
@@ -193,27 +192,3 @@ class _BatchProcess:
         assert self._process.stdin is not None
         # Not into the buffer, which could not be closed if the process has ended.
         write_all(self._process.stdin.fileno(), data)
-
-
-class AnyFiles:
-    """In a worker process: stages what is not plain, and says what is wrong."""
-
-    def __init__(self, worker: bytes) -> None:
-        number, layout = pickle.loads(worker)
-        self._store = ObjectStore(layout, f"p{number}-")
-
-    def stage(self, asked: bytes) -> bytes:
-        (request, isdir, beside), files = pickle.loads(asked)
-        stager = FileStager(request, isdir, self._store, beside)
-        batch, error = Batch(), None
-        try:
-            batch = stager.stage_batch([PlannedFile(*file) for file in files], _never)
-        except Exception as caught:
-            error = caught
-        batch.stored = [tuple(each) for each in batch.stored]  # type: ignore[misc]
-        answer = batch, stager.made, error, error and error.__cause__
-        return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
-
-
-def _never() -> None:
-    """A batch is short: cancellation is looked for between two of them."""

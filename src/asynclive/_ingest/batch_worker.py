@@ -8,18 +8,17 @@ wrong, it leaves for ``FileStager``, which knows every case and says what is wro
 from __future__ import annotations
 
 import hashlib
-import marshal
 import os
 import sys
 
 from .._fs.file_io import READ, is_object, link_new, make_dir, remove_file, write_new
 from .._workers.os_priority import give_precedence
+from .batch_pipe import message, receive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Any
+    from typing import Any
 
-_LENGTH_BYTES = 8
 
 Cache = tuple[str, int, int]
 """Where objects lie; their mode, and that of directories."""
@@ -42,7 +41,7 @@ def serve() -> None:
             return
         if isinstance(asked, bytes):
             if any_files is None:
-                from .batch_processes import AnyFiles
+                from .batch_fallback import AnyFiles
 
                 any_files = AnyFiles(worker)
             answer: Any = any_files.stage(asked)
@@ -50,21 +49,6 @@ def serve() -> None:
             answer = stage_plain(cache, *asked)
         answers.write(message(answer))
         answers.flush()
-
-
-def message(value: Any) -> bytes:
-    """Plain values as they go through a pipe, which both ends of the same Python understand."""
-    data = marshal.dumps(value)
-    return len(data).to_bytes(_LENGTH_BYTES, "little") + data
-
-
-def receive(pipe: IO[bytes]) -> Any:
-    """The next message; EOFError: there is none, or not all of it."""
-    length = int.from_bytes(pipe.read(_LENGTH_BYTES), "little")
-    data = pipe.read(length)
-    if not length or len(data) < length:
-        raise EOFError
-    return marshal.loads(data)
 
 
 def stage_plain(

@@ -22,8 +22,9 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from .._calls.call import Call, Listener, Stage
+from .._calls.call import Call, Stage
 from .._dvclive.experiment import SessionExperiment
+from .._engine.interface import Listener
 from .._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
 from .._instrumentation.statistics import Counters
 from .channel import Channel

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from .._instrumentation.events import ArtifactEvent
 from .artifact_tally import Tally, outcomes
-from .screens import UNWRITABLE, Line, Log, Notebook, Screen, Terminal, can_draw, in_notebook
+from .screens import UNWRITABLE, Line, Log, Notebook, Screen, can_draw, in_notebook
+from .terminal import Terminal
 from .units import duration, size
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from .._cache.object_store import ObjectStore
 from .._fs.free_space import Space
 from .._ingest.copy_and_hash import LargeFile
 from .._ingest.small_files import Batch, FileStager, keep_times
-from .._instrumentation.sampler import StagingProgress
+from .._instrumentation.staging_progress import StagingProgress
 from .._workers.file_workers import FileWorkers, StepRunner
 from .snapshot_files import Snapshot, as_planned
 

@@ -24,7 +24,7 @@ from .._fs.free_space import Space
 from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.small_files import Batch, FileStager
-from .._instrumentation.sampler import StagingProgress
+from .._instrumentation.staging_progress import StagingProgress
 from .._workers.file_workers import FileWorkers, StepRunner
 from .large_files import LargeStager
 from .snapshot_files import without_doubtful

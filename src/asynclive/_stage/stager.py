@@ -27,7 +27,7 @@ from .._cache.object_store import ObjectStore
 from .._fs.free_space import Space
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.small_files import Batch, FileStager
-from .._instrumentation.sampler import StagingProgress
+from .._instrumentation.staging_progress import StagingProgress
 from .._instrumentation.statistics import Counters
 from .._workers.file_workers import FileWorkers, give_way, run_together
 from .._workspace.moved_source import MovedSource

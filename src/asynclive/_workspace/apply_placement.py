@@ -6,14 +6,11 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable
-from logging import getLogger
 
 from .._artifact.placement import Mode, Move, Placement
 from .._fs.atomic_rename import exchange, put_back
 from .._fs.change_detection import Marks, is_open_for_writing, marks_of
 from .._fs.safe_open import change_mode, held
-
-logger = getLogger(__name__)
 
 
 def apply_placement(placement: Placement, root: str | None = None) -> Callable[[], None]:

@@ -9,7 +9,6 @@ Blocking, no DVC.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
@@ -28,8 +27,8 @@ from .moved_source import put_back_moved
 
 logger = getLogger(__name__)
 
-_LOCK = "session"
-_NAME = re.compile(r"\.?asynclive-[0-9a-f]{16}")
+LOCK_NAME = "session"
+SESSION_NAME = re.compile(r"\.?asynclive-[0-9a-f]{16}")
 # A file that says how temp files begin that had to lie outside of the session's directory.
 _NOTE = ".outside"
 # A worker process ends when the one that it works for has, but may first write some files more.
@@ -64,14 +63,14 @@ class Session:
         try:
             workspace_tmp = _make(os.path.join(tmp_dir, "asynclive-"), locks)
         except BaseException:
-            _end(cache_tmp, locks.get(cache_tmp))
+            end_session(cache_tmp, locks.get(cache_tmp))
             raise
         return cls(cache_tmp, workspace_tmp, locks)
 
     def close(self) -> None:
         """Remove what is in the directories, and them. What cannot be is left to the next one."""
         for directory in (self.cache_tmp, self.workspace_tmp):
-            _end(directory, self._locks.pop(directory, None))
+            end_session(directory, self._locks.pop(directory, None))
 
     def temp_for(self, target: str) -> str:
         """Where to write what is to be renamed to ``target``.
@@ -94,76 +93,6 @@ class Session:
         return self._outside[target] + temp
 
 
-def remove_dead_sessions(places: Sequence[str], sync: Sync = NO_SYNC) -> None:
-    """Remove the directories in ``places`` of sessions that have ended, and say so in the log.
-
-    What they were killed over is put right first, and on the disk if ``sync`` waits for that.
-    What cannot be removed is only logged.
-    """
-    for place in places:
-        for directory in _sessions_in(place):
-            try:
-                fd = _claim(directory)
-            except OSError as error:  # another user's, most often
-                logger.debug("Cannot tell whether the session of '%s' lives: %s", directory, error)
-                continue
-            if fd is None:
-                continue
-            files, size = _count(directory)
-            if _end(directory, fd, sync):
-                logger.info(
-                    "Removed '%s', which a session that has ended had left: %d files, %d bytes.",
-                    directory,
-                    files,
-                    size,
-                )
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSession:
-    """A directory of temp files, as it is found. ``size``: bytes of its files."""
-
-    directory: str
-    living: bool
-    """Also where that cannot be told."""
-    files: int
-    size: int
-
-
-def look_at_sessions(places: Sequence[str]) -> list[FoundSession]:
-    """The directories of sessions in ``places``, and which are dead. Removes nothing."""
-    found = []
-    for directory in sorted(each for place in places for each in _sessions_in(place)):
-        living = _lives(directory)
-        found.append(FoundSession(directory, living, *_count(directory)))
-    return found
-
-
-def _lives(directory: str) -> bool:
-    try:
-        fd = os.open(os.path.join(directory, _LOCK), _ANY_LOCK & ~os.O_CREAT)
-    except FileNotFoundError:
-        return False  # killed before it had made one
-    except OSError:
-        return True
-    try:
-        return not _lock(fd)
-    finally:
-        os.close(fd)  # and lets it go
-
-
-def _sessions_in(place: str) -> list[str]:
-    try:
-        with os.scandir(place) as entries:
-            return [
-                entry.path
-                for entry in entries
-                if _NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
-            ]
-    except OSError:  # not there yet, or not ours to see
-        return []
-
-
 def _make(prefix: str, locks: dict[str, int]) -> str:
     """Make a directory with a lock, and put its descriptor into ``locks``."""
     while True:
@@ -171,43 +100,43 @@ def _make(prefix: str, locks: dict[str, int]) -> str:
         directory = prefix + token
         os.mkdir(directory, 0o700)
         try:
-            fd = os.open(os.path.join(directory, _LOCK), _NEW_LOCK, 0o600)
+            fd = os.open(os.path.join(directory, LOCK_NAME), _NEW_LOCK, 0o600)
         except (FileExistsError, FileNotFoundError):
             continue  # somebody who clears up was between the two, and removes it
         except BaseException:
-            _end(directory, None)
+            end_session(directory, None)
             raise
-        locked = _lock(fd)
+        locked = try_lock(fd)
         if locked and _is_at(fd, directory):
             locks[directory] = fd
             return directory
         os.close(fd)
         if locked is None:
             # Not by a mark in the directory: whoever can lock would take it for a dead one's.
-            _end(directory, None)
+            end_session(directory, None)
             directory = f"{prefix}unlocked-{token}"
             os.mkdir(directory, 0o700)
             return directory
 
 
-def _claim(directory: str) -> int | None:
+def claim(directory: str) -> int | None:
     """Take the lock of a session that has ended; None: it lives, or others clear up after it.
 
     Raises:
         OSError: the directory is not ours to look into.
     """
     try:
-        fd = os.open(os.path.join(directory, _LOCK), _ANY_LOCK, 0o600)
+        fd = os.open(os.path.join(directory, LOCK_NAME), ANY_LOCK, 0o600)
     except FileNotFoundError:
         return None
     # Whoever held the lock may have removed the file before we got it.
-    if _lock(fd) and _is_at(fd, directory):
+    if try_lock(fd) and _is_at(fd, directory):
         return fd
     os.close(fd)
     return None
 
 
-def _end(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
+def end_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
     """Remove a directory whose lock we hold, or that has none; whether nothing is left.
 
     The lock goes last: a directory in which something is left still has one, and whoever comes
@@ -221,7 +150,7 @@ def _end(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
                 if fd is not None and os.name == "nt":  # an open file cannot be removed
                     os.close(fd)
                     fd = None
-                remove_file(os.path.join(directory, _LOCK))
+                remove_file(os.path.join(directory, LOCK_NAME))
                 os.rmdir(directory)
             except OSError as failed:
                 if not os.path.lexists(directory):
@@ -248,7 +177,7 @@ def _empty(directory: str, sync: Sync) -> None:
     for destination in repair_swaps(directory):
         logger.warning("Put back '%s': a session had ended between two renames.", destination)
     put_back_moved(directory, sync)
-    names = [name for name in os.listdir(directory) if name != _LOCK]
+    names = [name for name in os.listdir(directory) if name != LOCK_NAME]
     _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
     for name in names:
         remove_tree(os.path.join(directory, name))
@@ -264,34 +193,23 @@ def _remove_outside(notes: Sequence[str]) -> None:
                     remove_file(os.path.join(directory, name))
 
 
-def _count(directory: str) -> tuple[int, int]:
-    """How many files there are besides the lock, and their bytes."""
-    files = size = 0
-    for root, _, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(root, name)).st_size
-            files += name != _LOCK or root != directory
-    return files, size
-
-
 def _is_at(fd: int, directory: str) -> bool:
     """Whether the open file still is the directory's lock."""
     try:
-        return os.path.samestat(os.fstat(fd), os.lstat(os.path.join(directory, _LOCK)))
+        return os.path.samestat(os.fstat(fd), os.lstat(os.path.join(directory, LOCK_NAME)))
     except FileNotFoundError:
         return False
 
 
 _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
-_ANY_LOCK: int = os.O_RDWR | os.O_CREAT | _O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-_NEW_LOCK: int = _ANY_LOCK | os.O_EXCL
+ANY_LOCK: int = os.O_RDWR | os.O_CREAT | _O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+_NEW_LOCK: int = ANY_LOCK | os.O_EXCL
 
-# _lock(fd) returns whether we have the lock now; None: that cannot be said here.
+# try_lock(fd) returns whether we have the lock now; None: that cannot be said here.
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(fd: int) -> bool | None:
+    def try_lock(fd: int) -> bool | None:
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -306,7 +224,7 @@ else:
     except ImportError:
         fcntl = None  # type: ignore[assignment]  # a system without it
 
-    def _lock(fd: int) -> bool | None:
+    def try_lock(fd: int) -> bool | None:
         if fcntl is None:
             return None
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from disk import write
 
-from asynclive._dvclive.experiment import left_to_git
+from asynclive._dvclive.experiment_files import left_to_git
 
 
 def test_of_a_directory_all_but_what_dvc_keeps_is_left_to_git(tmp_path: Path) -> None:

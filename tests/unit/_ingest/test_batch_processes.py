@@ -223,6 +223,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
     assert {name for name in imported if name.startswith("asynclive.")} == {
         "asynclive._fs",
         "asynclive._ingest",
+        "asynclive._ingest.batch_pipe",
         "asynclive._ingest.batch_worker",
         "asynclive._workers",
         "asynclive._workers.os_priority",

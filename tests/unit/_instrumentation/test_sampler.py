@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 import pytest
 
-from asynclive._instrumentation.sampler import INTERVAL, Sampler, StagingProgress
+from asynclive._instrumentation.sampler import INTERVAL, Sampler
+from asynclive._instrumentation.staging_progress import StagingProgress
 
 pytestmark = pytest.mark.anyio
 

@@ -19,8 +19,9 @@ from asynclive import (
     LoggedArtifact,
 )
 from asynclive._progress.artifact_tally import Chosen, Tally
-from asynclive._progress.bars import Bars, bar, shortened
+from asynclive._progress.bars import Bars
 from asynclive._progress.display import summary
+from asynclive._progress.line_layout import bar, shortened
 from asynclive._progress.screens import plain
 from asynclive._progress.units import amount, duration, size
 

@@ -11,8 +11,8 @@ import pytest
 
 from asynclive._fs import atomic_rename
 from asynclive._fs.atomic_rename import exchange, write_note
+from asynclive._workspace.crash_recovery import remove_dead_sessions
 from asynclive._workspace.moved_source import MovedSource
-from asynclive._workspace.temp_session import remove_dead_sessions
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from session_process import Process, running
 
 from asynclive._fs import atomic_rename
 from asynclive._workspace import temp_session
-from asynclive._workspace.temp_session import Session, remove_dead_sessions
+from asynclive._workspace.crash_recovery import remove_dead_sessions
+from asynclive._workspace.temp_session import Session
 
 # The directories of its session, and some files of 5 bytes in them.
 HOLD = """
@@ -296,7 +297,7 @@ def test_a_lock_that_is_held_by_who_clears_up_is_not_waited_for(
         fd = real(path, *args)
         if path.endswith("session") and not claims:
             claims.append(real(path, os.O_RDWR))
-            assert temp_session._lock(claims[0])
+            assert temp_session.try_lock(claims[0])
         return fd
 
     with monkeypatch.context() as patch:

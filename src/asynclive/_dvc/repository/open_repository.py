@@ -13,7 +13,8 @@ from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
 from ..._fs.atomic_rename import reaches
 from ..._fs.fsync import Sync
-from ..._workspace.temp_session import Session, remove_dead_sessions
+from ..._workspace.crash_recovery import remove_dead_sessions
+from ..._workspace.temp_session import Session
 from ..dvc_errors import text_of
 from ..process_guard import logger_muted
 
