@@ -39,7 +39,8 @@ from asynclive import (
     RepositoryNotFoundError,
 )
 from asynclive._ingest import copy_and_hash
-from asynclive._isolation.messages import Numbers, RemoteError
+from asynclive._isolation.messages import Numbers
+from asynclive._isolation.portable_errors import RemoteError
 from asynclive._isolation.process_engine import RemoteEngine
 from asynclive._workers import os_priority
 from asynclive._workers.os_priority import BULK_SLICE_NS, NICENESS, SLICE_NS

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
+import threading
 from collections.abc import Iterator
 
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects", "asyncio", "aiohttp")
@@ -67,3 +69,24 @@ def _is_closed(stream: object) -> bool:
 
 def _is_colorama(stream: object) -> bool:
     return type(stream).__module__.startswith("colorama")
+
+
+# DVC keeps state for the whole process (the umask, its memory file system, its ignore
+# caches) and guards none of it: only one thread is in DVC at a time, whatever the number
+# of AsyncLive objects and event loops.
+_dvc = threading.Lock()
+
+
+def in_dvc() -> threading.Lock:
+    """The lock that whoever calls DVC's code holds."""
+    return _dvc
+
+
+def _after_fork() -> None:
+    """A forked child has none of the threads: one that was in DVC would never come out."""
+    global _dvc
+    _dvc = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

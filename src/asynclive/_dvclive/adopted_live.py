@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .._artifact.records import LoggedArtifact
-from .._dvcyaml.rendering import Entries
+from .._dvcyaml.entry_lines import Entries
 from .._errors import ExperimentError, RepositoryError
 from .._fs.file_lock import Turn
 from .experiment import Place, SessionExperiment

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .async_files import AsyncFiles, FileStamp, read_text_now
-from .rendering import Entries
+from .entry_lines import Entries
 
 
 class Beside(Protocol):

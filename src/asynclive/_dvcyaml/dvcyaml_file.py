@@ -16,8 +16,8 @@ from .._errors import DvcYamlError
 from .async_files import AsyncFiles, FileStamp, read_text_now
 from .co_writer import Beside, InTurn
 from .dvcyaml_errors import explained
+from .entry_lines import Entries
 from .merge_entries import Merger
-from .rendering import Entries
 
 
 @dataclass(frozen=True, slots=True)

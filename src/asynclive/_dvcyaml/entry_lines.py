@@ -184,3 +184,10 @@ def _strip_comments(text: str, end: int, start: int, *, comments: bool = True) -
         if line_start < start or (line and not (comments and line.startswith("#"))):
             return end
         end = line_start
+
+
+Entries = Mapping[str, Mapping[str, Any]]
+
+
+# Indentation beyond this is an alignment of one value, not the document's habit.
+MAX_INDENT = 8

@@ -28,8 +28,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 
-from .entry_lines import KEY, Span, Spans
-from .rendering import MAX_INDENT
+from .entry_lines import KEY, MAX_INDENT, Span, Spans
 
 # Below, the parser is quick enough.
 FEWEST = 16

@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from .document import Document, DocumentError, parse, parse_whole
-from .entry_lines import KEY
-from .rendering import Entries, escaped
+from .entry_lines import KEY, Entries
+from .rendering import escaped
 
 
 def merge(text: str | None, entries: Entries) -> str:

@@ -13,16 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .entry_lines import KEY, is_block
+from .entry_lines import KEY, MAX_INDENT, Entries, is_block
 from .plain_rendering import plain_lines
-
-Entries = Mapping[str, Mapping[str, Any]]
 
 # Line breaks in one version of YAML or the other, and the BOM: read back intact only where they
 # are escaped, which ruamel.yaml does in double quotes alone.
 _NEEDS_ESCAPE = re.compile("[\x85\u2028\u2029\ufeff]")
-# Indentation beyond this is an alignment of one value, not the document's habit.
-MAX_INDENT = 8
 
 
 @dataclass(frozen=True)

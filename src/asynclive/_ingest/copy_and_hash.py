@@ -31,7 +31,7 @@ from .._fs.file_io import READ, create
 from .._fs.free_space import Reservation, Space
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.kernel_copy import clone, copy_step, read_at
-from .._workers.file_workers import run_together
+from .._workers.bounded_gather import run_together
 from .._workers.os_priority import shares_interpreter
 
 # What one hop to a thread does: long enough that the hop costs nothing, short enough that

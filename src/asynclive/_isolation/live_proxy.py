@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._dvclive.experiment import Repository, SessionExperiment
 from .._dvcyaml.co_writer import Beside
-from .._dvcyaml.rendering import Entries
+from .._dvcyaml.entry_lines import Entries
 from .._fs.file_lock import Turn
-from .messages import chained, with_causes
+from .portable_errors import chained, with_causes
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,7 +43,7 @@ class RepositoryElsewhere:
 
     def alone(self, func: Callable[[], T]) -> T:
         """Call what calls DVC's code, while nobody else of this process does."""
-        from .._dvc.repository.repository_lock import in_dvc  # for who has imported DVC anyway
+        from .._dvc.process_guard import in_dvc  # for who has imported DVC anyway
 
         with in_dvc():
             return func()

@@ -5,15 +5,9 @@ Each message is a tuple with a name, and holds only what pickles anywhere.
 
 from __future__ import annotations
 
-import logging
 import operator
-import pickle
-import traceback
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
-
-from .._errors import AsyncLiveError
 
 # --- To the worker ----------------------------------------------------------------------------
 
@@ -146,66 +140,4 @@ class Record(NamedTuple):
 # --- Errors -----------------------------------------------------------------------------------
 
 
-class RemoteError(Exception):
-    """Stands for an exception of a class that need not be known here; says which, and what."""
-
-
-def with_causes(error: BaseException) -> list[Exception]:
-    """The error and its causes, each as it can be had in another process, for ``chained``.
-
-    asynclive's own and Python's stay what they are. Others, which are DVC's, could not be
-    unpickled everywhere, and would bring DVC with them. Of an error that nobody expected the
-    first cause is its traceback.
-    """
-    chain: list[Exception] = []
-    cause: BaseException | None = error
-    while cause is not None:
-        chain.append(_portable(cause))
-        cause = cause.__cause__
-    if not isinstance(error, AsyncLiveError):
-        chain.insert(1, RemoteError("\n" + "".join(traceback.format_exception(error))))
-    return chain
-
-
-def chained(errors: Sequence[Exception]) -> Exception:
-    """The error that ``with_causes`` was given."""
-    for error, cause in pairwise(errors):
-        error.__cause__ = cause
-    return errors[0]
-
-
-def _portable(error: BaseException) -> Exception:
-    if isinstance(error, AsyncLiveError) or type(error).__module__ == "builtins":
-        try:
-            same = pickle.loads(pickle.dumps(error))
-        except Exception:  # by what its attributes hold
-            same = None
-        if isinstance(same, Exception):
-            return same
-    kind = type(error)
-    return RemoteError(f"{kind.__module__}.{kind.__qualname__}: {error}")
-
-
 # --- Log records ------------------------------------------------------------------------------
-
-_PLAIN = (str, int, float, type(None))
-
-
-def portable_record(record: logging.LogRecord) -> Record:
-    """The record, with its traceback as text, and with its arguments where they are plain."""
-    values = {name: vars(record)[name] for name in _RECORDED if name in vars(record)}
-    if record.exc_info:
-        values["exc_text"] = record.exc_text or _formatter.formatException(record.exc_info)
-    args = record.args
-    if not isinstance(args, tuple) or not all(isinstance(arg, _PLAIN) for arg in args):
-        values["msg"], values["args"] = record.getMessage(), ()
-    return Record(values)
-
-
-_formatter = logging.Formatter()
-# Less what is an object of this process, and what others have added.
-_RECORDED = (
-    *("name", "msg", "args", "levelname", "levelno", "pathname", "filename", "module", "lineno"),
-    *("funcName", "created", "msecs", "relativeCreated", "thread", "threadName", "processName"),
-    *("process", "taskName", "exc_text", "stack_info"),
-)

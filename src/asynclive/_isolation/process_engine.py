@@ -46,8 +46,8 @@ from .messages import (
     Sampled,
     Watch,
     added,
-    chained,
 )
+from .portable_errors import chained
 from .start_worker import ended_how, start_worker
 
 T = TypeVar("T")

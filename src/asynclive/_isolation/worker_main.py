@@ -15,7 +15,6 @@ import os
 import pickle
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -31,6 +30,7 @@ from .._instrumentation.sampler import INTERVAL
 from .._workers.os_priority import give_precedence, take_long_turns
 from .channel import Channel
 from .live_proxy import ParentsLive
+from .log_forwarding import records_sent_to
 from .messages import (
     Advanced,
     Cancel,
@@ -42,17 +42,11 @@ from .messages import (
     Level,
     Log,
     Numbers,
-    Record,
     Released,
     Sampled,
     Watch,
-    portable_record,
-    with_causes,
 )
-
-# Log records that wait to be sent, at most; those beyond are dropped, and counted.
-_MAX_WAITING = 1000
-
+from .portable_errors import with_causes
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +95,7 @@ class _Worker:
 
     async def run(self, parent: int, level: int) -> None:
         self._channel.connect(self._sock)
-        with _records_sent_to(self._channel, level), _end_seen_of(parent, self._socks):
+        with records_sent_to(self._channel, level), _end_seen_of(parent, self._socks):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._channel.run)
                 async with anyio.create_task_group() as timer:
@@ -268,41 +262,3 @@ def _end_messages(socks: Sequence[socket.socket]) -> None:
     for sock in socks:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RD)
-
-
-@contextmanager
-def _records_sent_to(channel: Channel, level: int) -> Iterator[None]:
-    """Send the records of all loggers, as each would have had them where the block is."""
-    handler = _SendingHandler(channel)
-    root = logging.getLogger()
-    logging.getLogger("asynclive").setLevel(level)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-
-
-class _SendingHandler(logging.Handler):
-    def __init__(self, channel: Channel) -> None:
-        super().__init__()
-        self._channel = channel
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
-        self._dropped = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = portable_record(record)
-        if threading.get_ident() == self._thread:
-            self._post(message)
-        else:
-            self._loop.call_soon_threadsafe(self._post, message)
-
-    def _post(self, message: Record) -> None:
-        if self._channel.waiting >= _MAX_WAITING:
-            self._dropped += 1
-            return
-        self._channel.post(message)
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            logger.warning("%d log records were dropped: there were too many at once.", dropped)

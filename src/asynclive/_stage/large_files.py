@@ -6,6 +6,7 @@ and hashed afterwards.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,12 +16,14 @@ import anyio
 
 from .._artifact.plan import PlannedFile
 from .._cache.object_store import ObjectStore
+from .._fs.change_detection import marks_of
 from .._fs.free_space import Space
 from .._ingest.copy_and_hash import LargeFile
 from .._ingest.small_files import Batch, FileStager, keep_times
 from .._instrumentation.staging_progress import StagingProgress
 from .._workers.file_workers import FileWorkers, StepRunner
-from .snapshot_files import Snapshot, as_planned
+
+pass
 
 T = TypeVar("T")
 
@@ -195,3 +198,22 @@ class LargeStager:
 def _bytes_left(planned: PlannedFile) -> int:
     """Of a file that is taken: half of the way is behind it."""
     return planned.size - planned.size // 2
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The bytes of one large file, in a file that nobody else writes to."""
+
+    planned: PlannedFile
+    """The source, as it was."""
+    path: str
+    taken: PlannedFile
+    """The same file, with the marks of the one at ``path``."""
+    md5: str | None = None
+    """Where it is known, ``path`` being its object; None: it is still to be hashed."""
+
+
+def as_planned(planned: PlannedFile, path: str) -> PlannedFile:
+    """The file, with the marks of another one that holds its bytes."""
+    inode, mtime_ns = marks_of(os.stat(path))
+    return planned._replace(inode=inode, mtime_ns=mtime_ns)

@@ -16,7 +16,7 @@ from anyio.from_thread import check_cancelled
 
 from .._artifact.placement import Mode, Move, Placement
 from .._artifact.plan import ArtifactPlan, PlannedFile
-from .._artifact.records import StagedArtifact
+from .._artifact.records import StagedArtifact, StoredFile
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
@@ -27,7 +27,8 @@ from .._ingest.small_files import Batch, FileStager
 from .._instrumentation.staging_progress import StagingProgress
 from .._workers.file_workers import FileWorkers, StepRunner
 from .large_files import LargeStager
-from .snapshot_files import without_doubtful
+
+pass
 
 T = TypeVar("T")
 
@@ -214,3 +215,14 @@ class StageJob:
     def _stage_batch_in_process(self, files: list[PlannedFile]) -> Batch:
         check_cancelled()
         return self.processes.stage_batch(self.files, files)
+
+
+def without_doubtful(files: Sequence[StoredFile], released_at_ns: int) -> list[StoredFile]:
+    """Take the marks from files whose next bytes may have the same ones.
+
+    DVC's state would say of the newer bytes that they have the hash of the older.
+    """
+    return [
+        file._replace(inode=0) if seconds_to_next_stamp(file.mtime_ns, released_at_ns) else file
+        for file in files
+    ]

@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from anyio.from_thread import check_cancelled
-
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from .._artifact.request import ArtifactRequest
@@ -29,7 +27,9 @@ from .._ingest.batch_processes import BatchProcesses
 from .._ingest.small_files import Batch, FileStager
 from .._instrumentation.staging_progress import StagingProgress
 from .._instrumentation.statistics import Counters
-from .._workers.file_workers import FileWorkers, give_way, run_together
+from .._workers.bounded_gather import run_together
+from .._workers.fairness import checkpoint_in_thread
+from .._workers.file_workers import FileWorkers
 from .._workspace.moved_source import MovedSource
 from .._workspace.source_scan import IgnoreFilter, look, make_plan
 from .deferred_removal import QUICK_BYTES, Trash
@@ -80,7 +80,7 @@ class Stager:
 
         def plan() -> ArtifactPlan:
             aside = None if moved is None else moved.aside
-            plan = make_plan(request, root, ignore, _checkpoint, found, aside)
+            plan = make_plan(request, root, ignore, checkpoint_in_thread, found, aside)
             if moved is None or plan.follows_relative:
                 return plan
             FileStager(request, plan.isdir, self._store, "").explained(moved.tuck_away)
@@ -164,7 +164,9 @@ class Stager:
                 staged = replace(staged, hashes_saved=True)
             if plan.total_bytes >= KNOWN_BYTES:
                 record = await run(
-                    partial(self._known.prepare, plan, staged.files, read_at_ns, _checkpoint)
+                    partial(
+                        self._known.prepare, plan, staged.files, read_at_ns, checkpoint_in_thread
+                    )
                 )
                 staged = replace(staged, record=record)
             return staged
@@ -177,14 +179,14 @@ class Stager:
 
     def _look(self, job: StageJob, *, looks_at_copy: bool) -> StagedArtifact | None:
         """Have the job know what is known of its files; all of them, if none has changed."""
-        known = self._known.load(job.plan.request, _checkpoint)
+        known = self._known.load(job.plan.request, checkpoint_in_thread)
         if looks_at_copy:
-            unchanged = find_unchanged(job.plan, known, self._store, _checkpoint)
+            unchanged = find_unchanged(job.plan, known, self._store, checkpoint_in_thread)
         else:
             unchanged = None
         job.files.known = known
         if unchanged is None and known.files and job.many_small:
-            job.find_unread(_checkpoint)
+            job.find_unread(checkpoint_in_thread)
         return unchanged
 
     async def _run(
@@ -249,12 +251,6 @@ class Stager:
     async def discard_soon(self, staged: StagedArtifact) -> None:
         """The same for a caller who does not wait for what takes long to remove."""
         await self._trash.remove_soon(_beside(staged), staged.size, staged.nfiles)
-
-
-def _checkpoint() -> None:
-    """In a thread that walks and compares: stop if cancelled, and let the event loop run."""
-    check_cancelled()
-    give_way()
 
 
 def _beside(staged: StagedArtifact) -> list[str]:

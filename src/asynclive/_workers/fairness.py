@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
+from anyio.from_thread import check_cancelled
 
 # So long a step of bulk work waits for small artifacts, at most: it is never starved (seconds).
 COURTESY = 0.05
@@ -71,3 +74,32 @@ class Courtesy:
         with anyio.move_on_after(COURTESY):
             for done in [done for done, since in self._under_way.items() if since > lately]:
                 await done.wait()
+
+
+class _Turn(threading.local):
+    began_at = 0.0
+
+
+_turn = _Turn()
+
+
+# So long a thread may go on before an event loop that wakes up has to wait noticeably (seconds).
+_TURN = 0.001
+
+
+def give_way() -> None:
+    """Let another thread have the interpreter, in a long stretch of Python that never waits.
+
+    Python takes it from a thread only after 5 ms, during which an event loop that wakes up
+    stands still. Merely letting it go is no help, since it is taken back before another thread is
+    awake: this sleeps for the shortest time there is, some 100 microseconds, once a millisecond.
+    """
+    if time.perf_counter() - _turn.began_at > _TURN:
+        time.sleep(1e-6)
+        _turn.began_at = time.perf_counter()
+
+
+def checkpoint_in_thread() -> None:
+    """In a thread that walks and compares: stop if cancelled, and let the event loop run."""
+    check_cancelled()
+    give_way()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import TypeVar
 
 import anyio
@@ -156,51 +153,3 @@ class StepRunner:
             # What goes first takes no turn at this limiter, and so does not wait for it.
             await self.workers.precedence.given()
             return await self.run(func)
-
-
-class _Turn(threading.local):
-    began_at = 0.0
-
-
-_turn = _Turn()
-# So long a thread may go on before an event loop that wakes up has to wait noticeably (seconds).
-_TURN = 0.001
-
-
-def give_way() -> None:
-    """Let another thread have the interpreter, in a long stretch of Python that never waits.
-
-    Python takes it from a thread only after 5 ms, during which an event loop that wakes up
-    stands still. Merely letting it go is no help, since it is taken back before another thread is
-    awake: this sleeps for the shortest time there is, some 100 microseconds, once a millisecond.
-    """
-    if time.perf_counter() - _turn.began_at > _TURN:
-        time.sleep(1e-6)
-        _turn.began_at = time.perf_counter()
-
-
-async def run_together(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
-    """Run every job, at most ``at_once`` at a time; results in no given order.
-
-    The first error stops the rest and is raised, alone, once none of them runs any more.
-    """
-    results: list[T] = []
-    errors: list[Exception] = []
-    remaining = iter(jobs)
-
-    async def run_from(job: Callable[[], Awaitable[T]] | None) -> None:
-        try:
-            while job is not None:
-                results.append(await job())
-                await anyio.lowlevel.checkpoint_if_cancelled()  # a job that was may not say so
-                job = next(remaining, None)
-        except Exception as error:
-            errors.append(error)
-            task_group.cancel_scope.cancel()
-
-    async with anyio.create_task_group() as task_group:
-        for job in islice(remaining, at_once):
-            task_group.start_soon(run_from, job)
-    if errors:
-        raise errors[0]
-    return results

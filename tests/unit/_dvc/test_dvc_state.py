@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from asynclive._dvc.tracking.state_databases import OpenDatabases
+from asynclive._dvc.tracking.dvc_state import OpenDatabases
 
 
 def write_and_close(path: Path) -> None:

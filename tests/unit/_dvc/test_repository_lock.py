@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._dvc.repository import lock_use
-from asynclive._dvc.repository.lock_use import BREAK, LONGEST_USE, LockUse
+from asynclive._dvc.repository import repository_lock
+from asynclive._dvc.repository.repository_lock import BREAK, LONGEST_USE, LockUse
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(lock_use, "time", clock)
+    monkeypatch.setattr(repository_lock, "time", clock)
     return clock
 
 

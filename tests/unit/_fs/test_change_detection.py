@@ -15,7 +15,7 @@ from asynclive._fs.change_detection import (
     seconds_to_next_stamp,
     stamp_ns,
 )
-from asynclive._stage.snapshot_files import without_doubtful
+from asynclive._stage.stage_job import without_doubtful
 
 SECOND = 10**9
 NOW = 1_700_000_000 * SECOND + 500_000_001

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from asynclive._dvclive.experiment import Repository
-from asynclive._dvcyaml.rendering import Entries
+from asynclive._dvcyaml.entry_lines import Entries
 from asynclive._errors import DvcYamlError
 from asynclive._fs.file_lock import Turn
 from asynclive._isolation.live_proxy import ParentsLive, RepositoryElsewhere, attend

@@ -12,14 +12,9 @@ import pytest
 from test_errors import EXAMPLES
 
 from asynclive import AsyncLiveError, CommitError, InvalidDvcyamlError
-from asynclive._isolation.messages import (
-    Numbers,
-    RemoteError,
-    added,
-    chained,
-    portable_record,
-    with_causes,
-)
+from asynclive._isolation.log_forwarding import portable_record
+from asynclive._isolation.messages import Numbers, added
+from asynclive._isolation.portable_errors import RemoteError, chained, with_causes
 
 
 class TheirError(Exception):

@@ -16,7 +16,8 @@ import pytest
 from cancelling import in_task, on_every_loop, settled, three_ways
 
 from asynclive._workers import fairness
-from asynclive._workers.file_workers import FileWorkers, StepRunner, default_workers, run_together
+from asynclive._workers.bounded_gather import run_together
+from asynclive._workers.file_workers import FileWorkers, StepRunner, default_workers
 
 pytestmark = pytest.mark.anyio
 

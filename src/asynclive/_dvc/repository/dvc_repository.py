@@ -17,13 +17,12 @@ from ..._index.directory_watch import Watch
 from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.source_scan import IgnoreFilter
 from ..dvc_errors import unreadable
-from ..process_guard import process_settings_kept
+from ..process_guard import in_dvc, process_settings_kept
 from ..tracking.committer import Committer
-from ..tracking.dvc_state import State
-from ..tracking.state_databases import OpenDatabases
+from ..tracking.dvc_state import OpenDatabases, State
 from .index_setup import declarations, default_watches, git_index
 from .open_repository import open_repo, read_layout, remove_dead, start_session, state_databases
-from .repository_lock import RepositoryLock, in_dvc
+from .repository_lock import RepositoryLock
 from .save_experiment import experiment_name, save_experiment, stage_for_git
 
 T = TypeVar("T")

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
+import time
 from datetime import timedelta
 from typing import Any
 
 from ..._errors import StorageError
-from .lock_use import LockUse
-
-# DVC keeps state for the whole process (the umask, its memory file system, its ignore
-# caches) and guards none of it: only one thread is in DVC at a time, whatever the number
-# of AsyncLive objects and event loops.
-_dvc = threading.Lock()
-
-
-def in_dvc() -> threading.Lock:
-    """The lock that whoever calls DVC's code holds."""
-    return _dvc
-
-
-def _after_fork() -> None:
-    """A forked child has none of the threads: one that was in DVC would never come out."""
-    global _dvc
-    _dvc = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+from ..process_guard import in_dvc
 
 
 class RepositoryLock:
@@ -79,7 +59,65 @@ class RepositoryLock:
         A commit may still be at work though its task is gone: native cancellation of every
         task, as some programs end, goes through shields.
         """
-        with _dvc:
+        with in_dvc():
             self._repo._lock_depth -= 1
             self._use.freed()
             self._repo.lock.unlock()
+
+
+# Once the lock was held for so long, less what it was free in between, it is left free (seconds).
+LONGEST_USE = 1.5
+
+
+# For so long; longer than a `dvc` command waits between two looks.
+BREAK = 0.6
+
+
+class LockUse:
+    """How long the sessions of all processes have held DVC's lock, and when they leave it free.
+
+    A `dvc` command looks for the lock every 0.5 s, for 3 s, and then fails. Where several sessions
+    take turns there is hardly a moment when nobody holds it: so they all leave it free together,
+    for long enough to be found. What they have to know of each other stands in the times of one
+    empty file, which is written under the lock and may be removed at any time. Blocking.
+
+    Args:
+        path: the file. Its mtime is when the lock was given back last; its atime is that, less
+            how long the lock had been held.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._use = 0.0
+        self._taken_at = 0.0
+
+    def break_seconds(self) -> float:
+        """For how long the lock is still to be left free."""
+        use, free = self._read()
+        return BREAK - free if use > LONGEST_USE and 0 <= free < BREAK else 0.0
+
+    def taken(self) -> None:
+        """The lock was just taken by this process."""
+        use, free = self._read()
+        # Free for a whole break, whoever held it instead; or the clock was set back.
+        self._use = max(0.0, use - free) if 0 <= free < BREAK else 0.0
+        self._taken_at = time.time()
+
+    def freed(self) -> None:
+        """The lock is about to be given back by this process."""
+        now = time.time()
+        use = self._use + max(0.0, now - self._taken_at)
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666))
+            os.utime(self._path, (now - use, now))
+        except OSError:
+            pass  # on a full or read-only disk a `dvc` command may have to be run again
+
+    def _read(self) -> tuple[float, float]:
+        """Seconds for which the lock was held, and since when it is free."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return 0.0, BREAK
+        return found.st_mtime - found.st_atime, time.time() - found.st_mtime

@@ -21,7 +21,7 @@ from ..._index.tracked_outputs import OutputIndex
 from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.apply_placement import apply_placement, make_parents
 from ..dvc_errors import as_own_error, caused, unreadable
-from ..repository.repository_lock import in_dvc
+from ..process_guard import in_dvc
 from .dvc_file_writer import DvcFiles
 from .dvc_outputs import Outputs
 from .fsync_committed import sync_committed

@@ -16,7 +16,7 @@ from ..._errors import ArtifactPathError
 from ..._index.dvc_rules import WorkspaceDeclarations
 from ..._index.git_index import GitIndex
 from ..._index.gitignore_rules import can_be_said
-from ..._workers.file_workers import give_way
+from ..._workers.fairness import give_way
 from ..._workspace.apply_placement import make_parents
 from ..dvc_errors import or_copy
 from .dvc_state import AT_A_TIME

@@ -7,12 +7,14 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 from ..._artifact.records import StoredFile, TrackedArtifact
-from ..._workers.file_workers import give_way
+from ..._workers.fairness import give_way
 from ..dvc_errors import text_of
 
 logger = getLogger(__name__)
@@ -133,3 +135,31 @@ def mtimes_token(path: str, files: Sequence[StoredFile]) -> str:
         give_way()
     digest.update(b"}")
     return digest.hexdigest()
+
+
+class OpenDatabases:
+    """DVC's state databases, held open.
+
+    DVC closes them after each command. Whoever is the last to close a database of SQLite's writes
+    its log back into it and waits for the disk, which takes longer than a commit.
+    """
+
+    def __init__(self) -> None:
+        self._connections: list[sqlite3.Connection] = []
+
+    def hold(self, paths: Iterable[str]) -> None:
+        """Open the databases that are there; nothing is written, and nothing locked."""
+        import sqlite3  # by now DVC has
+
+        for path in paths:
+            with contextlib.suppress(sqlite3.Error):  # then it takes longer, that is all
+                connection = sqlite3.connect(
+                    f"{Path(path).as_uri()}?mode=rw", uri=True, check_same_thread=False
+                )
+                self._connections.append(connection)
+                # SQLite opens the file when it is first asked for something.
+                connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+
+    def close(self) -> None:
+        while self._connections:
+            self._connections.pop().close()

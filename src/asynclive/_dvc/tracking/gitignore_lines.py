@@ -10,6 +10,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from ..._index.gitignore_rules import GitIgnore
 
 MAX_ADDITIONS = 256
 
@@ -67,3 +70,35 @@ def _stamp(path: str) -> _Stamp | None:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def patched_gitignore(repo: Any) -> GitIgnore | None:
+    """In the place of dulwich's answers and scmrepo's lines; None: they are made differently."""
+    import dulwich.ignore
+    import scmrepo.git
+
+    scm = repo.scm
+    try:
+        escape, add_by_scmrepo = scmrepo.git.GitWildMatchPattern.escape, scm._add_entry_to_gitignore
+        gitignore_of, remove_by_scmrepo = scm._get_gitignore, scm.ignore_remove
+        gitignore = GitIgnore(dulwich.ignore, scm.dulwich.repo)
+    except AttributeError:
+        return None
+    appended = Appended()
+
+    def add(entry: str, path: str) -> None:
+        directory = os.path.dirname(path)
+        with appended.adding(path):
+            if not gitignore.file(directory).add(escape(entry)):
+                add_by_scmrepo(entry, path)
+                gitignore.forget(directory)
+
+    def remove(ignored: str) -> Any:
+        # scmrepo would empty the file before it writes the other lines.
+        _, path = gitignore_of(ignored)
+        if not appended.take_back(path):
+            return remove_by_scmrepo(ignored)
+        return path if os.path.exists(path) else None
+
+    scm._add_entry_to_gitignore, scm.ignore_remove = add, remove
+    return gitignore
