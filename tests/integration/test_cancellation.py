@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -116,12 +117,7 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
         nonlocal cancel
         cancel = function
 
-    for module in (
-        asynclive._stage.stager,
-        asynclive._stage.stage_job,
-        asynclive._ingest.copy_and_hash,
-    ):
-        monkeypatch.setattr(module, "check_cancelled", counted_check)
+    monkeypatch.setattr(anyio.from_thread, "check_cancelled", counted_check)
     async with AsyncLive(root=repo) as live:
 
         async def log() -> LoggedArtifact:
@@ -210,7 +206,8 @@ async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_no
         anyio.from_thread.run_sync(reached.set)
         real_check()
 
-    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "check_cancelled", announcing_check)
+    announcing = SimpleNamespace(check_cancelled=announcing_check)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "from_thread", announcing)
     before = snapshot(repo)
     errors: list[Exception] = []
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import marshal
-from typing import IO, Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any
 
 _LENGTH_BYTES = 8
 

@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import Any
 
 import anyio
-from anyio.from_thread import check_cancelled
+from anyio import from_thread
 
 from .._artifact.plan import PlannedFile, check_unchanged
 from .._errors import ArtifactChangedError
@@ -228,7 +228,7 @@ class LargeFile:
         end = min(self._copied_bytes + step_bytes, self.planned.size)
         chunk_bytes = CHUNK_BYTES if more_fds else _most_at_once()
         while self._copied_bytes < end:
-            check_cancelled()
+            from_thread.check_cancelled()
             count = min(chunk_bytes, end - self._copied_bytes)
             copied = copy_step(source_fd, first_fd, self._copied_bytes, count)
             if not copied:
@@ -271,7 +271,7 @@ class LargeFile:
     def _sync_step(self) -> bool:
         copied_bytes = self._copied_bytes
         for fd in self._fds[0 if self.is_snapshot else 1 :]:
-            check_cancelled()
+            from_thread.check_cancelled()
             self.sync.data(fd)
         self._synced_bytes = copied_bytes
         return True
@@ -284,7 +284,7 @@ class LargeFile:
         fd = self._fds[0 if self._hashes_source else 1]
         path = self.temp or self.source
         while self._hashed_bytes < end:
-            check_cancelled()
+            from_thread.check_cancelled()
             wanted = buffer[: end - self._hashed_bytes]
             count = read_at(fd, path, wanted, self._hashed_bytes)
             if not count:
@@ -321,5 +321,5 @@ def _most_at_once() -> int:
 def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None:
     end = offset + count
     while offset < end:
-        check_cancelled()
+        from_thread.check_cancelled()
         offset += copy_step(source_fd, target_fd, offset, min(CHUNK_BYTES, end - offset))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, islice
 
-from anyio.from_thread import check_cancelled
+from anyio import from_thread
 
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact
@@ -72,5 +72,5 @@ def _steps(func: Callable[[list[str]], None], paths: Iterable[str]) -> Iterator[
 
 def _each(func: Callable[[str], None], paths: list[str]) -> None:
     for path in paths:
-        check_cancelled()
+        from_thread.check_cancelled()
         func(path)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 import anyio
-from anyio.from_thread import check_cancelled
+from anyio import from_thread
 
 from .._artifact.placement import Mode, Move, Placement
 from .._artifact.plan import ArtifactPlan, PlannedFile
@@ -87,7 +87,7 @@ class StageJob:
         beside = self.store.workspace_temp_path() if request.copy else ""
         self.files = FileStager(request, self.plan.isdir, self.store, beside)
         self.files.moved_to = self.plan.moved_to
-        self.files.checkpoint = check_cancelled
+        self.files.checkpoint = from_thread.check_cancelled
         self.large = LargeStager(
             self.files, self.store, self.workers, self.space, self.progress, self.runner
         )
@@ -192,13 +192,13 @@ class StageJob:
         if self.files.copies_all_bytes and not self.store.layout.shares_blocks:
             self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
         for directory in self.plan.dirs:
-            check_cancelled()
+            from_thread.check_cancelled()
             os.mkdir(os.path.join(self.beside, *directory.key), 0o700)
 
     def finish_dirs(self) -> None:
         # Children first: filling a directory changes its mtime, and may need its write bit.
         for directory in reversed(self.plan.dirs):
-            check_cancelled()
+            from_thread.check_cancelled()
             path = os.path.join(self.beside, *directory.key)
             # To be moved into place, the copy itself has to be writable until it is there.
             os.chmod(path, directory.mode if directory.key else directory.mode | 0o200)
@@ -210,10 +210,10 @@ class StageJob:
         return [path for path in (*self.large.temps, self.beside, *self.files.made) if path]
 
     def _stage_batch(self, files: list[PlannedFile]) -> Batch:
-        return self.files.stage_batch(files, check_cancelled)
+        return self.files.stage_batch(files, from_thread.check_cancelled)
 
     def _stage_batch_in_process(self, files: list[PlannedFile]) -> Batch:
-        check_cancelled()
+        from_thread.check_cancelled()
         return self.processes.stage_batch(self.files, files)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
-from anyio.from_thread import check_cancelled
+from anyio import from_thread
 
 # So long a step of bulk work waits for small artifacts, at most: it is never starved (seconds).
 COURTESY = 0.05
@@ -101,5 +101,5 @@ def give_way() -> None:
 
 def checkpoint_in_thread() -> None:
     """In a thread that walks and compares: stop if cancelled, and let the event loop run."""
-    check_cancelled()
+    from_thread.check_cancelled()
     give_way()

@@ -23,7 +23,7 @@ from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._ingest import copy_and_hash, small_files
 from asynclive._ingest.copy_and_hash import LargeFile
-from asynclive._stage import stage_job, stager
+from asynclive._stage import stage_job
 from asynclive._stage.stager import Stager
 from asynclive._workers import fairness
 from asynclive._workers.file_workers import FileWorkers
@@ -50,8 +50,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def on_each_look(monkeypatch: pytest.MonkeyPatch, func: Callable[[], None]) -> None:
     """Call ``func`` in the place of each look for cancellation."""
-    for module in (stager, stage_job, copy_and_hash):
-        monkeypatch.setattr(module, "check_cancelled", func)
+    monkeypatch.setattr(anyio.from_thread, "check_cancelled", func)
 
 
 def data_of(size: int, seed: int = 0) -> bytes:
