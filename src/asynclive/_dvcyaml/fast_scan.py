@@ -102,6 +102,9 @@ def skim(text: str, newline: str) -> Skimmed | None:
         return None
     after = re.compile(r"\n[^\s#]").search(text, top.end())
     end = after.start() + 1 if after else len(text)
+    # A merge key among the entries adds names, and lets the parser accept a name twice.
+    if re.compile(rf"\n{first[1]}<< *:").search(text, top.end(), end):
+        return None
     start_of_first = first.start() + 1
     entry, line, key = _patterns(first[1], newline)
     found: dict[str, Span] = {}

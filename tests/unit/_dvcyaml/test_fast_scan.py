@@ -189,6 +189,12 @@ def documents(draw: st.DrawFn) -> str:
     return newline.join(lines) + draw(st.sampled_from([newline, newline, ""]))
 
 
+def test_a_merge_key_among_the_entries_leaves_the_document_to_the_parser() -> None:
+    entries = ["on", "<<", "a", "on"]
+    text = "artifacts:\n" + "".join(f" {name}:\n  path: x\n" for name in entries)
+    assert not assert_parsed_alike(text)
+
+
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_a_skimmed_document_is_the_parsed_one(text: str) -> None:
