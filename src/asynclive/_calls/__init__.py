@@ -1,1 +1,10 @@
-"""Calls in flight: order, back-pressure, completion, notification."""
+"""Calls in flight: order, back-pressure, completion, notification. Start with ``call``.
+
+- ``call``: Call: one artifact in flight; its stage, outcome and waiters
+- ``handle``: ArtifactHandle: what submit() returns
+- ``conflicts``: which calls may not run together, and which come first
+- ``back_pressure``: max_pending, max_pending_bytes: wait for a slot, then for bytes
+- ``drain``: drain(): finish what fits into a deadline, cancel the rest
+- ``unawaited_errors``: errors of handles that were never awaited
+- ``observer``: turns stage changes of calls into events and spans
+"""

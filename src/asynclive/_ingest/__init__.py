@@ -1,1 +1,9 @@
-"""One file: its bytes into the cache, and the file that the workspace gets."""
+"""One file: its bytes into the cache, and the file that the workspace gets. It blocks.
+
+- ``small_files``: reads, hashes and stores small files in batches
+- ``copy_and_hash``: copies and hashes one large file, in steps, in two threads
+- ``batch_processes``: a pool of processes for directories of very many small files
+- ``batch_worker``: the program of such a process: the plain case, few imports
+- ``batch_fallback``: in such a process: every other case, by FileStager
+- ``batch_pipe``: the framing of its pipe
+"""

@@ -1,1 +1,8 @@
-"""One artifact: plan it, copy and hash it, clean up after it."""
+"""One artifact: plan it, copy and hash it, clean up after it. Start with ``stager``.
+
+- ``stager``: Stager: stages artifacts side by side
+- ``stage_job``: one artifact being staged: its steps and their order
+- ``large_files``: the large files of one artifact, and snapshots of them
+- ``fsync_staged``: durable=True: what must be on disk before the commit
+- ``deferred_removal``: removes temp files; slow removals after the caller was told
+"""

@@ -1,1 +1,8 @@
-"""The user's working tree, and our temp files next to it."""
+"""The user's working tree, and our temp files next to it. All of it blocks.
+
+- ``source_scan``: reads a path as ``dvc add`` sees it -> ArtifactPlan
+- ``apply_placement``: applies a Placement, and undoes it
+- ``moved_source``: move=True: the source in a temp path until it is logged, and back
+- ``temp_session``: the temp directories of a session, and its lock
+- ``crash_recovery``: finds and removes the files that killed sessions left
+"""
