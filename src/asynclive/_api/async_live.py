@@ -19,7 +19,7 @@ from .._calls.call import Call, Stage
 from .._calls.drain import DrainResult, drain
 from .._calls.handle import ArtifactHandle
 from .._calls.observer import Observer
-from .._calls.unawaited_errors import Unheard
+from .._calls.unawaited_errors import UnawaitedErrors
 from .._dvclive.adopted_live import AdoptedLive, Live
 from .._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
 from .._engine.interface import Listener
@@ -201,7 +201,7 @@ class AsyncLive:
             lambda: self._hub.wanted, lambda sample: self._owner.start_soon(sample)
         )
         self._observer = Observer(self._hub, self._sampler)
-        self._unheard = Unheard()
+        self._unheard = UnawaitedErrors()
         self._in_flight: dict[Call, None] = {}
         self._entered = self._accepting = self._draining = False
 

@@ -14,7 +14,7 @@ if sys.version_info < (3, 11):
 logger = getLogger(__name__)
 
 
-class Unheard:
+class UnawaitedErrors:
     """The failed calls of one AsyncLive object whose callers went on."""
 
     def __init__(self) -> None:
