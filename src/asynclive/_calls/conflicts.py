@@ -10,7 +10,7 @@ from .._artifact.request import ArtifactRequest
 from .._errors import ArtifactConflictError
 
 
-class Claimant(Protocol):
+class ConflictingCall(Protocol):
     """A call, known by its identity."""
 
     @property
@@ -27,10 +27,10 @@ class Claimant(Protocol):
         ...
 
 
-CallT = TypeVar("CallT", bound=Claimant)
+CallT = TypeVar("CallT", bound=ConflictingCall)
 
 
-class Claims(Generic[CallT]):
+class Conflicts(Generic[CallT]):
     """The claims of one AsyncLive object.
 
     Two calls in flight may want what only one can have: a tracked path (or one inside the other)
@@ -121,7 +121,7 @@ class Claims(Generic[CallT]):
             yield from self._paths[below]
 
 
-def _in_order(call: Claimant, other: Claimant) -> bool:
+def _in_order(call: ConflictingCall, other: ConflictingCall) -> bool:
     return call.submitted or other.submitted or (call.latest_wins and other.latest_wins)
 
 

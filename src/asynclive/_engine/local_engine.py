@@ -18,7 +18,7 @@ from .._artifact.request import ArtifactRequest, outside_repository
 from .._cache.object_store import ObjectStore
 from .._calls.back_pressure import Pending
 from .._calls.call import Call
-from .._calls.conflicts import Claims
+from .._calls.conflicts import Conflicts
 from .._dvc.repository.dvc_repository import DvcRepository
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.async_files import AsyncFiles
@@ -57,7 +57,7 @@ class LocalEngine:
         self._worker_count: int = settings["workers"]
         self._lock_timeout: float | None = settings["lock_timeout"]
         self._durable: bool = settings["durable"]
-        self._claims: Claims[Call] = Claims()
+        self._claims: Conflicts[Call] = Conflicts()
         self._pending = Pending(
             settings["max_pending_bytes"], settings["max_pending"], self._free_bytes
         )

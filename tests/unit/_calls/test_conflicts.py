@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from layouts import request_of
 
 from asynclive._artifact.request import ArtifactRequest
-from asynclive._calls.conflicts import Claims
+from asynclive._calls.conflicts import Conflicts
 from asynclive._errors import ArtifactConflictError
 
 
@@ -47,7 +47,7 @@ class ClaimsModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.claims: Claims[Caller] = Claims()
+        self.claims: Conflicts[Caller] = Conflicts()
         self.held: list[Caller] = []
         self.named_copies: dict[str, str] = {}
         self.numbers = itertools.count()
@@ -130,7 +130,7 @@ TestClaimsModel = ClaimsModel.TestCase
 
 
 def test_a_refused_call_claims_nothing() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     claims.take(calling("/a", name="n", entry=True))
     with pytest.raises(ArtifactConflictError):
         claims.take(calling("/b", name="n", entry=True))
@@ -138,19 +138,19 @@ def test_a_refused_call_claims_nothing() -> None:
 
 
 def test_paths_of_one_name_and_names_of_one_prefix_do_not_meet() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     for path in ("/data", "/data_v2", "/dat", "/data.dvc", "/x/data"):
         claims.take(calling(path, name=path.replace("/", "-")[1:], entry=True))
 
 
 def test_a_copy_may_be_taken_from_a_path_that_is_being_logged() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     claims.take(calling("/model"))
     claims.take(calling("/artifacts/model", source="/model"))
 
 
 def test_the_message_names_both_and_how_they_meet() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     claims.take(calling("/data"))
     with pytest.raises(ArtifactConflictError) as caught:
         claims.take(calling("/data/part"))
@@ -159,7 +159,7 @@ def test_the_message_names_both_and_how_they_meet() -> None:
 
 
 def test_the_message_offers_another_place_to_a_copy_that_meets_a_copy() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     claims.take(calling("/artifacts/net.pt", source="/run1/net.pt"))
     with pytest.raises(ArtifactConflictError, match="copy='sub/dir'") as caught:
         claims.take(calling("/artifacts/net.pt", source="/run2/net.pt"))
@@ -167,14 +167,14 @@ def test_the_message_offers_another_place_to_a_copy_that_meets_a_copy() -> None:
 
 
 def test_the_message_says_of_the_other_call_what_that_one_does() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     claims.take(calling("/artifacts/net.pt"))
     with pytest.raises(ArtifactConflictError, match="is being logged at"):
         claims.take(calling("/artifacts/net.pt", source="/run2/net.pt"))
 
 
 def test_a_copy_keeps_its_name_for_the_session() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     first = calling("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
     claims.take(first)
     claims.remember(first.request)
@@ -185,7 +185,7 @@ def test_a_copy_keeps_its_name_for_the_session() -> None:
 
 
 def test_a_copy_that_was_not_logged_leaves_no_name() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     failed = calling("/artifacts/net.pt", source="/run1/net.pt", name="one", entry=True)
     claims.take(failed)
     claims.release(failed)
@@ -193,7 +193,7 @@ def test_a_copy_that_was_not_logged_leaves_no_name() -> None:
 
 
 def test_a_submitted_call_comes_after_those_it_meets() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     first = calling("/data", name="n", entry=True)
     named = calling("/other", name="m", entry=True, submitted=True)
     assert claims.take(first) == []
@@ -210,7 +210,7 @@ def test_a_submitted_call_comes_after_those_it_meets() -> None:
 
 
 def test_a_copy_under_another_name_is_refused_while_the_first_is_on_its_way() -> None:
-    claims: Claims[Caller] = Claims()
+    claims: Conflicts[Caller] = Conflicts()
     one = calling("/artifacts/a", source="/1/a", name="one", entry=True, submitted=True)
     claims.take(one)
     with pytest.raises(ArtifactConflictError, match="as 'one'"):
