@@ -30,7 +30,7 @@ def check_bounds(max_bytes: int | None, max_count: int | None) -> None:
         raise ValueError(f"max_pending must be at least 1, not {max_count}")
 
 
-class Pending:
+class BackPressure:
     """The bounds of one AsyncLive object, and who waits for room.
 
     An artifact takes a place at once, or waits for one in the order of the calls. What it takes

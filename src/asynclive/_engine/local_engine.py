@@ -16,7 +16,7 @@ from .._artifact.plan import ArtifactPlan
 from .._artifact.records import LoggedArtifact, StagedArtifact, StoredFile
 from .._artifact.request import ArtifactRequest, outside_repository
 from .._cache.object_store import ObjectStore
-from .._calls.back_pressure import Pending
+from .._calls.back_pressure import BackPressure
 from .._calls.call import Call
 from .._calls.conflicts import Conflicts
 from .._dvc.repository.dvc_repository import DvcRepository
@@ -58,7 +58,7 @@ class LocalEngine:
         self._lock_timeout: float | None = settings["lock_timeout"]
         self._durable: bool = settings["durable"]
         self._claims: Conflicts[Call] = Conflicts()
-        self._pending = Pending(
+        self._pending = BackPressure(
             settings["max_pending_bytes"], settings["max_pending"], self._free_bytes
         )
         # What was moved, logged and put where it was: it gives way to a later one.

@@ -6,7 +6,7 @@ import pytest
 from cancelling import in_task, settled
 from layouts import request_of
 
-from asynclive._calls.back_pressure import Pending
+from asynclive._calls.back_pressure import BackPressure
 from asynclive._calls.call import Call
 from asynclive._errors import BackPressureError
 
@@ -17,8 +17,8 @@ async def unknown() -> int | None:
     return None
 
 
-def pending_of(max_bytes: int | None = None, max_count: int | None = None) -> Pending:
-    return Pending(max_bytes, max_count, unknown)
+def pending_of(max_bytes: int | None = None, max_count: int | None = None) -> BackPressure:
+    return BackPressure(max_bytes, max_count, unknown)
 
 
 def calling(name: str, *, wait: bool = True, submitted: bool = True) -> Call:
@@ -177,7 +177,7 @@ async def test_without_a_bound_half_of_what_is_free_may_be_pending() -> None:
     async def free_bytes() -> int | None:
         return free
 
-    pending = Pending(None, None, free_bytes)
+    pending = BackPressure(None, None, free_bytes)
     first, second, third = (calling(name) for name in "abc")
     for call in (first, second, third):
         pending.enter(call)
