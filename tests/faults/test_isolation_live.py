@@ -25,7 +25,7 @@ from tally import SURVIVED
 from twin import git
 
 from asynclive import AsyncLive, ExperimentError, WorkerDiedError
-from asynclive._fs.file_lock import Turn
+from asynclive._fs.file_lock import FileLock
 
 pytestmark = [
     pytest.mark.anyio,
@@ -114,15 +114,15 @@ async def test_an_event_loop_that_the_live_holds_up_meanwhile_is_let_go(
 ) -> None:
     write(repo, {"a.pt": "a"})
     waits = threading.Event()
-    lock = Turn._lock
+    lock = FileLock._lock
 
-    def tell_lock(turn: Turn) -> int | None:
+    def tell_lock(turn: FileLock) -> int | None:
         if threading.current_thread() is threading.main_thread():
             waits.set()
         return lock(turn)
 
     with held_before_recording(tmp_path, monkeypatch) as (said, go):
-        monkeypatch.setattr(Turn, "_lock", tell_lock)
+        monkeypatch.setattr(FileLock, "_lock", tell_lock)
 
         def go_on() -> None:
             assert waits.wait(30)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from .._artifact.records import LoggedArtifact
 from .._dvcyaml.entry_lines import Entries
 from .._errors import ExperimentError, RepositoryError
-from .._fs.file_lock import Turn
+from .._fs.file_lock import FileLock
 from .experiment import Place, SessionExperiment
 from .experiment_files import NewFiles, left_to_git
 
@@ -161,7 +161,7 @@ class AdoptedLive(SessionExperiment):
 class _InTurn:
     """``make_dvcyaml`` of a Live, in its turn."""
 
-    def __init__(self, make_dvcyaml: Callable[[], None], turn: Turn) -> None:
+    def __init__(self, make_dvcyaml: Callable[[], None], turn: FileLock) -> None:
         self._make_dvcyaml = make_dvcyaml
         self._turn = turn
 

@@ -7,8 +7,8 @@ from logging import getLogger
 from typing import Any, Protocol, TypeVar
 
 from .._artifact.records import LoggedArtifact
-from .._dvcyaml.co_writer import Beside
-from .._fs.file_lock import Turn
+from .._dvcyaml.co_writer import CoWriter
+from .._fs.file_lock import FileLock
 from .experiment_files import NewFiles, _without_links, left_to_git
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Place(Protocol):
     @property
     def root(self) -> str: ...
 
-    def turn(self) -> Turn: ...
+    def turn(self) -> FileLock: ...
 
     def alone(self, func: Callable[[], T]) -> T: ...
 
@@ -41,7 +41,7 @@ class SessionExperiment:
     """None, for a session that saves none: what the others do more than this."""
 
     name: str | None = None
-    beside: Beside | None = None
+    beside: CoWriter | None = None
     """Who else writes dvc.yaml."""
 
     def enter(self, repository: Repository) -> None:

@@ -14,7 +14,7 @@ from .async_files import AsyncFiles, FileStamp, read_text_now
 from .entry_lines import Entries
 
 
-class Beside(Protocol):
+class CoWriter(Protocol):
     """Somebody else in this process who writes dvc.yaml, in his own way, from what he knows."""
 
     def turn(self) -> AbstractContextManager[None]:
@@ -29,7 +29,7 @@ class Beside(Protocol):
         ...
 
 
-class InTurn:
+class CoWriterTurns:
     """What is done to dvc.yaml while he does nothing to it.
 
     Args:
@@ -37,7 +37,7 @@ class InTurn:
         files: runs it, in its threads.
     """
 
-    def __init__(self, beside: Beside, files: AsyncFiles) -> None:
+    def __init__(self, beside: CoWriter, files: AsyncFiles) -> None:
         self._beside = beside
         self._files = files
 

@@ -14,7 +14,7 @@ import anyio
 
 from .._errors import DvcYamlError
 from .async_files import AsyncFiles, FileStamp, read_text_now
-from .co_writer import Beside, InTurn
+from .co_writer import CoWriter, CoWriterTurns
 from .dvcyaml_errors import explained
 from .entry_lines import Entries
 from .merge_entries import Merger
@@ -71,12 +71,12 @@ class DvcYaml:
         files: AsyncFiles,
         temp_for: Callable[[str], str],
         root: str | None = None,
-        beside: Beside | None = None,
+        beside: CoWriter | None = None,
     ) -> None:
         self.path = path
         self._root = root
         self._files = files
-        self._in_turn = None if beside is None else InTurn(beside, files)
+        self._in_turn = None if beside is None else CoWriterTurns(beside, files)
         self._temp_for = temp_for
         self._merger = Merger()
         # What we put in place last, with its stamp: while the file has it, it need not be read.

@@ -20,7 +20,7 @@ except ImportError:  # Windows
 _mine = threading.local()
 
 
-class Turn:
+class FileLock:
     """Held for a look at dvc.yaml, or a change of it. Blocks; nobody waits for an event loop in it.
 
     A lock on a file, so that it holds between processes; where there are none, it holds between

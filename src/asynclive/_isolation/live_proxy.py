@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._dvclive.experiment import Repository, SessionExperiment
-from .._dvcyaml.co_writer import Beside
+from .._dvcyaml.co_writer import CoWriter
 from .._dvcyaml.entry_lines import Entries
-from .._fs.file_lock import Turn
+from .._fs.file_lock import FileLock
 from .portable_errors import chained, with_causes
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class RepositoryElsewhere:
         self.root = root
         self._turn = turn
 
-    def turn(self) -> Turn:
-        return Turn(self._turn)
+    def turn(self) -> FileLock:
+        return FileLock(self._turn)
 
     def alone(self, func: Callable[[], T]) -> T:
         """Call what calls DVC's code, while nobody else of this process does."""
@@ -49,7 +49,7 @@ class RepositoryElsewhere:
             return func()
 
 
-def attend(beside: Beside, sock: socket.socket) -> None:
+def attend(beside: CoWriter, sock: socket.socket) -> None:
     """Do what a worker asks of who is beside it, until the worker ends. Blocks, in a thread.
 
     What he was told and was not recorded, he has forgotten when the worker goes on; where the

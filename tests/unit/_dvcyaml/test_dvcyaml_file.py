@@ -19,7 +19,7 @@ from asynclive._dvcyaml.async_files import AsyncFiles
 from asynclive._dvcyaml.dvcyaml_file import DvcYaml, Update
 from asynclive._dvcyaml.merge_entries import merge
 from asynclive._errors import DvcYamlError
-from asynclive._fs.file_lock import Turn
+from asynclive._fs.file_lock import FileLock
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\
@@ -99,7 +99,7 @@ class SomebodyElse:
     """Writes dvc.yaml too, but not now. Told of entries, he keeps those that were recorded."""
 
     def __init__(self, path: Path) -> None:
-        self._turn = Turn(str(path))
+        self._turn = FileLock(str(path))
         self.knows: list[dict[str, Any]] = []
 
     def turn(self) -> AbstractContextManager[None]:

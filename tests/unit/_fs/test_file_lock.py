@@ -11,28 +11,30 @@ from pathlib import Path
 import pytest
 
 from asynclive._fs import file_lock
-from asynclive._fs.file_lock import Turn
+from asynclive._fs.file_lock import FileLock
 
 _TAKE = """
 import sys
-from asynclive._fs.file_lock import Turn
-with Turn(sys.argv[1]).take():
+from asynclive._fs.file_lock import FileLock
+with FileLock(sys.argv[1]).take():
     print("taken", flush=True)
     sys.stdin.read()
 """
 
 
 @pytest.fixture(params=["between processes", "no locks on files", "no such directory"])
-def make(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Turn:
+def make(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FileLock:
     path = tmp_path / "tmp" / "turn"
     if request.param == "no locks on files":
         monkeypatch.setattr(file_lock, "fcntl", None)
     elif request.param == "no such directory":
         (tmp_path / "tmp").write_text("a file")
-    return Turn(str(path))
+    return FileLock(str(path))
 
 
-def test_one_thread_at_a_time(make: Turn) -> None:
+def test_one_thread_at_a_time(make: FileLock) -> None:
     inside, most, lock = 0, 0, threading.Lock()
 
     def count(change: int) -> None:
@@ -70,7 +72,7 @@ def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str)
         taken: list[bool] = []
 
         def take() -> None:
-            with Turn(str(path)).take():
+            with FileLock(str(path)).take():
                 taken.append(ending.is_set())
 
         thread = threading.Thread(target=take)
@@ -81,13 +83,13 @@ def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str)
     assert taken == [True]
 
 
-def test_who_has_it_does_not_wait_for_himself(make: Turn, tmp_path: Path) -> None:
+def test_who_has_it_does_not_wait_for_himself(make: FileLock, tmp_path: Path) -> None:
     # As a handler of a signal that comes meanwhile.
-    with make.take(), make.take(), Turn(str(tmp_path / "tmp" / "turn")).take():
+    with make.take(), make.take(), FileLock(str(tmp_path / "tmp" / "turn")).take():
         pass
 
 
-def test_an_exception_ends_it(make: Turn) -> None:
+def test_an_exception_ends_it(make: FileLock) -> None:
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), make.take():
             raise ZeroDivisionError

@@ -14,7 +14,7 @@ import pytest
 from asynclive._dvclive.experiment import Repository
 from asynclive._dvcyaml.entry_lines import Entries
 from asynclive._errors import DvcYamlError
-from asynclive._fs.file_lock import Turn
+from asynclive._fs.file_lock import FileLock
 from asynclive._isolation.live_proxy import ParentsLive, RepositoryElsewhere, attend
 
 
@@ -108,7 +108,7 @@ def test_when_the_worker_ends_what_it_had_not_recorded_is_forgotten(
 def test_when_there_is_nobody_any_more_the_turn_is_taken_alone(ends: Ends, tmp_path: Path) -> None:
     worker, _ = ends
     worker._talk._sock.shutdown(socket.SHUT_RD)  # as is done when the parent's end is seen
-    other = Turn(str(tmp_path / "turn"))
+    other = FileLock(str(tmp_path / "turn"))
     taken: list[bool] = []
     left = threading.Event()
 

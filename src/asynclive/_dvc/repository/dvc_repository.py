@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from ..._errors import AsyncLiveError
-from ..._fs.file_lock import Turn
+from ..._fs.file_lock import FileLock
 from ..._fs.fsync import Sync
 from ..._fs.paths import is_inside
 from ..._index.directory_watch import Watch
@@ -157,9 +157,9 @@ class DvcRepository:
     def root(self) -> str:
         return self.layout.root
 
-    def turn(self) -> Turn:
+    def turn(self) -> FileLock:
         """Held for a look at dvc.yaml where somebody writes into it, or for a change of it."""
-        return Turn(os.path.join(self._repo.tmp_dir, "asynclive.dvcyaml"))
+        return FileLock(os.path.join(self._repo.tmp_dir, "asynclive.dvcyaml"))
 
     def alone(self, func: Callable[[], T]) -> T:
         """Call what calls DVC's code, while nobody else of this process does."""
