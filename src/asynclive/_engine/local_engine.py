@@ -27,7 +27,7 @@ from .._errors import ArtifactChangedError, NotActiveError
 from .._fs.free_space import free_bytes
 from .._fs.paths import is_inside, relocated
 from .._instrumentation.statistics import Counters
-from .._stage.deferred_removal import Trash
+from .._stage.deferred_removal import DeferredRemoval
 from .._stage.stage_job import is_bulk
 from .._stage.stager import Stager, Taken
 from .._workers.file_workers import FileWorkers
@@ -238,7 +238,7 @@ class LocalEngine:
                     self._experiment.beside,
                 )
             store = ObjectStore(self._repository.layout)
-            trash = Trash(self._workers, lambda free: self._tasks.start_soon(free))
+            trash = DeferredRemoval(self._workers, lambda free: self._tasks.start_soon(free))
             self._stager = Stager(store, self._workers, self._counters, self._save_hashes, trash)
             self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
             self._committer = GroupCommitter(

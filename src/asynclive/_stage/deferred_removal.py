@@ -31,7 +31,7 @@ QUICK_FILES = 256
 _HELD_FILES = 8
 
 
-class Trash:
+class DeferredRemoval:
     """Removes files and directories of our own, in worker threads.
 
     ``start_soon`` may be None where nobody can do it later: then everybody waits.

@@ -32,7 +32,7 @@ from .._workers.fairness import checkpoint_in_thread
 from .._workers.file_workers import FileWorkers
 from .._workspace.moved_source import MovedSource
 from .._workspace.source_scan import IgnoreFilter, look, make_plan
-from .deferred_removal import QUICK_BYTES, Trash
+from .deferred_removal import QUICK_BYTES, DeferredRemoval
 from .fsync_staged import sync_rounds
 from .stage_job import StageJob, are_many
 
@@ -53,13 +53,13 @@ class Stager:
         workers: FileWorkers,
         counters: Counters | None = None,
         save_hashes: SaveHashes | None = None,
-        trash: Trash | None = None,
+        trash: DeferredRemoval | None = None,
     ) -> None:
         self._store = store
         self._workers = workers
         self._counters = counters or Counters()
         self._save_hashes = save_hashes
-        self._trash = trash or Trash(workers)
+        self._trash = trash or DeferredRemoval(workers)
         self._known = KnownArtifacts(store.layout)
         # One for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)

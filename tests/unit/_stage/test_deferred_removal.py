@@ -14,7 +14,7 @@ import pytest
 from cancelling import on_every_loop
 
 from asynclive._stage import deferred_removal
-from asynclive._stage.deferred_removal import QUICK_BYTES, QUICK_FILES, Trash
+from asynclive._stage.deferred_removal import QUICK_BYTES, QUICK_FILES, DeferredRemoval
 from asynclive._workers.file_workers import FileWorkers
 
 pytestmark = [pytest.mark.anyio, on_every_loop]
@@ -35,9 +35,9 @@ class Later:
 
 
 @asynccontextmanager
-async def trash() -> AsyncIterator[tuple[Trash, Later]]:
+async def trash() -> AsyncIterator[tuple[DeferredRemoval, Later]]:
     later = Later()
-    yield Trash(FileWorkers(2), later.waits.append), later
+    yield DeferredRemoval(FileWorkers(2), later.waits.append), later
     await later.do()
 
 
@@ -81,7 +81,7 @@ async def test_what_is_removed_quickly_is_removed_at_once(
 
 
 async def test_without_anybody_who_does_it_later_it_is_done_at_once(tmp_path: Path) -> None:
-    await Trash(FileWorkers(1)).remove_soon(make(tmp_path, "dir/a", "b"), *LONG)
+    await DeferredRemoval(FileWorkers(1)).remove_soon(make(tmp_path, "dir/a", "b"), *LONG)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,7 +126,7 @@ async def test_what_a_link_points_to_stays(tmp_path: Path) -> None:
 async def test_it_is_empty_once_all_was_done(tmp_path: Path) -> None:
     happened: list[str] = []
 
-    async def wait(bin: Trash) -> None:
+    async def wait(bin: DeferredRemoval) -> None:
         await bin.emptied()
         happened.append("emptied")
 
