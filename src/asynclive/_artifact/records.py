@@ -51,7 +51,7 @@ class StagedArtifact:
     """DVC's state has been told of these files."""
     placement: Placement | None = None
     """What waits to take its place in the workspace: a copy, or links; None: nothing."""
-    record: PreparedRecord | None = field(repr=False, default=None)
+    record: PendingHashes | None = field(repr=False, default=None)
     """What will be known of its files once it is tracked."""
 
 
@@ -119,7 +119,7 @@ Subject = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedRecord:
+class PendingHashes:
     """What will be known of an artifact, once it is tracked."""
 
     temp: str

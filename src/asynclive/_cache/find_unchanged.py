@@ -13,7 +13,7 @@ from collections.abc import Callable
 from .._artifact.plan import ArtifactPlan, PlannedFile
 from .._artifact.records import StagedArtifact
 from .cache_layout import CacheLayout
-from .hash_cache import KnownArtifact
+from .hash_cache import HashCacheEntry
 from .link_types import leaves_plain_files
 from .object_store import ObjectStore
 
@@ -21,7 +21,7 @@ _CHECKED_FILES = 64
 
 
 def find_unchanged(
-    plan: ArtifactPlan, known: KnownArtifact, store: ObjectStore, checkpoint: Callable[[], None]
+    plan: ArtifactPlan, known: HashCacheEntry, store: ObjectStore, checkpoint: Callable[[], None]
 ) -> StagedArtifact | None:
     """The artifact as it was staged before, if logging it again would change nothing.
 

@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .._artifact.plan import ArtifactPlan, PlannedFile
-from .._artifact.records import PreparedRecord, StoredFile
+from .._artifact.records import PendingHashes, StoredFile
 from .._artifact.request import ArtifactRequest
 from . import hash_cache_file
 from .cache_layout import CacheLayout
-from .hash_cache_file import KnownFile
+from .hash_cache_file import CachedHash
 
 # Below this an artifact is read again as quickly as it is looked up.
 KNOWN_BYTES = 2**20
@@ -33,14 +33,14 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class KnownArtifact:
+class HashCacheEntry:
     """All that is known of one artifact."""
 
     tree_md5: str | None = None
     """Of a directory: its object, which lists just these files."""
-    files: dict[tuple[str, ...], KnownFile] = field(default_factory=dict, repr=False)
+    files: dict[tuple[str, ...], CachedHash] = field(default_factory=dict, repr=False)
 
-    def same(self, planned: PlannedFile) -> KnownFile | None:
+    def same(self, planned: PlannedFile) -> CachedHash | None:
         """What is known of this file, if it is as it was."""
         known = self.files.get(planned.key)
         return known if known is not None and known[:4] == _marks(planned) else None
@@ -52,7 +52,7 @@ class KnownArtifact:
         return StoredFile(planned.key, md5, planned.size, isexec, inode, mtime_ns)
 
 
-class KnownArtifacts:
+class HashCache:
     """What is known in one repository, a file an artifact."""
 
     def __init__(self, layout: CacheLayout) -> None:
@@ -61,9 +61,9 @@ class KnownArtifacts:
 
     def load(
         self, request: ArtifactRequest, checkpoint: Callable[[], None] = lambda: None
-    ) -> KnownArtifact:
+    ) -> HashCacheEntry:
         """What is known of the artifact tracked at ``request.path``, from ``request.source``."""
-        return KnownArtifact(
+        return HashCacheEntry(
             *hash_cache_file.read(self._path(request), _subject(request), checkpoint)
         )
 
@@ -77,7 +77,7 @@ class KnownArtifacts:
         files: Sequence[StoredFile],
         read_at_ns: int,
         checkpoint: Callable[[], None] = lambda: None,
-    ) -> PreparedRecord | None:
+    ) -> PendingHashes | None:
         """Write down what will be known once the artifact is tracked; None: nothing will.
 
         Args:
@@ -88,7 +88,7 @@ class KnownArtifacts:
         """
         planned = {file.key: file for file in plan.files}
         settled = (
-            (file.key, KnownFile(*_marks(source), file.md5, file.inode, file.mtime_ns))
+            (file.key, CachedHash(*_marks(source), file.md5, file.inode, file.mtime_ns))
             for file in files
             if _is_settled(source := planned[file.key], read_at_ns)
         )

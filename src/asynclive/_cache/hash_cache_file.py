@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
-from .._artifact.records import PreparedRecord, Subject
+from .._artifact.records import PendingHashes, Subject
 from .._fs.file_io import create
 
 Key = tuple[str, ...]
@@ -21,7 +21,7 @@ Key = tuple[str, ...]
 _LINE_FILES = 256
 
 
-class KnownFile(NamedTuple):
+class CachedHash(NamedTuple):
     """The MD5 of a file that had this stat record, and the record of its copy."""
 
     size: int
@@ -36,12 +36,12 @@ class KnownFile(NamedTuple):
 
 def read(
     path: str, subject: Subject, checkpoint: Callable[[], None] = lambda: None
-) -> tuple[str | None, dict[Key, KnownFile]]:
+) -> tuple[str | None, dict[Key, CachedHash]]:
     """The MD5 of the tree, if it is known, and the files; none where it is not understood.
 
     ``checkpoint`` is called every few hundred files, and raises to stop.
     """
-    files: dict[Key, KnownFile] = {}
+    files: dict[Key, CachedHash] = {}
     last: Any = None
     try:
         with open(path, encoding="utf-8") as lines:
@@ -49,7 +49,7 @@ def read(
                 checkpoint()
                 last = json.loads(line)
                 if isinstance(last, list):
-                    files.update((tuple(key), KnownFile(*rest)) for key, *rest in last)
+                    files.update((tuple(key), CachedHash(*rest)) for key, *rest in last)
         if last == {**subject, "files": len(files), "tree": last["tree"]}:
             return last["tree"], files
     except (OSError, ValueError, TypeError, LookupError):
@@ -61,10 +61,10 @@ def prepare(
     temp: str,
     path: str,
     subject: Subject,
-    files: Iterable[tuple[Key, KnownFile]],
+    files: Iterable[tuple[Key, CachedHash]],
     total: int | None,
     checkpoint: Callable[[], None] = lambda: None,
-) -> PreparedRecord | None:
+) -> PendingHashes | None:
     """Write down the files; None: it could not be done.
 
     Args:
@@ -89,10 +89,10 @@ def prepare(
         if isinstance(error, OSError):  # a cache: logging goes on without it
             return None
         raise
-    return PreparedRecord(temp, path, subject, count, count == total)
+    return PendingHashes(temp, path, subject, count, count == total)
 
 
-def publish_hashes(record: PreparedRecord, md5: str | None) -> None:
+def publish_hashes(record: PendingHashes, md5: str | None) -> None:
     """The artifact is tracked, as ``md5``: from now on this is known."""
     tree = md5 if record.whole else None
     head = {**record.subject, "files": record.count, "tree": tree}

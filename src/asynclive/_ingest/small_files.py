@@ -17,7 +17,7 @@ from .._artifact.placement import Mode, Move
 from .._artifact.plan import PlannedFile, check_unchanged
 from .._artifact.records import StoredFile
 from .._artifact.request import ArtifactRequest
-from .._cache.hash_cache import KnownArtifact
+from .._cache.hash_cache import HashCacheEntry
 from .._cache.link_types import add_exec, leaves_plain_files, link_type, make_link
 from .._cache.object_store import ObjectStore
 from .._errors import ArtifactChangedError, ArtifactPathError, StorageError
@@ -70,7 +70,7 @@ class FileStager:
     store: ObjectStore
     beside: str
     """Where the copy is built; empty when there is none."""
-    known: KnownArtifact = field(default_factory=KnownArtifact)
+    known: HashCacheEntry = field(default_factory=HashCacheEntry)
     made: list[str] = field(default_factory=list)
     """The files made for places in the workspace, each alone; empty where there is a copy."""
     moved_to: str | None = None

@@ -16,7 +16,7 @@ from anyio import from_thread
 
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact
-from .._cache.hash_cache import KnownArtifact
+from .._cache.hash_cache import HashCacheEntry
 from .._cache.object_store import ObjectStore
 
 Step = Callable[[], None]
@@ -26,7 +26,7 @@ _AT_A_TIME = 16
 
 
 def sync_rounds(
-    plan: ArtifactPlan, staged: StagedArtifact, known: KnownArtifact, store: ObjectStore
+    plan: ArtifactPlan, staged: StagedArtifact, known: HashCacheEntry, store: ObjectStore
 ) -> Iterator[list[Step]]:
     """Steps for worker threads; those of a round in any order, one round after the other.
 

@@ -18,7 +18,7 @@ from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from .._artifact.request import ArtifactRequest
 from .._cache.find_unchanged import find_unchanged
-from .._cache.hash_cache import KNOWN_BYTES, KnownArtifact, KnownArtifacts
+from .._cache.hash_cache import KNOWN_BYTES, HashCache, HashCacheEntry
 from .._cache.hash_cache_file import publish_hashes
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
@@ -60,7 +60,7 @@ class Stager:
         self._counters = counters or Counters()
         self._save_hashes = save_hashes
         self._trash = trash or DeferredRemoval(workers)
-        self._known = KnownArtifacts(store.layout)
+        self._known = HashCache(store.layout)
         # One for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
         self._space = Space()
@@ -159,7 +159,7 @@ class Stager:
             if job.beside and plan.isdir:
                 await run(partial(job.files.explained, job.finish_dirs))
             staged = job.result(batches)
-            await self._write_down(job, staged, KnownArtifact())
+            await self._write_down(job, staged, HashCacheEntry())
             if self._save_hashes is not None and job.many_small:
                 staged = replace(staged, hashes_saved=True)
             if plan.total_bytes >= KNOWN_BYTES:
@@ -210,7 +210,7 @@ class Stager:
         return batch
 
     async def _write_down(
-        self, job: StageJob, staged: StagedArtifact, known: KnownArtifact
+        self, job: StageJob, staged: StagedArtifact, known: HashCacheEntry
     ) -> None:
         """Wait until what is staged is on the disk, where that is wanted."""
         if not self._store.layout.sync.wanted:

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 
 from asynclive._artifact.records import StoredFile
 from asynclive._cache import hash_cache_file
-from asynclive._cache.hash_cache_file import KnownFile, publish_hashes
+from asynclive._cache.hash_cache_file import CachedHash, publish_hashes
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
 # As os.fsdecode makes them of any bytes, surrogates too.
 names = st.binary(min_size=1, max_size=8).map(os.fsdecode)
 keys = st.lists(names, max_size=3).map(tuple)
 records = st.builds(
-    KnownFile, numbers, numbers, numbers, numbers, st.just("0" * 32), numbers, numbers
+    CachedHash, numbers, numbers, numbers, numbers, st.just("0" * 32), numbers, numbers
 )
 SUBJECT: dict[str, Any] = {"version": 1, "source": "/\udcff", "copy": True}
 
 
 @given(files=st.dictionaries(keys, records, max_size=20), isdir=st.booleans())
 def test_what_is_written_is_read_back(
-    tmp_path_factory: Any, files: dict[tuple[str, ...], KnownFile], isdir: bool
+    tmp_path_factory: Any, files: dict[tuple[str, ...], CachedHash], isdir: bool
 ) -> None:
     base = tmp_path_factory.mktemp("known")
     temp, path = str(base / "temp"), str(base / "below" / "path")
@@ -41,7 +41,7 @@ def test_what_is_written_is_read_back(
 
 def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
-    file = (("a",), KnownFile(1, 2, 3, 4, "md5", 5, 6))
+    file = (("a",), CachedHash(1, 2, 3, 4, "md5", 5, 6))
     record = hash_cache_file.prepare(temp, path, SUBJECT, [file], total=2)
     assert record is not None
     publish_hashes(record, "md5.dir")
@@ -56,7 +56,7 @@ def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> N
         assert [path.name for path in tmp_path.iterdir()] == ["temp"]
         raise StopError
 
-    file = (("a",), KnownFile(1, 2, 3, 4, "md5", 5, 6))
+    file = (("a",), CachedHash(1, 2, 3, 4, "md5", 5, 6))
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
     with pytest.raises(StopError):
         hash_cache_file.prepare(temp, path, SUBJECT, [file], 1, stop)
@@ -64,7 +64,7 @@ def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> N
 
 
 def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
-    known = KnownFile(1, 2, 3, 4, "md5", 5, 6)
+    known = CachedHash(1, 2, 3, 4, "md5", 5, 6)
     files = [((str(number),), known) for number in range(1000)]
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
     looks = 0
