@@ -16,7 +16,7 @@ COURTESY = 0.05
 PATIENCE = 0.1
 
 
-class Precedence:
+class WaitedForFirst:
     """Work that a caller waits for goes first: what nobody waits for stands still meanwhile.
 
     Two threads that hash take as much of two cores as they get, and a snapshot beside them twice
@@ -42,7 +42,7 @@ class Precedence:
             await self._none.wait()
 
 
-class Courtesy:
+class SmallFirst:
     """Small artifacts go before the next step of a large one, which would take their processor.
 
     A large one waits for those under way, not for those that come meanwhile, and not for long.

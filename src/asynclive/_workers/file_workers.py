@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from .fairness import Courtesy, Precedence
+from .fairness import SmallFirst, WaitedForFirst
 from .os_priority import in_bulk
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ class FileWorkers:
         self.large_files = anyio.CapacityLimiter(4 * workers)
         # Snapshots in the making, likewise. Apart from those: they are not to wait for one another.
         self.snapshots = anyio.CapacityLimiter(4 * workers)
-        self.precedence = Precedence()
-        self.courtesy = Courtesy()
+        self.precedence = WaitedForFirst()
+        self.courtesy = SmallFirst()
         # Work that nobody waits for, while its caller goes on. One core is the caller's: a thread
         # more than there are cores slows all of them down.
         self.background = anyio.CapacityLimiter(max(1, _cores() - 1))
