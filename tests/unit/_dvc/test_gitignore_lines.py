@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._dvc.tracking.gitignore_lines import Appended
+from asynclive._dvc.tracking.gitignore_lines import AppendUndo
 
 
-def add(appended: Appended, path: Path, data: bytes) -> None:
+def add(appended: AppendUndo, path: Path, data: bytes) -> None:
     with appended.adding(str(path)), path.open("ab") as file:
         file.write(data)
 
@@ -21,7 +21,7 @@ def test_what_was_added_is_taken_back_to_the_byte(tmp_path: Path, before: bytes 
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
-    appended = Appended()
+    appended = AppendUndo()
     add(appended, path, b"/b\n")
     assert appended.take_back(str(path))
     assert (path.read_bytes() if path.exists() else None) == before
@@ -30,7 +30,7 @@ def test_what_was_added_is_taken_back_to_the_byte(tmp_path: Path, before: bytes 
 
 def test_what_is_not_as_it_was_left_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    appended = Appended()
+    appended = AppendUndo()
     add(appended, path, b"/a\n")
     path.write_bytes(b"/mine\n/a\n")
     assert not appended.take_back(str(path))
@@ -42,7 +42,7 @@ def test_half_of_an_addition_does_not_stay(tmp_path: Path, before: bytes | None)
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
-    appended = Appended()
+    appended = AppendUndo()
 
     def fill_the_disk() -> None:
         with appended.adding(str(path)):
@@ -56,7 +56,7 @@ def test_half_of_an_addition_does_not_stay(tmp_path: Path, before: bytes | None)
 
 
 def test_a_file_that_was_not_made_is_nothing_to_take_back(tmp_path: Path) -> None:
-    appended = Appended()
+    appended = AppendUndo()
     with appended.adding(str(tmp_path / "file")):
         pass
     assert not appended.take_back(str(tmp_path / "file"))
@@ -68,7 +68,7 @@ def test_several_additions_are_taken_back_one_by_one(tmp_path: Path, before: byt
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
-    appended = Appended()
+    appended = AppendUndo()
     states = []
     for line in (b"/b\n", b"/c\n", b"/d\n"):
         states.append(path.read_bytes() if path.exists() else None)

@@ -20,7 +20,7 @@ _Stamp = tuple[int, int, int]
 
 
 @dataclass(slots=True)
-class Appended:
+class AppendUndo:
     """Remembers of each file what was added last, and before that."""
 
     _additions: dict[str, deque[tuple[_Stamp | None, _Stamp]]] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def patched_gitignore(repo: Any) -> GitIgnore | None:
         gitignore = GitIgnore(dulwich.ignore, scm.dulwich.repo)
     except AttributeError:
         return None
-    appended = Appended()
+    appended = AppendUndo()
 
     def add(entry: str, path: str) -> None:
         directory = os.path.dirname(path)
