@@ -22,7 +22,7 @@ class RepositoryLock:
         self._repo = repo
         # It would draw a bar of its own on stderr, and fail where that is closed.
         repo.lock._friendly = False
-        self._use = LockUse(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
+        self._use = LockBreaks(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
 
     def acquire(self) -> bool:
         """Take the lock if it is free at this moment; whether it was.
@@ -73,7 +73,7 @@ LONGEST_USE = 1.5
 BREAK = 0.6
 
 
-class LockUse:
+class LockBreaks:
     """How long the sessions of all processes have held DVC's lock, and when they leave it free.
 
     A `dvc` command looks for the lock every 0.5 s, for 3 s, and then fails. Where several sessions
