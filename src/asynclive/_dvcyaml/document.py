@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .entry_lines import KEY, Place, Spans, locate
-from .fast_scan import skim
+from .fast_scan import scan_regular_entries
 from .rendering import Style, detect_style
 
 
@@ -50,7 +50,7 @@ def parse(text: str) -> Document:
         DocumentError: it is not a dvc.yaml that could be merged into; says why.
     """
     newline = _newline(text)
-    skimmed = skim(text, newline)
+    skimmed = scan_regular_entries(text, newline)
     if skimmed is None:
         return parse_whole(text)
     try:

@@ -14,7 +14,7 @@ This is sound for entries of block style, since YAML's parsers keep no memory of
   the parser expects the next key in just that column: whatever was open before is closed. An
   entry put there is read as an entry, and leaves the parser as it found it.
 
-So the document is the rest with these entries put in. :meth:`Skimmed.spans_of` looks whether
+So the document is the rest with these entries put in. :meth:`RegularEntries.spans_of` looks whether
 each of them stands before such a key; where one does not (they were lines of a quoted text),
 nothing of this is used.
 """
@@ -58,7 +58,7 @@ _NAME = (
 
 
 @dataclass(frozen=True)
-class Skimmed:
+class RegularEntries:
     """A document in two parts."""
 
     rest: str
@@ -86,7 +86,7 @@ class Skimmed:
         return Spans(ordered, rest.end + removed[-1], rest.column, rest.has_key)
 
 
-def skim(text: str, newline: str) -> Skimmed | None:
+def scan_regular_entries(text: str, newline: str) -> RegularEntries | None:
     """Part the regular entries from the rest; None where that is not worth it, or not certain.
 
     Only what the YAML parser says of the rest tells whether these are entries at all.
@@ -138,7 +138,7 @@ def skim(text: str, newline: str) -> Skimmed | None:
         return None
     bounds = [0, *(bound for run in runs for bound in run), len(text)]
     rest = "".join(text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True))
-    return Skimmed(rest, tuple((a, b) for a, b in runs), found)
+    return RegularEntries(rest, tuple((a, b) for a, b in runs), found)
 
 
 @lru_cache(maxsize=8)

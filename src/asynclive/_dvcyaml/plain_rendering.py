@@ -25,7 +25,7 @@ _LINE = 72
 _LARGEST = 10**15
 
 
-def plain_lines(name: str, entry: Any, *, indent: int, dash: int) -> str | None:
+def render_plain(name: str, entry: Any, *, indent: int, dash: int) -> str | None:
     """Return the lines of an entry, as below ``artifacts:`` in column 0; None: it is not plain.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .entry_lines import KEY, MAX_INDENT, Entries, is_block
-from .plain_rendering import plain_lines
+from .plain_rendering import render_plain
 
 # Line breaks in one version of YAML or the other, and the BOM: read back intact only where they
 # are escaped, which ruamel.yaml does in double quotes alone.
@@ -45,7 +45,7 @@ class Style:
         if self.version is not None:
             return {}
         found = {
-            name: plain_lines(name, entry, indent=self.mapping_indent, dash=self.dash_offset)
+            name: render_plain(name, entry, indent=self.mapping_indent, dash=self.dash_offset)
             for name, entry in entries.items()
         }
         return {name: lines for name, lines in found.items() if lines}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from asynclive._dvcyaml.merge_entries import _same
-from asynclive._dvcyaml.plain_rendering import plain_lines
+from asynclive._dvcyaml.plain_rendering import render_plain
 from asynclive._dvcyaml.rendering import Style
 
 WORDS = ["net", "yes", "True", "null", "e5", "x1e3", "inf", "a-b", "data/part-1.bin", "../x", "/x"]
@@ -37,7 +37,7 @@ entries = st.dictionaries(st.sampled_from(["path", "type", "labels", "meta"]), v
 def test_what_is_plain_is_written_as_ruamel_writes_it(
     name: str, entry: dict[str, Any], indent: int, dash: int
 ) -> None:
-    lines = plain_lines(name, entry, indent=indent, dash=dash)
+    lines = render_plain(name, entry, indent=indent, dash=dash)
     if lines is not None:
         assert lines == Style(indent, dash).render({name: entry})[name]
         for version in (None, "1.1"):
@@ -57,7 +57,7 @@ def test_usual_entries_are_plain(text: str, indent: int, dash: int) -> None:
         "labels": [text, "b", 3],
         "meta": {"rows": 17, "lr": 0.001, "done": True, "nested": {"list": ["a", "b"]}},
     }
-    lines = plain_lines("net", entry, indent=indent, dash=dash)
+    lines = render_plain("net", entry, indent=indent, dash=dash)
     assert lines == Style(indent, dash).render({"net": entry})["net"]
 
 
@@ -97,9 +97,9 @@ def test_usual_entries_are_plain(text: str, indent: int, dash: int) -> None:
     ],
 )
 def test_what_might_be_quoted_folded_or_taken_for_something_else_is_not_plain(value: Any) -> None:
-    assert plain_lines("net", {"path": "x", "meta": value}, indent=2, dash=0) is None
+    assert render_plain("net", {"path": "x", "meta": value}, indent=2, dash=0) is None
 
 
 @pytest.mark.parametrize("name", ["yes", "1", "0001", "a.b", "é", "", "a b", "x" * 80])
 def test_nor_is_such_a_name(name: str) -> None:
-    assert plain_lines(name, {"path": "x"}, indent=2, dash=0) is None
+    assert render_plain(name, {"path": "x"}, indent=2, dash=0) is None
