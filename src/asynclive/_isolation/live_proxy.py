@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class RepositoryElsewhere:
+class WorkerRepository:
     """A repository that the worker has open, as far as it concerns who is beside it.
 
     Args:
@@ -55,7 +55,7 @@ def attend(beside: CoWriter, sock: socket.socket) -> None:
     What he was told and was not recorded, he has forgotten when the worker goes on; where the
     worker was killed, when this returns.
     """
-    with _Talk(sock) as talk, contextlib.suppress(_EndedError):
+    with _Pipe(sock) as talk, contextlib.suppress(_EndedError):
         while True:
             entries = talk.hear()
             try:
@@ -69,7 +69,7 @@ def attend(beside: CoWriter, sock: socket.socket) -> None:
                 talk.say(with_causes(error))
 
 
-class ParentsLive(SessionExperiment):
+class LiveProxy(SessionExperiment):
     """In the worker: the Live of its parent, which saves the experiment itself.
 
     Args:
@@ -77,7 +77,7 @@ class ParentsLive(SessionExperiment):
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self._talk = _Talk(sock)
+        self._talk = _Pipe(sock)
         self.beside = self
 
     def enter(self, repository: Repository) -> None:
@@ -111,7 +111,7 @@ class _EndedError(Exception):
     """The other process has."""
 
 
-class _Talk:
+class _Pipe:
     """One side. Whoever waits at the other is not left waiting when it is left."""
 
     def __init__(self, sock: socket.socket) -> None:

@@ -28,7 +28,7 @@ from .._engine.interface import Listener
 from .._errors import ExperimentError, InvalidMetadataError, WorkerDiedError
 from .._instrumentation.statistics import Counters
 from .channel import Channel
-from .live_proxy import RepositoryElsewhere, attend
+from .live_proxy import WorkerRepository, attend
 from .messages import (
     NO_NUMBERS,
     Advanced,
@@ -136,7 +136,7 @@ class RemoteEngine:
 
     async def _enter_experiment(self) -> None:
         if self._place is not None:
-            place = RepositoryElsewhere(*self._place)
+            place = WorkerRepository(*self._place)
             await self._in_thread(partial(self._experiment.enter_beside, place))
         self._welcome.set()
 

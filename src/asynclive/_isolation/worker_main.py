@@ -29,7 +29,7 @@ from .._instrumentation.events import ArtifactCommitted, ArtifactEvent, Artifact
 from .._instrumentation.sampler import INTERVAL
 from .._workers.os_priority import give_precedence, take_long_turns
 from .channel import Channel
-from .live_proxy import ParentsLive
+from .live_proxy import LiveProxy
 from .log_forwarding import records_sent_to
 from .messages import (
     Advanced,
@@ -80,7 +80,7 @@ class _Worker:
         self, settings: dict[str, Any], sock: socket.socket, live: socket.socket | None = None
     ) -> None:
         self._live = AsyncLive(**settings, isolation="thread", progress=False)  # the parent shows
-        self._parents_live = None if live is None else ParentsLive(live)
+        self._parents_live = None if live is None else LiveProxy(live)
         if self._parents_live is not None:
             self._live._experiment = self._parents_live
         self._sock = sock

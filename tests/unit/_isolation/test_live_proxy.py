@@ -15,7 +15,7 @@ from asynclive._dvclive.experiment import Repository
 from asynclive._dvcyaml.entry_lines import Entries
 from asynclive._errors import DvcYamlError
 from asynclive._fs.file_lock import FileLock
-from asynclive._isolation.live_proxy import ParentsLive, RepositoryElsewhere, attend
+from asynclive._isolation.live_proxy import LiveProxy, WorkerRepository, attend
 
 
 class Knows:
@@ -49,13 +49,13 @@ def knows() -> Knows:
 
 
 @pytest.fixture
-def ends(knows: Knows, tmp_path: Path) -> Iterator[tuple[ParentsLive, Callable[[], None]]]:
+def ends(knows: Knows, tmp_path: Path) -> Iterator[tuple[LiveProxy, Callable[[], None]]]:
     """The worker's side, and what waits until the other has ended, once this one's is closed."""
     ours, theirs = socket.socketpair()
     thread = threading.Thread(target=attend, args=[knows, ours])
     thread.start()
-    worker = ParentsLive(theirs)
-    worker.enter(cast(Repository, RepositoryElsewhere(str(tmp_path), str(tmp_path / "turn"))))
+    worker = LiveProxy(theirs)
+    worker.enter(cast(Repository, WorkerRepository(str(tmp_path), str(tmp_path / "turn"))))
     yield worker, thread.join
     theirs.shutdown(socket.SHUT_RDWR)
     thread.join()
@@ -64,7 +64,7 @@ def ends(knows: Knows, tmp_path: Path) -> Iterator[tuple[ParentsLive, Callable[[
     ours.close()
 
 
-Ends = tuple[ParentsLive, Callable[[], None]]
+Ends = tuple[LiveProxy, Callable[[], None]]
 
 
 def test_what_is_kept_is_known_and_what_is_not_is_forgotten(knows: Knows, ends: Ends) -> None:
