@@ -41,7 +41,7 @@ from asynclive import (
 from asynclive._ingest import copy_and_hash
 from asynclive._isolation.messages import Numbers
 from asynclive._isolation.portable_errors import RemoteError
-from asynclive._isolation.process_engine import RemoteEngine
+from asynclive._isolation.process_engine import ProcessEngine
 from asynclive._workers import os_priority
 from asynclive._workers.os_priority import BULK_SLICE_NS, NICENESS, SLICE_NS
 
@@ -338,14 +338,14 @@ async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
     go = tmp_path / "go"
     hold_worker(monkeypatch, go, "asynclive._stage", "stager", "make_plan")
     heard = anyio.Event()
-    count = RemoteEngine._count
+    count = ProcessEngine._count
 
-    def counted(self: RemoteEngine, numbers: Numbers) -> None:
+    def counted(self: ProcessEngine, numbers: Numbers) -> None:
         count(self, numbers)
         if numbers.busy_workers:
             heard.set()
 
-    monkeypatch.setattr(RemoteEngine, "_count", counted)
+    monkeypatch.setattr(ProcessEngine, "_count", counted)
     async with (
         AsyncLive(root=repo, isolation="process") as live,
         anyio.create_task_group() as tasks,

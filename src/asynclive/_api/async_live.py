@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._engine.local_engine import LocalEngine
-    from .._isolation.process_engine import RemoteEngine
+    from .._isolation.process_engine import ProcessEngine
 
 P = ParamSpec("P")
 
@@ -546,13 +546,13 @@ class AsyncLive:
             self._cause = _unwrapped(error).__cause__
             raise
 
-    def _make_engine(self) -> LocalEngine | RemoteEngine:
+    def _make_engine(self) -> LocalEngine | ProcessEngine:
         """In a thread: it imports most of what there is to import."""
         listener = Listener(self._committed, self._ended)
         if self._isolation == "process":
-            from .._isolation.process_engine import RemoteEngine
+            from .._isolation.process_engine import ProcessEngine
 
-            return RemoteEngine(self._settings, self._counters, listener, self._experiment)
+            return ProcessEngine(self._settings, self._counters, listener, self._experiment)
         from .._engine.local_engine import LocalEngine
 
         return LocalEngine(self._settings, self._counters, listener, self._experiment)

@@ -58,7 +58,7 @@ _OPTIONS = ("submitted", "latest_wins", "move", "waits_for_room")
 logger = logging.getLogger(__name__)
 
 
-class RemoteEngine:
+class ProcessEngine:
     """Works on calls in a process of its own.
 
     Args:
