@@ -9,7 +9,7 @@ from .._cache.object_store import ObjectStore
 from .small_files import Batch, FileStager
 
 
-class AnyFiles:
+class BatchFallback:
     """In a worker process: stages what is not plain, and says what is wrong."""
 
     def __init__(self, worker: bytes) -> None:

@@ -41,9 +41,9 @@ def serve() -> None:
             return
         if isinstance(asked, bytes):
             if any_files is None:
-                from .batch_fallback import AnyFiles
+                from .batch_fallback import BatchFallback
 
-                any_files = AnyFiles(worker)
+                any_files = BatchFallback(worker)
             answer: Any = any_files.stage(asked)
         else:
             answer = stage_plain(cache, *asked)
