@@ -14,7 +14,7 @@ from .gitignore_rules import GitIgnore
 
 
 @dataclass(frozen=True, slots=True)
-class Dvc:
+class DvcFunctions:
     """What is taken from DVC, which ``_repo`` imports."""
 
     project_file: str
@@ -23,7 +23,7 @@ class Dvc:
     ignore_filter: Callable[[Any, str], Any]
 
 
-class WorkspaceDeclarations:
+class DvcRules:
     """The questions of ``WorkspaceIndex``, asked as ``dvc.repo.index.collect_files`` asks them.
 
     Args:
@@ -32,7 +32,9 @@ class WorkspaceDeclarations:
         gitignore: what Git ignores in it; None: it is not known what of that changed.
     """
 
-    def __init__(self, repo: Any, dvc: Dvc, *, has_git: bool, gitignore: GitIgnore | None) -> None:
+    def __init__(
+        self, repo: Any, dvc: DvcFunctions, *, has_git: bool, gitignore: GitIgnore | None
+    ) -> None:
         self._repo = repo
         self._dvc = dvc
         self._has_git = has_git

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._index.directory_watch import ByStamps, Watch
-from ..._index.dvc_rules import Dvc, WorkspaceDeclarations
+from ..._index.dvc_rules import DvcFunctions, DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.inotify import open_inotify
 from ..tracking.gitignore_lines import patched_gitignore
@@ -20,16 +20,16 @@ def default_watches() -> list[Watch]:
     return [by_stamps] if inotify is None else [inotify, by_stamps]
 
 
-def declarations(repo: Any) -> WorkspaceDeclarations:
+def declarations(repo: Any) -> DvcRules:
     from dvc.dvcfile import PROJECT_FILE, is_valid_filename
     from dvc.ignore import DvcIgnoreFilter
     from dvc.repo.index import Index
     from dvc.scm import NoSCM
 
     has_git = not isinstance(repo.scm, NoSCM)
-    return WorkspaceDeclarations(
+    return DvcRules(
         repo,
-        Dvc(PROJECT_FILE, is_valid_filename, Index.from_file, DvcIgnoreFilter),
+        DvcFunctions(PROJECT_FILE, is_valid_filename, Index.from_file, DvcIgnoreFilter),
         has_git=has_git,
         gitignore=patched_gitignore(repo) if has_git else None,
     )

@@ -15,7 +15,7 @@ from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, CommitError
 from ..._fs.safe_open import change_mode, held
 from ..._index.dvc_file_reader import DvcFileOutput
-from ..._index.dvc_rules import WorkspaceDeclarations
+from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.tracked_outputs import OutputIndex
 from ..._index.workspace_index import WorkspaceIndex
@@ -46,7 +46,7 @@ class Committer:
         layout: CacheLayout,
         *,
         index: WorkspaceIndex[Any],
-        declarations: WorkspaceDeclarations,
+        declarations: DvcRules,
         git_index: GitIndex | None,
     ) -> None:
         self._repo = repo

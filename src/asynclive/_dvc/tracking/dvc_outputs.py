@@ -13,7 +13,7 @@ from ..._artifact.request import ArtifactRequest
 from ..._cache.cache_layout import CacheLayout
 from ..._cache.object_store import ObjectStore
 from ..._errors import ArtifactPathError
-from ..._index.dvc_rules import WorkspaceDeclarations
+from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.gitignore_rules import can_be_said
 from ..._workers.fairness import give_way
@@ -38,7 +38,7 @@ class Outputs:
         self,
         repo: Any,
         layout: CacheLayout,
-        declarations: WorkspaceDeclarations,
+        declarations: DvcRules,
         git_index: GitIndex | None,
     ) -> None:
         self._repo = repo
