@@ -116,7 +116,7 @@ class DvcSide:
             name, root=str(self.root), real_root=str(self.root), artifacts_dir=str(self.root / "x")
         )
         stager = Stager(ObjectStore(repository.layout), FileWorkers(2))
-        return await stager.stage(await stager.plan(request, repository.ignore_filter))
+        return await stager.stage(await stager.sources.plan(request, repository.ignore_filter))
 
     async def refused_item(self, repository: DvcRepository, name: str) -> Any:
         item = await self.item(repository, f"{name}/part")

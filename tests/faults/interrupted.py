@@ -20,13 +20,13 @@ import sniffio
 
 import asynclive._api.async_live
 import asynclive._ingest.copy_and_hash
-import asynclive._stage.stager
+import asynclive._stage.source
 from asynclive import AsyncLive
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._engine.local_engine import LocalEngine
 
 STAGES: dict[str, tuple[Any, str]] = {
-    "look": (asynclive._stage.stager, "make_plan"),
+    "look": (asynclive._stage.source, "make_plan"),
     "copy": (asynclive._ingest.copy_and_hash.LargeFile, "_copy_step"),
     "hash": (asynclive._ingest.copy_and_hash.LargeFile, "_hash_step"),
     "lock": (DvcRepository, "acquire"),

@@ -336,7 +336,7 @@ async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
 ) -> None:
     make(repo)
     go = tmp_path / "go"
-    hold_worker(monkeypatch, go, "asynclive._stage", "stager", "make_plan")
+    hold_worker(monkeypatch, go, "asynclive._stage", "source", "make_plan")
     heard = anyio.Event()
     count = ProcessEngine._count
 

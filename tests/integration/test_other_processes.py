@@ -52,7 +52,9 @@ class Group:
 
         async def stage() -> StagedArtifact:
             stager = Stager(self.store, FileWorkers(2))
-            return await stager.stage(await stager.plan(request, self.repository.ignore_filter))
+            return await stager.stage(
+                await stager.sources.plan(request, self.repository.ignore_filter)
+            )
 
         return anyio.run(stage)
 

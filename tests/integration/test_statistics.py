@@ -11,7 +11,7 @@ import anyio
 import pytest
 from gate import Stop, locked
 
-import asynclive._stage.stager
+import asynclive._stage.source
 from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
 from asynclive._cache.object_store import ObjectStore
 from asynclive._dvc.repository.dvc_repository import DvcRepository
@@ -59,7 +59,7 @@ async def test_a_call_is_counted_in_each_state_on_its_way(
 ) -> None:
     (path,) = make_files(repo, 1)
     stops = {
-        "waiting": Stop(monkeypatch, asynclive._stage.stager, "make_plan"),
+        "waiting": Stop(monkeypatch, asynclive._stage.source, "make_plan"),
         "staging": Stop(monkeypatch, ObjectStore, "put"),
         "staged": Stop(monkeypatch, DvcRepository, "acquire"),
         "committing": Stop(monkeypatch, DvcRepository, "commit"),

@@ -11,6 +11,7 @@ from disk import leftovers, look
 from gate import Stop, locked
 
 import asynclive._ingest.copy_and_hash
+import asynclive._stage.source
 import asynclive._stage.stager
 from asynclive import ArtifactCancelledError, ArtifactHandle, AsyncLive
 from asynclive._cache.object_store import ObjectStore
@@ -22,7 +23,7 @@ LARGE = 3 * 2**20
 
 
 GATES = {
-    "queued": (asynclive._stage.stager, "make_plan"),
+    "queued": (asynclive._stage.source, "make_plan"),
     "copied": (asynclive._ingest.copy_and_hash.LargeFile, "_copy_step"),
     "hashed": (asynclive._ingest.copy_and_hash.LargeFile, "_hash_step"),
     "published": (ObjectStore, "publish"),

@@ -16,7 +16,7 @@ from disk import leftovers, md5, objects
 from gate import Stop, locked
 from twin import dvc
 
-import asynclive._stage.stager
+import asynclive._stage.source
 from asynclive import (
     ArtifactCancelledError,
     ArtifactPathError,
@@ -181,7 +181,7 @@ async def test_a_directory_is_free_before_it_is_looked_at(
     data.mkdir()
     (data / "file").write_text("older")
     async with AsyncLive(root=repo) as live:
-        plan = Stop(monkeypatch, asynclive._stage.stager, "make_plan")
+        plan = Stop(monkeypatch, asynclive._stage.source, "make_plan")
         handle = await live.submit("data", move=True)
         assert not data.exists()
         data.mkdir()

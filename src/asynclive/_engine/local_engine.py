@@ -132,7 +132,7 @@ class LocalEngine:
         self, request: ArtifactRequest, moved: MovedSource | None = None
     ) -> ArtifactPlan:
         replaced = request.path if request.copy else None
-        return await self._stager.plan(
+        return await self._stager.sources.plan(
             request, lambda: self._repository.ignore_filter(replaced), moved
         )
 
@@ -191,17 +191,17 @@ class LocalEngine:
             yield await self._admit(call, request), release
             return
         await self._pending.room(call, None)
-        moved = await self._stager.move_aside(request)
+        moved = await self._stager.sources.move_to_temp(request)
         try:
             await self._release(call)
             yield await self._admit(call, request, moved), None
         except BaseException:
             if call.successor is None:
-                await self._stager.put_back(moved)
+                await self._stager.sources.restore(moved)
             else:
-                await self._stager.drop(moved)
+                await self._stager.sources.forget(moved)
             raise
-        await self._stager.drop(moved)
+        await self._stager.sources.forget(moved)
 
     async def _release(self, call: Call) -> None:
         """All bytes are taken: whoever submitted it may go on."""

@@ -1,5 +1,6 @@
 """One artifact: plan it, copy and hash it, clean up after it. Start with ``stager``.
 
+- ``source``: scans the source, or moves it to a temp path, in worker threads
 - ``stager``: Stager: stages artifacts side by side
 - ``stage_job``: one artifact being staged: its steps and their order
 - ``large_files``: the large files of one artifact, and snapshots of them

@@ -8,7 +8,6 @@ logged is not read again.
 
 from __future__ import annotations
 
-import stat
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -16,25 +15,22 @@ from functools import partial
 
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
-from .._artifact.request import ArtifactRequest
 from .._cache.find_unchanged import find_unchanged
 from .._cache.hash_cache import KNOWN_BYTES, HashCache, HashCacheEntry
 from .._cache.hash_cache_file import publish_hashes
-from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._fs.free_space import Space
 from .._ingest.batch_processes import BatchProcesses
-from .._ingest.small_files import Batch, FileStager
+from .._ingest.small_files import Batch
 from .._instrumentation.staging_progress import StagingProgress
 from .._instrumentation.statistics import Counters
 from .._workers.bounded_gather import run_together
 from .._workers.fairness import checkpoint_in_thread
 from .._workers.file_workers import FileWorkers
-from .._workspace.moved_source import MovedSource
-from .._workspace.source_scan import IgnoreFilter, look, make_plan
 from .deferred_removal import QUICK_BYTES, DeferredRemoval
 from .fsync_staged import sync_rounds
-from .stage_job import StageJob, are_many
+from .source import Sources
+from .stage_job import StageJob
 
 Taken = Callable[[], Awaitable[None]]
 SaveHashes = Callable[[str, Sequence[StoredFile]], Awaitable[None]]
@@ -64,36 +60,11 @@ class Stager:
         # One for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
         self._space = Space()
+        self.sources = Sources(store, workers, self._known, self._processes)
 
     def close(self) -> None:
         """End the worker processes. Blocking; nothing is being staged any more."""
         self._processes.close()
-
-    async def plan(
-        self,
-        request: ArtifactRequest,
-        ignore: Callable[[], IgnoreFilter],
-        moved: MovedSource | None = None,
-    ) -> ArtifactPlan:
-        """Look at what ``request.source`` holds; raises as ``make_plan`` does."""
-        root, found = self._store.layout.root, partial(self._foresee, request)
-
-        def plan() -> ArtifactPlan:
-            aside = None if moved is None else moved.aside
-            plan = make_plan(request, root, ignore, checkpoint_in_thread, found, aside)
-            if moved is None or plan.follows_relative:
-                return plan
-            FileStager(request, plan.isdir, self._store, "").explained(moved.tuck_away)
-            return replace(plan, moved_to=moved.aside)
-
-        return await self._workers.run(plan, bulk=False)
-
-    def _foresee(self, request: ArtifactRequest, names: int) -> None:
-        """Have worker processes get ready where they will be needed. In a worker thread."""
-        if not (request.cache and are_many(names)):
-            return
-        if leaves_plain_files(self._store.layout, isdir=True) and not self._known.has(request):
-            self._processes.start_ahead(self._workers.bulk_limit)
 
     async def stage(
         self,
@@ -218,25 +189,6 @@ class Stager:
         for steps in sync_rounds(job.plan, staged, known, self._store):
             jobs = (partial(job.runner.run, partial(job.files.explained, step)) for step in steps)
             await run_together(jobs, self._workers.workers)
-
-    async def move_aside(self, request: ArtifactRequest) -> MovedSource:
-        """Take the source away from its caller, unless it cannot be logged."""
-        layout = self._store.layout
-
-        def take() -> MovedSource:
-            isdir = stat.S_ISDIR(look(request, layout.root, request.source).st_mode)
-            take = partial(MovedSource.take, request.source, isdir, layout.workspace_tmp)
-            return FileStager(request, isdir, self._store, "").explained(lambda: take(layout.sync))
-
-        return await self._workers.run_to_end(take)
-
-    async def put_back(self, moved: MovedSource) -> None:
-        """It was not logged: it is its caller's again."""
-        await self._workers.run_to_end(moved.put_back)
-
-    async def drop(self, moved: MovedSource) -> None:
-        """It is logged."""
-        await self._workers.run_to_end(moved.drop)
 
     async def remember(self, tracked: TrackedArtifact) -> None:
         """The artifact is tracked: from now on its files are known."""

@@ -71,7 +71,7 @@ async def plan_of(stager: Stager, source: Path, *, copy: bool) -> ArtifactPlan:
 
     target = source.parent / "out" / "data"
     request = request_of(target, source=source) if copy else request_of(source)
-    return await stager.plan(request, lambda: keep_all)
+    return await stager.sources.plan(request, lambda: keep_all)
 
 
 def comparable(staged: StagedArtifact, *, copy: bool) -> Any:

@@ -118,7 +118,7 @@ class Bench:
             if copy
             else request_of(self.source, cache=cache)
         )
-        return await self.stager.plan(request, lambda: ignore)
+        return await self.stager.sources.plan(request, lambda: ignore)
 
     async def stage(self, **values: Any) -> StagedArtifact:
         return await self.stager.stage(await self.plan(**values))
@@ -297,7 +297,7 @@ async def test_many_equal_artifacts_at_once_become_one_object(tmp_path: Path) ->
         make_large(path)
 
     async def stage(path: Path) -> None:
-        plan = await bench.stager.plan(request_of(path), lambda: keep_all)
+        plan = await bench.stager.sources.plan(request_of(path), lambda: keep_all)
         staged = await bench.stager.stage(plan)
         assert staged.placement is not None
         apply_placement(staged.placement)
