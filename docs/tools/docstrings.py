@@ -1,8 +1,8 @@
-"""Docstrings are written to be read as they are; this turns their few marks into Markdown.
+"""Turn docstrings, which are written to be read in Python, into Markdown for the reference.
 
-The page needs three changes: ``:meth:`` becomes code, ``Example::`` a heading of the code below it,
-and ``Cancellation:``, which is no section that the parser knows, a paragraph of its own. And a
-default that has a private name, by which it is told apart, is shown as what it is.
+Three marks change: ``:meth:`` becomes code, ``Example::`` becomes a heading above a code block, and
+``Cancellation:``, a section that the parser does not know, becomes a paragraph. A default value
+with a private name is replaced by the value itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CANCELLATION = re.compile(r"^Cancellation: (.*(?:\n    .*)*)", re.MULTILINE)
 
 
 class Docstrings(Extension):
-    """Loaded by mkdocstrings, see ``mkdocs.yml``."""
+    """The extension that ``mkdocs.yml`` names."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring:
@@ -49,5 +49,5 @@ def _cancellation(found: re.Match[str]) -> str:
 
 
 def _named(found: re.Match[str]) -> str:
-    """The name as it is said; what can be called is."""
+    """Return the name as code, with parentheses for functions."""
     return f"`{found[2]}{'()' if found[1] in ('meth', 'func') else ''}`"

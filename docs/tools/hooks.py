@@ -1,8 +1,8 @@
-"""What the pages take from elsewhere in the project: the measured pictures and the changelog.
+"""Add files from outside of ``docs/`` to the site: the pictures of ``perf/`` and the changelog.
 
-The pages are read on a code host too, so they link to files as these lie in the project
-(``../perf/results/workloads.png``). On the site the pictures are below ``perf/``; a link to any
-other file outside of ``docs/`` says where it is.
+The pages are also read on a code host, so their links are relative to the project
+(``../perf/results/workloads.png``). On the site, the pictures are below ``perf/``. A link to any
+other file outside of ``docs/`` is replaced by the path of that file.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return _ELSEWHERE.sub(_where, markdown)
 
 
-def _where(found: re.Match[str]) -> str:
-    said, path = found[1].strip("`"), found[2]
-    return f"`{path}`" if said == path else f"{found[1]} (`{path}` in the project)"
+def _where(link: re.Match[str]) -> str:
+    """Return the text of a link followed by its path, or the path alone if the text is the path."""
+    text, path = link[1].strip("`"), link[2]
+    return f"`{path}`" if text == path else f"{link[1]} (`{path}` in the project)"

@@ -109,7 +109,7 @@ def test_the_command_line_page_has_the_help_that_the_commands_print() -> None:
             check=True,
             env=environment,
         )
-        assert help_text == done.stdout
+        assert help_text == done.stdout, "run: python docs/tools/command_help.py"
 
 
 def test_every_public_name_is_in_the_reference() -> None:

@@ -1,12 +1,17 @@
-"""The README's code does what the README says."""
+"""The README's code does what the README says, and the pages explain every public name."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,26 +61,71 @@ def test_the_quickstart_example_is_the_first_one_of_the_readme_and_of_the_pages(
     assert f"```python\n{QUICKSTART}```" in (ROOT / "docs" / "index.md").read_text()
 
 
+def test_the_readme_is_one_page() -> None:
+    assert len(README.encode()) <= 7 * 1024
+
+
+def test_the_readme_names_the_two_commands() -> None:
+    assert "make demo" in README
+    assert "make test" in README
+
+
+def test_every_link_of_the_readme_leads_to_a_file() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_every_error_is_explained() -> None:
     errors = {name for name in asynclive.__all__ if name.endswith("Error")}
-    explained = set(re.findall(r"^\| `(\w+Error)`", README, re.MULTILINE))
+    page = (ROOT / "docs" / "failure.md").read_text()
+    explained = set(re.findall(r"^\| `(\w+Error)`", page, re.MULTILINE))
     assert explained == errors - {"AsyncLiveError"}
 
 
-def test_every_statistic_is_in_the_table() -> None:
+def test_every_statistic_is_explained_in_the_reference() -> None:
+    """The reference page shows the docstrings of the record's fields and properties."""
     record = asynclive.AsyncLiveStatistics
-    table = README.partition("## Statistics")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE)
-    explained = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    assert f"::: asynclive.{record.__name__}\n" in _reference("records")
+    (definition,) = ast.parse(inspect.getsource(record)).body
+    assert isinstance(definition, ast.ClassDef)
+    explained = {
+        statement.target.id
+        for statement, following in pairwise(definition.body)
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and isinstance(following, ast.Expr)
+    }
+    explained |= {
+        name
+        for name, value in vars(record).items()
+        if isinstance(value, property) and inspect.getdoc(value)
+    }
     assert explained == {name for name in dir(record) if not name.startswith("_")}
 
 
-def test_every_parameter_is_in_the_tables() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
-    for function in (asynclive.AsyncLive.__init__, asynclive.AsyncLive.log_artifact):
-        code = function.__code__
-        names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-        assert set(names) <= set(rows)
+@pytest.mark.parametrize(
+    ("function", "documented"),
+    [
+        (asynclive.AsyncLive.__init__, asynclive.AsyncLive),
+        (asynclive.AsyncLive.log_artifact, asynclive.AsyncLive.log_artifact),
+    ],
+)
+def test_every_parameter_is_explained_in_the_reference(
+    function: Callable[..., Any], documented: object
+) -> None:
+    """The reference page shows the ``Args:`` of the docstring."""
+    assert "::: asynclive.AsyncLive\n" in _reference("asynclive")
+    code = function.__code__
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    docstring = inspect.getdoc(documented) or ""
+    section = docstring.partition("\nArgs:\n")[2].partition("\n\n")[0]
+    explained = re.findall(r"^    (\w+): \S", section, re.MULTILINE)
+    assert set(names) <= set(explained)
+
+
+def _reference(page: str) -> str:
+    return (ROOT / "docs" / "reference" / f"{page}.md").read_text()
 
 
 def test_each_test_that_the_promises_name_is_there() -> None:
