@@ -1,10 +1,10 @@
-"""Log real files at once: a directory of thousands, some large ones, and fifty small ones.
+"""Log many real files at once: a directory of thousands, three large files and fifty small ones.
 
     python examples/demo.py           # or: make demo
     python examples/demo.py --small   # a few MB, for a quick look
 
-Works in a temporary Git and DVC repository (in TMPDIR, if set) and removes it afterwards.
-Needs no network.
+The program works in a temporary Git and DVC repository (in TMPDIR, if set) and removes it at the
+end. It needs no network.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TICK_SECONDS = 0.010
 
 @dataclass(frozen=True)
 class Call:
-    """One call of ``log_artifact`` to make."""
+    """The arguments of one call of ``log_artifact``."""
 
     path: Path
     options: dict[str, Any]
@@ -47,7 +47,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Row:
-    """What one call logged, and the seconds from call to return."""
+    """The result of one call, and the seconds from call to return."""
 
     logged: LoggedArtifact
     seconds: float
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass
 class Outcome:
-    """What the whole gather did."""
+    """The results of all calls, and measurements."""
 
     opened_seconds: float = 0.0
     seconds: float = 0.0
@@ -72,10 +72,10 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="a few MB instead of about 1 GB")
     args = parser.parse_args()
 
-    # The directory logged below is the one this program's modules come from: writing
-    # bytecode there would change it while it is read.
+    # The demo logs the directory that its own modules are imported from. Without this, Python
+    # would write bytecode there while it is read.
     sys.dont_write_bytecode = True
-    # A termination cleans up as Ctrl-C does.
+    # On SIGTERM, clean up as on Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="asynclive-demo-") as temp:
         return run(Path(temp).resolve(), small=args.small)
@@ -86,8 +86,8 @@ def run(temp: Path, *, small: bool) -> int:
     calls = make_inputs(temp, repo, small=small)
     print(f"Repository   {repo}")
     print(
-        f"To log       a directory (copied in), {LARGE_FILES} large and {SMALL_FILES} small files, "
-        "at once\n"
+        f"To log       a directory (with copy=True), {LARGE_FILES} large and {SMALL_FILES} small "
+        "files, all at once\n"
     )
 
     outcome = asyncio.run(log_all(repo, calls))
@@ -98,7 +98,7 @@ def run(temp: Path, *, small: bool) -> int:
 
 
 async def log_all(repo: Path, calls: list[Call]) -> Outcome:
-    """The part this demo is about."""
+    """Log everything at once. This is the part that the demo is about."""
     outcome = Outcome()
     start = time.perf_counter()
     async with AsyncLive(root=repo) as live:
@@ -119,7 +119,7 @@ async def log_all(repo: Path, calls: list[Call]) -> Outcome:
 
 
 async def tick(outcome: Outcome, total: int) -> None:
-    """Show that the event loop is free: wake up every 10 ms, and keep the worst delay."""
+    """Show that the event loop is free: wake up every 10 ms, and record the longest gap."""
     start = last = shown = time.perf_counter()
     live_line = sys.stdout.isatty()
     try:
@@ -138,11 +138,11 @@ async def tick(outcome: Outcome, total: int) -> None:
             print("\r" + " " * 40 + "\r", end="", flush=True)
 
 
-# What is logged
+# The files to log
 
 
 def make_repository(temp: Path) -> Path:
-    # Not the repository, DVC cache or pipeline that this demo may be started from.
+    # Do not use the repository, DVC cache or pipeline that the demo may be started from.
     for name in [name for name in os.environ if name.startswith(("GIT_", "DVC"))]:
         del os.environ[name]
     os.environ["DVC_NO_ANALYTICS"] = "1"
@@ -155,24 +155,24 @@ def make_repository(temp: Path) -> Path:
 
 
 def make_inputs(temp: Path, repo: Path, *, small: bool) -> list[Call]:
-    """Make the files to log, smaller ones where the disk is too full for all of them."""
+    """Make the files to log; smaller ones if the disk has too little space."""
     packages = Path(sysconfig.get_path("purelib"))
     if small:
         packages /= "anyio"
     packages_bytes = size_of(packages)
     large_bytes = MIB if small else 256 * MIB
 
-    # Everything lies there twice: in the DVC cache, and in the workspace.
+    # Each file is stored twice: in the DVC cache and in the workspace.
     needed = 2 * (packages_bytes + LARGE_FILES * large_bytes)
     free = shutil.disk_usage(temp).free - (64 if small else 512) * MIB
     if free < 16 * MIB:
-        raise SystemExit(f"Not enough free space in {temp.parent}. Set TMPDIR to another place.")
+        raise SystemExit(f"{temp.parent} has too little space. Set TMPDIR to another directory.")
     share = min(1.0, free / needed)
     if share < 1.0:
         large_bytes = int(large_bytes * share)
         print(
-            f"{temp.parent} has room for {share:.0%} of what this demo logs, so it logs less. "
-            "Set TMPDIR to a place with more for all of it.\n"
+            f"{temp.parent} has space for {share:.0%} of the files of this demo, so it logs less. "
+            "To log all of them, set TMPDIR to a directory with more space.\n"
         )
     packages = loggable(packages, int(packages_bytes * share), temp / packages.name)
 
@@ -214,7 +214,7 @@ def make_inputs(temp: Path, repo: Path, *, small: bool) -> list[Call]:
 
 
 def write_large(path: Path, block: bytes, size: int, index: int) -> None:
-    """``size`` random bytes, other ones for each ``index``: the block, turned each time."""
+    """Write ``size`` random bytes that differ for each ``index``: the block, rotated each time."""
     with path.open("wb") as file:
         while size > 0:
             at = (index * 7919 + size) % len(block)
@@ -223,10 +223,10 @@ def write_large(path: Path, block: bytes, size: int, index: int) -> None:
 
 
 def loggable(directory: Path, budget_bytes: int, links: Path) -> Path:
-    """``directory`` if all of it can be logged, or a directory of links to what can be.
+    """Return ``directory`` if all of it can be logged, else a directory of links to a part of it.
 
-    Left out are pipes, sockets, broken links and unreadable files, and what would go beyond
-    the budget. Copying follows the links.
+    The part leaves out pipes, sockets, broken links and unreadable files, and entries that
+    exceed the budget. Copying follows the links.
     """
     entries = sorted(directory.iterdir())
     special = [entry for entry in entries if not all(map(is_plain, walk(entry)))]
@@ -246,7 +246,7 @@ def loggable(directory: Path, budget_bytes: int, links: Path) -> Path:
 
 
 def walk(path: Path) -> Iterator[Path]:
-    """The files at or below ``path``."""
+    """Yield the files at or below ``path``."""
     if not path.is_dir():
         yield path
     for folder, _, names in os.walk(path, followlinks=True):
@@ -265,7 +265,7 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in walk(path) if is_plain(file))
 
 
-# What is shown
+# The output
 
 
 def show_table(outcome: Outcome) -> None:
@@ -298,10 +298,10 @@ def show_table(outcome: Outcome) -> None:
         f"  {f'all {len(rows)} at once':<16}{files:>7,}{size:>15,}  {'':<{width}}"
         f"{outcome.seconds:>9.2f}{size / MIB / outcome.seconds:>8,.0f}\n"
     )
-    print(f"Opened       the repository in {outcome.opened_seconds:.2f} s, most of it DVC's import")
+    print(f"Opening      {outcome.opened_seconds:.2f} s, mostly the import of DVC")
     print(
-        f"Event loop   ran on: {outcome.ticks} ticks of {TICK_SECONDS * 1000:.0f} ms meanwhile, "
-        f"largest gap {outcome.largest_gap_seconds * 1000:.0f} ms\n"
+        f"Event loop   not blocked: {outcome.ticks} ticks of {TICK_SECONDS * 1000:.0f} ms, "
+        f"longest gap {outcome.largest_gap_seconds * 1000:.0f} ms\n"
     )
 
 

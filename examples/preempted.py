@@ -1,11 +1,11 @@
-"""Train until the machine is taken away: on SIGTERM, finish logging what fits into the notice.
+"""Train until SIGTERM, then log as many checkpoints as the remaining time permits.
 
-    python examples/preempted.py               # in a Git repository with DVC in it
+    python examples/preempted.py               # in a Git repository with DVC
     kill -TERM <the process id it prints>
 
-Clouds and schedulers send SIGTERM some seconds before the machine is gone. Then the training
-stops, and ``drain`` takes no new artifacts, finishes what it can, cancels the rest cleanly and
-says which was which. Runs where there are POSIX signals, on asyncio and trio.
+Clouds and schedulers send SIGTERM some seconds before they take the machine away. The training
+then stops. ``drain`` accepts no new artifacts, finishes as many as it can, cancels the rest, and
+returns the result of each. Needs POSIX signals; runs on asyncio and trio.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHECKPOINT = Path("preempted.ckpt")
 
 
 async def train(live: AsyncLive, stop: anyio.Event) -> None:
-    """Goes on until it is told to stop, and ends with a whole step."""
+    """Train until ``stop`` is set, and end after a complete step."""
     step = 0
     while not stop.is_set():
         step += 1
@@ -49,12 +49,12 @@ async def main(notice_seconds: float) -> None:
         print(f"logged at the end: {logged.meta}")
     for each in drained.not_logged:
         print(f"not logged: {each.error}")
-    print(f"{live.statistics().logged} logged in all", flush=True)
+    print(f"{live.statistics().logged} logged in total", flush=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--notice", type=float, default=25, help="seconds that there are")
+    parser.add_argument("--notice", type=float, default=25, help="seconds from SIGTERM to the end")
     parser.add_argument("--backend", choices=["asyncio", "trio"], default="asyncio")
     args = parser.parse_args()
     anyio.run(main, args.notice, backend=args.backend)

@@ -1,10 +1,10 @@
-"""Prepare a data set in shards, and log each shard as soon as it is finished.
+"""Prepare a data set in shards, and log each shard as soon as it is complete.
 
-    python examples/prepare_shards.py          # in a Git repository with DVC in it
+    python examples/prepare_shards.py          # in a Git repository with DVC
 
-Producers make shards in threads, a consumer logs them. Nothing piles up: the stream between
-them holds two shards, and AsyncLive takes no more than four at a time. If the disk is slower than
-the producers, ``submit`` waits for room, then the stream is full, and then the producers wait.
+Producers make shards in threads, and a consumer logs them. The number of waiting shards is
+limited: the stream between them holds two, and AsyncLive accepts four at a time. If the disk is
+slower than the producers, ``submit`` waits, then the stream is full, and then the producers wait.
 Runs on asyncio and, with ``--backend trio``, on trio.
 """
 
@@ -28,7 +28,7 @@ SHARDS_IN_FLIGHT = 4
 
 
 def make_shard(number: int, records: int) -> Path:
-    """Stands for your tokenizer, decoder or resizer."""
+    """Make one shard. This stands for your tokenizer, decoder or resizer."""
     path = SHARDS / f"part-{number:04}.jsonl.gz"
     path.parent.mkdir(exist_ok=True)
     with gzip.open(path, "wt", compresslevel=1) as file:
@@ -49,14 +49,15 @@ async def consume(live: AsyncLive, finished: ObjectReceiveStream[Path]) -> list[
     handles = []
     async with finished:
         async for path in finished:
-            # Waits for room. Then the next one is taken while this one is hashed and committed.
+            # Waits while four shards are in flight. This one is then hashed and committed in the
+            # background, while the loop takes the next one.
             handle = await live.submit(path, type="dataset", meta={"source": "squares"})
             handles.append(handle)
     return handles
 
 
 async def prepare(shards: int, records: int) -> None:
-    # All numbers fit, so that handing them out waits for nobody.
+    # The stream has space for all numbers, so sending them never waits.
     give_number, numbers = anyio.create_memory_object_stream[int](shards)
     send, finished = anyio.create_memory_object_stream[Path](WAITING_SHARDS)
     async with give_number:
@@ -67,7 +68,7 @@ async def prepare(shards: int, records: int) -> None:
             for _ in range(PRODUCERS):
                 tasks.start_soon(produce, numbers.clone(), send.clone(), records)
             numbers.close()
-            send.close()  # the producers have one each; when all are closed, the consumer ends
+            send.close()  # each producer has a clone; when all are closed, the consumer ends
             handles = await consume(live, finished)
         for handle in handles:
             logged = await handle

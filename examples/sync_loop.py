@@ -1,10 +1,10 @@
-"""Log checkpoints from code that is not async: a loop of one's own, and a trainer's callbacks.
+"""Log checkpoints from code that is not async: your own loop, and the callbacks of a trainer.
 
-    python examples/sync_loop.py               # in a Git repository with DVC in it
+    python examples/sync_loop.py               # in a Git repository with DVC
 
-The two callbacks have the methods that Lightning and Transformers call, and work with them as
-they are (derive them from ``lightning.pytorch.loggers.Logger`` and
-``transformers.TrainerCallback``); here, small trainers stand in for both.
+The two callback classes have the methods that Lightning and Transformers call. To use them,
+derive them from ``lightning.pytorch.loggers.Logger`` and ``transformers.TrainerCallback``. In this
+program, small functions stand for the trainers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asynclive import AsyncLive, BlockingHandle, BlockingLive
 
 
 def train(live: BlockingLive) -> list[BlockingHandle]:
-    """A loop of one's own: it goes on as soon as the checkpoint may be overwritten."""
+    """Train in your own loop, which continues as soon as the checkpoint may be overwritten."""
     weights, handles = random.Random(0), []
     path = Path("loop.ckpt")
     for step in range(1, 31):
@@ -31,25 +31,25 @@ def train(live: BlockingLive) -> list[BlockingHandle]:
 
 
 class LightningLogger:
-    """Lightning calls this after each checkpoint that a ModelCheckpoint has written."""
+    """Log each checkpoint that a ModelCheckpoint of Lightning has written."""
 
     def __init__(self, live: BlockingLive) -> None:
         self.live = live
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        # With ModelCheckpoint(save_last=True): the next checkpoint overwrites it.
+        # The next checkpoint overwrites this path, if ModelCheckpoint has save_last=True.
         self.live.submit(checkpoint_callback.last_model_path, type="model", name="lightning")
 
 
 class TransformersCallback:
-    """Transformers calls this after each checkpoint, a directory, that its Trainer has written."""
+    """Log each checkpoint directory that a Trainer of Transformers has written."""
 
     def __init__(self, live: BlockingLive) -> None:
         self.live = live
 
     def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         path = Path(args.output_dir, f"checkpoint-{state.global_step}")
-        # Each has another path, and save_total_limit deletes older ones: so a copy is tracked.
+        # Track a copy: each checkpoint has its own path, and save_total_limit deletes old ones.
         self.live.submit(path, type="model", name="transformers", copy="transformers")
 
 
@@ -73,8 +73,8 @@ def train_as_transformers_does(callback: TransformersCallback) -> None:
 
 
 def main() -> None:
-    # Leaving the block waits for what is in flight, and raises what went wrong and nobody has
-    # asked for.
+    # The end of the block waits for the artifacts in flight. It raises the errors of handles whose
+    # result was not asked for.
     with AsyncLive.blocking() as live:
         handles = train(live)
         fit_as_lightning_does(LightningLogger(live))

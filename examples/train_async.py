@@ -1,11 +1,11 @@
 """Train a small model with PyTorch on asyncio, and log a checkpoint every few steps.
 
-    python examples/train_async.py             # in a Git repository with DVC in it
+    python examples/train_async.py             # in a Git repository with DVC
 
-Needs PyTorch and DVCLive. Each step runs in a thread, so that the event loop stays free. A
-checkpoint always has the same path: ``submit`` returns as soon as its bytes are safe, and they
-are hashed and committed while the next steps run. Metrics are DVCLive's: with ``live=`` both
-write into one ``dvc.yaml``, and neither drops what the other has written.
+Needs PyTorch and DVCLive. Each step runs in a thread, so that the event loop stays free. All
+checkpoints have the same path. ``submit`` returns as soon as the bytes are safe, and they are
+hashed and committed while the next steps run. DVCLive logs the metrics. With ``live=``, both
+write into one ``dvc.yaml``, and neither drops the entries of the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CHECKPOINT = Path("checkpoint.pt")
 
 
 class Training:
-    """Learns the sine; what a training of yours would be."""
+    """Learn the sine function. This stands for your training."""
 
     def __init__(self, metrics: Live) -> None:
         torch.manual_seed(0)

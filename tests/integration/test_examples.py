@@ -1,4 +1,4 @@
-"""The programs in examples/ run, and show what they promise."""
+"""The programs in examples/ run, and print what they promise."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("default_isolation")
 
 
 def run(*command: str, cwd: Path, **env: str) -> str:
-    # pytest-xdist says how wide the terminal is.
+    # pytest-xdist sets COLUMNS, the width of the terminal.
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     done = subprocess.run(
         [sys.executable, "-W", "error", *command],
@@ -120,7 +120,7 @@ def test_a_loop_that_is_not_async_and_two_trainers_log_their_checkpoints(repo: P
 
 
 def preempt(repo: Path, *given: str, steps: int) -> str:
-    """Run the example, tell it to end after so many checkpoints; what it prints from then on."""
+    """Run the example, send SIGTERM after ``steps`` checkpoints, and return the later output."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(EXAMPLES / "preempted.py"), *given],
         cwd=repo,
@@ -148,7 +148,7 @@ def test_a_preempted_training_logs_what_it_has(repo: Path, backend: str) -> None
     assert "not logged" not in printed
     step = entries(repo)["preempted"]["meta"]["step"]
     assert step >= 30
-    assert f"{step // 10} logged in all\n" in printed
+    assert f"{step // 10} logged in total\n" in printed
     assert "up to date" in dvc(repo, "status")
 
 
@@ -158,5 +158,5 @@ def test_a_preempted_training_says_what_there_was_no_time_for(repo: Path) -> Non
         printed = preempt(repo, "--notice", "0", steps=3)
 
     assert printed.count("not logged: 'preempted.ckpt' was not logged: the deadline") >= 3
-    assert printed.endswith("0 logged in all\n")
+    assert printed.endswith("0 logged in total\n")
     assert not (repo / "preempted.ckpt.dvc").exists()
