@@ -16,7 +16,6 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 
 _PICTURE = re.compile(r"\((?:\.\./)+(perf/results/[\w./-]+\.png)\)")
-_ELSEWHERE = re.compile(r"\[([^\]]+)\]\(\.\./(?!perf/results/[\w./-]+\.png)([\w./-]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -29,9 +28,11 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    up = "../" * page.file.src_uri.count("/")
+    depth = page.file.src_uri.count("/")
+    up = "../" * depth
     markdown = _PICTURE.sub(lambda found: f"({up}{found[1]})", markdown)
-    return _ELSEWHERE.sub(_where, markdown)
+    elsewhere = rf"\[([^\]]+)\]\((?:\.\./){{{depth + 1}}}(?!perf/results/[\w./-]+\.png)([\w./-]+)\)"
+    return re.sub(elsewhere, _where, markdown)
 
 
 def _where(link: re.Match[str]) -> str:
