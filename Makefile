@@ -74,10 +74,10 @@ typecheck: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(BENCH_STAMP)
-	$(BIN)/python perf/suite.py --short $(ARGS)
+	$(BIN)/python -m perf --short $(ARGS)
 
 bench-full: $(BENCH_STAMP)
-	$(BIN)/python perf/suite.py $(ARGS)
+	$(BIN)/python -m perf $(ARGS)
 
 # Into site/, for site/index.html or any server of files. Any warning is an error.
 docs: $(DOCS_STAMP)

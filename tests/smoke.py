@@ -50,7 +50,7 @@ def check_source(file: Path) -> None:
     wanted = {
         *("pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile"),
         *("mkdocs.yml", "docs/index.md", "src/asynclive/py.typed", "tests/conftest.py"),
-        *("examples/quickstart.py", "perf/suite.py"),
+        *("examples/quickstart.py", "perf/__main__.py"),
     }
     assert wanted <= names, wanted - names
     built = {name for name in names if re.match(r"(site|dist|\.venv[\w-]*)/", name)}

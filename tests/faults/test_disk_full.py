@@ -27,13 +27,13 @@ from logged import (
     temp_files,
     write_all,
 )
-from loopfs import NotPossibleError, mounted, resize
 from tally import SURVIVED
 from twin import Templates
 
 import asynclive._ingest.copy_and_hash
 import asynclive._stage.stage_job
 from asynclive import AsyncLive, DvcYamlError, StorageError
+from perf.harness.loop_filesystem import NotPossibleError, mounted, resize
 
 pytestmark = pytest.mark.anyio
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from disk import leftovers
-from loopfs import NotPossibleError, mounted, used_bytes
 from twin import Templates, dvc
 
 from asynclive import AsyncLive
 from asynclive._doctor.diagnosis import diagnose
+from perf.harness.loop_filesystem import NotPossibleError, mounted, used_bytes
 
 pytestmark = pytest.mark.anyio
 

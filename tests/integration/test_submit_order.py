@@ -14,7 +14,6 @@ import pytest
 from cancelling import settled
 from disk import leftovers, objects
 from gate import locked
-from loopfs import NotPossibleError, mounted
 from twin import Templates, dvc
 
 from asynclive import (
@@ -23,6 +22,7 @@ from asynclive import (
     AsyncLive,
     LoggedArtifact,
 )
+from perf.harness.loop_filesystem import NotPossibleError, mounted
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,1 @@
+"""Measure asynclive: ``python -m perf NAME``; ``perf/README.md`` says how."""

@@ -1,0 +1,1 @@
+"""One question a file; none of them imports another."""

@@ -1,0 +1,1 @@
+"""What the benches share: turns, repositories, processes, clocks and result files."""

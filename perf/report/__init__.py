@@ -1,0 +1,1 @@
+"""Tables and pictures, made from the result files alone."""

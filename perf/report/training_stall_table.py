@@ -1,0 +1,94 @@
+"""The table of ``stall.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from perf.harness import results
+from perf.report.cells import NONE, table
+
+STALL = ("10mb", "200mb", "1gb", "10k-files")
+
+
+def stall(directory: Path) -> str:
+    documents = [(name, results.read(f"training_stall-{name}", directory)) for name in STALL]
+    header = ["checkpoint", "side", *_STALL_STEPS, "blocked, ms", "most, ms"]
+    rows = []
+    for _, document in documents:
+        if document is None:
+            continue
+        sides = document["sides"]
+        for side, measured in sides.items():
+            if measured.get("skipped"):
+                continue
+            quiet = measured["quiet_ms"]
+            step, blocked = measured["step_ms"], measured["blocked_ms"]
+            rows.append(
+                [
+                    document["title"],
+                    _STALL_SIDES.get(side, side),
+                    *(
+                        f"{step[key]['median']:.1f} ({quiet[key]['median']:.1f})"
+                        for key in ("median", "mean")
+                    ),
+                    *(f"{step[key]['median']:.1f}" for key in ("p99", "max")),
+                    *(
+                        "" if side == "none" else f"{blocked[key]['median']:.1f}"
+                        for key in ("median", "max")
+                    ),
+                    _judged(measured["bytes"]),
+                ]
+            )
+        if not has_goals(document):
+            continue
+        goals = document["goals"]
+        nothing, copy = sides["none"]["step_ms"], sides["copy"]["blocked_ms"]["median"]["median"]
+        rows.append(
+            [
+                document["title"],
+                "goal for asynclive",
+                *(
+                    f"≤ {goals[f'{key}_step'] * nothing[key]['median']:.1f}"
+                    for key in ("median", "mean")
+                ),
+                "",
+                "",
+                f"≤ {goals['times_the_copy'] * copy:.1f}; move ≤ {goals['move_ms']:g}",
+                "",
+                "all right",
+            ]
+        )
+    if not rows:
+        return NONE
+    return f"{_STALL_PICTURE}\n\n{table([*header, 'bytes logged'], rows)}"
+
+
+def has_goals(document: dict[str, Any]) -> bool:
+    """Whether a result of ``stall.py`` has what its goals are made from."""
+    sides = document["sides"]
+    return all(side in sides and not sides[side].get("skipped") for side in ("none", "copy"))
+
+
+_STALL_PICTURE = (
+    "![What a training loop waits for, how long its steps are, and which bytes were logged]"
+    "(results/training_stall.png)"
+)
+_STALL_STEPS = ("step (quiet), ms", "mean (quiet)", "p99", "max")
+_STALL_SIDES = {
+    "none": "not logged",
+    "copy": "copied, not logged",
+    "asynclive-thread": 'asynclive, isolation="thread"',
+    "asynclive-move": "asynclive, move=True",
+    "naive": "dvclive in a thread",
+    "dcp": "PyTorch DCP, async_save",
+}
+
+
+def _judged(found: dict[str, int] | None) -> str:
+    """How many checkpoints were right, and what became of the others."""
+    if not found:
+        return ""
+    total = sum(found.values())
+    others = [f"{found[what]} {what}" for what in ("torn", "wrong", "none") if found.get(what)]
+    return ", ".join([f"{found.get('right', 0)} of {total} right", *others])

@@ -1,0 +1,1 @@
+"""The ways to log, and other tools, that the benches compare."""
