@@ -74,10 +74,10 @@ typecheck: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(BENCH_STAMP)
-	$(BIN)/python -m perf --short $(ARGS)
+	$(BIN)/python -m perf all --short $(ARGS)
 
 bench-full: $(BENCH_STAMP)
-	$(BIN)/python -m perf $(ARGS)
+	$(BIN)/python -m perf all $(ARGS)
 
 # Into site/, for site/index.html or any server of files. Any warning is an error.
 docs: $(DOCS_STAMP)

@@ -1,74 +1,107 @@
-"""All benches, then the pictures and the tables: what matters most comes first.
+"""Run the benches, and make the report from their results.
 
-    python -m perf                                   # make bench-full: two hours
-    python -m perf      --resume                     # goes on where it was stopped
-    python -m perf      --short                      # make bench: some minutes
-
-Each bench writes its result when it is done (the workloads one by one), so an interrupt costs
-no more than the one that runs. A bench that fails does not stop those after it. A full run
-writes to ``perf/results``, and the READMEs are made anew from it; a short one writes to
-``perf/results/short``.
+python -m perf list                  name every bench and its question
+python -m perf NAME [options]        run one bench; NAME --help lists its options
+python -m perf all [--short]         run every bench, then plots and report
+python -m perf plots [DIRECTORY]     draw the pictures of the results in a directory
+python -m perf report                write the tables into README.md, docs/ and perf/README.md
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from perf.harness import arguments as options
-from perf.harness import results
-
-FULL = (
-    *("workloads", "scaling", "many_processes", "loop_lag", "import_time", "memory", "reflink"),
-    *(
-        "large_in_flight",
-        "workers",
-        "durable",
-        "cancel_latency",
-        "command_line",
-        "isolation",
-        "events",
-        "training_stall",
-    ),
-)
-SHORT = ("workloads", "loop_lag", "import_time", "scaling", "many_processes", "training_stall")
-# Each with one result and no options but --dir.
-PLAIN = ("memory", "reflink", "large_in_flight", "cancel_latency")
+from perf.benches import NAMES, load
+from perf.harness import bench, child_process, results
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--short", action="store_true", help="less of it, in minutes")
-    parser.add_argument("--resume", action="store_true", help="skip what has a result already")
+def main(arguments: list[str]) -> int:
+    name, *rest = arguments or ["--help"]
+    if name in NAMES:
+        return bench.main(load(name), rest)
+    if name in COMMANDS:
+        return COMMANDS[name](rest)
+    print(f"{__doc__}\nBenches: {', '.join(NAMES)}")
+    return 0 if name in ("-h", "--help") else 2
+
+
+def run_all(arguments: list[str]) -> int:
+    """Run every bench, each in a process of its own: a failed one does not stop the others."""
+    parser = argparse.ArgumentParser(prog="python -m perf all", description=run_all.__doc__)
+    parser.add_argument("--short", action="store_true", help="a part of it, in minutes")
+    parser.add_argument("--resume", action="store_true", help="skip every bench with a result")
     parser.add_argument("--dir", type=Path, help="work there (default: a temporary directory)")
-    args = parser.parse_args()
-    failed = []
-    for bench in SHORT if args.short else FULL:
-        if bench in PLAIN and args.resume and options.there(bench, results.FULL):
-            continue
-        given = ["--dir", str(args.dir)] if args.dir else []
-        if bench not in PLAIN:
-            given += ["--short"] * args.short + ["--resume"] * args.resume
-        if _run(f"perf.benches.{bench}", *given):
-            failed.append(bench)
-    drawn = results.directory(full=not args.short)
-    if _run("perf.report.plots", str(drawn)):
-        failed.append("plots")
-    if not args.short and _run("perf.report.markers"):
-        failed.append("readme")
+    args = parser.parse_args(arguments)
+    given = ["--short"] * args.short + ["--resume"] * args.resume
+    given += ["--dir", str(args.dir)] if args.dir else []
+    steps = [[name, *given] for name in NAMES if not args.short or load(name).in_short_suite]
+    steps.append(["plots", str(results.directory(full=not args.short))])
+    if not args.short:
+        steps.append(["report"])
+    failed = [step[0] for step in steps if _run(step)]
     if failed:
         print(f"\nFailed: {', '.join(failed)}")
     return bool(failed)
 
 
-def _run(script: str, *arguments: str) -> int:
-    print(f"\n== {script} {' '.join(arguments)}", flush=True)
-    return subprocess.run([sys.executable, "-m", script, *arguments]).returncode
+def _run(step: list[str]) -> int:
+    print(f"\n== {' '.join(step)}", flush=True)
+    environment = child_process.with_python_path(os.environ)
+    return subprocess.run([*child_process.COMMAND, *step], env=environment).returncode
+
+
+def list_benches(arguments: list[str]) -> int:
+    """Print the question, the cases and the sides of each bench."""
+    for each in map(load, NAMES):
+        print(each.describe())
+    return 0
+
+
+def plots(arguments: list[str]) -> int:
+    """Draw the results in a directory, as PNG files in the same directory."""
+    from perf.report.plots import draw_all
+
+    parser = argparse.ArgumentParser(prog="python -m perf plots", description=plots.__doc__)
+    parser.add_argument("directory", type=Path, nargs="?", default=results.FULL)
+    for path in draw_all(parser.parse_args(arguments).directory):
+        print(path)
+    return 0
+
+
+def report(arguments: list[str]) -> int:
+    """Write the tables into README.md, docs/*.md and perf/README.md."""
+    from perf.report.markers import fill_all
+
+    for path in fill_all():
+        print(path)
+    return 0
+
+
+def child(arguments: list[str]) -> int:
+    """Measure one run of a bench, and print it as JSON. ``Repository.run`` starts this."""
+    name, given = arguments
+    # ``python -m`` looks for modules in the working directory first. Here that is the measured
+    # repository, where an artifact may have the name of a module.
+    if sys.path[0] == os.getcwd():
+        del sys.path[0]
+    print(json.dumps(load(name).measure(**json.loads(given))))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "all": run_all,
+    "list": list_benches,
+    "plots": plots,
+    "report": report,
+    "child": child,
+}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

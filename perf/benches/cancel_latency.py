@@ -1,76 +1,74 @@
-"""How long a caller who is cancelled late in a large copy waits for being told.
+"""How long does a caller wait that is cancelled late in a large copy?
 
-    python perf/cancel_latency.py [--dir DIR] [--runs 5] [--gib 4] [--short]
+    python -m perf cancel_latency
+    python -m perf cancel_latency --runs 5 --gib 4 --dir DIR
 
-A file is logged with ``copy=True``, and cancelled once three quarters of it are in both new
-files, of the object and of the copy. Measured are the milliseconds from ``cancel()`` to the
-caller's going on, and those that leaving the block then waits for the space to be free. Each
-run is a fresh process and a fresh repository; the backends take turns.
+A file is logged with ``copy=True``. The call is cancelled once three quarters of the file are in
+both new files, the object and the copy. Measured are the milliseconds from ``cancel()`` until the
+caller continues, and then until the block is left, which waits until the space is free. Each run is
+a fresh process and a fresh repository; the backends take turns.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
-import tempfile
 import time
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 
-from perf.harness import results
-from perf.harness.repository import fresh_repository
-from perf.harness.standard_workloads import MIB
+from perf.harness.bench import Bench, Job
+from perf.harness.repository import Repository
+from perf.harness.turns import Run, spreads, take_turns_in_repositories
+from perf.harness.units import GIB, MIB
 from perf.harness.work_dir import runs_dir
 
-GIB = 1024 * MIB
-BACKENDS = ("asyncio", "trio")
-# Between two looks at how much is written.
-_LOOK_SECONDS = 0.005
+FULL_GIB, SHORT_GIB = 4.0, 0.25
+# Between two checks of how much is written.
+_CHECK_SECONDS = 0.005
 
 
-def main() -> int:
-    args = _parse_args()
-    if args.backend:
-        print(json.dumps(anyio.run(_run, args.source, backend=args.backend)))
-        return 0
-    gib, runs = (0.25, 1) if args.short else (args.gib, args.runs)
-    cancelled_ms: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
-    leaving_ms: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
-    with tempfile.TemporaryDirectory(prefix="asynclive-cancel-", dir=args.dir) as name:
-        work_dir = Path(name)
-        source = work_dir / "checkpoint.pt"
-        _write(source, int(gib * GIB))
-        with runs_dir(work_dir) as where:
-            for number in range(1, runs + 1):
-                for backend in BACKENDS:
-                    with fresh_repository(where) as repository:
-                        run = repository.run(
-                            "perf.benches.cancel_latency", "--backend", backend, "--source", source
-                        )
-                    cancelled_ms[backend].append(run["cancelled_ms"])
-                    leaving_ms[backend].append(run["leaving_ms"])
-                    print(
-                        f"  {number}/{runs}  {backend:<8} told after {run['cancelled_ms']:7.1f} ms"
-                        f", block left after {run['leaving_ms']:7.1f} ms more",
-                        flush=True,
-                    )
-        payload = {
+class CancelLatency(Bench):
+    name = "cancel_latency"
+    sides = ("asyncio", "trio")
+    pairs = 5
+    short_pairs = 1
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--gib", type=float, help=f"size of the file (default: {FULL_GIB:g})")
+
+    def is_full(self, args: Namespace, result: str) -> bool:
+        return super().is_full(args, result) and _gib(args) >= FULL_GIB
+
+    def space_bytes(self, args: Namespace, result: str) -> int:
+        return int(3 * _gib(args) * GIB)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        gib = _gib(job.args)
+        with runs_dir(job.work_dir) as where:
+            source = where / "checkpoint.pt"
+            _write(source, int(gib * GIB))
+
+            def run(repository: Repository, backend: str) -> Run:
+                return repository.run(self.name, backend=backend, source=source)
+
+            runs = take_turns_in_repositories(job.work_dir, self.sides, job.pairs, run, _describe)
+        return {
             "gib": gib,
-            "backends": {
-                backend: {
-                    "cancelled_ms": results.spread(cancelled_ms[backend]),
-                    "leaving_ms": results.spread(leaving_ms[backend]),
-                }
-                for backend in BACKENDS
-            },
+            "backends": {backend: spreads(each) for backend, each in runs.items()},
         }
-        full = gib >= 4 and runs >= 5
-        results.write("cancel_latency", payload, work_dir, full=full, out=args.out)
-    return 0
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        return anyio.run(_measure, Path(given["source"]), backend=given["backend"])
+
+
+def _gib(args: Namespace) -> float:
+    default = SHORT_GIB if args.short else FULL_GIB
+    gib: float = default if args.gib is None else args.gib
+    return gib
 
 
 def _write(path: Path, size: int) -> None:
@@ -79,42 +77,42 @@ def _write(path: Path, size: int) -> None:
             file.write(os.urandom(MIB))
 
 
-async def _run(source: Path) -> dict[str, float]:
+async def _measure(source: Path) -> dict[str, float]:
     from asynclive import AsyncLive
 
-    told = anyio.Event()
+    continued = anyio.Event()
+    continued_at = 0.0
     scope = anyio.CancelScope()
 
     async def call() -> None:
-        nonlocal told_at
+        nonlocal continued_at
         with scope:
             await live.log_artifact(source, type="model", copy=True)
-        told_at = time.perf_counter()
-        told.set()
+        continued_at = time.perf_counter()
+        continued.set()
 
-    told_at = 0.0
     wanted = await anyio.to_thread.run_sync(os.path.getsize, source) * 3 // 4
     async with AsyncLive() as live, anyio.create_task_group() as tasks:
         tasks.start_soon(call)
-        # Nobody says how much is written.
-        while not told.is_set() and min(_temp_sizes(), default=0) < wanted:  # noqa: ASYNC110
-            await anyio.sleep(_LOOK_SECONDS)
-        if told.is_set():
+        # There is no event for how much of a copy is written.
+        while not continued.is_set() and min(_temp_sizes(), default=0) < wanted:  # noqa: ASYNC110
+            await anyio.sleep(_CHECK_SECONDS)
+        if continued.is_set():
             raise SystemExit("The artifact was logged before it could be cancelled.")
         start = time.perf_counter()
         scope.cancel()
-        await told.wait()
+        await continued.wait()
         if not scope.cancelled_caught or _temp_sizes():
-            raise SystemExit("The call was not cancelled, or it left something.")
+            raise SystemExit("The call was not cancelled, or it left files.")
     left_at = time.perf_counter()
     return {
-        "cancelled_ms": (told_at - start) * 1000,
-        "leaving_ms": (left_at - told_at) * 1000,
+        "cancelled_ms": (continued_at - start) * 1000,
+        "leaving_ms": (left_at - continued_at) * 1000,
     }
 
 
 def _temp_sizes() -> list[int]:
-    """Of the files in the making: the object's and the copy's."""
+    """Return the sizes of the unfinished files: the object's and the copy's."""
     temps = (
         *Path(".dvc/cache").glob("**/.asynclive-*/[0-9]*"),
         *Path(".dvc/tmp").glob("asynclive-*/[0-9]*"),
@@ -123,19 +121,11 @@ def _temp_sizes() -> list[int]:
     return sizes if len(sizes) != 1 else [0, *sizes]
 
 
-def _parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _describe(backend: str, run: Run) -> str:
+    return (
+        f"{backend:<8} continued after {run['cancelled_ms']:7.1f} ms"
+        f", block left after {run['leaving_ms']:7.1f} ms more"
     )
-    parser.add_argument("--dir", type=Path, help="work there (default: a temporary directory)")
-    parser.add_argument("--runs", type=int, default=5, help="of each backend")
-    parser.add_argument("--gib", type=float, default=4, help="size of the file")
-    parser.add_argument("--short", action="store_true", help="one run of a quarter of a GiB")
-    parser.add_argument("--out", type=Path, help="write the result there")
-    parser.add_argument("--backend", choices=BACKENDS, help=argparse.SUPPRESS)
-    parser.add_argument("--source", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = CancelLatency()

@@ -1,92 +1,90 @@
-"""``asynclive log`` of 20 files, beside 20 ``dvc add``s and one ``dvc add`` of them all.
+"""How long do ``asynclive log`` and ``dvc add`` take for 20 files?
 
-    python perf/cli.py
+    python -m perf command_line
 
-From the start of the first command to the end of the last one, imports and all: what one waits
-for at a terminal. The sides take turns, each in a fresh repository. Nothing is tracked before,
-or a hundred other files are.
+The time goes from the start of the first command to the end of the last one, imports included: a
+user waits for that at a terminal. ``dvc add`` runs once for each file, or once for all. The sides
+take turns, each in a fresh repository, where no file, or a hundred others, are tracked.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
-from perf.harness import arguments as options
-from perf.harness import machine, results
-from perf.harness.repository import Repository, fresh_repository
-from perf.harness.results import spread
-from perf.harness.turns import MIN_PAIRS
-from perf.harness.work_dir import runs_dir
+from perf.harness.bench import Bench, Job
+from perf.harness.ratios import spread
+from perf.harness.repository import Repository
+from perf.harness.turns import Run, take_turns_in_repositories
+from perf.sides.dvc_add import asynclive_log, dvc_add, execute
 
-BENCH = "command_line"
 FILES = 20
 FILE_BYTES = 16 * 1024
 TRACKED = (0, 100)
 SHORT_TRACKED = (0,)
-
-_PYTHON = [sys.executable, "-m"]
+OURS = "asynclive log"
 SIDES = {
-    "dvc add, 20 times": lambda names: [[*_PYTHON, "dvc", "add", "--quiet", n] for n in names],
-    "dvc add, once": lambda names: [[*_PYTHON, "dvc", "add", "--quiet", *names]],
-    "asynclive log": lambda names: [[*_PYTHON, "asynclive", "log", *names]],
+    "dvc add, 20 times": lambda names: [dvc_add([name]) for name in names],
+    "dvc add, once": lambda names: [dvc_add(names)],
+    OURS: lambda names: [asynclive_log(names)],
 }
+Point = tuple[int, str]
+"""The number of files tracked before, and a side."""
 
 
-def main() -> int:
-    args = options.parse(options.parser(__doc__ or ""))
-    counts = SHORT_TRACKED if args.short else TRACKED
-    full = not args.short and args.pairs >= MIN_PAIRS
-    if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
-        return 0
-    points = [(tracked, side) for tracked in counts for side in SIDES]
-    seconds: dict[tuple[int, str], list[float]] = {point: [] for point in points}
-    with options.work_dir(args) as work_dir:
-        options.print_machine(machine.describe(work_dir))
-        with runs_dir(work_dir) as where:
-            for _ in range(args.pairs):
-                for tracked, side in points:
-                    with fresh_repository(where) as repository:
-                        one = _run(repository, side, tracked)
-                    seconds[tracked, side].append(one)
-                    print(f"  {tracked:>4} tracked  {side:<18} {one:.2f} s", flush=True)
-        payload = {
-            "pairs": args.pairs,
+class CommandLine(Bench):
+    name = "command_line"
+    cases = tuple(f"{count} tracked before" for count in TRACKED)
+    sides = tuple(SIDES)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        counts = SHORT_TRACKED if job.args.short else TRACKED
+        points = [(tracked, side) for tracked in counts for side in SIDES]
+        runs = take_turns_in_repositories(job.work_dir, points, job.pairs, _run, _describe)
+        return {
+            "pairs": job.pairs,
             "files": FILES,
             "file_bytes": FILE_BYTES,
             "points": [
-                {"tracked": tracked, "side": side, "seconds": spread(each)}
-                for (tracked, side), each in seconds.items()
+                {
+                    "tracked": tracked,
+                    "side": side,
+                    "seconds": spread([run["seconds"] for run in each]),
+                }
+                for (tracked, side), each in runs.items()
             ],
         }
-        for tracked in counts:
-            ours = median(seconds[tracked, "asynclive log"])
-            for side in list(SIDES)[:-1]:
-                times = median(seconds[tracked, side]) / ours
-                print(f"{tracked:>4} tracked: {times:.1f} times as fast as {side}")
-        print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
-    return 0
+
+    def summary(self, document: dict[str, Any]) -> str:
+        seconds = {
+            (point["tracked"], point["side"]): median(point["seconds"]["runs"])
+            for point in document["points"]
+        }
+        return "\n".join(
+            f"{tracked:>4} tracked: {each / seconds[tracked, OURS]:.1f} times as fast as {side}"
+            for (tracked, side), each in seconds.items()
+            if side != OURS
+        )
 
 
-def _run(repository: Repository, side: str, tracked: int) -> float:
-    """Seconds until all files are tracked."""
+def _run(repository: Repository, point: Point) -> Run:
+    """Return the seconds until all files are tracked."""
+    tracked, side = point
     if tracked:
-        before = _make(repository.path, "before", tracked)
-        _do(repository, [*_PYTHON, "asynclive", "log", *before])
+        execute(repository, asynclive_log(_make(repository.path, "before", tracked)))
     names = _make(repository.path, "file", FILES)
     os.sync()
     start = perf_counter()
     for command in SIDES[side](names):
-        _do(repository, command)
-    taken = perf_counter() - start
+        execute(repository, command)
+    seconds = perf_counter() - start
     found = len(list(repository.path.glob("*.bin.dvc")))
     if found != FILES + tracked:
         raise SystemExit(f"{side}: {found} .dvc files, not {FILES + tracked}")
-    return taken
+    return {"seconds": seconds}
 
 
 def _make(directory: Path, stem: str, count: int) -> list[str]:
@@ -96,11 +94,9 @@ def _make(directory: Path, stem: str, count: int) -> list[str]:
     return names
 
 
-def _do(repository: Repository, command: list[str]) -> None:
-    subprocess.run(
-        command, cwd=repository.path, env=repository.env, check=True, stdout=subprocess.DEVNULL
-    )
+def _describe(point: Point, run: Run) -> str:
+    tracked, side = point
+    return f"{tracked:>4} tracked  {side:<18} {run['seconds']:.2f} s"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = CommandLine()

@@ -1,25 +1,26 @@
-"""What it costs to be told: events by a callback, by iterating, and progress in a terminal.
+"""What do events and progress cost?
 
-    python perf/events.py                             # five minutes
-    python perf/events.py --short                     # a tenth of the bytes
+    python -m perf events                             # five minutes
+    python -m perf events --short                     # a tenth of the bytes
 
-Each is logged without anybody who listens, with ``on_event``, with two consumers of
-``events()``, and with progress drawn in a terminal that another process reads: the sides take
-turns, each run in a fresh process and repository. Beside the time there is what the processor
-did for it, which other programs disturb less, and how late the event loop was: a task sleeps
-1 ms, over and over. What it says for one event is what 100,000 of them took, to nobody else.
+Each case is logged without a listener, with ``on_event``, with two consumers of ``events()``, and
+with progress drawn in a terminal that another process reads. The sides take turns, each run in a
+fresh process and repository. The bench measures the time, the CPU time, which other programs
+disturb less, and the lag of the event loop.
+
+Runs differ by more than the events cost. So the bench also measures single events, without
+logging: the CPU time of 100,000 of them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -27,24 +28,16 @@ from typing import Any
 
 import anyio
 
-from perf.benches.loop_lag import lags_while, summary
-from perf.harness import arguments as options
-from perf.harness import machine, results
-from perf.harness.repository import RunFailedError
-from perf.harness.sources import KIB, MIB, Sources
-from perf.harness.standard_workloads import Workload
-from perf.harness.turns import MIN_PAIRS, of_case, times
+from perf.harness.bench import Bench, Job
+from perf.harness.lag_probe import lags_while, summarize
+from perf.harness.ratios import ratio
+from perf.harness.turns import Run, spreads
+from perf.harness.units import GIB, MIB
+from perf.harness.workload import Workload, large_files, small_files, tiny_files
+from perf.harness.workload_case import measure_case
 
-BENCH = "events"
-SIDES = ("nobody", "on_event", "events", "progress")
-SHORT_SCALE = 0.1
 GOAL = 1.01
 ONE_EVENT_TIMES = 100_000
-
-
-def _count(whole: int, scale: float) -> int:
-    return max(1, round(whole * scale))
-
 
 CASES = {
     case.name: case
@@ -52,103 +45,91 @@ CASES = {
         Workload(
             name="small-300",
             title="300 artifacts of 12 bytes, gathered",
-            sources=lambda scale: [
-                Sources(f"artifact-{index:04}.bin", 12) for index in range(_count(300, scale))
-            ],
+            sources=tiny_files(300),
             options={"type": "dataset"},
         ),
         Workload(
             name="large-4",
             title="4 files of 256 MiB, copy=True",
-            sources=lambda scale: [
-                Sources(f"checkpoint-{index}.pt", _count(256 * MIB, scale)) for index in range(4)
-            ],
+            sources=large_files(4, 256),
             options={"type": "model", "copy": True},
             prewarm_bytes=3072 * MIB,
         ),
         Workload(
             name="dir-10k",
             title="10,000 files of 16 KiB in a directory, in place",
-            sources=lambda scale: [Sources("dataset", 16 * KIB, _count(10_000, scale), isdir=True)],
+            sources=small_files(10_000),
             options={"type": "dataset"},
         ),
     )
 }
 
 
-def main() -> int:
-    args = _parse_args()
-    if args.run:
-        print(json.dumps(_run(args.run, CASES[args.case], args.sources, args.scale)))
-        return 0
-    scale = SHORT_SCALE if args.short else args.scale
-    full = scale == 1 and args.pairs >= MIN_PAIRS
-    if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
-        return 0
-    with options.work_dir(args) as work_dir:
-        options.print_machine(machine.describe(work_dir))
-        try:
-            cases = [_measure(case, scale, args.pairs, work_dir) for case in CASES.values()]
-        except RunFailedError as error:
-            print(error, file=sys.stderr)
-            return 1
-        one = _one_event()
-        print("\none event, in microseconds:", {name: round(us, 2) for name, us in one.items()})
-        print("of the processor's time:", _shares(cases, one))
-        payload = {
-            "scale": scale,
-            "pairs": args.pairs,
+class Events(Bench):
+    name = "events"
+    cases = tuple(CASES)
+    sides = ("nobody", "on_event", "events", "progress")
+    short_scale = 0.1
+
+    def space_bytes(self, args: Namespace, result: str) -> int:
+        return 4 * max(case.size(args.scale) for case in CASES.values()) + 64 * MIB
+
+    def run(self, job: Job) -> dict[str, Any]:
+        cases = [self._measure_case(case, job) for case in CASES.values()]
+        one_event_us = _one_event_us()
+        return {
+            "scale": job.scale,
+            "pairs": job.pairs,
             "goal": GOAL,
             "cases": cases,
-            "one_event_us": one,
-            "shares": _shares(cases, one),
+            "one_event_us": one_event_us,
+            "shares": _shares(cases, one_event_us),
         }
-        print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
-    return 0
+
+    def _measure_case(self, case: Workload, job: Job) -> dict[str, Any]:
+        runs = measure_case(
+            self.name, case, job.scale, job.pairs, self.sides, job.work_dir, _describe
+        )
+        return {
+            "case": case.name,
+            "title": case.title,
+            "sides": {side: _side(each, runs["nobody"]) for side, each in runs.items()},
+        }
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        case, sources = CASES[given["case"]], Path(given["sources"])
+        return anyio.run(_log, given["side"], case, sources, given["scale"], backend="asyncio")
+
+    def summary(self, document: dict[str, Any]) -> str:
+        one = {name: round(us, 2) for name, us in document["one_event_us"].items()}
+        return (
+            f"one event, in microseconds: {one}\n"
+            f"share of the CPU time of each case: {document['shares']}"
+        )
 
 
-def _measure(case: Workload, scale: float, pairs: int, work_dir: Path) -> dict[str, Any]:
-    print(f"\n{case.title}", flush=True)
-    sources = case.sources(scale)
-    options.need_space(work_dir, 4 * sum(each.size for each in sources) + 64 * MIB, BENCH)
-    runs = of_case("perf.benches.events", case, scale, pairs, SIDES, work_dir, _said)
+def _side(runs: list[Run], nobody: list[Run]) -> dict[str, Any]:
     return {
-        "case": case.name,
-        "title": case.title,
-        "sides": {
-            side: {
-                **{
-                    key: results.spread([one[key] for one in each])
-                    for key in ("seconds", "cpu_seconds", "lag_p99_ms", "lag_max_ms")
-                },
-                "events": median(one["events"] for one in each),
-                "times_nobody": _ratio(each, runs["nobody"], "seconds"),
-                "times_nobody_cpu": _ratio(each, runs["nobody"], "cpu_seconds"),
-            }
-            for side, each in runs.items()
-        },
+        **spreads(runs, ("seconds", "cpu_seconds", "lag_p99_ms", "lag_max_ms")),
+        "events": median(run["events"] for run in runs),
+        "times_nobody": _times(runs, nobody, "seconds"),
+        "times_nobody_cpu": _times(runs, nobody, "cpu_seconds"),
     }
 
 
-def _said(side: str, one: dict[str, Any]) -> str:
-    return (
-        f"{side:<9} {one['seconds']:6.3f} s  cpu {one['cpu_seconds']:6.3f} s  "
-        f"lag p99 {one['lag_p99_ms']:.2f} max {one['lag_max_ms']:.2f} ms  "
-        f"{one['events']} events"
-    )
-
-
-def _ratio(
-    side: list[dict[str, Any]], nobody: list[dict[str, Any]], key: str
-) -> dict[str, float] | None:
-    """Of the medians, with the least and the most of single pairs."""
-    if side is nobody:
+def _times(runs: list[Run], nobody: list[Run], key: str) -> dict[str, float] | None:
+    """Return the ratio to the runs without a listener; None for these themselves."""
+    if runs is nobody:
         return None
-    return times([one[key] for one in side], [one[key] for one in nobody])
+    return ratio([run[key] for run in runs], [run[key] for run in nobody])
 
 
-def _run(side: str, case: Workload, where: Path, scale: float) -> dict[str, float]:
-    return anyio.run(_log, side, case, where, scale, backend="asyncio")
+def _describe(side: str, run: Run) -> str:
+    return (
+        f"{side:<9} {run['seconds']:6.3f} s  cpu {run['cpu_seconds']:6.3f} s  "
+        f"lag p99 {run['lag_p99_ms']:.2f} max {run['lag_max_ms']:.2f} ms  "
+        f"{run['events']} events"
+    )
 
 
 async def _log(side: str, case: Workload, where: Path, scale: float) -> dict[str, float]:
@@ -166,9 +147,9 @@ async def _log(side: str, case: Workload, where: Path, scale: float) -> dict[str
         async for _ in stream:
             events += 1
 
-    told: dict[str, Any] = {"on_event": count} if side == "on_event" else {}
-    with _terminal() if side == "progress" else _no_terminal():
-        live = AsyncLive(isolation="thread", progress=side == "progress", **told)
+    listener: dict[str, Any] = {"on_event": count} if side == "on_event" else {}
+    with _terminal() if side == "progress" else nullcontext():
+        live = AsyncLive(isolation="thread", progress=side == "progress", **listener)
 
         @asynccontextmanager
         async def entered() -> AsyncIterator[None]:
@@ -184,11 +165,11 @@ async def _log(side: str, case: Workload, where: Path, scale: float) -> dict[str
 
         async with entered():
             before = time.process_time()
-            lags_ms, seconds = await lags_while(log, case.prewarm_bytes / (4 * 1024 * MIB) * scale)
+            lags_ms, seconds = await lags_while(log, case.prewarm_bytes / (4 * GIB) * scale)
             cpu_seconds = time.process_time() - before
         if live.statistics().logged != len(calls):
             raise SystemExit(f"{side}: {live.statistics().logged} of {len(calls)} were logged")
-    lag = summary(lags_ms, seconds)
+    lag = summarize(lags_ms, seconds)
     return {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
@@ -199,13 +180,8 @@ async def _log(side: str, case: Workload, where: Path, scale: float) -> dict[str
 
 
 @contextmanager
-def _no_terminal() -> Iterator[None]:
-    yield
-
-
-@contextmanager
 def _terminal() -> Iterator[None]:
-    """Stderr is a terminal, which another process reads."""
+    """Make stderr a terminal, which another process reads."""
     import fcntl
     import pty
     import struct
@@ -226,10 +202,10 @@ def _terminal() -> Iterator[None]:
     reader.wait()
 
 
-def _one_event() -> dict[str, float]:
-    """Microseconds for an event: to make it; with giving it to each kind of listener; to read it.
+def _one_event_us() -> dict[str, float]:
+    """Return the microseconds to make an event, to deliver it to each listener, and to read it.
 
-    Of the processor's time of this thread, the least of three.
+    The CPU time of this thread; the least of three.
     """
     from asynclive import ArtifactStaged
     from asynclive._instrumentation.event_hub import EventHub
@@ -264,28 +240,21 @@ def _one_event() -> dict[str, float]:
     return {name: min(run[name] for run in runs) for name in runs[0]}
 
 
-def _shares(cases: list[dict[str, Any]], one: dict[str, float]) -> dict[str, dict[str, float]]:
-    """What the events of each case take of its processor's time: beneath what runs differ by."""
+def _shares(
+    cases: list[dict[str, Any]], one_event_us: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    """Return the share of each case's CPU time that its events take: their number times one."""
     shares = {}
     for case in cases:
         sides = case["sides"]
         cpu_us = sides["nobody"]["cpu_seconds"]["median"] * 1e6
         called, iterated = sides["on_event"]["events"], sides["events"]["events"]
+        iterated_us = one_event_us["events"] + one_event_us["read"]
         shares[case["case"]] = {
-            "on_event": round(called * one["on_event"] / cpu_us, 5),
-            "events": round(iterated * (one["events"] + one["read"]) / cpu_us, 5),
+            "on_event": round(called * one_event_us["on_event"] / cpu_us, 5),
+            "events": round(iterated * iterated_us / cpu_us, 5),
         }
     return shares
 
 
-def _parse_args() -> argparse.Namespace:
-    parser = options.parser(__doc__ or "")
-    parser.add_argument("--scale", type=float, default=1.0, help="less, to try the bench")
-    parser.add_argument("--run", choices=SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
-    parser.add_argument("--sources", type=Path, help=argparse.SUPPRESS)
-    return options.parse(parser)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = Events()

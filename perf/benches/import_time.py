@@ -1,50 +1,70 @@
-"""What ``import asynclive`` costs, beside ``import dvclive``: in fresh processes, in turns.
+"""What does ``import asynclive`` cost, next to ``import dvclive``?
 
-python perf/imports.py
+    python -m perf import_time
+    python -m perf import_time --against ../old/src
+
+Each import is timed in a fresh process. The modules take turns. ``--against`` adds the asynclive of
+another checkout.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
-from perf.harness import arguments as options
-from perf.harness import machine, results
-from perf.harness.results import spread
+from perf.harness.bench import Bench, Job
+from perf.harness.child_process import asynclive_src, with_python_path
+from perf.harness.turns import Run, spreads, take_turns
 
-BENCH = "import_time"
-MODULES = ("dvclive", "asynclive")
-RUNS = 15
 GOAL_SECONDS = 0.06
 _TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 
 
-def main() -> int:
-    args = options.parse(options.parser(__doc__ or ""))
-    full = not args.short
-    if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
-        return 0
-    with options.work_dir(args) as work_dir:
-        options.print_machine(machine.describe(work_dir))
-        seconds: dict[str, list[float]] = {module: [] for module in MODULES}
-        for _ in range(RUNS + 1):
-            for module in MODULES:
-                seconds[module].append(_import_seconds(module))
-        # The first of each reads the files from the disk.
-        sides = {module: spread(each[1:]) for module, each in seconds.items()}
-        for module, each in sides.items():
-            print(f"import {module:<10} {each['median'] * 1000:.0f} ms")
-        payload = {"goal_seconds": GOAL_SECONDS, "sides": sides}
-        print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
-    return 0
+class ImportTime(Bench):
+    name = "import_time"
+    sides = ("dvclive", "asynclive")
+    pairs = 15
+    in_short_suite = True
+    can_compare = True
+
+    def run(self, job: Job) -> dict[str, Any]:
+        def run(side: str) -> Run:
+            return {"seconds": _import_seconds(side, job.args.against)}
+
+        # One more: the first of each reads the files from the disk.
+        runs = take_turns(self.chosen_sides(job.args), job.pairs + 1, run, _describe)
+        return {
+            "goal_seconds": GOAL_SECONDS,
+            "sides": {side: spreads(each[1:])["seconds"] for side, each in runs.items()},
+        }
+
+    def summary(self, document: dict[str, Any]) -> str:
+        return "\n".join(
+            f"import {side:<10} {each['median'] * 1000:.0f} ms"
+            for side, each in document["sides"].items()
+        )
 
 
-def _import_seconds(module: str) -> float:
+def _import_seconds(side: str, against: Path | None) -> float:
+    environment = dict(os.environ)
+    if src := asynclive_src(side, against):
+        environment = with_python_path(environment, src)
+    module = "asynclive" if side == "against" else side
     done = subprocess.run(
-        [sys.executable, "-c", _TIMED.format(module)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", _TIMED.format(module)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     return float(done.stdout)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _describe(side: str, run: Run) -> str:
+    return f"{side:<10} {run['seconds'] * 1000:.0f} ms"
+
+
+BENCH = ImportTime()

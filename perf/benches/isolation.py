@@ -1,21 +1,24 @@
-"""What ``isolation="process"`` costs, and what it spares a loop that is busy with Python.
+"""What does ``isolation="process"`` cost, and what does it spare a loop that is busy with Python?
 
-    python perf/isolation.py [--pairs 5] [--short]
+    python -m perf isolation
+    python -m perf isolation --short                  # a tenth of the work
 
-For each isolation: seconds to enter and to leave; seconds for 200 artifacts of 12 bytes, logged
-all at once, and for one file of 256 MiB, copied; and how long the steps of a training loop take
-(5 ms of Python each, with a turn for the event loop after each) while a directory of 10,000
-files of 16 KiB is logged with ``copy=True``, over those with nothing logged. Each run is a
-fresh process in a fresh repository; the isolations take turns.
+For each isolation the bench measures:
+
+- the seconds to enter and to leave the block;
+- the seconds for 200 artifacts of 12 bytes, gathered, and for one file of 256 MiB, copied;
+- the steps of a training loop while a directory of 10,000 files of 16 KiB is logged with
+  ``copy=True``, over the steps while nothing is logged. A step is 5 ms of Python. The event loop
+  runs after each.
+
+Each run is a fresh process in a fresh repository. The isolations take turns.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from argparse import Namespace
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,76 +26,60 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from perf.harness import arguments as options
-from perf.harness import machine, results
-from perf.harness.repository import fresh_repository
-from perf.harness.results import spread
-from perf.harness.sources import KIB, MIB, Sources, make, place
-from perf.harness.work_dir import runs_dir
-from perf.harness.workload_run import PrewarmedClock
+from perf.harness.bench import Bench, Job
+from perf.harness.clock import PrewarmedClock
+from perf.harness.ratios import percentile
+from perf.harness.repository import Repository
+from perf.harness.sources import Sources, make, place
+from perf.harness.turns import Run, spreads, take_turns_in_repositories
+from perf.harness.units import GIB, KIB, MIB
+from perf.harness.workload import scaled
 
-BENCH = "isolation"
-ISOLATIONS = ("thread", "process")
 STEP_SECONDS = 0.005
 ALONE_STEPS = 200
-SHORT_SCALE = 0.1
 
 
-def main() -> int:
-    args = _parse_args()
-    if args.run:
-        print(json.dumps(anyio.run(_run, args.run, args.sources, args.scale)))
-        return 0
-    scale = SHORT_SCALE if args.short else args.scale
-    runs: dict[str, list[dict[str, float]]] = {isolation: [] for isolation in ISOLATIONS}
-    with options.work_dir(args) as work_dir:
-        options.print_machine(machine.describe(work_dir))
-        sources = sources_at(scale)
-        made = make(sources, work_dir / "sources" / f"{BENCH}-{scale:g}", BENCH)
-        with runs_dir(work_dir) as where:
-            for _ in range(args.pairs):
-                for isolation in ISOLATIONS:
-                    with fresh_repository(where) as repository:
-                        place(sources, made, repository.path, in_place=False)
-                        one = repository.run(
-                            "perf.benches.isolation",
-                            "--run",
-                            isolation,
-                            "--sources",
-                            made,
-                            "--scale",
-                            scale,
-                        )
-                    runs[isolation].append(one)
-                    said = "  ".join(f"{name} {value:.3f}" for name, value in one.items())
-                    print(f"  {isolation:<8} {said}", flush=True)
-        payload = {
-            "scale": scale,
-            "pairs": args.pairs,
-            "isolations": {
-                isolation: {name: spread([one[name] for one in each]) for name in each[0]}
-                for isolation, each in runs.items()
-            },
+class Isolation(Bench):
+    name = "isolation"
+    sides = ("thread", "process")
+    short_scale = 0.1
+
+    def space_bytes(self, args: Namespace, result: str) -> int:
+        return 5 * sum(each.size for each in sources_at(args.scale))
+
+    def run(self, job: Job) -> dict[str, Any]:
+        sources = sources_at(job.scale)
+        made = make(sources, job.work_dir / "sources" / f"{self.name}-{job.scale:g}", self.name)
+
+        def run(repository: Repository, isolation: str) -> Run:
+            place(sources, made, repository.path, in_place=False)
+            return repository.run(self.name, isolation=isolation, sources=made, scale=job.scale)
+
+        runs = take_turns_in_repositories(job.work_dir, self.sides, job.pairs, run, _describe)
+        return {
+            "scale": job.scale,
+            "pairs": job.pairs,
+            "isolations": {isolation: spreads(each) for isolation, each in runs.items()},
         }
-        full = scale == 1 and args.pairs >= 3
-        print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
-    return 0
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        return anyio.run(_measure, given["isolation"], Path(given["sources"]), given["scale"])
 
 
 def sources_at(scale: float) -> list[Sources]:
     return [
-        Sources("dataset", 16 * KIB, max(1, round(10_000 * scale)), isdir=True),
-        Sources("checkpoint.pt", max(1, round(256 * MIB * scale))),
-        Sources("tiny", 12, max(1, round(200 * scale)), isdir=True),
+        Sources("dataset", 16 * KIB, scaled(10_000, scale), isdir=True),
+        Sources("checkpoint.pt", scaled(256 * MIB, scale)),
+        Sources("tiny", 12, scaled(200, scale), isdir=True),
     ]
 
 
-async def _run(isolation: str, made: Path, scale: float) -> dict[str, float]:
+async def _measure(isolation: str, made: Path, scale: float) -> dict[str, float]:
     """Measure one isolation in the working directory."""
     from asynclive import AsyncLive
 
     tiny = sorted(path for path in (made / "tiny").rglob("*") if path.is_file())
-    alone = await _steps_while(partial(_steps, ALONE_STEPS))
+    alone = await _steps_while(partial(_checkpoints, ALONE_STEPS))
     at = perf_counter()
     async with AsyncLive(isolation=isolation) as live:  # type: ignore[arg-type]
         entering = perf_counter() - at
@@ -108,12 +95,12 @@ async def _run(isolation: str, made: Path, scale: float) -> dict[str, float]:
         async def log_many() -> None:
             await live.log_artifact(made / "dataset", type="dataset", copy=True)
 
-        with PrewarmedClock(int(1024 * MIB * scale)) as tiny_clock:
+        with PrewarmedClock(int(GIB * scale)) as tiny_clock:
             await log_tiny()
-        with PrewarmedClock(int(1024 * MIB * scale)) as large_clock:
+        with PrewarmedClock(int(GIB * scale)) as large_clock:
             await log_large()
-        with PrewarmedClock(int(1024 * MIB * scale)) as many_clock:
-            beside = await _steps_while(log_many)
+        with PrewarmedClock(int(GIB * scale)) as many_clock:
+            while_logging = await _steps_while(log_many)
         at = perf_counter()
     leaving = perf_counter() - at
     return {
@@ -123,14 +110,14 @@ async def _run(isolation: str, made: Path, scale: float) -> dict[str, float]:
         "tiny_parent_cpu_s": tiny_clock.user_seconds + tiny_clock.system_seconds,
         "large_s": large_clock.seconds,
         "many_s": many_clock.seconds,
-        "step_median": _at(beside, 0.5) / _at(alone, 0.5),
-        "step_mean": sum(beside) / len(beside) / (sum(alone) / len(alone)),
-        "step_p99": _at(beside, 0.99) / _at(alone, 0.99),
+        "step_median": percentile(while_logging, 0.5) / percentile(alone, 0.5),
+        "step_mean": sum(while_logging) / len(while_logging) / (sum(alone) / len(alone)),
+        "step_p99": percentile(while_logging, 0.99) / percentile(alone, 0.99),
     }
 
 
 async def _steps_while(log: Callable[[], Awaitable[Any]]) -> list[float]:
-    """The seconds of each step, for as long as ``log`` takes."""
+    """Take steps for as long as ``log`` takes; return the seconds of each."""
     steps: list[float] = []
 
     async def train() -> None:
@@ -145,40 +132,30 @@ async def _steps_while(log: Callable[[], Awaitable[Any]]) -> list[float]:
     return steps
 
 
-async def _steps(count: int) -> None:
+async def _checkpoints(count: int) -> None:
     for _ in range(count):
         await anyio.lowlevel.checkpoint()
 
 
 def _step() -> float:
-    """A fixed amount of Python, as long as ``STEP_SECONDS`` where nothing else runs."""
+    """Do a fixed amount of Python, which alone takes ``STEP_SECONDS``; return its seconds."""
     at = perf_counter()
     total = 0
-    for number in range(_loops()):
+    for number in range(_iterations()):
         total += number
     return perf_counter() - at
 
 
-def _loops(known: list[int] = []) -> int:  # noqa: B006  # measured once
-    if not known:
-        at, total = perf_counter(), 0
-        for number in range(1_000_000):
-            total += number
-        known.append(int(1_000_000 * STEP_SECONDS / (perf_counter() - at)))
-    return known[0]
+@cache
+def _iterations() -> int:
+    at, total = perf_counter(), 0
+    for number in range(1_000_000):
+        total += number
+    return int(1_000_000 * STEP_SECONDS / (perf_counter() - at))
 
 
-def _at(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+def _describe(isolation: str, run: Run) -> str:
+    return f"{isolation:<8} " + "  ".join(f"{name} {value:.3f}" for name, value in run.items())
 
 
-def _parse_args() -> argparse.Namespace:
-    parser = options.parser(__doc__ or "")
-    parser.add_argument("--scale", type=float, default=1.0, help="make the workload smaller")
-    parser.add_argument("--run", choices=ISOLATIONS, help=argparse.SUPPRESS)
-    parser.add_argument("--sources", type=Path, help=argparse.SUPPRESS)
-    return options.parse(parser)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = Isolation()

@@ -1,108 +1,117 @@
-"""How long a small artifact takes while a very large one is in flight, and alone.
+"""How long does a small artifact take while a very large one is in flight?
 
-    python perf/beside_large.py [--dir DIR] [--rounds 3] [--count 30]
+    python -m perf large_in_flight
+    python -m perf large_in_flight --rounds 3 --count 30 --dir DIR
 
-In flight is a directory of 100 files of 1 GB (sparse, and equal, so that the cache holds one
-of them at most besides those being written), or one of 50,000 files of 16 KiB. Small
-artifacts of 1 KiB and of 1 MiB are logged one after the other, first alone, then beside it;
-then the large call is cancelled, and what that took is measured too. Each round is a fresh
-process and a fresh repository.
+In flight is a directory of 100 files of 1 GB, or one of 50,000 files of 16 KiB. The files of 1 GB
+are sparse and equal, so that the cache holds one of them at most, apart from those being written.
+Small artifacts of 1 KiB and of 1 MiB are logged one after the other: first alone, then while the
+large one is in flight. Then the large call is cancelled, and the time of that is measured too. Each
+round is a fresh process and a fresh repository.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from perf.harness import results
-from perf.harness.repository import environment, make_repository
-from perf.harness.standard_workloads import KIB, MIB
-from perf.harness.work_dir import runs_dir
-from perf.harness.workload_table import MIN_PAIRS
+from perf.harness.bench import Bench, Job
+from perf.harness.ratios import MIN_PAIRS, spread
+from perf.harness.repository import Repository
+from perf.harness.turns import Run, take_turns_in_repositories
+from perf.harness.units import KIB, MIB
 
 if TYPE_CHECKING:
     from asynclive import AsyncLive
 
-# Files, and bytes of each; None: sparse.
+# The number of files, the bytes of each, and whether they are sparse.
 LARGE = {
     "100 x 1 GB": (100, 10**9, True),
     "50,000 x 16 KiB": (50_000, 16 * KIB, False),
 }
 SMALL = {"1 KiB": KIB, "1 MiB": MIB}
-# Between two looks at whether the large one is under way.
-_LOOK_SECONDS = 0.01
+FULL_COUNT, SHORT_COUNT = 30, 5
+# Between two checks whether the large artifact is under way.
+_CHECK_SECONDS = 0.01
 
 
-def main() -> int:
-    args = _parse_args()
-    if args.worker:
-        print(json.dumps(asyncio.run(_round(args.count))))
-        return 0
-    with tempfile.TemporaryDirectory(prefix="asynclive-beside-", dir=args.dir) as name:
-        work_dir = Path(name)
-        cases = [case for large in LARGE for case in _measure(large, args, work_dir)]
-        full = args.rounds >= MIN_PAIRS and args.count >= 30
-        results.write(
-            "large_in_flight", {"rounds": args.rounds, "cases": cases}, work_dir, full=full
+class LargeInFlight(Bench):
+    name = "large_in_flight"
+    cases = tuple(LARGE)
+    sides = tuple(SMALL)
+    short_pairs = 1
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--count", type=int, help=f"small artifacts of each size (default: {FULL_COUNT})"
         )
-    return 0
+
+    def is_full(self, args: Namespace, result: str) -> bool:
+        return super().is_full(args, result) and _count(args) >= FULL_COUNT
+
+    def run(self, job: Job) -> dict[str, Any]:
+        count = _count(job.args)
+
+        def run(repository: Repository, large: str) -> Run:
+            _make_large(repository.path / "large", *LARGE[large])
+            for phase in ("warm", "alone", "beside"):
+                for small, size in SMALL.items():
+                    for index in range(count):
+                        path = _small_path(repository.path, phase, small, index)
+                        path.write_bytes(os.urandom(size))
+            return repository.run(self.name, count=count)
+
+        cases = []
+        for large in LARGE:
+            rounds = take_turns_in_repositories(job.work_dir, [large], job.pairs, run, _describe)
+            cases += [_case(large, small, rounds[large]) for small in SMALL]
+        return {"rounds": job.pairs, "cases": cases}
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        return asyncio.run(_measure(given["count"]))
+
+    def summary(self, document: dict[str, Any]) -> str:
+        return "\n".join(_line(case) for case in document["cases"])
 
 
-def _measure(large: str, args: argparse.Namespace, work_dir: Path) -> list[dict[str, Any]]:
-    rounds = [_round_in_process(large, args.count, work_dir) for _ in range(args.rounds)]
-    cancel = [one["cancel_seconds"] for one in rounds]
-    print(f"{large}: cancelled within {max(cancel):.2f} s", flush=True)
-    cases = []
-    for small in SMALL:
-        alone = [seconds for one in rounds for seconds in one["alone"][small]]
-        beside = [seconds for one in rounds for seconds in one["beside"][small]]
-        ratio = median(beside) / median(alone) if len(rounds) >= MIN_PAIRS else None
-        said = "no ratio from so few rounds" if ratio is None else f"{ratio:.2f} x"
-        print(
-            f"  {small}: alone {median(alone) * 1e3:6.1f} ms (max {max(alone) * 1e3:.0f})"
-            f"  beside {median(beside) * 1e3:6.1f} ms (max {max(beside) * 1e3:.0f})  {said}",
-            flush=True,
-        )
-        cases.append(
-            {
-                "large": large,
-                "small": small,
-                "alone": results.spread(alone),
-                "beside": results.spread(beside),
-                "ratio": ratio,
-                "cancel_seconds": results.spread(cancel),
-            }
-        )
-    return cases
+def _count(args: Namespace) -> int:
+    default = SHORT_COUNT if args.short else FULL_COUNT
+    count: int = default if args.count is None else args.count
+    return count
 
 
-def _round_in_process(large: str, count: int, work_dir: Path) -> dict[str, Any]:
-    with runs_dir(work_dir) as where:
-        repo, env = where / "repo", environment(where)
-        make_repository(repo, env)
-        _make_large(repo / "large", *LARGE[large])
-        for phase in ("warm", "alone", "beside"):
-            for small, size in SMALL.items():
-                for index in range(count):
-                    _small_path(repo, phase, small, index).write_bytes(os.urandom(size))
-        os.sync()
-        command = [sys.executable, str(Path(__file__).resolve()), "--worker"]
-        done = subprocess.run(
-            [*command, "--count", str(count)], cwd=repo, env=env, stdout=subprocess.PIPE
-        )
-        done.check_returncode()
-        measured: dict[str, Any] = json.loads(done.stdout)
-        return measured
+def _case(large: str, small: str, rounds: list[Run]) -> dict[str, Any]:
+    """Return a row of the result. ``beside`` are the seconds while the large one is in flight."""
+    alone = [seconds for run in rounds for seconds in run["alone"][small]]
+    in_flight = [seconds for run in rounds for seconds in run["beside"][small]]
+    return {
+        "large": large,
+        "small": small,
+        "alone": spread(alone),
+        "beside": spread(in_flight),
+        "ratio": median(in_flight) / median(alone) if len(rounds) >= MIN_PAIRS else None,
+        "cancel_seconds": spread([run["cancel_seconds"] for run in rounds]),
+    }
+
+
+def _line(case: dict[str, Any]) -> str:
+    alone, in_flight, ratio = case["alone"], case["beside"], case["ratio"]
+    said = "no ratio from so few rounds" if ratio is None else f"{ratio:.2f} x"
+    return (
+        f"{case['large']}, {case['small']}: "
+        f"alone {alone['median'] * 1e3:6.1f} ms (max {alone['max'] * 1e3:.0f})  "
+        f"in flight {in_flight['median'] * 1e3:6.1f} ms (max {in_flight['max'] * 1e3:.0f})  {said}"
+    )
+
+
+def _describe(large: str, run: Run) -> str:
+    return f"{large}: cancelled within {run['cancel_seconds']:.2f} s"
 
 
 def _make_large(path: Path, files: int, file_bytes: int, sparse: bool) -> None:
@@ -121,19 +130,19 @@ def _small_path(repo: Path, phase: str, small: str, index: int) -> Path:
     return repo / f"{phase}-{small.replace(' ', '')}-{index}.bin"
 
 
-async def _round(count: int) -> dict[str, Any]:
+async def _measure(count: int) -> dict[str, Any]:
     from asynclive import AsyncLive
 
     async with AsyncLive() as live:
         await _log_small(live, "warm", 1)
         alone = await _log_small(live, "alone", count)
         large = asyncio.create_task(live.log_artifact("large", type="dataset"))
-        # Under way: its directory is looked through, and all threads it may have are at work.
+        # Under way: its directory is scanned, and all threads it may have are at work.
         now = live.statistics()
         while now.busy_workers < now.total_workers - 1 or not now.staging:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
             now = live.statistics()
-        beside = await _log_small(live, "beside", count)
+        in_flight = await _log_small(live, "beside", count)
         if large.done():
             raise SystemExit("The large artifact was logged before the small ones were.")
         start = time.perf_counter()
@@ -141,36 +150,24 @@ async def _round(count: int) -> dict[str, Any]:
         await asyncio.wait([large])
         cancel_seconds = time.perf_counter() - start
     _check_nothing_left()
-    return {"alone": alone, "beside": beside, "cancel_seconds": cancel_seconds}
+    return {"alone": alone, "beside": in_flight, "cancel_seconds": cancel_seconds}
 
 
 def _check_nothing_left() -> None:
     left = [*Path(".dvc/cache").glob("**/.asynclive-*/*"), *Path(".dvc/tmp").glob("asynclive-*/*")]
     if left or Path("large.dvc").exists():
-        raise SystemExit(f"The cancelled call left something: {left}")
+        raise SystemExit(f"The cancelled call left files: {left}")
 
 
 async def _log_small(live: AsyncLive, phase: str, count: int) -> dict[str, list[float]]:
-    took: dict[str, list[float]] = {small: [] for small in SMALL}
+    seconds: dict[str, list[float]] = {small: [] for small in SMALL}
     for index in range(count):
         for small in SMALL:
             path = _small_path(Path(), phase, small, index)
             start = time.perf_counter()
             await live.log_artifact(path, type="model")
-            took[small].append(time.perf_counter() - start)
-    return took
+            seconds[small].append(time.perf_counter() - start)
+    return seconds
 
 
-def _parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--dir", type=Path, help="work there (default: a temporary directory)")
-    parser.add_argument("--rounds", type=int, default=MIN_PAIRS)
-    parser.add_argument("--count", type=int, default=30, help="small artifacts of each size")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = LargeInFlight()

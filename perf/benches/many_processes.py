@@ -1,80 +1,67 @@
-"""Artifacts a second when 1, 2, 6 and 16 processes log into one repository at once.
+"""How many artifacts a second do 1, 2, 6 and 16 processes log into one repository at once?
 
-    python perf/many_processes.py
+    python -m perf many_processes
 
-Each process has its own AsyncLive, and tiny artifacts of its own, each with an entry in
-dvc.yaml: 100 gathered, or 30 one by one. All begin at once, when each has entered. The rate is
-that of all of them together, from the start to the last one's end; the shortest and the longest
-time of a process say how fair it was, the longest call how long one waits for its turn. Imports,
+Each process has its own AsyncLive, and tiny artifacts of its own, each with an entry in dvc.yaml:
+100 gathered, or 30 one by one. All begin at once, when each has entered. The rate is that of all
+of them together, from the start to the end of the last one. The shortest and the longest time of a
+process show how fair it was. The longest call shows how long a caller waits for the lock. Imports,
 and opening the repository, are not counted.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import multiprocessing
 import os
-import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from perf.harness import arguments as options
-from perf.harness import machine, results
-from perf.harness.repository import Repository, RunFailedError
-from perf.harness.results import spread
-from perf.harness.turns import MIN_PAIRS, in_turn
+from perf.harness.bench import Bench, Job
+from perf.harness.repository import Repository
+from perf.harness.turns import Run, spreads, take_turns_in_repositories
 
-BENCH = "many_processes"
 PROCESSES = (1, 2, 6, 16)
 SHORT_PROCESSES = (1, 2, 6)
 ARTIFACTS = {"gathered": 100, "one_by_one": 30}
+Point = tuple[str, int]
+"""How the artifacts are logged, and the number of processes."""
 
 
-def main() -> int:
-    args = _parse_args()
-    if args.run:
-        how, processes = args.run
-        print(json.dumps(run(how, int(processes))))
-        return 0
-    counts = SHORT_PROCESSES if args.short else PROCESSES
-    full = not args.short and args.pairs >= MIN_PAIRS
-    if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
-        return 0
-    points = [(how, processes) for how in ARTIFACTS for processes in counts]
-    with options.work_dir(args) as work_dir:
-        options.print_machine(machine.describe(work_dir))
-        try:
-            runs = in_turn(work_dir, points, args.pairs, _run_in, _said)
-        except RunFailedError as error:
-            print(error, file=sys.stderr)
-            return 1
-        payload = {
-            "pairs": args.pairs,
+class ManyProcesses(Bench):
+    name = "many_processes"
+    cases = tuple(ARTIFACTS)
+    sides = tuple(f"{count} processes" for count in PROCESSES)
+    in_short_suite = True
+
+    def run(self, job: Job) -> dict[str, Any]:
+        counts = SHORT_PROCESSES if job.args.short else PROCESSES
+        points = [(how, processes) for how in ARTIFACTS for processes in counts]
+        runs = take_turns_in_repositories(
+            job.work_dir, points, job.pairs, self._run_point, _describe
+        )
+        return {
+            "pairs": job.pairs,
             "artifacts": ARTIFACTS,
             "points": [
-                {
-                    "how": how,
-                    "processes": processes,
-                    **{what: spread([one[what] for one in each]) for what in each[0]},
-                }
+                {"how": how, "processes": processes, **spreads(each)}
                 for (how, processes), each in runs.items()
             ],
         }
-        print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
-    return 0
+
+    def _run_point(self, repository: Repository, point: Point) -> Run:
+        how, processes = point
+        return repository.run(self.name, how=how, processes=processes)
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        return _measure(given["how"], given["processes"])
 
 
-def _run_in(repository: Repository, point: tuple[str, int]) -> dict[str, Any]:
-    return repository.run("perf.benches.many_processes", "--run", *point)
-
-
-def run(how: str, processes: int) -> dict[str, float]:
-    """Log in so many processes at once, in the working directory."""
-    # Where there is fork, all have imported what they need when they begin.
+def _measure(how: str, processes: int) -> dict[str, float]:
+    """Log in ``processes`` processes at once, in the working directory."""
+    # A forked process has everything imported when it begins.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
     import dvc.repo  # noqa: F401
@@ -124,7 +111,7 @@ async def _log(number: int, how: str, barrier: Any) -> dict[str, float]:
         calls.append(perf_counter() - start)
 
     async with AsyncLive() as live:
-        barrier.wait()  # nothing else is to run in this loop
+        barrier.wait()  # blocks the loop, which has nothing else to do
         start, cpu = perf_counter(), _cpu_seconds()
         if how == "gathered":
             await asyncio.gather(*map(log, paths))
@@ -158,21 +145,14 @@ def _make(number: int, count: int) -> list[Path]:
     return paths
 
 
-def _said(point: tuple[str, int], one: dict[str, float]) -> str:
+def _describe(point: Point, run: Run) -> str:
     how, processes = point
     return (
         f"{processes:>2} processes, {how.replace('_', ' '):<10}  "
-        f"{one['per_second']:6.1f} a second  done after {one['first_done']:.2f} to "
-        f"{one['last_done']:.2f} s  longest call {one['longest_call']:.2f} s  "
-        f"CPU {one['cpu_seconds']:.2f} s"
+        f"{run['per_second']:6.1f} a second  done after {run['first_done']:.2f} to "
+        f"{run['last_done']:.2f} s  longest call {run['longest_call']:.2f} s  "
+        f"CPU {run['cpu_seconds']:.2f} s"
     )
 
 
-def _parse_args() -> argparse.Namespace:
-    parser = options.parser(__doc__ or "")
-    parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
-    return options.parse(parser)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = ManyProcesses()

@@ -1,78 +1,106 @@
-"""Peak memory of logging one artifact, by the size of a file and by the number of files.
+"""How much memory does it take to log one artifact, by its size and by its number of files?
 
-    python perf/memory.py [--dir DIR] [--files 1000 10000] [--mib 1 64]
+    python -m perf memory
+    python -m perf memory --files 1000 10000 --mib 1 64
 
-Each case runs in a fresh process and a fresh repository. What counts is the peak of the
-resident memory while the call runs, above what the process held once ``AsyncLive`` was
-entered (DVC is imported by then). The goal: 64 MiB, and 1 KiB a file. Large files are sparse
-(what is written of them is not); small ones hold 16 bytes, each different, in directories
-of 100.
+Each case runs in a fresh process and a fresh repository. The result is the peak of the resident
+memory while the call runs, above the memory of the process once ``AsyncLive`` is entered (DVC is
+imported by then). The goal: 64 MiB, and 1 KiB a file. Large files are sparse; their copies are not.
+Small files hold 16 bytes, each different, in directories of 100.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import subprocess
-import sys
-import tempfile
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
-from perf.harness import results
-from perf.harness.repository import environment, make_repository
-from perf.harness.standard_workloads import MIB
-from perf.harness.work_dir import runs_dir
-from perf.harness.workload_run import peak_rss_mib
+from perf.harness.bench import Bench, Job
+from perf.harness.clock import peak_rss_mib
+from perf.harness.repository import Repository
+from perf.harness.turns import Run, take_turns_in_repositories
+from perf.harness.units import MIB
 
 FILES = (1_000, 10_000, 50_000, 200_000)
 SIZES_MIB = (1, 64, 1024, 4096)
+SHORT_FILES, SHORT_SIZES_MIB = (1_000,), (1, 64)
 GOAL_MIB = 64.0
 GOAL_FILE_MIB = 1 / 1024
 
-
-def main() -> int:
-    args = _parse_args()
-    if args.worker:
-        print(json.dumps(_log(args.worker, copy=args.copy)))
-        return 0
-    with tempfile.TemporaryDirectory(prefix="asynclive-memory-", dir=args.dir) as name:
-        work_dir = Path(name)
-        wanted = [(1, size * MIB) for size in args.mib] + [(files, 16) for files in args.files]
-        cases = [_case(work_dir, *what, copy) for what in wanted for copy in (False, True)]
-        full = (tuple(args.mib), tuple(args.files)) == (SIZES_MIB, FILES)
-        results.write("memory", {"cases": cases}, work_dir, full=full)
-    return 0
+Case = tuple[int, int, bool]
+"""The number of files, the bytes of each, and ``copy``."""
 
 
-def _case(work_dir: Path, files: int, file_bytes: int, copy: bool) -> dict[str, object]:
-    with runs_dir(work_dir) as where:
-        repo, env = where / "repo", environment(where)
-        make_repository(repo, env)
-        source = (where if copy else repo) / "artifact"
+class Memory(Bench):
+    name = "memory"
+    cases = (*(f"{mib} MiB" for mib in SIZES_MIB), *(f"{files} files" for files in FILES))
+    sides = ("in place", "copied")
+    pairs = 1
+    needs_idle_machine = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--files", type=int, nargs="*", help="of a directory")
+        parser.add_argument("--mib", type=int, nargs="*", help="of a single file")
+
+    def is_full(self, args: Namespace, result: str) -> bool:
+        return super().is_full(args, result) and _wanted(args) == (SIZES_MIB, FILES)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        sizes_mib, counts = _wanted(job.args)
+        wanted = [(1, size * MIB) for size in sizes_mib] + [(count, 16) for count in counts]
+        cases = [(*what, copy) for what in wanted for copy in (False, True)]
+        runs = take_turns_in_repositories(job.work_dir, cases, job.pairs, self._run_case, _describe)
+        return {"cases": [_worst(case, each) for case, each in runs.items()]}
+
+    def _run_case(self, repository: Repository, case: Case) -> Run:
+        files, file_bytes, copy = case
+        source = (repository.path.parent if copy else repository.path) / "artifact"
         _make_source(source, files, file_bytes)
-        command = [sys.executable, str(Path(__file__).resolve()), "--worker", str(source)]
-        done = subprocess.run(
-            command + ["--copy"] * copy, cwd=repo, env=env, stdout=subprocess.PIPE, check=True
-        )
-        measured = json.loads(done.stdout)
-    above = measured["peak_mib"] - measured["start_mib"]
-    goal = GOAL_MIB + files * GOAL_FILE_MIB
-    what = f"{files:,} files" if files > 1 else f"{file_bytes / MIB:,.0f} MiB file"
-    print(
-        f"{what:>16} {'copied' if copy else 'in place':<9} start {measured['start_mib']:5.0f} MiB"
-        f"  above {above:6.1f} MiB  goal {goal:5.0f} MiB  {'met' if above <= goal else 'MISSED'}",
-        flush=True,
+        run = repository.run(self.name, source=source, copy=copy)
+        return {**run, "above_mib": run["peak_mib"] - run["start_mib"]}
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        return asyncio.run(_log(given["source"], copy=given["copy"]))
+
+
+def _wanted(args: Namespace) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes in MiB, and the numbers of files."""
+    sizes = SHORT_SIZES_MIB if args.short else SIZES_MIB
+    counts = SHORT_FILES if args.short else FILES
+    return (
+        sizes if args.mib is None else tuple(args.mib),
+        counts if args.files is None else tuple(args.files),
     )
+
+
+def _worst(case: Case, runs: list[Run]) -> dict[str, Any]:
+    files, file_bytes, copy = case
+    worst = max(runs, key=lambda run: run["above_mib"])
+    goal = _goal_mib(files)
     return {
         "files": files,
         "file_bytes": file_bytes,
         "copy": copy,
-        **measured,
-        "above_mib": above,
+        **worst,
         "goal_mib": goal,
-        "met": above <= goal,
+        "met": worst["above_mib"] <= goal,
     }
+
+
+def _goal_mib(files: int) -> float:
+    return GOAL_MIB + files * GOAL_FILE_MIB
+
+
+def _describe(case: Case, run: Run) -> str:
+    files, file_bytes, copy = case
+    what = f"{files:,} files" if files > 1 else f"{file_bytes / MIB:,.0f} MiB file"
+    goal = _goal_mib(files)
+    return (
+        f"{what:>16} {'copied' if copy else 'in place':<9} start {run['start_mib']:5.0f} MiB"
+        f"  above {run['above_mib']:6.1f} MiB  goal {goal:5.0f} MiB  "
+        f"{'met' if run['above_mib'] <= goal else 'MISSED'}"
+    )
 
 
 def _make_source(source: Path, files: int, file_bytes: int) -> None:
@@ -87,20 +115,17 @@ def _make_source(source: Path, files: int, file_bytes: int) -> None:
         (folder / f"{index:06}.bin").write_bytes(b"%016d" % index)
 
 
-def _log(source: str, *, copy: bool) -> dict[str, float]:
+async def _log(source: str, *, copy: bool) -> dict[str, float]:
     from asynclive import AsyncLive
 
-    async def main() -> dict[str, float]:
-        async with AsyncLive(isolation="thread") as live:  # all of it in this process
-            start = _resident_mib()
-            await live.log_artifact(source, type="dataset", name="artifact", copy=copy)
-            return {"start_mib": start, "peak_mib": _peak_mib()}
-
-    return asyncio.run(main())
+    async with AsyncLive(isolation="thread") as live:  # all of its memory is in this process
+        start = _resident_mib()
+        await live.log_artifact(source, type="dataset", name="artifact", copy=copy)
+        return {"start_mib": start, "peak_mib": _peak_mib()}
 
 
 def _resident_mib() -> float:
-    """What the process holds now; from here on counts what ``_peak_mib`` returns."""
+    """Return the memory of the process, and make ``_peak_mib`` count from here."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # the peak starts again from here
@@ -122,17 +147,4 @@ def _status_mib(name: str) -> float:
         return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def _parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--dir", type=Path, help="work there (default: a temporary directory)")
-    parser.add_argument("--files", type=int, nargs="*", default=FILES, help="of a directory")
-    parser.add_argument("--mib", type=int, nargs="*", default=SIZES_MIB, help="of a single file")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    parser.add_argument("--copy", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = Memory()

@@ -1,43 +1,41 @@
-"""How much a training loop stands still while its checkpoints are logged, and which bytes are.
+"""How long does a training loop wait while its checkpoints are logged, and are the bytes right?
 
-    python perf/stall.py                              # all: half an hour
-    python perf/stall.py --workload 200mb --pairs 1
-    python perf/stall.py --checkpoints 5              # of each side
-    python perf/stall.py --short                      # 10 MB, a few checkpoints
-    python perf/stall.py --dir /mnt/xfs               # on another file system
+    python -m perf training_stall                              # all: half an hour
+    python -m perf training_stall --case 200mb --pairs 1
+    python -m perf training_stall --checkpoints 5              # of each side
+    python -m perf training_stall --short                      # 10 MB, a few checkpoints
+    python -m perf training_stall --dir /mnt/xfs               # on another file system
 
 A loop on asyncio trains with PyTorch (a step runs in a thread), saves a checkpoint to one path
-every few steps, and logs it. Measured are the steps (those while logging is in flight, and, in
-the same process, some before and after all of it), and the time that the loop is blocked by
-logging one checkpoint. Saving is neither. Afterwards the
-logged bytes of each checkpoint are looked at: ``training.py`` says how. The sides are in
-``loggers.py``; they take turns, each run in a fresh process and a fresh repository.
+every few steps, and logs it. The bench measures the steps while logging is in flight; in the same
+process, some steps before and after all of it; and the time for which logging one checkpoint blocks
+the loop. Saving is part of neither. Afterwards the logged bytes of each checkpoint are read:
+``perf/harness/training.py`` explains how they are judged. The sides are in
+``perf/sides/training_loggers.py``. They take turns, each run in a fresh process and repository.
+
+Each case has a result file of its own, ``training_stall-<case>.json``.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import sys
+from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from time import perf_counter
 from typing import Any
 
-from perf.harness import arguments as options
-from perf.harness import machine, results
 from perf.harness import training as trainings
-from perf.harness.repository import RunFailedError, fresh_repository
-from perf.harness.results import spread
-from perf.harness.sources import MIB
-from perf.harness.turns import MIN_PAIRS
-from perf.harness.work_dir import runs_dir
-from perf.harness.workload_run import PrewarmedClock
-from perf.sides import training_loggers as loggers
+from perf.harness.bench import Bench, Job
+from perf.harness.clock import PrewarmedClock
+from perf.harness.ratios import percentile, spread
+from perf.harness.repository import Repository
+from perf.harness.turns import Run, spreads, take_turns_in_repositories
+from perf.harness.units import GIB
+from perf.sides import training_loggers
 
 WARM_UP_STEPS = 10
 QUIET_STEPS = 25  # before the first checkpoint, and again after the last one is logged
@@ -48,112 +46,129 @@ GOALS = {
     "mean_step": 1.05,
 }
 SHORT_CHECKPOINTS = 3
-# As many steps are needed for a percentile, or all of them are taken.
+# A percentile needs so many steps in flight. With fewer, all steps count.
 MIN_STEPS = 20
+PREFIX = "training_stall-"
 
 
 @dataclass(frozen=True)
-class Workload:
+class Checkpoints:
+    """The checkpoints of one case."""
+
     title: str
     size: int
-    checkpoints: int
+    count: int
     every: int
     """Steps between two checkpoints."""
     isdir: bool = False
 
 
-WORKLOADS = {
-    "10mb": Workload("a file of 10 MB", 10 * 10**6, 25, 10),
-    "200mb": Workload("a file of 200 MB", 200 * 10**6, 25, 10),
-    "1gb": Workload("a file of 1 GB", 10**9, 5, 40),
-    "10k-files": Workload("10,000 files of 16 KiB", 10_000 * trainings.FILE_BYTES, 5, 40, True),
+CASES = {
+    "10mb": Checkpoints("a file of 10 MB", 10 * 10**6, 25, 10),
+    "200mb": Checkpoints("a file of 200 MB", 200 * 10**6, 25, 10),
+    "1gb": Checkpoints("a file of 1 GB", 10**9, 5, 40),
+    "10k-files": Checkpoints(
+        "10,000 files of 16 KiB", 10_000 * trainings.FILE_BYTES, 5, 40, isdir=True
+    ),
 }
 
 
-def main() -> int:
-    args = _parse_args()
-    if args.run:
-        made = Workload("", int(args.given[0]), *map(int, args.given[1:3]), args.given[3] == "1")
-        print(json.dumps(asyncio.run(run(args.run, made))))
-        return 0
-    chosen = args.workload or (["10mb"] if args.short else list(WORKLOADS))
-    sides = args.side or list(loggers.SIDES)
-    pairs = 1 if args.short else args.pairs
-    with options.work_dir(args) as work_dir:
-        options.print_machine(machine.describe(work_dir))
-        for name in chosen:
-            workload = WORKLOADS[name]
-            if args.short or args.checkpoints:
-                workload = replace(workload, checkpoints=args.checkpoints or SHORT_CHECKPOINTS)
-            full = workload == WORKLOADS[name] and pairs >= MIN_PAIRS
-            bench = f"training_stall-{name}"
-            if args.resume and options.there(bench, results.directory(full=full, out=args.out)):
-                continue
-            options.need_space(work_dir, 3 * workload.checkpoints * workload.size, bench)
-            payload: dict[str, Any] = {}
-            for payload in _measure(workload, sides, pairs, work_dir):
-                # What there is so far, in case the rest is not waited for.
-                results.write(bench, payload, work_dir, full=False, out=args.out)
-            print(results.write(bench, payload, work_dir, full=full, out=args.out), flush=True)
-    return 0
+class TrainingStall(Bench):
+    name = "training_stall"
+    cases = tuple(CASES)
+    sides = tuple(training_loggers.SIDES)
+    short_pairs = 1
+    in_short_suite = True
+    can_choose_cases = True
+    can_choose_sides = True
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--checkpoints", type=int, help="so many (default: by the case)")
+
+    def results(self, args: Namespace) -> list[str]:
+        chosen = args.case or (["10mb"] if args.short else self.cases)
+        return [f"{PREFIX}{case}" for case in chosen]
+
+    def is_full(self, args: Namespace, result: str) -> bool:
+        whole = _checkpoints(args, result) == CASES[result.removeprefix(PREFIX)]
+        return super().is_full(args, result) and whole
+
+    def space_bytes(self, args: Namespace, result: str) -> int:
+        checkpoints = _checkpoints(args, result)
+        return 3 * checkpoints.count * checkpoints.size
+
+    def run(self, job: Job) -> dict[str, Any]:
+        checkpoints = _checkpoints(job.args, job.result)
+        print(
+            f"{checkpoints.title}, {checkpoints.count} checkpoints, "
+            f"one every {checkpoints.every} steps"
+        )
+        sides = self.chosen_sides(job.args)
+        failures = {side: training_loggers.missing(side, isdir=checkpoints.isdir) for side in sides}
+        document = partial(_document, checkpoints, job.pairs, failures)
+
+        def run(repository: Repository, side: str) -> Run:
+            return repository.run(
+                self.name,
+                side=side,
+                size=checkpoints.size,
+                count=checkpoints.count,
+                every=checkpoints.every,
+                isdir=checkpoints.isdir,
+            )
+
+        def keep(runs: dict[str, list[Run]]) -> None:
+            job.write_unfinished(document(runs))
+
+        runs = take_turns_in_repositories(
+            job.work_dir, sides, job.pairs, run, _describe, failures=failures, on_run=keep
+        )
+        return document(runs)
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        side = given.pop("side")
+        return asyncio.run(_train(side, Checkpoints("", **given)))
+
+    def summary(self, document: dict[str, Any]) -> str:
+        return "\n".join(
+            f"  {side:<18} no result: {each['skipped']}"
+            for side, each in document["sides"].items()
+            if each.get("skipped")
+        )
 
 
-def _measure(
-    workload: Workload, sides: list[str], pairs: int, work_dir: Path
-) -> Iterator[dict[str, Any]]:
-    """The result so far, after each run."""
-    print(f"{workload.title}, {workload.checkpoints} checkpoints, one every {workload.every} steps")
-    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
-    said = {side: loggers.missing(side, isdir=workload.isdir) for side in sides}
-    given = (workload.size, workload.checkpoints, workload.every, int(workload.isdir))
-    with runs_dir(work_dir) as where:
-        for _ in range(pairs):
-            for side in sides:
-                if said[side]:
-                    continue
-                try:
-                    with fresh_repository(where) as repository:
-                        one = repository.run(
-                            "perf.benches.training_stall", "--run", side, "--given", *given
-                        )
-                except RunFailedError as error:
-                    said[side] = str(error)
-                    continue
-                runs[side].append(one)
-                print(f"  {side:<18} {_said(one)}", flush=True)
-                yield _result(workload, pairs, runs, said)
-    for side, why in said.items():
-        if why:
-            print(f"  {side:<18} no result: {why}")
-    yield _result(workload, pairs, runs, said)
+def _checkpoints(args: Namespace, result: str) -> Checkpoints:
+    case = CASES[result.removeprefix(PREFIX)]
+    count = args.checkpoints or (SHORT_CHECKPOINTS if args.short else case.count)
+    return replace(case, count=count)
 
 
-def _result(
-    workload: Workload,
+def _document(
+    checkpoints: Checkpoints,
     pairs: int,
-    runs: dict[str, list[dict[str, Any]]],
-    said: dict[str, str | None],
+    failures: dict[str, str | None],
+    runs: dict[str, list[Run]],
 ) -> dict[str, Any]:
     return {
-        "title": workload.title,
-        "bytes": workload.size,
-        "checkpoints": workload.checkpoints,
-        "every": workload.every,
+        "title": checkpoints.title,
+        "bytes": checkpoints.size,
+        "checkpoints": checkpoints.count,
+        "every": checkpoints.every,
         "pairs": pairs,
         "goals": GOALS,
-        "engine": next((one["engine"] for each in runs.values() for one in each), None),
+        "engine": next((run["engine"] for each in runs.values() for run in each), None),
         "sides": {
             side: _together(each)
-            if each and not said[side]
-            else {"skipped": said[side] or "not yet"}
+            if each and not failures[side]
+            else {"skipped": failures[side] or "not yet"}
             for side, each in runs.items()
         },
     }
 
 
-async def run(side: str, workload: Workload) -> dict[str, Any]:
-    """Train in the working directory, a repository, with one side logging."""
-    training = trainings.make(workload.size, isdir=workload.isdir)
+async def _train(side: str, checkpoints: Checkpoints) -> dict[str, Any]:
+    """Train in the working directory, a repository, while one side logs."""
+    training = trainings.make(checkpoints.size, isdir=checkpoints.isdir)
     path = Path("checkpoint")
     steps_ms: list[tuple[float, bool]] = []
     quiet_ms: list[float] = []
@@ -163,7 +178,7 @@ async def run(side: str, workload: Workload) -> dict[str, Any]:
     async def step() -> None:
         in_flight, start = logger.in_flight, perf_counter()
         await asyncio.to_thread(training.step)
-        # To the end: one that ends within the step has slowed down a part of it only.
+        # Logging that ends within the step has slowed down a part of the step only.
         steps_ms.append((_ms_since(start), in_flight and logger.in_flight))
 
     async def checkpoint(number: int) -> None:
@@ -183,22 +198,22 @@ async def run(side: str, workload: Workload) -> dict[str, Any]:
         quiet_ms.extend(ms for ms, _ in steps_ms[before:])
         del steps_ms[before:]
 
-    async with loggers.SIDES[side](training) as logger:
+    async with training_loggers.SIDES[side](training) as logger:
         for _ in range(WARM_UP_STEPS):
             await step()
         steps_ms.clear()
         await quiet()
-        with PrewarmedClock(min(8 * 1024 * MIB, 2 * workload.checkpoints * workload.size)) as clock:
-            for number in range(1, workload.checkpoints + 1):
-                for _ in range(workload.every):
+        with PrewarmedClock(min(8 * GIB, 2 * checkpoints.count * checkpoints.size)) as clock:
+            for number in range(1, checkpoints.count + 1):
+                for _ in range(checkpoints.every):
                     await step()
                 await checkpoint(number)
-            for _ in range(workload.every):
+            for _ in range(checkpoints.every):
                 await step()
             await logger.finish()
         await quiet()
     stored = logger.stored()
-    numbers = range(1, workload.checkpoints + 1)
+    numbers = range(1, checkpoints.count + 1)
     judged = Counter(
         trainings.judge(stored.get(number, ()), number, training.stamps) for number in numbers
     )
@@ -221,53 +236,41 @@ def _ms_since(start: float) -> float:
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
     return {
-        "median": median(ordered),
-        "mean": fmean(ordered),
-        "p99": ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))],
-        "max": ordered[-1],
+        "median": median(values),
+        "mean": fmean(values),
+        "p99": percentile(values, 0.99),
+        "max": max(values),
     }
 
 
-def _together(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The runs of one side: the median of each number, and all bytes."""
+def _together(runs: list[Run]) -> dict[str, Any]:
+    """Return the spread of each number over the runs of one side, and all judgements."""
     judged: Counter[str] = Counter()
-    for one in runs:
-        judged.update(one["bytes"] or {})
+    for run in runs:
+        judged.update(run["bytes"] or {})
     return {
         **{
-            what: {key: spread([one[what][key] for one in runs]) for key in runs[0][what]}
+            what: spreads([run[what] for run in runs])
             for what in ("quiet_ms", "step_ms", "blocked_ms")
         },
-        "seconds": spread([one["seconds"] for one in runs]),
-        "steps_in_flight": sum(one["steps_in_flight"] for one in runs),
+        "seconds": spread([run["seconds"] for run in runs]),
+        "steps_in_flight": sum(run["steps_in_flight"] for run in runs),
         "saved_ms": None if runs[0]["saved_ms"] is None else median(r["saved_ms"] for r in runs),
         "bytes": dict(judged) or None,
     }
 
 
-def _said(one: dict[str, Any]) -> str:
-    steps, quiet, blocked = one["step_ms"], one["quiet_ms"], one["blocked_ms"]
-    judged = ", ".join(f"{count} {what}" for what, count in sorted((one["bytes"] or {}).items()))
+def _describe(side: str, run: Run) -> str:
+    steps, quiet, blocked = run["step_ms"], run["quiet_ms"], run["blocked_ms"]
+    judged = ", ".join(f"{count} {what}" for what, count in sorted((run["bytes"] or {}).items()))
     return (
-        f"step {steps['median']:5.1f} ms ({quiet['median']:5.1f}), mean {steps['mean']:5.1f} "
-        f"({quiet['mean']:5.1f}), p99 {steps['p99']:5.1f}, "
-        f"max {steps['max']:5.1f} ({one['steps_in_flight']} in flight)  "
+        f"{side:<18} step {steps['median']:5.1f} ms ({quiet['median']:5.1f}), "
+        f"mean {steps['mean']:5.1f} ({quiet['mean']:5.1f}), p99 {steps['p99']:5.1f}, "
+        f"max {steps['max']:5.1f} ({run['steps_in_flight']} in flight)  "
         f"blocked {blocked['median']:7.1f} ms, max {blocked['max']:7.1f}  "
-        f"saved {one['saved_ms'] or 0:6.1f} ms  {one['seconds']:5.1f} s  {judged}"
+        f"saved {run['saved_ms'] or 0:6.1f} ms  {run['seconds']:5.1f} s  {judged}"
     )
 
 
-def _parse_args() -> argparse.Namespace:
-    parser = options.parser(__doc__ or "")
-    parser.add_argument("--workload", action="append", choices=WORKLOADS, help="only this one")
-    parser.add_argument("--side", action="append", choices=loggers.SIDES, help="only this one")
-    parser.add_argument("--checkpoints", type=int, help="so many (default: by the workload)")
-    parser.add_argument("--run", choices=loggers.SIDES, help=argparse.SUPPRESS)
-    parser.add_argument("--given", nargs=4, help=argparse.SUPPRESS)
-    return options.parse(parser)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+BENCH = TrainingStall()

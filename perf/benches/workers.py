@@ -1,76 +1,91 @@
-"""Throughput over the number of workers: large files gathered, and a directory of small ones.
+"""How does the throughput grow with the number of workers?
 
-    python perf/workers.py
+    python -m perf workers
 
-One asynclive after the other with 1, 2, 3, 4, 8 and 16 workers, in turns, as ``bench.py``
-runs its sides. More workers than cores must not be slower than as many as cores.
+asynclive logs large files, gathered, and a directory of small ones, with 1, 2, 3, 4, 8 and 16
+workers in turns. More workers than cores must not be slower than as many as cores.
 """
 
 from __future__ import annotations
 
-import sys
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from perf.benches.workloads import measure
-from perf.harness import arguments as options
-from perf.harness import machine, results
-from perf.harness.results import spread
+from perf.harness.bench import Bench, Job
+from perf.harness.ratios import spread
 from perf.harness.standard_workloads import BY_NAME
-from perf.harness.turns import MIN_PAIRS, WorkloadResult
+from perf.harness.units import MIB
+from perf.harness.workload import Side
+from perf.harness.workload_run import WorkloadRuns, measure_in_turns, measure_once
+from perf.sides.asynclive import log_gathered
 
-BENCH = "workers"
-COUNTS = (1, 2, 3, 4, 8, 16)
-WORKLOADS = ("big-8-copy", "dir-10k-copy")
-SHORT_SCALE = 0.25
+COUNTS = {f"asynclive@{count}": count for count in (1, 2, 3, 4, 8, 16)}
 
 
-def main() -> int:
-    parser = options.parser(__doc__ or "")
-    parser.add_argument("--scale", type=float, default=1.0, help="make the workloads smaller")
-    args = options.parse(parser)
-    scale = SHORT_SCALE if args.short else args.scale
-    full = scale == 1 and args.pairs >= MIN_PAIRS
-    if args.resume and options.there(BENCH, results.directory(full=full, out=args.out)):
-        return 0
-    with options.work_dir(args) as work_dir:
-        options.print_machine(machine.describe(work_dir))
+class Workers(Bench):
+    name = "workers"
+    cases = ("big-8-copy", "dir-10k-copy")
+    sides = tuple(COUNTS)
+    short_scale = 0.25
+
+    def space_bytes(self, args: Namespace, result: str) -> int:
+        return 4 * max(BY_NAME[case].size(args.scale) for case in self.cases) + 512 * MIB
+
+    def run(self, job: Job) -> dict[str, Any]:
         measured = [
-            measure(
-                BY_NAME[name],
-                [f"asynclive@{count}" for count in COUNTS],
-                scale,
-                args.pairs,
-                work_dir,
+            measure_in_turns(
+                self.name, BY_NAME[case], self.sides, job.scale, job.pairs, job.work_dir
             )
-            for name in WORKLOADS
+            for case in self.cases
         ]
-        payload = {
-            "scale": scale,
-            "pairs": args.pairs,
-            "workloads": [_as_json(result) for result in measured],
+        return {
+            "scale": job.scale,
+            "pairs": job.pairs,
+            "workloads": [_as_json(runs) for runs in measured],
         }
-        print(results.write(BENCH, payload, work_dir, full=full, out=args.out))
-    return any(result.failed for result in measured)
+
+    def measure(self, **given: Any) -> dict[str, Any]:
+        side = given["side"]
+        log = partial(log_gathered, workers=COUNTS[side])
+        workload, sources = BY_NAME[given["workload"]], Path(given["sources"])
+        return measure_once(Side(side, log), workload, sources, given["scale"])
+
+    def summary(self, document: dict[str, Any]) -> str:
+        return "\n".join(
+            f"{workload['title']}, MiB/s: "
+            + ", ".join(
+                f"{point['workers']} workers {point['mib_per_second']['median']:.0f}"
+                for point in workload["points"]
+                if point["mib_per_second"]
+            )
+            for workload in document["workloads"]
+        )
+
+    def failures(self, document: dict[str, Any]) -> list[str]:
+        points = [point for workload in document["workloads"] for point in workload["points"]]
+        return [point["failure"] for point in points if point["failure"]]
 
 
-def _as_json(result: WorkloadResult) -> dict[str, object]:
-    size = sum(each.size for each in result.workload.sources(result.scale))
+def _as_json(runs: WorkloadRuns) -> dict[str, Any]:
+    size = runs.workload.size(runs.scale)
     return {
-        "workload": result.workload.name,
-        "title": result.workload.title,
+        "workload": runs.workload.name,
+        "title": runs.workload.title,
         "bytes": size,
-        "points": [
-            {
-                "workers": int(side.partition("@")[2]),
-                "seconds": spread(series.seconds) if not series.failure else None,
-                "mib_per_second": spread([size / 2**20 / each for each in series.seconds])
-                if not series.failure
-                else None,
-                "failure": series.failure,
-            }
-            for side, series in result.series.items()
-        ],
+        "points": [_point(runs, side, size) for side in runs.runs],
     }
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _point(runs: WorkloadRuns, side: str, size: int) -> dict[str, Any]:
+    seconds = runs.seconds(side)
+    return {
+        "workers": COUNTS[side],
+        "seconds": spread(seconds) if seconds else None,
+        "mib_per_second": spread([size / MIB / each for each in seconds]) if seconds else None,
+        "failure": runs.failures.get(side),
+    }
+
+
+BENCH = Workers()

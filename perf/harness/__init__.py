@@ -1,1 +1,4 @@
-"""What the benches share: turns, repositories, processes, clocks and result files."""
+"""The frame that every bench runs in: options, turns, repositories, child processes, results.
+
+Nothing here imports a bench, a side or the report.
+"""

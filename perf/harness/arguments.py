@@ -1,71 +1,73 @@
-"""The options that every bench has, and what they mean."""
+"""The command-line options that every bench has, and those it may ask for."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from perf.harness.turns import MIN_PAIRS
+if TYPE_CHECKING:
+    from perf.harness.bench import Bench
 
-MIB = 2**20
 
-
-def parser(description: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+def parse(bench: Bench, given: list[str] | None = None) -> argparse.Namespace:
+    """Parse the options of a bench. ``pairs`` and ``scale`` hold the values to use."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m perf {bench.name}",
+        description=bench.description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
-        "--short", action="store_true", help="less of it, in minutes, to perf/results/short"
+    parser.set_defaults(scale=1.0, case=None, side=None, against=None)
+    parser.add_argument(
+        "--short", action="store_true", help="a part of it, in minutes, to perf/results/short"
     )
-    made.add_argument(
-        "--pairs", type=int, default=MIN_PAIRS, help="runs of each side (default: %(default)s)"
+    parser.add_argument(
+        *("--pairs", "--rounds", "--runs"),
+        dest="pairs",
+        type=int,
+        help=f"runs of each side (default: {bench.pairs})",
     )
-    made.add_argument("--resume", action="store_true", help="skip what has a result already")
-    made.add_argument("--out", type=Path, help="write results there")
-    made.add_argument(
+    parser.add_argument("--resume", action="store_true", help="skip every result that exists")
+    parser.add_argument("--out", type=Path, help="write results there")
+    parser.add_argument(
         "--dir", type=Path, help="work there and keep the sources (default: a temporary directory)"
     )
-    return made
-
-
-def parse(made: argparse.ArgumentParser, given: list[str] | None = None) -> argparse.Namespace:
-    args = made.parse_args(given)
-    if args.pairs < 1:
-        made.error("--pairs must be at least 1")
-    return args
-
-
-@contextmanager
-def work_dir(args: argparse.Namespace) -> Iterator[Path]:
-    """The directory to work in: the one given, or a temporary one."""
-    if args.dir is not None:
-        args.dir.mkdir(parents=True, exist_ok=True)
-        yield args.dir.resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="asynclive-bench-") as name:
-        yield Path(name)
-
-
-def there(bench: str, directory: Path) -> bool:
-    """Whether a bench has its result; says so."""
-    path = directory / f"{bench}.json"
-    if path.exists():
-        print(f"{bench}: in {directory.name}/ already", flush=True)
-    return path.exists()
-
-
-def need_space(where: Path, needed: int, what: str) -> None:
-    free = shutil.disk_usage(where).free
-    if free < needed:
-        raise SystemExit(
-            f"{what} needs {needed // MIB} MiB in {where}, which has {free // MIB} MiB free. "
-            "Name another directory with --dir."
+    if bench.short_scale is not None:
+        parser.add_argument(
+            "--scale", type=float, default=1.0, help="make the work smaller, to try the bench"
         )
-
-
-def print_machine(facts: dict[str, object]) -> None:
-    print("  ".join(f"{key} {value}" for key, value in facts.items()), flush=True)
+    if bench.can_choose_cases:
+        parser.add_argument(
+            *("--case", "--workload"),
+            dest="case",
+            action="append",
+            choices=list(bench.cases),
+            help="only this case; may be given again (default: all)",
+        )
+    if bench.can_choose_sides:
+        parser.add_argument(
+            "--side",
+            action="append",
+            choices=list(bench.sides),
+            help="only this side; may be given again (default: all)",
+        )
+    if bench.can_compare:
+        parser.add_argument(
+            "--against",
+            type=Path,
+            metavar="SRC",
+            help="compare with the asynclive in the src directory of another checkout",
+        )
+    bench.add_arguments(parser)
+    args = parser.parse_args(given)
+    if args.pairs is None:
+        args.pairs = (bench.short_pairs if args.short else None) or bench.pairs
+    if args.pairs < 1:
+        parser.error("--pairs must be at least 1")
+    if args.short and bench.short_scale is not None:
+        args.scale = bench.short_scale
+    if args.against is not None:
+        args.against = args.against.resolve()
+        if not (args.against / "asynclive" / "__init__.py").is_file():
+            parser.error(f"--against: there is no package asynclive in {args.against}")
+    return args

@@ -1,4 +1,4 @@
-"""A small file system of its own kind, in a file, mounted for as long as it is needed."""
+"""Mount a small file system of a given kind, in a file, for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _MKFS = {
 
 
 class NotPossibleError(Exception):
-    """It cannot be mounted here; says why."""
+    """The file system cannot be mounted; the message says why."""
 
 
 @contextmanager
 def mounted(kind: str, size: int, work_dir: Path) -> Iterator[Path]:
     """Mount a new file system of ``kind`` ("xfs", "btrfs" or "tmpfs") and ``size`` bytes.
 
-    The bytes are taken from ``work_dir`` as they are written (those of a tmpfs from memory),
-    and given back at the end.
+    Its bytes take space in ``work_dir`` as they are written (those of a tmpfs take memory). The
+    space is free again at the end.
 
     Raises:
-        NotPossibleError: no root, a tool is missing, or the kernel refuses.
+        NotPossibleError: The user is not root, a tool is missing, or the kernel refuses.
     """
     if not sys.platform.startswith("linux"):
         raise NotPossibleError(f"{kind} is mounted on Linux only")
@@ -46,30 +46,30 @@ def mounted(kind: str, size: int, work_dir: Path) -> Iterator[Path]:
             _run(*_MKFS[kind], str(image))
             _run("mount", "-t", kind, "-o", "loop", str(image), str(point))
         try:
-            # The loop device keeps the file; its space is free as soon as that goes, even if
-            # this process is killed.
+            # The loop device keeps the file open. The space is free once the device is gone, even
+            # if this process is killed.
             image.unlink(missing_ok=True)
             yield point
         finally:
-            # Detaches the loop device too. Lazily, if something in there is still open.
+            # Detaches the loop device too. Lazily, if a file there is still open.
             if subprocess.run(["umount", str(point)], capture_output=True).returncode:
                 _run("umount", "--lazy", str(point))
 
 
 def resize(point: Path, size: int, files: int) -> None:
-    """Have a tmpfs hold so many bytes and files, at most, from now on."""
+    """Limit a mounted tmpfs to ``size`` bytes and ``files`` inodes."""
     _run("mount", "-o", f"remount,size={size},nr_inodes={files}", str(point))
 
 
 def used_bytes(path: Path) -> int:
-    """What is used on the file system of ``path``, once all that was written is on it."""
+    """Return the used bytes of the file system of ``path``, after a sync."""
     subprocess.run(["sync", "--file-system", str(path)], check=True)
     found = os.statvfs(path)
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
 def _run(*command: str) -> None:
-    # Not on everybody's PATH, where root's tools are.
+    # The tools of root are in directories that may not be on PATH.
     tool = shutil.which(command[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if tool is None:
         raise NotPossibleError(f"{command[0]} is not installed")

@@ -1,4 +1,4 @@
-"""What the numbers were taken on."""
+"""The facts about a machine that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def describe(work_dir: Path) -> dict[str, object]:
-    """Facts that the numbers depend on; nothing that names the machine."""
+    """Return facts that the numbers depend on, and none that names the machine."""
     return {
         "cpus": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -24,7 +24,7 @@ def describe(work_dir: Path) -> dict[str, object]:
 
 
 def _versions(*distributions: str) -> dict[str, str]:
-    """Of those that are installed."""
+    """Return the versions of those that are installed."""
     found = {}
     for name in distributions:
         try:

@@ -1,8 +1,7 @@
-"""A fresh Git and DVC repository for one run, and the process that the run is."""
+"""A fresh Git and DVC repository for one run, and the child process that is the run."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,42 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class RunFailedError(Exception):
-    """A run that ended with an error; says the last line it printed."""
+from perf.harness.child_process import run_child, with_python_path
 
 
 @dataclass(frozen=True)
 class Repository:
+    """A repository, and the environment in which commands run there."""
+
     path: Path
     env: dict[str, str]
 
-    def run(self, module: str, *arguments: object) -> dict[str, Any]:
-        """Run a module of ``perf`` here, in a process of its own; return what it prints.
+    def run(self, bench: str, *, asynclive_src: Path | None = None, **given: Any) -> dict[str, Any]:
+        """Call ``measure(**given)`` of a bench here, in a process of its own.
 
-        What an earlier run wrote is on disk before, so that it is not written back during
-        this one.
+        First waits until the disk has everything that an earlier run wrote. Otherwise the system
+        would write it back during this run.
+
+        Raises:
+            RunFailedError: The child ended with an error.
         """
         os.sync()
-        done = subprocess.run(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            cwd=self.path,
-            env=self.env,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            raise RunFailedError(lines[-1] if lines else f"exit status {done.returncode}")
-        printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return printed
+        return run_child(bench, given, self.path, with_python_path(self.env, asynclive_src))
 
 
 @contextmanager
 def fresh_repository(where: Path) -> Iterator[Repository]:
-    """A repository in ``where``, removed afterwards."""
+    """Make a repository in a new directory of ``where``; remove the directory afterwards."""
     run_dir = Path(tempfile.mkdtemp(dir=where))
     try:
         repository = Repository(run_dir / "repo", environment(run_dir))
@@ -70,11 +59,10 @@ def make_repository(path: Path, env: dict[str, str]) -> None:
 
 
 def environment(run_dir: Path) -> dict[str, str]:
-    """The environment, without what would point Git and DVC elsewhere or make them report."""
+    """Return the environment without variables that point Git and DVC elsewhere."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DVC", "PYTEST_"))}
     env["DVC_SITE_CACHE_DIR"] = str(run_dir / "site-cache")
     env["DVC_NO_ANALYTICS"] = "1"
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
     for role in ("AUTHOR", "COMMITTER"):
         env[f"GIT_{role}_NAME"] = "bench"
         env[f"GIT_{role}_EMAIL"] = "bench@example.com"

@@ -1,18 +1,16 @@
-"""Where results are kept: one JSON file a bench, with the machine they were taken on.
+"""The result files: one JSON file a result, with the machine it was measured on.
 
-What is in ``perf/results/`` is committed, and the README is made from it. Only a full run
-writes there: one at full scale, with every pair. Short and scaled runs write to
-``perf/results/short/``, which Git ignores, so that trying a bench never replaces its result.
+``perf/results`` is committed, and the report is made from it. Only a full run writes there: at
+full scale, with every pair. Short and scaled runs write to ``perf/results/short``, which Git
+ignores, so that trying a bench never replaces its result.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from perf.harness import machine
@@ -22,26 +20,27 @@ SHORT = FULL / "short"
 
 
 def write(
-    bench: str,
+    result: str,
     payload: dict[str, Any],
     work_dir: Path,
     *,
     full: bool = True,
     out: Path | None = None,
 ) -> Path:
-    """Write ``<bench>.json``, whole or not at all, and return its path.
+    """Write ``<result>.json`` atomically, and return its path.
 
     Args:
-        bench: The name of the bench, and of the file.
-        payload: What was measured; goes beside ``bench``, ``taken``, ``full`` and ``machine``.
-        work_dir: Where the bench ran, for the file system it is on.
-        full: False for a scaled or a short run, which is kept out of ``perf/results/``.
-        out: Another directory.
+        result: The name of the file.
+        payload: The measured numbers; they are added to ``bench``, ``taken``, ``full`` and
+            ``machine``.
+        work_dir: The directory that the bench worked in; its file system is recorded.
+        full: False for a scaled or a short run, which stays out of ``perf/results``.
+        out: Another directory to write to.
     """
-    target = directory(full=full, out=out) / f"{bench}.json"
+    target = directory(full=full, out=out) / f"{result}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     document = {
-        "bench": bench,
+        "bench": result,
         "taken": datetime.now(timezone.utc).date().isoformat(),
         "full": full,
         "machine": machine.describe(work_dir),
@@ -53,24 +52,23 @@ def write(
     return target
 
 
-def read(bench: str, directory: Path = FULL) -> dict[str, Any] | None:
-    """What ``write`` wrote, or None where there is nothing."""
+def read(result: str, directory: Path = FULL) -> dict[str, Any] | None:
+    """Return the content of a result file, or None if there is no such file."""
     try:
-        document: dict[str, Any] = json.loads((directory / f"{bench}.json").read_text())
+        document: dict[str, Any] = json.loads((directory / f"{result}.json").read_text())
     except FileNotFoundError:
         return None
     return document
 
 
+def exists(result: str, directory: Path) -> bool:
+    """Return whether a directory has a result, and print so if it has."""
+    path = directory / f"{result}.json"
+    if path.exists():
+        print(f"{result}: in {directory.name}/ already", flush=True)
+    return path.exists()
+
+
 def directory(*, full: bool, out: Path | None = None) -> Path:
+    """Return the directory for full results, or for the others; ``out`` overrides both."""
     return out or (FULL if full else SHORT)
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """The median, the least and the most of the runs, and the runs in their order."""
-    return {
-        "median": median(values),
-        "min": min(values),
-        "max": max(values),
-        "runs": list(values),
-    }

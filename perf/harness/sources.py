@@ -1,4 +1,4 @@
-"""The seeded files and directories that get logged, and how they come to where they are logged."""
+"""The seeded files and directories that are logged, and how they are made and put in place."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-KIB = 1024
-MIB = 1024 * KIB
+from perf.harness.units import MIB
 
-_BLOCK_BYTES = 8 * MIB  # random data is made in blocks: bounds the memory it takes
-# No logger may doubt that such a source is unchanged since it was read, as it must of one
-# written within the resolution of the file system's clock.
+_BLOCK_BYTES = 8 * MIB  # random data is made in blocks, to bound the memory
+# Far in the past. A logger must doubt that a file is unchanged if it was written within the
+# resolution of the file system's clock.
 _MTIME = 1_700_000_000
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What one call logs: a file, or a directory of ``nfiles`` files of ``file_bytes``."""
+    """The source of one call: a file, or a directory of ``nfiles`` files of ``file_bytes``."""
 
     name: str
     file_bytes: int
@@ -32,12 +31,12 @@ class Sources:
 
     @property
     def objects(self) -> int:
-        """How many cache objects it becomes."""
+        """How many cache objects DVC makes of it."""
         return self.nfiles + self.isdir
 
 
 def make(sources: list[Sources], where: Path, seed: str) -> Path:
-    """Return ``where`` with the sources in it; made once, then reused."""
+    """Make the sources in ``where``, unless they are there already; return ``where``."""
     complete = where / ".complete"
     if complete.exists():
         return where
@@ -66,7 +65,10 @@ def _write_random(path: Path, size: int, rng: random.Random) -> None:
 
 
 def place(sources: list[Sources], made: Path, repo: Path, *, in_place: bool) -> Path:
-    """Bring the sources where they get logged from, into the page cache. Returns that place."""
+    """Bring the sources into the page cache, and return the directory to log them from.
+
+    In place, they are copied into the repository. Otherwise they are read where they are.
+    """
     if in_place:
         for source in sources:
             if source.isdir:

@@ -1,13 +1,13 @@
-"""The training that ``stall.py`` measures in: a step, and a checkpoint that says its number.
+"""The training of the bench ``training_stall``: steps, and checkpoints that hold their number.
 
-With PyTorch a real one: an embedding table of the checkpoint's size with sparse gradients, of
-which a step changes as many rows whatever its size, and a dense network behind it. It leaves
-one core to whoever logs. Where PyTorch is not installed, a loop in Python stands for the step,
-which never lets go of the interpreter, and bytes stand for the weights.
+With PyTorch the training is real: an embedding table of the checkpoint's size with sparse
+gradients, and a dense network behind it. A step changes equally many rows whatever the size. The
+training leaves one core to the logger. Without PyTorch a loop in Python stands for the step, which
+never releases the interpreter, and bytes stand for the weights.
 
-A stamp with the number of the checkpoint is written over the weights at even distances before
-they are saved. So the bytes that were logged say whether they are right (all stamps have this
-number), torn (of several checkpoints, or some are missing) or wrong (all of another one).
+Before the weights are saved, a stamp with the number of the checkpoint is written over them at
+even distances. The logged bytes then show whether they are right (all stamps have this number),
+torn (the stamps of several checkpoints, or too few) or wrong (all stamps of another checkpoint).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from perf.harness.sources import KIB
+from perf.harness.units import KIB
 
 _ROW = 256  # floats
 _ROW_BYTES = 4 * _ROW
-# Floats that no training comes to; the number of the checkpoint follows them.
+# Floats that no training produces. The number of the checkpoint follows them.
 _MARK = (12345.678, -9876.5432, 3.1415927e20, -2.7182818e-20)
 _MARK_BYTES = struct.pack("<4f", *_MARK)
 STAMP_EVERY = 256 * KIB
 FILE_BYTES = 16 * KIB
-"""Of one file of a checkpoint that is a directory; it has one stamp."""
+"""The size of one file of a checkpoint that is a directory. Each file has one stamp."""
 _FILES_A_DIRECTORY = 100
 
 
@@ -45,7 +45,7 @@ class Training(Protocol):
 
 
 def make(size: int, *, isdir: bool) -> TorchTraining | BusyTraining:
-    """A training whose checkpoint has ``size`` bytes, in files of ``FILE_BYTES`` if ``isdir``."""
+    """Make a training with checkpoints of ``size`` bytes; ``isdir``: in files of ``FILE_BYTES``."""
     kind = TorchTraining if importlib.util.find_spec("torch") else BusyTraining
     return kind(size, isdir=isdir)
 
@@ -82,7 +82,7 @@ class TorchTraining:
     def step(self) -> None:
         torch = self._torch
         rows = torch.randint(self._rows - 1, (256,))
-        rows += rows % self._distance == 0  # not those with the stamps
+        rows += rows % self._distance == 0  # the rows with stamps stay as they are
         loss = self._loss(self._network(self._table(rows)), torch.randint(16, (256,)))
         for optimizer in self._optimizers:
             optimizer.zero_grad()
@@ -101,7 +101,7 @@ class TorchTraining:
     def save(self, path: Path) -> None:
         if self._isdir:
             weights = self._table.weight.detach()
-            # Their memory; without NumPy, which PyTorch may be without.
+            # The memory itself, without NumPy: PyTorch may be installed without it.
             memory = (ctypes.c_char * weights.nbytes).from_address(weights.data_ptr())
             _save_files(path, memoryview(memory).cast("B"))
         else:
@@ -144,7 +144,7 @@ def _save_files(path: Path, weights: memoryview) -> None:
 
 
 def judge(stored: Iterable[Path], number: int, stamps: int) -> str:
-    """What the files hold that were logged for a checkpoint: "right", "torn", "wrong", "none"."""
+    """Return "right", "torn", "wrong" or "none": what the logged files of a checkpoint hold."""
     found = Counter(each for path in stored for each in _numbers(path))
     if not found:
         return "none"
@@ -154,7 +154,7 @@ def judge(stored: Iterable[Path], number: int, stamps: int) -> str:
 
 
 def _numbers(path: Path) -> Iterator[int]:
-    """Of each stamp in a file."""
+    """Yield the number of each stamp in a file."""
     if not path.stat().st_size:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -1,70 +1,131 @@
-"""One run of one side, in a process of its own, in a repository made for it."""
+"""Measure sides on a workload: one run in a child process, and all runs in turns."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
-import time
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from perf.harness.sources import MIB
-from perf.harness.standard_workloads import BY_NAME, Changed, Workload
-from perf.sides.asynclive import named
-
-# Memory of a virtual machine is slow to touch for the first time. In a child, because the
-# peak memory of this process is measured too; right before, because it goes cold again.
-_TOUCH = "import sys; bytearray(b'\\1') * int(sys.argv[1])"
-
-
-class PrewarmedClock:
-    """Measures its ``with`` block; touches and frees memory right before."""
-
-    def __init__(self, prewarm_bytes: int) -> None:
-        self.prewarm_bytes = prewarm_bytes
-        self.seconds = 0.0
-        self.user_seconds = self.system_seconds = 0.0
-        self.rss_start_mib = 0.0
-
-    def __enter__(self) -> PrewarmedClock:
-        # No more than is free: the rest is in use, so it was touched already.
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-        touch_bytes = min(self.prewarm_bytes, free // 10 * 9)
-        subprocess.run([sys.executable, "-c", _TOUCH, str(touch_bytes)], check=True)
-        self.rss_start_mib = peak_rss_mib()
-        self._usage = resource.getrusage(resource.RUSAGE_SELF)
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.seconds = time.perf_counter() - self._start
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        self.user_seconds = usage.ru_utime - self._usage.ru_utime
-        self.system_seconds = usage.ru_stime - self._usage.ru_stime
+from perf.harness.child_process import asynclive_src
+from perf.harness.clock import PrewarmedClock, peak_rss_mib
+from perf.harness.ratios import ratio, spread
+from perf.harness.repository import Repository
+from perf.harness.sources import make, place
+from perf.harness.turns import Run, take_turns_in_repositories
+from perf.harness.workload import Changed, Side, Workload
 
 
-def run(side: str, workload: Workload, where: Path, scale: float) -> dict[str, Any]:
-    """Log ``workload`` from ``where`` in the working directory; return what it took."""
-    log = named(side)
+@dataclass(frozen=True)
+class WorkloadRuns:
+    """All runs of the sides on one workload, in the order they ran."""
+
+    workload: Workload
+    scale: float
+    pairs: int
+    runs: dict[str, list[Run]]
+    skipped: Mapping[str, str | None]
+    """Why a side cannot run here."""
+    failures: Mapping[str, str | None]
+    """What went wrong with a side."""
+
+    def seconds(self, side: str) -> list[float]:
+        """Return the seconds of each run; of a side with a failure, none."""
+        if self.failures.get(side):
+            return []
+        return [run["seconds"] for run in self.runs.get(side, [])]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of the workload's result file."""
+        return {
+            "workload": self.workload.name,
+            "title": self.workload.title,
+            "bytes": self.workload.size(self.scale),
+            "scale": self.scale,
+            "pairs": self.pairs,
+            "goals": asdict(self.workload.goals),
+            "sides": {side: self._side(side) for side in self.runs},
+        }
+
+    def _side(self, side: str) -> dict[str, Any]:
+        seconds = self.seconds(side)
+        compared = {
+            "times_faster_than_dvclive": self._times("dvclive", side),
+            "times_the_floor": self._times(side, "floor"),
+        }
+        if "against" in self.runs:
+            compared["times_faster_than_against"] = self._times("against", side)
+        return {
+            "seconds": spread(seconds) if seconds else None,
+            "peak_mib": max(run["rss_peak_mib"] for run in self.runs[side]) if seconds else None,
+            "skipped": self.skipped.get(side),
+            "failure": self.failures.get(side),
+            **compared,
+            "runs": self.runs[side],
+        }
+
+    def _times(self, slow: str, fast: str) -> dict[str, float] | None:
+        """Return how many times longer ``slow`` takes; None for a side with itself."""
+        return None if slow == fast else ratio(self.seconds(slow), self.seconds(fast))
+
+
+def measure_in_turns(
+    bench: str,
+    workload: Workload,
+    sides: Sequence[str],
+    scale: float,
+    pairs: int,
+    work_dir: Path,
+    *,
+    skipped: Mapping[str, str | None] | None = None,
+    against: Path | None = None,
+) -> WorkloadRuns:
+    """Run the sides on a workload in turns, each run in a child of ``bench``.
+
+    Args:
+        bench: The bench whose ``measure(side, workload, sources, scale)`` does one run.
+        workload: What is logged.
+        sides: The names of the sides. ``against`` is asynclive from the directory ``against``.
+        scale: 1.0 is the workload.
+        pairs: The number of runs of each side.
+        work_dir: Where to work, and to keep the sources.
+        skipped: Why a side cannot run here.
+        against: The ``src`` directory of another checkout.
+    """
+    print(f"\n{workload.name}: {workload.title}", flush=True)
+    sources = workload.sources(scale)
+    made = make(sources, work_dir / "sources" / f"{workload.name}-{scale:g}", workload.name)
+    skipped = skipped or {}
+    sitting_out: dict[str, str | None] = {side: why for side, why in skipped.items() if why}
+    known = set(sitting_out)
+
+    def run(repository: Repository, side: str) -> Run:
+        here = place(sources, made, repository.path, in_place=workload.in_place)
+        return repository.run(
+            bench,
+            asynclive_src=asynclive_src(side, against),
+            side="asynclive" if side == "against" else side,
+            workload=workload.name,
+            sources=here,
+            scale=scale,
+        )
+
+    runs = take_turns_in_repositories(work_dir, sides, pairs, run, _describe, failures=sitting_out)
+    failures = {side: why for side, why in sitting_out.items() if side not in known}
+    return WorkloadRuns(workload, scale, pairs, runs, skipped, failures)
+
+
+def measure_once(side: Side, workload: Workload, where: Path, scale: float) -> Run:
+    """Log ``workload`` from ``where`` in the working directory; return the time and the memory."""
     calls = workload.calls(where, scale)
     changed = Changed()
     if workload.logged_before:
-        log(calls, nullcontext())
+        side.log(calls, nullcontext())
         if workload.change is not None:
             changed = workload.change(calls)
     clock = PrewarmedClock(int(workload.prewarm_bytes * min(1.0, scale)))
-    said = log(calls, clock)
+    statistics = side.log(calls, clock)
     _verify(side, workload, scale, changed)
     return {
         "seconds": clock.seconds,
@@ -73,25 +134,20 @@ def run(side: str, workload: Workload, where: Path, scale: float) -> dict[str, A
         "system_seconds": clock.system_seconds,
         "rss_start_mib": clock.rss_start_mib,
         "rss_peak_mib": peak_rss_mib(),
-        **({"statistics": said} if said else {}),
+        **({"statistics": statistics} if statistics else {}),
     }
 
 
-def peak_rss_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
-
-
-def _verify(side: str, workload: Workload, scale: float, changed: Changed) -> None:
-    """A fast run that did not do the work is not a result."""
+def _verify(side: Side, workload: Workload, scale: float, changed: Changed) -> None:
+    """End the run with an error if the side did not do all the work: its time is no result."""
     sources = workload.sources(scale)
-    listed = side not in ("floor", "xvc")  # a directory's listing is an object of DVC's
-    expected = sum(each.objects if listed else each.nfiles for each in sources)
-    expected += changed.objects if listed else changed.files
-    cache = Path(".xvc/b3" if side == "xvc" else ".dvc/cache/files/md5")
-    objects = sum(1 for path in cache.rglob("*") if path.is_file())
+    # The listing of a directory is a cache object of DVC's.
+    expected = sum(each.objects if side.is_dvc else each.nfiles for each in sources)
+    expected += changed.objects if side.is_dvc else changed.files
+    objects = sum(1 for path in Path(side.cache).rglob("*") if path.is_file())
     if objects != expected:
-        raise SystemExit(f"{side}: {objects} cache objects instead of {expected}")
-    if not listed:
+        raise SystemExit(f"{side.name}: {objects} cache objects instead of {expected}")
+    if not side.is_dvc:
         return
 
     from ruamel.yaml import YAML
@@ -100,16 +156,13 @@ def _verify(side: str, workload: Workload, scale: float, changed: Changed) -> No
     tracked = [path for path in Path().rglob("*.dvc") if path.is_file()]
     if not len(entries) == len(tracked) == len(sources):
         raise SystemExit(
-            f"{side}: {len(entries)} entries and {len(tracked)} .dvc files "
+            f"{side.name}: {len(entries)} entries and {len(tracked)} .dvc files "
             f"instead of {len(sources)}"
         )
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side")
-    parser.add_argument("workload", choices=sorted(BY_NAME))
-    parser.add_argument("sources", type=Path)
-    parser.add_argument("scale", type=float)
-    given = parser.parse_args()
-    print(json.dumps(run(given.side, BY_NAME[given.workload], given.sources, given.scale)))
+def _describe(side: str, run: Run) -> str:
+    return (
+        f"{side:<12} {run['seconds']:6.2f} s  "
+        f"(user {run['user_seconds']:.2f}, system {run['system_seconds']:.2f})"
+    )

@@ -1,17 +1,17 @@
-"""A workload's result, as a table for the terminal."""
+"""The result of one workload, as a table for the terminal."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from perf.harness.turns import MIN_PAIRS
+from perf.harness.ratios import MIN_PAIRS
 
 _HEADER = ("", "median", "min - max", "MiB/s", "vs dvclive", "of each pair", "vs floor", "peak MiB")
 _WIDTHS = (10, 9, 15, 8, 10, 15, 9, 9)
 
 
 def table(document: dict[str, Any]) -> str:
-    """The workload as an aligned table, with its goals below."""
+    """Return the workload as an aligned table, with its goals below."""
     scale, pairs = document["scale"], document["pairs"]
     scaled = f", at scale {scale:g}" if scale != 1 else ""
     lines = [f"{document['title']} (medians of {pairs}{scaled})", _row(_HEADER)]
@@ -35,6 +35,11 @@ def table(document: dict[str, Any]) -> str:
                     f"{measured['peak_mib']:.0f}",
                 )
             )
+        )
+    if gain := document["sides"].get("asynclive", {}).get("times_faster_than_against"):
+        lines.append(
+            f"  asynclive is {gain['median']:.2f} times as fast as against "
+            f"(single pairs {gain['min']:.2f} - {gain['max']:.2f})."
         )
     if pairs < MIN_PAIRS:
         lines.append(f"  No ratios: they need at least {MIN_PAIRS} pairs.")

@@ -1,1 +1,4 @@
-"""Tables and pictures, made from the result files alone."""
+"""Tables, pictures and missed goals, made from the result files alone.
+
+``markers`` writes the tables into the pages; ``plots`` draws the pictures.
+"""

@@ -1,4 +1,4 @@
-"""Tables of the READMEs, and what stands in them."""
+"""Markdown tables, and the numbers in their cells."""
 
 from __future__ import annotations
 

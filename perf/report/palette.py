@@ -1,4 +1,4 @@
-"""How the pictures look: a colour for each side, hatches, dashes, numbers as one says them."""
+"""The look of the pictures: colours, hatches and dashes of the sides, and short numbers."""
 
 from __future__ import annotations
 

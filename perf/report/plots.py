@@ -1,16 +1,11 @@
-"""Pictures of the results: whatever JSON files are in a directory, drawn beside them as PNG.
+"""Draw the results in a directory, as PNG files in the same directory.
 
-    python perf/plots.py                              # perf/results
-    python perf/plots.py perf/results/short
-
-One side has one colour in all pictures; colours are those of Okabe and Ito, which readers who
-are colour-blind tell apart, and hatches and dashes say the same in print.
+A side has the same colour in all pictures. The colours are those of Okabe and Ito, which readers
+with colour blindness can tell apart. Hatches and dashes say the same in print.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,15 +21,15 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from PIL import Image
 
 from perf.harness import results
-from perf.harness.standard_workloads import WORKLOADS
+from perf.report.documents import workload_documents
 from perf.report.palette import COLOURS, DASHES, GOAL, HATCHES, short
-from perf.report.training_stall_plot import stall
+from perf.report.training_stall_plot import training_stall
 
 DPI = 110
 
 
 def draw_all(directory: Path) -> list[Path]:
-    """Draw what there are results of; returns the pictures."""
+    """Draw every picture that there are results for; return the paths."""
     drawn = []
     for name, draw in PICTURES.items():
         figure = draw(directory)
@@ -53,10 +48,11 @@ def draw_all(directory: Path) -> list[Path]:
 
 
 def workloads(directory: Path) -> Figure | None:
-    """Bars by workload, each on a scale of its own, with the goal marked."""
-    found = [results.read(f"workload-{each.name}", directory) for each in WORKLOADS]
+    """Draw bars by workload, each on a scale of its own, with the goal marked."""
     documents = [
-        each for each in found if each and any(one["seconds"] for one in each["sides"].values())
+        each
+        for each in workload_documents(directory)
+        if any(one["seconds"] for one in each["sides"].values())
     ]
     if not documents:
         return None
@@ -119,7 +115,7 @@ def _bars(ax: Axes, document: dict[str, Any]) -> None:
 
 
 def goal_seconds(document: dict[str, Any]) -> float | None:
-    """What asynclive may take at most, by the baselines of the same run."""
+    """Return the most seconds that the goals allow, by the baselines of the same run."""
     most = []
     for baseline, times in document["goals"].items():
         measured = document["sides"].get(baseline)
@@ -130,7 +126,7 @@ def goal_seconds(document: dict[str, Any]) -> float | None:
 
 
 def scaling(directory: Path) -> Figure | None:
-    """The cost of one artifact over the number tracked."""
+    """Draw the cost of one artifact over the number tracked."""
     document = results.read("scaling", directory)
     if document is None:
         return None
@@ -153,7 +149,7 @@ def scaling(directory: Path) -> Figure | None:
     axes[0].set_ylabel("milliseconds for one artifact")
     figure.suptitle(
         "Cost of one artifact (12 to 24 bytes; lower is better).  ▼ goal at 5,000: 1.3 x at 200.  "
-        "Open marks: beside 100,000 untracked files",
+        "Open marks: with 100,000 untracked files",
         fontsize=9.5,
     )
     return figure
@@ -196,7 +192,7 @@ def _cost(
 
 
 def many_processes(directory: Path) -> Figure | None:
-    """The rate of all processes together over how many there are."""
+    """Draw the rate of all processes together over their number."""
     document = results.read("many_processes", directory)
     if document is None:
         return None
@@ -230,8 +226,8 @@ def many_processes(directory: Path) -> Figure | None:
     return figure
 
 
-def looplag(directory: Path) -> Figure | None:
-    """How many sleeps were later than a time."""
+def loop_lag(directory: Path) -> Figure | None:
+    """Draw the share of sleeps that were later than a time."""
     document = results.read("loop_lag", directory)
     if document is None:
         return None
@@ -304,7 +300,7 @@ _LAGGING = {
 
 
 def workers(directory: Path) -> Figure | None:
-    """Throughput over the number of workers."""
+    """Draw the throughput over the number of workers."""
     document = results.read("workers", directory)
     if document is None:
         return None
@@ -352,7 +348,7 @@ def workers(directory: Path) -> Figure | None:
 
 
 def memory(directory: Path) -> Figure | None:
-    """Peak memory above the start, over the size of one file and over the number of files."""
+    """Draw the peak memory above the start, over the size and over the number of files."""
     document = results.read("memory", directory)
     if document is None:
         return None
@@ -387,7 +383,7 @@ def memory(directory: Path) -> Figure | None:
 
 
 def _plain(ax: Axes, *, x: tuple[float, ...]) -> None:
-    """Numbers as people write them on a log axis."""
+    """Write plain numbers on a log axis, with ticks at ``x``."""
     ax.margins(x=0.07)
     ax.xaxis.set_major_locator(FixedLocator(list(x)))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -400,20 +396,8 @@ PICTURES: dict[str, Callable[[Path], Figure | None]] = {
     "workloads": workloads,
     "scaling": scaling,
     "many_processes": many_processes,
-    "loop_lag": looplag,
+    "loop_lag": loop_lag,
     "workers": workers,
     "memory": memory,
-    "training_stall": stall,
+    "training_stall": training_stall,
 }
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("directory", type=Path, nargs="?", default=results.FULL)
-    for path in draw_all(parser.parse_args().directory):
-        print(path)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The picture of ``stall.py``."""
+"""The picture of ``training_stall``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from perf.harness import results
+from perf.report.documents import has_stall_goals, training_stall_documents
+from perf.report.missed_goals import OURS
 from perf.report.palette import COLOURS, GOAL, HATCHES, short
-from perf.report.training_stall_table import STALL, has_goals
 
 _JUDGED = {"right": "#0072B2", "torn": "#D55E00", "wrong": "#E69F00", "none": "#999999"}
-_OURS = ("asynclive", "asynclive-thread", "asynclive-move")
 
 
-def stall(directory: Path) -> Figure | None:
-    """What a training loop waits for, how long its steps are, and which bytes were logged."""
-    found = [results.read(f"training_stall-{name}", directory) for name in STALL]
-    documents = [each for each in found if each and has_goals(each)]
+def training_stall(directory: Path) -> Figure | None:
+    """Draw how long the loop waits, how long its steps are, and which bytes were logged."""
+    documents = [each for each in training_stall_documents(directory) if has_stall_goals(each)]
     if not documents:
         return None
     rows = len(documents)
@@ -56,7 +54,7 @@ def stall(directory: Path) -> Figure | None:
 
 
 def _blocked(ax: Axes, document: dict[str, Any], sides: dict[str, Any]) -> None:
-    """Milliseconds for which logging one checkpoint holds up the loop."""
+    """Draw the milliseconds for which logging one checkpoint blocks the loop."""
     for row, (side, measured) in enumerate(sides.items()):
         if side == "none":
             continue
@@ -80,7 +78,7 @@ def _blocked(ax: Axes, document: dict[str, Any], sides: dict[str, Any]) -> None:
         )
     goals = document["goals"]
     most = goals["times_the_copy"] * sides["copy"]["blocked_ms"]["median"]["median"]
-    for side in _OURS:
+    for side in OURS:
         if side in sides:
             goal = goals["move_ms"] if side == "asynclive-move" else most
             ax.plot([goal], [list(sides).index(side) - 0.42], "v", color=GOAL, markersize=5)
@@ -92,7 +90,7 @@ def _blocked(ax: Axes, document: dict[str, Any], sides: dict[str, Any]) -> None:
 
 
 def _steps(ax: Axes, document: dict[str, Any], sides: dict[str, Any]) -> None:
-    """Milliseconds that a step takes while logging is in flight."""
+    """Draw the milliseconds that a step takes while logging is in flight."""
     for row, (side, measured) in enumerate(sides.items()):
         step = {key: each["median"] for key, each in measured["step_ms"].items()}
         ax.plot([step["median"], step["max"]], [row, row], color=COLOURS[side], lw=1)
@@ -110,7 +108,7 @@ def _steps(ax: Axes, document: dict[str, Any], sides: dict[str, Any]) -> None:
 
 
 def _bytes(ax: Axes, sides: dict[str, Any]) -> None:
-    """How many checkpoints were logged with their own bytes."""
+    """Draw how many checkpoints were logged with their own bytes."""
     for row, measured in enumerate(sides.values()):
         left = 0
         for what, colour in _JUDGED.items():

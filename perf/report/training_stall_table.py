@@ -1,23 +1,17 @@
-"""The table of ``stall.py``."""
+"""The table of ``training_stall``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from perf.harness import results
 from perf.report.cells import NONE, table
+from perf.report.documents import has_stall_goals, training_stall_documents
 
-STALL = ("10mb", "200mb", "1gb", "10k-files")
 
-
-def stall(directory: Path) -> str:
-    documents = [(name, results.read(f"training_stall-{name}", directory)) for name in STALL]
+def training_stall(directory: Path) -> str:
     header = ["checkpoint", "side", *_STALL_STEPS, "blocked, ms", "most, ms"]
     rows = []
-    for _, document in documents:
-        if document is None:
-            continue
+    for document in training_stall_documents(directory):
         sides = document["sides"]
         for side, measured in sides.items():
             if measured.get("skipped"):
@@ -40,7 +34,7 @@ def stall(directory: Path) -> str:
                     _judged(measured["bytes"]),
                 ]
             )
-        if not has_goals(document):
+        if not has_stall_goals(document):
             continue
         goals = document["goals"]
         nothing, copy = sides["none"]["step_ms"], sides["copy"]["blocked_ms"]["median"]["median"]
@@ -61,19 +55,9 @@ def stall(directory: Path) -> str:
         )
     if not rows:
         return NONE
-    return f"{_STALL_PICTURE}\n\n{table([*header, 'bytes logged'], rows)}"
+    return table([*header, "bytes logged"], rows)
 
 
-def has_goals(document: dict[str, Any]) -> bool:
-    """Whether a result of ``stall.py`` has what its goals are made from."""
-    sides = document["sides"]
-    return all(side in sides and not sides[side].get("skipped") for side in ("none", "copy"))
-
-
-_STALL_PICTURE = (
-    "![What a training loop waits for, how long its steps are, and which bytes were logged]"
-    "(results/training_stall.png)"
-)
 _STALL_STEPS = ("step (quiet), ms", "mean (quiet)", "p99", "max")
 _STALL_SIDES = {
     "none": "not logged",
@@ -86,7 +70,7 @@ _STALL_SIDES = {
 
 
 def _judged(found: dict[str, int] | None) -> str:
-    """How many checkpoints were right, and what became of the others."""
+    """Return how many checkpoints were right, and how the others are judged."""
     if not found:
         return ""
     total = sum(found.values())

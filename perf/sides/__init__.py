@@ -1,1 +1,1 @@
-"""The ways to log, and other tools, that the benches compare."""
+"""The ways to log, and the other tools, that the benches compare: one a file."""

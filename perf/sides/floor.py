@@ -1,14 +1,13 @@
-"""The bytes alone: each file hashed once, one cache object, one workspace copy with ``copy``.
+"""The floor: hash each file once, write one cache object, and one workspace copy with ``copy``.
 
-Nothing is recorded, so this is no way to log; it is what no logger of MD5s can beat by much.
-Two threads do it:
+It records nothing, so it is no way to log. No logger of MD5s can be much faster. Two threads work:
 
-- Small files are read whole, a batch of them a hop, and written under their final names.
-- Of large files, each thread takes the next, and has the kernel copy each chunk
-  (``copy_file_range``) that it hashes, while it is in the core's own cache. Where the two were
-  measured beside each other, writing it from here took twice the system time.
-- A single large file has one MD5, which cannot be split. One thread hashes it, the other
-  makes the cache object and the copy meanwhile.
+- Small files: a thread takes a batch, reads each file whole, and writes it under its final name.
+- Large files: each thread takes the next file. The kernel copies each chunk (``copy_file_range``)
+  that the thread hashes, while the chunk is in the core's own cache. In a comparison of the two,
+  writing the chunk from Python took twice the system time.
+- A single large file: its one MD5 cannot be split. One thread hashes it, while the other makes the
+  cache object and the copy.
 """
 
 from __future__ import annotations
@@ -20,27 +19,29 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from perf.harness.sources import KIB, MIB
-from perf.harness.standard_workloads import Call
+from perf.harness.units import KIB, MIB
+from perf.harness.workload import Call, Clock, Side
 
 THREADS = 2
 _CACHE = ".dvc/cache/files/md5"
-# Ext4 takes writes of 1 MiB in large folios, whose making cost three times the system time here.
+# With writes of 1 MiB, ext4 makes large folios. That cost three times the system time.
 _CHUNK_BYTES = 256 * KIB
-_BATCH_FILES = 64  # a hop, so that handing over work is no part of the floor
+_BATCH_FILES = 64  # so many at once that handing over work costs next to nothing
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 Pair = tuple[str, "str | None", int]
-"""A source, where its copy goes, its size."""
+"""A source, the path of its copy or None, its size."""
 
 
-def prepare() -> None:
+def log_nothing(calls: list[Call], clock: Clock) -> None:
+    """Move the bytes of all calls into the cache of the working directory, and record nothing."""
     for index in range(256):
         os.makedirs(f"{_CACHE}/{index:02x}", exist_ok=True)
+    with clock:
+        _move(calls)
 
 
-def move(calls: list[Call]) -> None:
-    """Put what the calls name into the cache of the working directory."""
+def _move(calls: list[Call]) -> None:
     pairs = [pair for call in calls for pair in _pairs(call)]
     large = [pair for pair in pairs if pair[2] > MIB]
     small = [pair for pair in pairs if pair[2] <= MIB]
@@ -51,7 +52,7 @@ def move(calls: list[Call]) -> None:
                 temp = _temp()
                 copies = [path for path in (temp, pair[1]) if path]
                 written = pool.submit(_pass, pair[0], copies, hashing=False)
-                jobs.append(partial(_hash_beside, pair[0], temp, written.result))
+                jobs.append(partial(_hash_then_publish, pair[0], temp, written.result))
         else:
             jobs += [partial(_move_large, pair) for pair in large]
         jobs += [
@@ -99,14 +100,14 @@ def _move_large(pair: Pair) -> None:
     _publish(temp, _pass(source, [path for path in (temp, target) if path], hashing=True))
 
 
-def _hash_beside(source: str, temp: str, wait_written: Callable[[], object]) -> None:
+def _hash_then_publish(source: str, temp: str, wait_written: Callable[[], object]) -> None:
     md5 = _pass(source, [], hashing=True)
     wait_written()
     _publish(temp, md5)
 
 
 def _pass(source: str, targets: list[str], *, hashing: bool) -> str:
-    """Read once; hash, write, or both."""
+    """Read a file once, to hash it, to write it to ``targets``, or both. Return the hash."""
     md5 = hashlib.md5(usedforsecurity=False)
     buffer = bytearray(_CHUNK_BYTES)
     view = memoryview(buffer)
@@ -144,3 +145,6 @@ def _object(md5: str) -> str:
 
 def _publish(temp: str, md5: str) -> None:
     os.rename(temp, _object(md5))
+
+
+FLOOR = Side("floor", log_nothing, is_dvc=False, cache=_CACHE)

@@ -1,7 +1,7 @@
-"""Who logs the checkpoints of ``stall.py``: each in the training loop, on asyncio.
+"""The loggers of the bench ``training_stall``: each logs checkpoints in a loop on asyncio.
 
-A logger is opened before the training starts. ``log`` is what the loop waits for; ``finish``
-comes after the last step. ``stored`` then says in which files the bytes of each checkpoint are.
+A logger is opened before the training starts. The loop waits for ``log``. ``finish`` comes after
+the last step. ``stored`` then returns the files that hold the bytes of each checkpoint.
 """
 
 from __future__ import annotations
@@ -19,25 +19,38 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from perf.harness.training import Training
-from perf.sides.asynclive import open_dvclive
+from perf.sides.dvclive import open_dvclive
 
 OPTIONS: dict[str, Any] = {"type": "model", "name": "checkpoint"}
 _CACHE = Path(".dvc/cache/files/md5")
 
 
 class Logger(Protocol):
-    saves = True
+    """A way to log checkpoints in a training loop."""
+
+    saves: bool
     """Whether the loop saves the checkpoint to the path before ``log``."""
 
     @property
-    def in_flight(self) -> bool: ...
-    async def log(self, path: Path, number: int) -> None: ...
-    async def finish(self) -> None: ...
-    def stored(self) -> dict[int, list[Path]]: ...
+    def in_flight(self) -> bool:
+        """Whether a checkpoint is being logged."""
+        ...
+
+    async def log(self, path: Path, number: int) -> None:
+        """Log checkpoint ``number``, or begin to."""
+        ...
+
+    async def finish(self) -> None:
+        """Wait until all checkpoints are logged."""
+        ...
+
+    def stored(self) -> dict[int, list[Path]]:
+        """Return the files with the bytes of each checkpoint, by its number."""
+        ...
 
 
-class Nobody:
-    """Saves, and logs nothing."""
+class NoLogger:
+    """Log nothing. The loop saves its checkpoints all the same."""
 
     saves = True
     in_flight = False
@@ -52,8 +65,8 @@ class Nobody:
         return {}
 
 
-class Copier(Nobody):
-    """A plain copy, kept: what taking the bytes away costs at least, without a reflink."""
+class Copier(NoLogger):
+    """Keep a plain copy: the least that saving the bytes costs without a reflink."""
 
     def __init__(self) -> None:
         self._copies: dict[int, Path] = {}
@@ -67,8 +80,8 @@ class Copier(Nobody):
         return {number: _files(copy) for number, copy in self._copies.items()}
 
 
-class Submitter(Nobody):
-    """``await live.submit(path)``."""
+class Submitter(NoLogger):
+    """Call ``await live.submit(path)``."""
 
     def __init__(self, live: Any, **options: Any) -> None:
         self._live = live
@@ -91,8 +104,8 @@ class Submitter(Nobody):
         return {number: _objects(md5) for number, md5 in self._md5.items()}
 
 
-class DvcLive(Nobody):
-    """DVCLive, in the loop."""
+class DvcLive(NoLogger):
+    """Call DVCLive in the loop."""
 
     def __init__(self) -> None:
         self._live = open_dvclive()
@@ -103,7 +116,7 @@ class DvcLive(Nobody):
 
     def _log(self, path: Path, number: int) -> None:
         self._live.log_artifact(path, **OPTIONS)
-        # What DVC says it has logged.
+        # The hash that DVC has recorded.
         found = re.search(r"md5: (\S+)", Path(f"{path}.dvc").read_text())
         assert found
         self._md5[number] = found[1]
@@ -116,7 +129,7 @@ class DvcLive(Nobody):
 
 
 class Naive(DvcLive):
-    """DVCLive in a thread behind a lock, as one would write it in ten minutes."""
+    """Call DVCLive in a thread, behind a lock: code that takes ten minutes to write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,13 +149,13 @@ class Naive(DvcLive):
             await asyncio.to_thread(self._log, path, number)
 
     async def finish(self) -> None:
-        # One that failed has logged nothing.
+        # A task that failed has logged nothing, and its checkpoint is judged as "none".
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await super().finish()
 
 
-class DistributedCheckpoint(Nobody):
-    """PyTorch's own: takes the tensors to memory in the loop, and writes them in a thread.
+class DistributedCheckpoint(NoLogger):
+    """Call PyTorch's ``async_save``: it copies the tensors in memory, and a thread writes them.
 
     It hashes and versions nothing. One save is in flight at a time, as its documentation asks.
     """
@@ -201,7 +214,7 @@ async def _distributed(training: Training) -> AsyncIterator[Logger]:
 
 
 SIDES: dict[str, Callable[[Training], AbstractAsyncContextManager[Logger]]] = {
-    "none": partial(_plain, made=Nobody),
+    "none": partial(_plain, made=NoLogger),
     "copy": partial(_plain, made=Copier),
     "asynclive": _submitting,
     "asynclive-thread": partial(_submitting, isolation="thread"),
@@ -213,7 +226,7 @@ SIDES: dict[str, Callable[[Training], AbstractAsyncContextManager[Logger]]] = {
 
 
 def missing(side: str, *, isdir: bool) -> str | None:
-    """Why a side cannot run here; None where it can."""
+    """Return why a side cannot run on this machine; None if it can."""
     if side != "dcp":
         return None
     if importlib.util.find_spec("torch") is None:
@@ -229,7 +242,7 @@ def _copy(path: Path, copy: Path) -> None:
 
 
 def _objects(md5: str) -> list[Path]:
-    """The cache objects of an artifact; of a directory those of its files."""
+    """Return the cache objects of an artifact; of a directory, those of its files."""
     path = _CACHE / md5[:2] / md5[2:]
     if not path.exists():
         return []

@@ -1,7 +1,7 @@
-"""Other tools that version data in Git, as a user runs them: optional, measured where installed.
+"""xvc, another tool that versions data in Git: measured where it is installed.
 
-They are no measure of MD5: xvc hashes with BLAKE3, which is several times faster and can be
-split over cores within one file.
+Its time is no measure for MD5. xvc hashes with BLAKE3, which is several times faster, and which
+several cores can compute for one file.
 """
 
 from __future__ import annotations
@@ -12,33 +12,31 @@ import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
-from perf.harness.standard_workloads import Call, Workload
+from perf.harness.workload import Call, Clock, Side, Workload
 
 
-def missing(side: str, workload: Workload) -> str | None:
-    """Why a side cannot run a workload here; None where it can."""
-    if side != "xvc":
-        return None
+def missing(workload: Workload) -> str | None:
+    """Return why xvc cannot run a workload on this machine; None if it can."""
     if importlib.util.find_spec("xvc") is None:
         return "xvc is not installed"
     if workload.change is not None:
-        return "xvc has another command for what has changed"
+        return "xvc has another command for changed files"
     return None
 
 
-def xvc(calls: list[Call], clock: AbstractContextManager[Any]) -> None:
-    """``xvc file track`` of all paths at once. It only tracks in place: with ``copy``, the
-    sources are copied into the workspace first, by the kernel where it can, and that counts.
-    Its commits to Git are switched off, since no other side makes one.
+def track(calls: list[Call], clock: Clock) -> None:
+    """Run ``xvc file track`` with all paths at once.
+
+    xvc only tracks in place. With ``copy`` the sources are copied into the workspace first, by the
+    kernel where possible, and that is part of the time. xvc's commits to Git are switched off,
+    because no other side makes one.
     """
     from xvc import run_xvc
 
     if not Path(".xvc").exists():
-        # In another process: one that began outside of a repository does not find it later.
+        # In another process: a process that began outside of a repository does not find it later.
         init = "import xvc; xvc.run_xvc('xvc --skip-git init')"
         subprocess.run([sys.executable, "-c", init], check=True, stdout=subprocess.DEVNULL)
     with clock:
@@ -55,3 +53,6 @@ def _copied(path: Path) -> Path:
     else:
         shutil.copy2(path, target)
     return target
+
+
+XVC = Side("xvc", track, is_dvc=False, cache=".xvc/b3", missing=missing)

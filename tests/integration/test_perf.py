@@ -1,9 +1,10 @@
-"""The benches work, at a tiny scale, and the READMEs say what the results say."""
+"""The benches work, at a tiny scale, and the pages show the committed results."""
 
 from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,100 +12,110 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PERF = ROOT / "perf"
+from perf.benches import loop_lag
+from perf.harness import child_process, results, training
+from perf.harness.ratios import ratio
+from perf.harness.sources import make
+from perf.report import markers
+
+PERF = markers.ROOT / "perf"
 
 
-def run(module: str, *arguments: object, cwd: Path) -> str:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+def run(*arguments: object, cwd: Path) -> str:
+    """Run ``python -m perf`` from any directory; return what it prints."""
+    done = subprocess.run(
+        [*child_process.COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env=child_process.with_python_path(os.environ),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def measure(bench: str, repo: Path, **given: Any) -> dict[str, Any]:
+    """Measure one run of a bench in a repository, as its parent does."""
+    environment = child_process.with_python_path(os.environ)
+    return child_process.run_child(bench, given, repo, environment)
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The result of one workload, from one pair at a tiny scale."""
     directory = tmp_path_factory.mktemp("measured")
-    tiny = ("--scale", "0.0005", "--pairs", "1", "--workload", "mix-copy")
+    tiny = ("--scale", "0.0005", "--pairs", "1", "--case", "mix-copy")
     sides = ("--side", "asynclive", "--side", "floor")
-    run("perf.benches.workloads", *tiny, *sides, "--out", directory, cwd=directory)
+    run("workloads", *tiny, *sides, "--out", directory, cwd=directory)
     return directory
 
 
-def test_a_run_is_written_with_its_machine_and_every_side(measured: Path) -> None:
+def test_a_tiny_workload_is_measured_written_and_not_measured_again(measured: Path) -> None:
     (path,) = measured.glob("*.json")
-    document = json.loads(path.read_text())
     assert path.name == "workload-mix-copy.json"
+    document = json.loads(path.read_text())
     assert document["machine"]["dvc"]
     assert set(document["sides"]) == {"asynclive", "floor"}
     for side in document["sides"].values():
         assert side["failure"] is None
         assert side["seconds"]["min"] == side["seconds"]["max"] == side["seconds"]["median"]
         assert len(side["runs"]) == 1
-
-
-def test_no_ratio_is_made_from_one_pair(measured: Path) -> None:
-    document = json.loads((measured / "workload-mix-copy.json").read_text())
+    # No ratio is made from one pair, and a scaled run does not count as full.
     assert document["sides"]["asynclive"]["times_the_floor"] is None
-
-
-def test_a_scaled_run_does_not_count_as_full(measured: Path) -> None:
-    from perf.harness import results
-
-    assert json.loads((measured / "workload-mix-copy.json").read_text())["full"] is False
+    assert document["full"] is False
     assert results.directory(full=False) == PERF / "results" / "short"
 
-
-def test_a_result_that_is_there_is_not_measured_again(measured: Path) -> None:
-    before = (measured / "workload-mix-copy.json").read_bytes()
+    before = path.read_bytes()
     only = ("--workload", "mix-copy", "--scale", "0.0005")
-    said = run("perf.benches.workloads", *only, "--resume", "--out", measured, cwd=measured)
+    said = run("workloads", *only, "--resume", "--out", measured, cwd=measured)
     assert "workload-mix-copy: in" in said
-    assert (measured / "workload-mix-copy.json").read_bytes() == before
+    assert path.read_bytes() == before
 
 
 def test_a_ratio_is_made_from_three_pairs_with_its_spread() -> None:
-    from perf.harness.turns import Series, ratio
-
-    slow = Series("dvclive", [{"seconds": seconds} for seconds in (4.0, 6.0, 9.0)])
-    fast = Series("asynclive", [{"seconds": seconds} for seconds in (2.0, 2.0, 3.0)])
-    assert ratio(slow, fast) == {"median": 3.0, "min": 2.0, "max": 3.0}
+    assert ratio((4.0, 6.0, 9.0), (2.0, 2.0, 3.0)) == {"median": 3.0, "min": 2.0, "max": 3.0}
+    assert ratio((4.0, 6.0), (2.0, 2.0)) is None
 
 
+@pytest.mark.long
+def test_another_checkout_of_asynclive_takes_turns_with_the_present_one(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "asynclive"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import sys\nsys.stderr.write(__file__)\n")
+    environment = child_process.with_python_path(os.environ, package.parent)
+    command = [sys.executable, "-c", "import asynclive"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == str(package / "__init__.py")
+
+    given = ("--pairs", "1", "--against", package.parent, "--out", tmp_path)
+    run("import_time", *given, cwd=tmp_path)
+    document = json.loads((tmp_path / "import_time.json").read_text())
+    assert list(document["sides"]) == ["dvclive", "asynclive", "against"]
+    assert document["full"] is False
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("side", ["asynclive", "threads"])
 def test_the_loop_lag_is_measured_while_artifacts_are_logged(
     repo: Path, tmp_path: Path, side: str
 ) -> None:
-    from perf.benches import loop_lag
-    from perf.harness.sources import make
-
     made = make(loop_lag.sources_at(0.0005), tmp_path / "sources", "seed")
-    given = ("--run", f"{side}-trio", "--sources", made, "--scale", "0.0005")
-    one: dict[str, Any] = json.loads(run("perf.benches.loop_lag", *given, cwd=repo))
+    one = measure("loop_lag", repo, side=f"{side}-trio", sources=made, scale=0.0005)
     assert sum(one["counts"]) == one["sleeps"] > 0
     assert 0 <= one["p50"] <= one["p99"] <= one["max"]
 
 
+@pytest.mark.long
 def test_what_an_isolation_costs_is_measured(tmp_path: Path) -> None:
-    run(
-        "perf.benches.isolation",
-        "--scale",
-        "0.001",
-        "--pairs",
-        "1",
-        "--out",
-        tmp_path,
-        cwd=tmp_path,
-    )
+    run("isolation", "--scale", "0.001", "--pairs", "1", "--out", tmp_path, cwd=tmp_path)
     measured = json.loads((tmp_path / "isolation.json").read_text())["isolations"]
     assert set(measured) == {"thread", "process"}
     assert measured["process"]["step_mean"]["median"] > 0
 
 
+@pytest.mark.long
 def test_the_cost_of_one_artifact_is_measured_each_way(repo: Path) -> None:
-    one = json.loads(run("perf.benches.scaling", "--run", "asynclive", "10", "1000", cwd=repo))
+    one = measure("scaling", repo, side="asynclive", tracked=10, untracked=1000)
     assert set(one) == {
         "first",
         "new_one_by_one",
@@ -114,10 +125,11 @@ def test_the_cost_of_one_artifact_is_measured_each_way(repo: Path) -> None:
     }
 
 
-def test_a_stall_is_measured_and_the_logged_bytes_are_looked_at(repo: Path, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_stall_is_measured_and_the_logged_bytes_are_judged(repo: Path, tmp_path: Path) -> None:
+    checkpoints = {"size": 1_000_000, "count": 3, "every": 2, "isdir": False}
     for side in ("copy", "asynclive", "naive"):
-        given = ("--run", side, "--given", "1000000", "3", "2", "0")
-        one = json.loads(run("perf.benches.training_stall", *given, cwd=repo))
+        one = measure("training_stall", repo, side=side, **checkpoints)
         assert one["step_ms"]["median"] <= one["step_ms"]["max"]
         assert one["blocked_ms"]["max"] > 0
         assert sum(one["bytes"].values()) == 3
@@ -125,9 +137,27 @@ def test_a_stall_is_measured_and_the_logged_bytes_are_looked_at(repo: Path, tmp_
             assert one["bytes"] == {"right": 3}
 
 
-def test_a_directory_is_looked_at_file_by_file(repo: Path) -> None:
-    given = ("--run", "asynclive", "--given", 30 * 16 * 1024, "2", "1", "1")
-    assert json.loads(run("perf.benches.training_stall", *given, cwd=repo))["bytes"] == {"right": 2}
+@pytest.mark.long
+def test_a_checkpoint_that_is_a_directory_is_judged_file_by_file(repo: Path) -> None:
+    checkpoints = {"size": 30 * 16 * 1024, "count": 2, "every": 1, "isdir": True}
+    one = measure("training_stall", repo, side="asynclive", **checkpoints)
+    assert one["bytes"] == {"right": 2}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("memory", "--files", "10", "--mib", "1"),
+        ("durable", "--scale", "0.005", "--pairs", "1"),
+        ("chunk_size", "--scale", "0.001", "--pairs", "1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_bench_writes_its_result_and_its_table(command: tuple[str, ...], tmp_path: Path) -> None:
+    run(*command, "--out", tmp_path, cwd=tmp_path)
+    assert json.loads((tmp_path / f"{command[0]}.json").read_text())["full"] is False
+    assert "| --- |" in markers.PARTS[command[0]](tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +167,6 @@ def test_a_directory_is_looked_at_file_by_file(repo: Path) -> None:
 def test_a_checkpoint_is_judged_by_the_numbers_in_it(
     tmp_path: Path, numbers: list[int], judgement: str
 ) -> None:
-    import struct
-
-    from perf.harness import training
-
     (tmp_path / "object").write_bytes(
         b"".join(training._MARK_BYTES + struct.pack("<f", number) + b"-" for number in numbers)
     )
@@ -148,25 +174,41 @@ def test_a_checkpoint_is_judged_by_the_numbers_in_it(
     assert training.judge([], 3, stamps=2) == "none"
 
 
-def test_tables_are_made_from_a_result_and_say_so_where_there_is_none(measured: Path) -> None:
-    from perf.report.markers import filled
-
+def test_tables_are_made_from_a_result_and_say_so_where_there_is_none(tmp_path: Path) -> None:
+    name = "workload-dir-10k.json"
+    (tmp_path / name).write_bytes((PERF / "results" / name).read_bytes())
     text = "before\n<!-- results: {} -->\nold\n<!-- end -->\nafter\n"
-    table = filled(text.format("workloads"), measured)
+    table = markers.filled(text.format("workloads"), tmp_path)
     assert "old" not in table
-    assert "| the directory, 4 x 256 MiB" in table
-    assert "Not measured yet." in filled(text.format("scaling"), measured)
+    assert "| 10,000 files of 16 KiB in a directory, in place |" in table
+    assert "Not measured yet." in markers.filled(text.format("scaling"), tmp_path)
 
 
-@pytest.mark.parametrize("readme", ["README.md", "perf/README.md", "docs/power-cut.md"])
-def test_the_readme_says_what_the_committed_results_say(readme: str) -> None:
-    from perf.harness import results
-    from perf.report.markers import filled
-
-    text = (ROOT / readme).read_text()
-    assert filled(text, results.FULL) == text, "run: python -m perf.report.markers"
+@pytest.mark.parametrize("page", markers.pages(), ids=lambda page: page.name)
+def test_a_page_shows_what_the_committed_results_say(page: Path) -> None:
+    text = page.read_text()
+    assert markers.filled(text, results.FULL) == text, "run: python -m perf report"
 
 
+def test_a_missed_goal_is_listed_and_one_that_is_met_is_not(tmp_path: Path) -> None:
+    name = "workload-dir-10k.json"
+    document = json.loads((PERF / "results" / name).read_text())
+    ours, goals = document["sides"]["asynclive"], document["goals"]
+    ours["times_the_floor"]["median"] = goals["floor"] + 0.01
+    ours["times_faster_than_dvclive"]["median"] = goals["dvclive"]
+    (tmp_path / name).write_text(json.dumps(document))
+    assert markers.PARTS["missed-goals"](tmp_path).splitlines()[2:] == [
+        "| 10,000 files of 16 KiB in a directory, in place: times the floor | 1.31 | ≤ 1.3 |"
+    ]
+
+
+@pytest.mark.parametrize("name", ["speed_short", "readme-speed"])
+def test_a_short_table_has_three_rows(name: str) -> None:
+    rows = markers.PARTS[name](results.FULL).splitlines()
+    assert sum(row.startswith("| ") for row in rows) == 2 + 3
+
+
+@pytest.mark.long
 def test_pictures_are_drawn_from_what_there_is(measured: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need the extra: make .venv/.bench-installed")
     from perf.report.plots import draw_all

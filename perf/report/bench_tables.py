@@ -1,90 +1,16 @@
-"""The parts of the READMEs that are made from results."""
+"""The tables of the benches that have one result each: one function a bench."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from perf.harness import results
-from perf.harness.standard_workloads import WORKLOADS
-from perf.report.cells import NONE, milliseconds, rate, ratio, seconds, size, span, table
-from perf.report.training_stall_table import stall
-
-_SIDES = ("dvclive", "naive", "asynclive", "floor", "xvc")
+from perf.report.cells import NONE, milliseconds, rate, ratio, size, span, table
+from perf.report.documents import Document, growth
 
 
-def _machine(directory: Path) -> str:
-    """The machines and days of all results, each once."""
-    told: dict[str, list[str]] = {}
-    for path in sorted(directory.glob("*.json")):
-        document = results.read(path.stem, directory) or {}
-        facts = ", ".join(f"{key} {value}" for key, value in document["machine"].items())
-        told.setdefault(f"{facts} ({document['taken']})", []).append(path.stem)
-    if len(told) == 1:
-        return f"{next(iter(told))}\n"
-    return "".join(f"- {facts}: {', '.join(names)}\n" for facts, names in told.items()) or NONE
-
-
-def _workloads(directory: Path) -> str:
-    documents = _workload_documents(directory)
-    if not documents:
-        return NONE
-    header = ["workload", *_SIDES, "times faster than dvclive", "goal", "times the floor", "goal"]
-    rows = []
-    for document in documents:
-        ours = document["sides"].get("asynclive", {})
-        goals = document["goals"]
-        rows.append(
-            [
-                document["title"],
-                *(seconds(document["sides"].get(side)) for side in _SIDES),
-                ratio(ours.get("times_faster_than_dvclive"), 1),
-                f"≥ {goals['dvclive']:g}" if goals["dvclive"] else "",
-                ratio(ours.get("times_the_floor"), 2),
-                f"≤ {goals['floor']:g}" if goals["floor"] else "",
-            ]
-        )
-    return table(header, rows)
-
-
-def _speed(directory: Path, workloads: frozenset[str] = frozenset()) -> str:
-    """Return the table of the workloads that have a goal, or only of the named ones."""
-    documents = [
-        each
-        for each in _workload_documents(directory)
-        if any(each["goals"].values()) and (not workloads or each["workload"] in workloads)
-    ]
-    if not documents:
-        return NONE
-    header = ["workload", "DVCLive", "asynclive", "times faster", "single pairs", "floor"]
-    rows = []
-    for document in documents:
-        sides = document["sides"]
-        gain = sides.get("asynclive", {}).get("times_faster_than_dvclive")
-        rows.append(
-            [
-                document["title"],
-                *(seconds(sides.get(side)) for side in ("dvclive", "asynclive")),
-                f"{gain['median']:.1f}" if gain else "",
-                f"{gain['min']:.1f} to {gain['max']:.1f}" if gain else "",
-                seconds(sides.get("floor")),
-            ]
-        )
-    facts = documents[0]["machine"]
-    machine = (
-        f"{facts['cpus']} cores of an {facts['cpu']}, {facts['file_system']}, "
-        f"Python {facts['python']}, DVC {facts['dvc']}, DVCLive {facts['dvclive']}."
-    )
-    return f"{table(header, rows)}\n{machine}\n"
-
-
-def _speed_short(directory: Path) -> str:
-    """Return three rows for the README of the project; one of them misses its goal."""
-    return _speed(directory, frozenset({"dir-10k-copy", "big-8-copy", "tiny-200"}))
-
-
-def _scaling(directory: Path) -> str:
+def scaling(directory: Path) -> str:
     document = results.read("scaling", directory)
     if document is None:
         return NONE
@@ -99,31 +25,21 @@ def _scaling(directory: Path) -> str:
         ]
         for point in document["points"]
     ]
-    return f"{table(header, rows)}\n{_growth(document, whats[1:])}"
+    return f"{table(header, rows)}\n{_growth(document)}"
 
 
-def _growth(document: dict[str, Any], whats: list[str]) -> str:
-    """How the cost at the most tracked compares with the goal; of enough runs only."""
-    goal = document["goal"]
-    at = {
-        point["tracked"]: point["seconds"]
-        for point in document["points"]
-        if point["side"] == "asynclive" and not point["untracked"]
-    }
-    few, many = at.get(goal["against"]), at.get(goal["tracked"])
-    if not few or not many or document["pairs"] < 3:
+def _growth(document: Document) -> str:
+    goal, found = document["goal"], growth(document)
+    if not found:
         return "No ratios: they need 3 runs of each.\n"
-    said = ", ".join(
-        f"{what.replace('_', ' ')} {many[what]['median'] / few[what]['median']:.2f}"
-        for what in whats
-    )
+    costs = ", ".join(f"{kind.replace('_', ' ')} {times:.2f}" for kind, times in found.items())
     return (
         f"Cost at {goal['tracked']:,} over that at {goal['against']:,} "
-        f"(goal: ≤ {goal['times']:g}): {said}.\n"
+        f"(goal: ≤ {goal['times']:g}): {costs}.\n"
     )
 
 
-def _many_processes(directory: Path) -> str:
+def many_processes(directory: Path) -> str:
     document = results.read("many_processes", directory)
     if document is None:
         return NONE
@@ -141,7 +57,7 @@ def _many_processes(directory: Path) -> str:
     return table(header, rows)
 
 
-def _looplag(directory: Path) -> str:
+def loop_lag(directory: Path) -> str:
     document = results.read("loop_lag", directory)
     if document is None:
         return NONE
@@ -160,7 +76,7 @@ def _looplag(directory: Path) -> str:
     return table(header, [*rows, ["goal for asynclive", "", *wanted]])
 
 
-def _workers(directory: Path) -> str:
+def workers(directory: Path) -> str:
     document = results.read("workers", directory)
     if document is None:
         return NONE
@@ -173,7 +89,7 @@ def _workers(directory: Path) -> str:
     return table(header, rows)
 
 
-def _memory(directory: Path) -> str:
+def memory(directory: Path) -> str:
     document = results.read("memory", directory)
     if document is None:
         return NONE
@@ -189,7 +105,7 @@ def _memory(directory: Path) -> str:
     return table(["artifact", "", "MiB above the start", "goal"], rows)
 
 
-def _imports(directory: Path) -> str:
+def import_time(directory: Path) -> str:
     document = results.read("import_time", directory)
     if document is None:
         return NONE
@@ -199,7 +115,7 @@ def _imports(directory: Path) -> str:
     return table(["", "median"], rows)
 
 
-def _reflink(directory: Path) -> str:
+def reflink(directory: Path) -> str:
     document = results.read("reflink", directory)
     if document is None:
         return NONE
@@ -215,7 +131,7 @@ def _reflink(directory: Path) -> str:
     return table(["", "median", "times the hash", "MiB more used"], rows)
 
 
-def _beside_large(directory: Path) -> str:
+def large_in_flight(directory: Path) -> str:
     document = results.read("large_in_flight", directory)
     if document is None:
         return NONE
@@ -229,10 +145,12 @@ def _beside_large(directory: Path) -> str:
         ]
         for case in document["cases"]
     ]
-    return table(["in flight", "small artifact", "alone", "beside it", "times"], rows)
+    return table(
+        ["large artifact", "small artifact", "alone", "while it is in flight", "times"], rows
+    )
 
 
-def _cancel_latency(directory: Path) -> str:
+def cancel_latency(directory: Path) -> str:
     document = results.read("cancel_latency", directory)
     if document is None:
         return NONE
@@ -240,13 +158,13 @@ def _cancel_latency(directory: Path) -> str:
         [backend, *(f"{case[what][how]:.1f} ms" for what, how in _CANCEL_COLUMNS)]
         for backend, case in document["backends"].items()
     ]
-    return table(["", "told after", "at most", "the block waits for"], rows)
+    return table(["", "caller continues after", "at most", "block is left after"], rows)
 
 
 _CANCEL_COLUMNS = (("cancelled_ms", "median"), ("cancelled_ms", "max"), ("leaving_ms", "median"))
 
 
-def _durable(directory: Path) -> str:
+def durable(directory: Path) -> str:
     document = results.read("durable", directory)
     if document is None:
         return NONE
@@ -261,7 +179,7 @@ def _durable(directory: Path) -> str:
     return table(["", "default", "durable=True", "times"], rows)
 
 
-def _cli(directory: Path) -> str:
+def command_line(directory: Path) -> str:
     document = results.read("command_line", directory)
     if document is None:
         return NONE
@@ -275,7 +193,7 @@ def _cli(directory: Path) -> str:
     return table(["", *(f"{n} tracked before" for n in counts)], rows)
 
 
-def _isolation(directory: Path) -> str:
+def isolation(directory: Path) -> str:
     document = results.read("isolation", directory)
     if document is None:
         return NONE
@@ -288,19 +206,19 @@ def _isolation(directory: Path) -> str:
 
 
 _ISOLATION_ROWS = {
-    "entering_s": ("entering the block", " s"),
-    "leaving_s": ("leaving it", " s"),
+    "entering_s": ("to enter the block", " s"),
+    "leaving_s": ("to leave it", " s"),
     "tiny_s": ("200 artifacts of 12 bytes, gathered", " s"),
-    "tiny_parent_cpu_s": ("of it, the program's own CPU time", " s"),
+    "tiny_parent_cpu_s": ("of that, CPU time of the program itself", " s"),
     "large_s": ("a file of 256 MiB, copy=True", " s"),
-    "many_s": ("10,000 files of 16 KiB in a directory, copy=True, beside the steps", " s"),
-    "step_median": ("a step beside it, times one alone: median", ""),
+    "many_s": ("10,000 files of 16 KiB in a directory, copy=True, during the steps", " s"),
+    "step_median": ("a step during that, times a step alone: median", ""),
     "step_mean": ("the same: mean", ""),
     "step_p99": ("the same: 99th percentile", ""),
 }
 
 
-def _events(directory: Path) -> str:
+def events(directory: Path) -> str:
     document = results.read("events", directory)
     if document is None:
         return NONE
@@ -311,7 +229,7 @@ def _events(directory: Path) -> str:
             rows.append(
                 [
                     case["title"],
-                    side,
+                    "none" if side == "nobody" else f"`{side}`",
                     f"{measured['events']:,.0f}",
                     span(measured["seconds"]),
                     span(measured["cpu_seconds"]),
@@ -319,32 +237,27 @@ def _events(directory: Path) -> str:
                     f"{100 * share:.2f} %" if share is not None else "",
                 ]
             )
-    header = ["logged", "who listens", "events", "seconds", "CPU seconds"]
-    return table([*header, "times nobody's CPU", "CPU of the events alone"], rows)
+    header = ["logged", "listener", "events", "seconds", "CPU seconds"]
+    return table([*header, "times the CPU without a listener", "CPU of the events alone"], rows)
 
 
-def _workload_documents(directory: Path) -> list[dict[str, Any]]:
-    found = (results.read(f"workload-{each.name}", directory) for each in WORKLOADS)
-    return [each for each in found if each]
+def dvc_status(directory: Path) -> str:
+    document = results.read("dvc_status", directory)
+    if document is None:
+        return NONE
+    rows = [[f"`{side}`", f"{span(each)} s"] for side, each in document["sides"].items()]
+    return table(["tracked by", "`dvc status`"], rows)
 
 
-PARTS: dict[str, Callable[[Path], str]] = {
-    "machine": _machine,
-    "workloads": _workloads,
-    "speed": _speed,
-    "speed_short": _speed_short,
-    "scaling": _scaling,
-    "many_processes": _many_processes,
-    "loop_lag": _looplag,
-    "workers": _workers,
-    "memory": _memory,
-    "import_time": _imports,
-    "reflink": _reflink,
-    "large_in_flight": _beside_large,
-    "durable": _durable,
-    "cancel_latency": _cancel_latency,
-    "command_line": _cli,
-    "isolation": _isolation,
-    "events": _events,
-    "training_stall": stall,
-}
+def chunk_size(directory: Path) -> str:
+    document = results.read("chunk_size", directory)
+    if document is None:
+        return NONE
+    rows = [
+        [
+            f"{each['chunk_bytes'] // 1024:,} KiB" if each["copies"] else "the hash alone",
+            f"{span(each['seconds'])} s",
+        ]
+        for each in document["sides"].values()
+    ]
+    return table(["chunk", "seconds"], rows)
