@@ -61,7 +61,7 @@ def before_worker(patch: pytest.MonkeyPatch, code: str) -> None:
 
 def pid_of(live: AsyncLive) -> int:
     """The process id of the worker that it has now."""
-    pid: int = live._engine._process.pid  # type: ignore[union-attr]
+    pid: int = live._session.engine._lifecycle.process.pid  # type: ignore[union-attr]
     return pid
 
 

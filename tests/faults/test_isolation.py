@@ -163,7 +163,7 @@ async def test_what_submit_can_do_goes_through(repo: Path) -> None:
             await anyio.lowlevel.checkpoint()
         return handle
 
-    with pytest.raises(Exception, match="nobody awaited") as caught:
+    with pytest.raises(Exception, match="no task awaited") as caught:
         await submit_all()
     errors = caught.value.exceptions  # type: ignore[attr-defined]  # of an ExceptionGroup
     assert [type(error) for error in errors] == [DvcYamlError]

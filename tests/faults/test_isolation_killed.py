@@ -276,7 +276,7 @@ async def test_the_end_of_the_parent_is_told_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(worker_main, "_end_messages", tell)
     with subprocess.Popen([sys.executable, "-c", ""]) as parent:
         monkeypatch.setattr(os, "getppid", lambda: parent.pid)
-        with worker_main._end_seen_of(parent.pid, []):
+        with worker_main._ends_with(parent.pid, []):
             await heard.wait()
             await settled()
             await anyio.to_thread.run_sync(parent.wait)

@@ -163,7 +163,7 @@ async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
             with beside.turn():
                 assert name in entries()
 
-        beside = async_live._experiment
+        beside = async_live._session.experiment
         assert isinstance(beside, AdoptedLive)
         writer.start()
         try:

@@ -136,7 +136,7 @@ async def test_what_fails_and_what_is_cancelled_says_so_last(repo: Path) -> None
             if event.stage == "staging":
                 scope.cancel()
 
-        live._hub.listen(cancel)
+        live._session.listen(cancel)
         with anyio.CancelScope() as scope:
             await live.log_artifact("large.bin")
         assert stages(told, 2) == ["queued", "staging", "cancelled"]

@@ -124,7 +124,7 @@ async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> 
 
     with pytest.raises(ExperimentError) as caught:
         await log()
-    assert "nobody awaited was not logged" in caught.value.__notes__[0]
+    assert "no task awaited was not logged" in caught.value.__notes__[0]
 
 
 @asyncio_only

@@ -212,7 +212,7 @@ async def test_a_dumb_terminal_is_none(
 ) -> None:
     is_stderr()
     monkeypatch.setenv("TERM", "dumb")
-    assert AsyncLive(root=repo)._progress is None
+    assert AsyncLive(root=repo)._session._display is None
 
 
 async def log_one(repo: Path, progress: bool | None) -> LoggedArtifact:

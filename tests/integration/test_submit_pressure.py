@@ -273,7 +273,7 @@ async def test_an_error_on_its_way_is_not_replaced_by_theirs(
             await handle._call.done.wait()  # which is not to await the handle
             raise KeyError
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "nobody awaited" in caplog.text
+    assert "no task awaited" in caplog.text
     if sys.version_info >= (3, 11):
         assert "held DVC's repository lock" in caught.value.__notes__[0]
 

@@ -1,13 +1,14 @@
-"""AsyncLive for code that is not async: its event loop runs in a thread of its own."""
+"""BlockingLive and BlockingHandle: AsyncLive for code that is not async."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import anyio.abc
@@ -23,28 +24,51 @@ from .loop_thread import LoopThread
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .async_live import AsyncLive
+
+class LiveMethods(Protocol):
+    """The methods of :class:`AsyncLive` that :class:`BlockingLive` calls."""
+
+    @property
+    def submit(self) -> Callable[..., Coroutine[Any, Any, ArtifactHandle]]: ...
+
+    @property
+    def log_artifact(self) -> Callable[..., Coroutine[Any, Any, LoggedArtifact]]: ...
+
+    @property
+    def drain(self) -> Callable[[float | None], Coroutine[Any, Any, DrainResult]]: ...
+
+    @property
+    def statistics(self) -> Callable[[], AsyncLiveStatistics]: ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
 
 
 class BlockingLive:
     """An :class:`AsyncLive` for code that is not async: for a training loop, or its callbacks.
 
-    :meth:`AsyncLive.blocking` makes one. It is a context manager, and does what AsyncLive does,
-    in an event loop that runs in a thread of its own: leaving the block waits for what is in
-    flight; leaving it by an exception, or Ctrl-C while that is waited for, cancels it. Any
-    number of threads may use it. An object can be entered once.
+    :meth:`AsyncLive.blocking` makes one. It is a context manager, and does what AsyncLive does, in
+    an event loop that runs in a thread of its own. Leaving the block waits for all artifacts.
+    Leaving it by an exception cancels them, and so does Ctrl-C during that wait. Any number of
+    threads may use it. An object can be entered once.
 
     Args:
-        live: the one to enter; it must not have been entered.
+        live: an :class:`AsyncLive` that has not been entered.
         backend: the event loop, ``"asyncio"`` or ``"trio"``.
-        backend_options: as in :func:`anyio.run`.
+        backend_options: see :func:`anyio.run`.
 
     Raises:
-        ExceptionGroup: on leaving: the errors of handles that nobody asked for their result.
-        AsyncLiveError: on entering, as AsyncLive.
+        ExceptionGroup: on leaving: the errors of handles whose result no code has asked for.
+        AsyncLiveError: on entering, as AsyncLive raises it.
 
-    Ctrl-C, and whatever else a signal handler raises in the main thread, ends each wait here at
-    once. On Windows, Python looks at it only once the wait is over.
+    Ctrl-C, or any other exception of a signal handler in the main thread, ends each wait at once.
+    On Windows, Python handles it only after the wait.
 
     Example::
 
@@ -56,13 +80,15 @@ class BlockingLive:
 
     def __init__(
         self,
-        live: AsyncLive,
+        live: LiveMethods,
         *,
         backend: str = "asyncio",
         backend_options: dict[str, Any] | None = None,
     ) -> None:
         self._live = live
         self._loop = LoopThread(partial(start_blocking_portal, backend, backend_options))
+        # The task that is in the block of the AsyncLive, once it is entered.
+        self._block: _Block | None = None
 
     def __enter__(self) -> Self:
         self._loop.start(self._serve)
@@ -74,7 +100,8 @@ class BlockingLive:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._loop.stop(partial(self._leave, (exc_type, exc, traceback)), self._interrupt)
+        reason = exc_type, exc, traceback
+        self._loop.stop(partial(self._leave, reason), self._interrupt)
 
     def submit(
         self,
@@ -93,13 +120,19 @@ class BlockingLive:
     ) -> BlockingHandle:
         """Log an artifact in the background: return as soon as ``path`` may be overwritten.
 
-        Takes what :meth:`AsyncLive.submit` takes, and raises what it raises. Of calls from one
-        thread the order is kept; who needs an order among threads makes it.
+        Arguments and errors are those of :meth:`AsyncLive.submit`. The calls of one thread keep
+        their order. Calls of several threads have no order, unless the threads make one.
 
         Raises:
-            NotActiveError: called outside of the ``with`` block, or in a forked child.
+            NotActiveError: the call is outside of the ``with`` block, or in a forked child.
 
         Interrupted (Ctrl-C): the artifact is cancelled.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                handle = live.submit("model.pt")
+                print(handle.result().md5)
         """
         handle = self._loop.run(
             partial(
@@ -125,14 +158,19 @@ class BlockingLive:
         *,
         latest_wins: bool = False,
     ) -> LoggedArtifact:
-        """Log an artifact, and return what was logged once all of it is on disk.
+        """Log an artifact, and return its record once all of it is on disk.
 
-        Takes what :meth:`AsyncLive.log_artifact` takes, and raises what it raises.
+        Arguments and errors are those of :meth:`AsyncLive.log_artifact`.
 
         Raises:
-            NotActiveError: called outside of the ``with`` block, or in a forked child.
+            NotActiveError: the call is outside of the ``with`` block, or in a forked child.
 
         Interrupted (Ctrl-C): the artifact is cancelled.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                print(live.log_artifact("model.pt").md5)
         """
         return self._loop.run(
             partial(
@@ -143,49 +181,77 @@ class BlockingLive:
         )
 
     def drain(self, deadline: float | None) -> DrainResult:
-        """Stop accepting, finish what fits into ``deadline`` seconds, cancel the rest.
+        """Refuse new calls, finish the artifacts that fit into ``deadline``, and cancel the rest.
 
-        As :meth:`AsyncLive.drain`: for a process that is told to end.
+        See :meth:`AsyncLive.drain`. Use it when the process must end soon.
+
+        Args:
+            deadline: seconds; None: no limit.
+
+        Returns:
+            The outcomes of all artifacts that were in flight.
 
         Raises:
             ValueError: ``deadline`` is negative.
-            NotActiveError: called outside of the ``with`` block, or in a forked child.
+            NotActiveError: the call is outside of the ``with`` block, or in a forked child.
+
+        Interrupted (Ctrl-C): ends the wait. New calls are refused all the same.
         """
         return self._loop.run(partial(self._live.drain, deadline))
 
     def statistics(self) -> AsyncLiveStatistics:
-        """Return what waits, what is in work and what is done, at this moment.
+        """Return counters of waiting, running and ended work at this moment.
 
-        May be called at any time, as :meth:`AsyncLive.statistics`.
+        May be called at any time; see :meth:`AsyncLive.statistics`.
         """
         return self._loop.ask(self._live.statistics)
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Be in the block of the AsyncLive until this one's is left; in one task, as it has to."""
-        self._left = anyio.Event()
-        with anyio.CancelScope() as self._scope:
+        """Enter the AsyncLive, and leave it when told: both must happen in one task."""
+        self._block = block = _Block()
+        with block.scope:
             await self._live.__aenter__()
             try:
                 task_status.started()
-                await self._left.wait()
+                await block.left.wait()
             except BaseException as error:
                 await self._live.__aexit__(error.__class__, error, error.__traceback__)
                 raise
-            # Handed on rather than raised: it is another thread's, and has its traceback.
-            await self._live.__aexit__(*self._reason)
+            # Handed over, not raised: the exception and its traceback belong to another thread.
+            await self._live.__aexit__(*block.reason)
 
-    def _leave(self, reason: Any) -> None:
-        self._reason = reason
-        self._left.set()
+    def _leave(self, reason: _Reason) -> None:
+        assert self._block is not None
+        self._block.reason = reason
+        self._block.left.set()
 
     def _interrupt(self) -> None:
-        self._scope.cancel()
+        assert self._block is not None
+        self._block.scope.cancel()
+
+
+_Reason = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+
+class _Block:
+    """The block of an AsyncLive, made on its event loop."""
+
+    def __init__(self) -> None:
+        self.left = anyio.Event()
+        self.scope = anyio.CancelScope()
+        self.reason: _Reason = None, None, None
 
 
 class BlockingHandle:
-    """What :meth:`BlockingLive.submit` returns: an artifact that is being logged.
+    """An artifact that is being logged: :meth:`BlockingLive.submit` returns it.
 
-    Any thread may use it. After the block was left, too: what it is a handle of has ended then.
+    Any thread may use it, also after the block: its artifact has ended then.
+
+    Example::
+
+        with AsyncLive.blocking() as live:
+            handle = live.submit("model.pt")
+            print(handle.stage, handle.result().md5)
     """
 
     __slots__ = ("_handle", "_loop")
@@ -196,42 +262,43 @@ class BlockingHandle:
 
     @property
     def name(self) -> str:
-        """The name in dvc.yaml; where no entry was wanted, the name it would have had."""
+        """The name of the entry in dvc.yaml; without an entry, the name it would have had."""
         return self._handle.name
 
     @property
     def path(self) -> Path:
-        """The tracked path, absolute; with ``copy`` that of the copy."""
+        """The tracked path, absolute; with ``copy``, the path of the copy."""
         return self._handle.path
 
     @property
     def stage(self) -> Stage:
-        """How far it has come; see :attr:`ArtifactHandle.stage`."""
+        """The stage of the artifact; see :attr:`ArtifactHandle.stage`."""
         return self._handle.stage
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Whether the artifact has ended, whatever its outcome."""
         return self._handle.done
 
     def cancel(self) -> None:
-        """Do not log it, if that can still be; see :meth:`ArtifactHandle.cancel`."""
+        """Stop logging the artifact, if it can be stopped; see :meth:`ArtifactHandle.cancel`."""
         self._loop.ask(self._handle.cancel)
 
     def result(self, timeout: float | None = None) -> LoggedArtifact:
-        """Return what was logged, once it is.
+        """Wait until the artifact is logged, and return its record.
 
         Args:
-            timeout: seconds to wait at most; 0 only looks. None: for ever.
+            timeout: maximum number of seconds to wait; 0: do not wait. None: no limit.
 
         Raises:
-            TimeoutError: it has not ended by then. It goes on, and may be asked again.
-                (:class:`LockTimeoutError` is one too, and final: :attr:`done` tells them apart.)
-            AsyncLiveError: what :meth:`AsyncLive.log_artifact` would have raised.
+            TimeoutError: the artifact has not ended in time. It goes on; ask again later.
+                (:class:`LockTimeoutError` is a TimeoutError too, and final: :attr:`done`
+                distinguishes them.)
+            AsyncLiveError: any error that :meth:`AsyncLive.log_artifact` raises.
             ValueError: ``timeout`` is negative.
 
-        Interrupted (Ctrl-C): ends the wait. The artifact is logged all the same, if the block is
-            not left by that.
+        Interrupted (Ctrl-C): ends the wait. The artifact is logged all the same, unless the
+            interrupt also leaves the block.
         """
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout must not be negative, not {timeout}")
@@ -240,8 +307,8 @@ class BlockingHandle:
         return self._loop.run(partial(self._result, math.inf if timeout is None else timeout))
 
     async def _result(self, timeout: float) -> LoggedArtifact:
-        # The time is measured in the loop, where an artifact cannot end between the end of the
-        # wait and the look at what has come of it: its error would get lost.
+        # The time is measured in the event loop. There, the artifact cannot end between the
+        # timeout and the check below; its error would be lost.
         with anyio.move_on_after(timeout):
             return await self._handle.wait()
         if self.done:

@@ -1,38 +1,60 @@
-"""Where the work is done, if the caller does not say: in a process, for the loop's sake."""
+"""isolation= and ASYNCLIVE_ISOLATION: choose the engine of a session."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import Literal
+
+from .._dvclive.experiment import SessionExperiment
+from .._engine.interface import Engine, Listener, MakeEngine
+from .._engine.session import make_local_engine
+from .._engine.settings import Settings
+from .._instrumentation.statistics import Counters
 
 VARIABLE = "ASYNCLIVE_ISOLATION"
-_ISOLATIONS = ("thread", "process")
+
+Isolation = Literal["thread", "process"]
 
 
-def isolation_of(given: str | None, environment: Mapping[str, str]) -> str:
-    """What is given; else what the environment says; else a process, where one can be started.
+def choose_isolation(given: str | None, environment: Mapping[str, str]) -> Isolation:
+    """Return ``given``; else the value of the environment; else a process, if one can be started.
 
-    Threads share the interpreter with the caller's loop, and each waits for the other: beside a
-    loop that is busy with Python they take a hundred times as long (perf/isolation.py).
+    Threads share the interpreter with the caller's event loop, and each waits for the other. While
+    the loop is busy with Python, threads take a hundred times as long as a process
+    (perf/isolation.py).
 
     Raises:
-        ValueError: there is no such isolation, or not in this interpreter.
+        ValueError: there is no such isolation, or no interpreter to start.
     """
     what, isolation = "isolation", given
     if given is None and environment.get(VARIABLE):
         what, isolation = VARIABLE, environment[VARIABLE]
     if isolation is None:
         return "process" if _can_start() else "thread"
-    if isolation not in _ISOLATIONS:
+    if isolation not in ("thread", "process"):
         raise ValueError(f"{what} must be 'thread' or 'process', not {isolation!r}")
     if isolation == "process" and not _can_start():
         raise ValueError(
             f"{what}='process' starts a Python interpreter, and this program, which embeds "
             f"Python or was frozen, has none. Use {what}='thread'."
         )
-    return isolation
+    return "process" if isolation == "process" else "thread"
+
+
+def engine_maker(isolation: Isolation) -> MakeEngine:
+    """Return the function that makes the engine. The function imports DVC, or starts to."""
+    return _make_process_engine if isolation == "process" else make_local_engine
+
+
+def _make_process_engine(
+    settings: Settings, counters: Counters, listener: Listener, experiment: SessionExperiment
+) -> Engine:
+    from .._isolation.process_engine import ProcessEngine
+
+    return ProcessEngine(settings, counters, listener, experiment)
 
 
 def _can_start() -> bool:
-    """Whether there is an interpreter to start: what embeds Python, or was frozen, has none."""
+    """Return whether there is an interpreter to start; embedded and frozen Python has none."""
     return bool(sys.executable) and not getattr(sys, "frozen", False)

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, and how other threads have something done in it."""
+"""An event loop in a thread of its own, and how other threads call into it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class LoopThread:
         self._served: Future[None] = Future()
         self._portal: BlockingPortal | None = None
         self._process = self._thread = 0
-        # Held while a call is handed to the loop, so that none is once the loop ends: it would
-        # be waited for in vain. Reentrant, for a signal handler that asks for something, too.
+        # Held while a call is handed to the loop. Otherwise a call could be handed to a loop that
+        # ends, and its caller would wait for ever. Reentrant: a signal handler may call too.
         self._handing_over = threading.RLock()
         self.ended: bool = False
 
     def start(self, serve: Callable[..., Awaitable[None]]) -> None:
-        """Begin, with a task that runs until ``stop``; what it raises first is raised here."""
+        """Start the loop with a task that runs until ``stop``; raise an error of its start."""
         if self._process:
             raise NotActiveError("A BlockingLive object can be entered once; make another one.")
         self._process = os.getpid()
@@ -46,21 +46,23 @@ class LoopThread:
             self._served, _ = portal.start_task(serve)
         except BaseException as error:
             self.ended = True
-            # With the error, so that a task that was begun is cancelled: this may be Ctrl-C.
+            # With the error, so that a task that has begun is cancelled: it may be Ctrl-C.
             self._running.__exit__(error.__class__, error, error.__traceback__)
             raise
         self._portal = portal
 
     def stop(self, leave: Callable[[], None], interrupt: Callable[[], None]) -> None:
-        """Have the task leave, wait for it, and end the loop.
+        """Let the task leave, wait for it, and end the loop.
 
-        ``interrupt`` is called in the loop where something is raised in this thread meanwhile.
+        Args:
+            leave: called in the loop; the task then ends.
+            interrupt: called in the loop if this thread raises during the wait, as by Ctrl-C.
         """
         portal = self._portal
         assert portal is not None
         if os.getpid() != self._process:
-            # A forked child. The thread is its parent's, and is not to be waited for when what
-            # runs it is collected, either.
+            # A forked child. The thread runs in the parent only. Stop the portal here, so that
+            # nothing waits for the thread when the portal is collected.
             with contextlib.suppress(StopIteration, RuntimeError):
                 portal.stop().send(None)
             return
@@ -81,7 +83,7 @@ class LoopThread:
     def run(self, func: Callable[[], Awaitable[T]]) -> T:
         """Run an async function in the loop, and wait for it here."""
         if threading.get_ident() == self._thread and not self.ended:
-            raise RuntimeError("Called by a hook, in the event loop: it would wait for itself.")
+            raise RuntimeError("Called by a hook on the event loop: the loop would wait for itself.")
         self._check()
         with self._handing_over:
             future = self._check().start_task_soon(func)
@@ -90,14 +92,14 @@ class LoopThread:
         except CancelledError:
             raise NotActiveError("The block was left by an exception.") from None
         except BaseException:
-            # Of this thread, as Ctrl-C: nobody waits for it any longer. (Where it has ended with
-            # this itself, there is nothing left to cancel.)
+            # Raised in this thread, as by Ctrl-C: no thread waits for the result any more. If the
+            # function itself raised it, there is nothing left to cancel.
             future.cancel()
             raise
 
     def ask(self, func: Callable[[], T]) -> T:
-        """Call a function that needs no waiting, in the loop while there is one."""
-        in_loop = threading.get_ident() == self._thread  # a hook may ask, too
+        """Call a function that does not wait: in the loop, if it runs, else here."""
+        in_loop = threading.get_ident() == self._thread  # a hook may call this too
         if self._portal is None or in_loop or os.getpid() != self._process:
             return func()
         with self._handing_over:
@@ -111,7 +113,7 @@ class LoopThread:
                 f"{'been left' if self.ended else 'not been entered'}."
             )
         if os.getpid() != self._process:
-            # Its threads are the parent's alone: waiting for them would never end.
+            # The threads run in the parent only: a wait for them would never end.
             raise NotActiveError(
                 "This object was entered by the process that this one was forked from. "
                 "Make another one here."

@@ -1,6 +1,6 @@
-"""How much may be pending at once: submitted, and not logged yet.
+"""The bounds max_pending and max_pending_bytes: a call waits for a slot, then for its bytes.
 
-Whoever submits faster than the disk stores waits here, before anything of it is copied. No I/O.
+A caller that submits faster than the disk stores waits here, before any byte is copied. No I/O.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import anyio
 from .._errors import BackPressureError
 from .call import Call
 
-# Each has a task and some kilobytes of memory: so many are far more than threads work on.
+# Default of max_pending. Each pending call has a task and some kilobytes of memory. Worker threads
+# never work on so many at once, so a higher number would not be faster.
 MAX_COUNT = 1000
-# Of what is free, while there is no other bound: the rest is for what others write meanwhile.
+# Default of max_pending_bytes: one half of the free space. Other programs may fill the rest.
 FREE_SHARE = 2
 
 
 def check_bounds(max_bytes: int | None, max_count: int | None) -> None:
-    """Check the bounds before there is anything to bound.
+    """Check the bounds before a session begins.
 
     Raises:
         ValueError: one of them is less than 1.
@@ -31,18 +32,18 @@ def check_bounds(max_bytes: int | None, max_count: int | None) -> None:
 
 
 class BackPressure:
-    """The bounds of one AsyncLive object, and who waits for room.
+    """The bounds of one session, and the calls that wait for them.
 
-    An artifact takes a place at once, or waits for one in the order of the calls. What it takes
-    in bytes is known later, and it waits once more. What is moved is looked at when its caller has
-    gone on: it waits for some room before, and for all it takes then. An artifact that is larger
-    than the bound goes alone. Calls whose callers wait for them are not bounded: these are their
-    own bound.
+    Each submitted call waits twice, in the order of the calls: for a slot (``max_pending``), then,
+    once its size is known, for its bytes (``max_pending_bytes``). With ``move=True`` the size is
+    known only after the caller has resumed, so the call first waits until any bytes are free. An
+    artifact that is larger than the bound is pending alone. Calls of ``log_artifact`` are not
+    bounded: their callers wait anyway.
 
     Args:
-        max_bytes: of all artifacts together; None: a share of what is free when asked.
-        max_count: of artifacts; None: 1,000.
-        free_bytes: says what is free; None: that is not known.
+        max_bytes: the bound on the bytes of all pending artifacts; None: a share of the free space.
+        max_count: the bound on pending artifacts; None: 1,000.
+        free_bytes: returns the free space in bytes; None if it is not known.
     """
 
     def __init__(
@@ -55,52 +56,57 @@ class BackPressure:
         self._max_bytes = max_bytes
         self._max_count = max_count or MAX_COUNT
         self._free_bytes = free_bytes
-        # Those that have a place, and the bytes of those that have room.
-        self._places: dict[Call, int] = {}
+        # The calls that have a slot, with their granted bytes.
+        self._slots: dict[Call, int] = {}
         self._bytes = 0
         # In the order of the calls, and bounded by them.
-        self._waiting: dict[Call, anyio.Event] = {}
-        # In the order in which their sizes came to be known; bounded by max_count.
+        self._waiting_for_slot: dict[Call, anyio.Event] = {}
+        # In the order in which the sizes became known; bounded by max_count.
         self._waiting_for_bytes: dict[Call, tuple[int | None, int | None, anyio.Event]] = {}
 
-    def enter(self, call: Call) -> None:
-        """Give the call a place, or have it wait for one. Every call ``leave``s again.
+    def admit(self, call: Call) -> None:
+        """Give the call a slot, or queue it for one. Every admitted call must be released.
 
         Raises:
-            BackPressureError: there is none, and it is not to wait.
+            BackPressureError: no slot is free, and the call must not wait.
         """
         if not call.submitted:
-            call.has_room.set()
-        elif len(self._places) < self._max_count:  # nobody waits then
-            self._places[call] = 0
-        elif call.waits_for_room:
-            self._waiting[call] = anyio.Event()
+            call.take_room()
+        elif len(self._slots) < self._max_count:  # then no call waits
+            self._slots[call] = 0
+        elif call.options.waits:
+            self._waiting_for_slot[call] = anyio.Event()
         else:
             raise BackPressureError(
-                call.request.given, f"{len(self._places):,} artifacts are pending"
+                call.request.given, f"{len(self._slots):,} artifacts are pending"
             )
 
-    async def place(self, call: Call) -> None:
-        """Wait until the call has a place."""
-        if call in self._waiting:
-            await self._waiting[call].wait()
+    async def wait_for_slot(self, call: Call) -> None:
+        """Wait until the call has a slot."""
+        if call in self._waiting_for_slot:
+            await self._waiting_for_slot[call].wait()
 
-    async def room(self, call: Call, size: int | None) -> None:
-        """Wait until there is room for ``size`` bytes more; None: for some, not taken yet.
+    async def wait_for_bytes(self, call: Call, size: int | None) -> None:
+        """Wait until ``size`` more bytes may be pending, and count them.
+
+        Args:
+            call: a call that has a slot, or needs none.
+            size: in bytes; None: wait until any bytes are free, and count none.
 
         Raises:
-            BackPressureError: there is none, and the call is not to wait.
+            BackPressureError: there are too many bytes, and the call must not wait.
         """
-        if call not in self._places:
+        if call not in self._slots:
             return
-        waits = call.waits_for_room or call.released.is_set()
+        waits = call.options.waits or call.is_released
         for earlier in call.earlier:
-            # It is committed before this one, and would wait for the bytes that this one had.
-            if not (waits or earlier.has_room.is_set()):
+            # An earlier call is committed first. If it waited for bytes that this call holds, both
+            # would wait for ever.
+            if not (waits or earlier.has_room):
                 raise BackPressureError(
                     call.request.given, f"'{earlier.request.given}' waits for room before it"
                 )
-            await earlier.has_room.wait()
+            await earlier.wait_for_room()
         limit = await self._limit(size)
         if self._waiting_for_bytes or not self._fits(size, limit):
             if not waits:
@@ -115,15 +121,15 @@ class BackPressure:
         else:
             self._grant(call, size)
 
-    def leave(self, call: Call) -> None:
-        """The call has ended, and nothing of it is pending."""
-        self._waiting.pop(call, None)
+    def release(self, call: Call) -> None:
+        """Give back the slot and the bytes of a call that has ended, and resume waiting calls."""
+        self._waiting_for_slot.pop(call, None)
         self._waiting_for_bytes.pop(call, None)
-        self._bytes -= self._places.pop(call, 0)
-        while self._waiting and len(self._places) < self._max_count:
-            first = next(iter(self._waiting))
-            self._places[first] = 0
-            self._waiting.pop(first).set()
+        self._bytes -= self._slots.pop(call, 0)
+        while self._waiting_for_slot and len(self._slots) < self._max_count:
+            first = next(iter(self._waiting_for_slot))
+            self._slots[first] = 0
+            self._waiting_for_slot.pop(first).set()
         while self._waiting_for_bytes:
             first, (size, limit, granted) = next(iter(self._waiting_for_bytes.items()))
             if not self._fits(size, limit):
@@ -135,9 +141,9 @@ class BackPressure:
     def _grant(self, call: Call, size: int | None) -> None:
         if size is None:
             return
-        self._places[call] = size
+        self._slots[call] = size
         self._bytes += size
-        call.has_room.set()
+        call.take_room()
 
     def _fits(self, size: int | None, limit: int | None) -> bool:
         least = 1 if size is None else size
@@ -147,5 +153,5 @@ class BackPressure:
         if self._max_bytes is not None or not self._bytes or size == 0:
             return self._max_bytes
         free = await self._free_bytes()
-        # What is pending was free before.
+        # The pending bytes were free before.
         return None if free is None else (free + self._bytes) // FREE_SHARE

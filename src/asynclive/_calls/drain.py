@@ -1,4 +1,4 @@
-"""Finish what can be finished in time, and say what became of the rest."""
+"""drain(): finish the artifacts that fit into a deadline, and cancel the rest."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from .call import Call
 
 @dataclass(frozen=True, slots=True)
 class NotLogged:
-    """An artifact that was in flight, and is not logged: nothing of it is left."""
+    """An artifact that was in flight and is not logged. Nothing of it is left."""
 
     path: str
-    """As the caller wrote it."""
+    """The path as the caller wrote it."""
     name: str
-    """The name it would have had."""
+    """The name that its entry would have had."""
     error: Exception
-    """Why: :class:`ArtifactCancelledError` where its time was up."""
+    """The reason: :class:`ArtifactCancelledError` if the deadline passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainResult:
-    """What :meth:`AsyncLive.drain` returns: what became of all that was in flight."""
+    """The outcomes of all artifacts that were in flight: :meth:`AsyncLive.drain` returns them."""
 
     logged: tuple[LoggedArtifact, ...]
-    """In the order in which they were submitted."""
+    """The logged artifacts, in the order of their calls."""
     not_logged: tuple[NotLogged, ...]
-    """Likewise. A call that ``latest_wins`` has superseded is neither here nor there."""
+    """The others, in the same order. Calls that ``latest_wins`` superseded are in neither."""
 
 
 async def drain(calls: Sequence[Call], deadline: float | None) -> DrainResult:
-    """Wait for the calls for ``deadline`` seconds, and cancel the rest of them.
+    """Wait for the calls for ``deadline`` seconds (None: no limit), then cancel the rest.
 
-    Cancellation: ends the wait; the calls go on, as far as they were not cancelled.
+    Cancellation: ends the wait. Calls that were not cancelled go on.
     """
     with anyio.move_on_after(deadline):
         for call in calls:
-            await call.done.wait()
+            await call.wait_until_done()
     for call in calls:
         call.cancel(
             ArtifactCancelledError(call.request.given, "the deadline of drain() has passed.")
         )
     for call in calls:
-        await call.done.wait()
-        call.told = True
+        await call.wait_until_done()
+        call.mark_delivered()
     return DrainResult(
         logged=tuple(call.logged for call in calls if call.logged is not None),
         not_logged=tuple(

@@ -12,11 +12,11 @@ from .call import Call, Stage
 
 
 class ArtifactHandle:
-    """What :meth:`AsyncLive.submit` returns: an artifact that is being logged.
+    """An artifact that is being logged: :meth:`AsyncLive.submit` returns it.
 
-    ``await handle`` gives the :class:`LoggedArtifact`, or raises why it was not logged; any
-    number of tasks may, any number of times. An error that nobody has awaited is raised on
-    leaving the block.
+    ``await handle`` returns the :class:`LoggedArtifact`, or raises the error. Any number of tasks
+    may await it, any number of times. If no task awaits it and the artifact fails, leaving the
+    block raises the error.
 
     Example::
 
@@ -33,46 +33,52 @@ class ArtifactHandle:
 
     @property
     def name(self) -> str:
-        """The name in dvc.yaml; where no entry was wanted, the name it would have had."""
+        """The name of the entry in dvc.yaml; without an entry, the name it would have had."""
         return self._call.request.name
 
     @property
     def path(self) -> Path:
-        """The tracked path, absolute; with ``copy`` that of the copy."""
+        """The tracked path, absolute; with ``copy``, the path of the copy."""
         return Path(self._call.request.path)
 
     @property
     def stage(self) -> Stage:
-        """How far it has come.
+        """The stage of the artifact.
 
-        ``"queued"``, ``"staging"`` (copied and hashed), ``"staged"`` (all bytes are in the cache;
-        it waits for the next group), ``"committing"``, and then one of ``"logged"``, ``"failed"``,
-        ``"cancelled"``, ``"superseded"``.
+        ``"queued"``, ``"staging"`` (its files are copied and hashed), ``"staged"`` (all bytes are
+        in the cache; it waits for the next group), ``"committing"``, and at the end one of
+        ``"logged"``, ``"failed"``, ``"cancelled"``, ``"superseded"``.
         """
         return self._call.stage
 
     @property
     def done(self) -> bool:
         """Whether ``await handle`` would return, or raise, at once."""
-        return self._call.done.is_set() and self._call.last.done.is_set()
+        return self._call.is_done and self._call.last.is_done
 
     def cancel(self) -> None:
-        """Do not log it, if that can still be: nothing is left of it then.
+        """Stop logging the artifact. If it is stopped in time, nothing of it is left.
 
-        Returns at once. An artifact whose group is committing is logged all the same; ``await
-        handle`` says which it was, by an :class:`ArtifactCancelledError`. May be called at any
-        time, and more than once, in the event loop's thread.
+        Returns at once. If the group of the artifact is already committing, the artifact is
+        logged. If it was stopped, ``await handle`` raises :class:`ArtifactCancelledError`. Call it
+        in the thread of the event loop, at any time; further calls do nothing.
         """
         self._call.cancel(ArtifactCancelledError(self._call.request.given))
 
     async def wait(self) -> LoggedArtifact:
-        """Return what was logged, once it is; the same as ``await handle``.
+        """Wait until the artifact is logged, and return its record; the same as ``await handle``.
 
         Raises:
-            ArtifactCancelledError: it was cancelled, and nothing is left of it.
-            AsyncLiveError: what :meth:`AsyncLive.log_artifact` would have raised.
+            ArtifactCancelledError: the artifact was cancelled, and nothing of it is left.
+            AsyncLiveError: any error that :meth:`AsyncLive.log_artifact` raises.
 
-        Cancellation: ends the wait. The artifact is logged all the same; ``cancel`` stops it.
+        Cancellation: ends the wait alone. The artifact is logged; :meth:`cancel` stops it.
+
+        Example::
+
+            async with AsyncLive() as live:
+                handle = await live.submit("model.pt")
+                print((await handle.wait()).md5)
         """
         return await self._call.result()
 

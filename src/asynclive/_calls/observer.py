@@ -1,10 +1,10 @@
-"""Tells of each change in the stage of a call: as an event, and as spans."""
+"""Turns the stage changes of calls into events and spans."""
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,29 +24,37 @@ from .._instrumentation.events import (
     ArtifactSuperseded,
 )
 from .._instrumentation.sampler import Sampler
-from .call import Call
+from .call import ENDS, Call, Stage
 
 _Head = tuple[float, int, str, Path]
 
 
+@dataclass(slots=True)
+class _Observed:
+    """What the observer keeps of a call until it has ended."""
+
+    trace: tracing.CallTrace | None
+    tracked_path: Path | None = None
+    """The path in events; made for the first event."""
+
+
 class Observer:
-    """Follows the calls of one AsyncLive. On the event loop alone.
+    """Observes the calls of one session. Used on the event loop alone.
 
     Args:
-        hub: where events go.
-        sampler: tells how far the staging is.
+        hub: gets the events.
+        sampler: samples the progress of calls that are being staged.
     """
 
     def __init__(self, hub: EventHub, sampler: Sampler) -> None:
         self._hub = hub
         self._sampler = sampler
-        self._numbers = itertools.count(1)
+        self._observed: dict[Call, _Observed] = {}  # bounded by the calls in flight
 
     def begin(self, call: Call) -> None:
-        """A call was accepted, by the task that runs: the spans are in its trace."""
-        call.number = next(self._numbers)
+        """Observe a call that the running task made: its spans join the trace of that task."""
         request = call.request
-        call.trace = tracing.begin(
+        trace = tracing.begin(
             "asynclive.submit" if call.submitted else "asynclive.log_artifact",
             {
                 "call": call.number,
@@ -57,52 +65,57 @@ class Observer:
                 "cache": request.cache,
             },
         )
-        if call.trace is not None:
-            call.trace.enter("queued")
+        self._observed[call] = _Observed(trace)
+        if trace is not None:
+            trace.enter("queued")
         if self._hub.wanted:
             self._hub.publish(ArtifactQueued(*self._head(call)))
 
     def committed(self, call: Call, md5: str | None) -> None:
-        """DVC tracks it, and dvc.yaml names it."""
+        """Publish that DVC tracks the artifact, and that dvc.yaml names it."""
         if self._hub.wanted:
             self._hub.publish(ArtifactCommitted(*self._head(call), md5))
 
-    def moved(self, call: Call) -> None:
-        """Its stage has changed."""
+    def on_stage_change(self, call: Call, before: Stage) -> None:  # noqa: ARG002
+        """Publish the new stage, and end or begin spans."""
         if call.stage == "staging":
             self._sampler.begin(call.progress, partial(self._sample, call))
         else:
             self._sampler.end(call.progress)
-        if call.trace is not None:
-            self._trace(call)
+        trace = self._observed[call].trace
+        if trace is not None:
+            _follow(trace, call)
         if self._hub.wanted:
             self._hub.publish(_EVENTS[call.stage](call, self._head(call)))
+        if call.stage in ENDS:
+            del self._observed[call]
 
     def _sample(self, call: Call) -> None:
         self._hub.publish(_staging(call, self._head(call)))
 
     def _head(self, call: Call) -> _Head:
-        if call.tracked_path is None:
-            call.tracked_path = Path(call.request.path)
-        return time.time(), call.number, call.request.name, call.tracked_path
+        observed = self._observed[call]
+        if observed.tracked_path is None:
+            observed.tracked_path = Path(call.request.path)
+        return time.time(), call.number, call.request.name, observed.tracked_path
 
-    def _trace(self, call: Call) -> None:
-        trace, progress = call.trace, call.progress
-        assert trace is not None
-        if call.stage == "staging":
-            trace.enter("staging")
-            trace.set({"bytes": progress.bytes_total, "files": progress.files_total})
-        elif call.stage == "staged":
-            trace.set({"bytes": progress.size, "files": progress.nfiles})
-            trace.enter("staged")
-        elif call.stage == "committing":
-            trace.enter("committing")
-        else:
-            # Not in ``committed``: a worker process tells of that only where somebody listens.
-            if call.logged is not None:
-                trace.set({"md5": call.logged.md5})
-            trace.end(call.stage, call.error if call.stage == "failed" else None)
-            call.trace = None
+
+def _follow(trace: tracing.CallTrace, call: Call) -> None:
+    """Begin and end the spans of a call for its new stage."""
+    progress = call.progress
+    if call.stage == "staging":
+        trace.enter("staging")
+        trace.set({"bytes": progress.bytes_total, "files": progress.files_total})
+    elif call.stage == "staged":
+        trace.set({"bytes": progress.size, "files": progress.nfiles})
+        trace.enter("staged")
+    elif call.stage == "committing":
+        trace.enter("committing")
+    else:
+        # Not in ``committed``: a worker process reports commits only if there are consumers.
+        if call.logged is not None:
+            trace.set({"md5": call.logged.md5})
+        trace.end(call.stage, call.error if call.stage == "failed" else None)
 
 
 def _staging(call: Call, head: _Head) -> ArtifactEvent:

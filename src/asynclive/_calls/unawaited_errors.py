@@ -1,4 +1,4 @@
-"""Errors of artifacts that nobody has awaited: they are raised on leaving the block."""
+"""Errors of handles that were never awaited. Leaving the block raises them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ logger = getLogger(__name__)
 
 
 class UnawaitedErrors:
-    """The failed calls of one AsyncLive object whose callers went on."""
+    """The failed calls of one session whose callers did not wait."""
 
     def __init__(self) -> None:
-        # Bounded by the failures nobody looks at, each of which is to be told.
+        # Bounded by the failed calls of the session: each error must be reported once.
         self._calls: dict[Call, None] = {}
 
     def add(self, call: Call) -> None:
-        """It failed; whoever awaits it until the block is left is told by that."""
+        """Remember a failed call. Its error is raised at the end if no task awaits the handle."""
         self._calls[call] = None
 
-    def raise_all(self) -> None:
-        """Raise what nobody was told of, as one group."""
+    def raise_group(self) -> None:
+        """Raise the errors that no caller has seen, as one ExceptionGroup."""
         errors = self._take()
         if errors:
-            raise ExceptionGroup("Artifacts were not logged, and nobody awaited them", errors)
+            raise ExceptionGroup("Artifacts were not logged, and no task awaited them", errors)
 
-    def tell(self, exc: BaseException) -> None:
-        """Say it in the log, and on an error that is on its way already."""
+    def log_and_note(self, exc: BaseException) -> None:
+        """Log these errors, and add them as notes to ``exc``, which is being raised already."""
         for error in self._take():
-            logger.error("An artifact that nobody awaited was not logged: %s", error)
+            logger.error("An artifact that no task awaited was not logged: %s", error)
             if sys.version_info >= (3, 11):
-                exc.add_note(f"An artifact that nobody awaited was not logged: {error}")
+                exc.add_note(f"An artifact that no task awaited was not logged: {error}")
 
     def _take(self) -> list[Exception]:
-        errors = [call.error for call in self._calls if call.error is not None and not call.awaited]
+        errors = [
+            call.error for call in self._calls if call.error is not None and not call.is_awaited
+        ]
         self._calls.clear()
         return errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import getLogger
-from typing import Any, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from .._artifact.records import LoggedArtifact
 from .._dvcyaml.co_writer import CoWriter
@@ -37,6 +37,13 @@ class Repository(Place, Protocol):
     def stage_for_git(self, paths: Sequence[str]) -> None: ...
 
 
+class WantedExperiment(NamedTuple):
+    """An experiment that a worker process saves. It pickles."""
+
+    name: str | None
+    message: str | None
+
+
 class SessionExperiment:
     """None, for a session that saves none: what the others do more than this."""
 
@@ -54,9 +61,9 @@ class SessionExperiment:
         """So it is called by the worker process that saves it."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """For the AsyncLive of a worker process, what there is of them."""
-        return {}
+    def for_worker(self) -> WantedExperiment | None:
+        """The experiment that a worker process saves; None: it saves none."""
+        return None
 
     @property
     def files(self) -> Iterable[str]:
@@ -154,8 +161,8 @@ class WorkersExperiment(OwnExperiment):
     """
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        return {"save_dvc_exp": True, "exp_name": self.name, "exp_message": self._message}
+    def for_worker(self) -> WantedExperiment:
+        return WantedExperiment(self.name, self._message)
 
     def named(self, name: str | None) -> None:
         self.name = name

@@ -1,8 +1,12 @@
 """A session, and one call through plan, stage, commit, record.
 
-- ``interface``: what a session asks of either engine; Listener
+- ``session``: one ``async with`` block: its tasks, its engine, its calls in flight
+- ``settings``: the checked settings of one session, as a record
+- ``interface``: the Engine protocol: what a session asks of either engine
+- ``pipeline``: READ THIS FIRST: one call through plan, stage, commit, record
 - ``local_engine``: opens the repository, runs calls in threads, closes it
 - ``group_commit``: gathers staged artifacts into groups, one lock hold each
 - ``record_group``: tracks a group, then records it in dvc.yaml
+- ``dvc_thread``: one thread at a time calls DVC
 - ``dvc_repro``: inside ``dvc repro``: leaves outputs of the stage to the pipeline
 """

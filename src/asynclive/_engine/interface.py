@@ -1,17 +1,72 @@
-"""What a session asks of an engine, and what an engine tells its session."""
+"""The Engine protocol: what a session asks of an engine, and what an engine reports to it.
+
+Two classes implement it: ``LocalEngine`` works in threads of this process, ``ProcessEngine`` hands
+the calls to a worker process. ``tests/integration/test_engines.py`` runs the same tests on both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import anyio.abc
 
 from .._calls.call import Call
+from .._dvclive.experiment import SessionExperiment
+from .._instrumentation.statistics import Counters
+from .settings import Settings
 
 
 class Listener(NamedTuple):
-    """Whom an engine tells of its calls. The changes of their stages are told by the calls."""
+    """The callbacks of a session. Changes of stages are reported by the calls themselves."""
 
-    committed: Callable[[Call, str | None], None]
+    on_committed: Callable[[Call, str | None], None]
     """The artifact is tracked, under this MD5, and recorded."""
-    ended: Callable[[Call], None]
-    """It has ended; who waits for it is told after this."""
+    on_ended: Callable[[Call], None]
+    """The call has ended. Its waiters resume after this."""
+
+
+class Engine(Protocol):
+    """Takes calls through plan, stage, commit and record. Used on the event loop alone."""
+
+    @property
+    def real_root(self) -> str:
+        """The root without symlinks, once ``serve`` has started."""
+        ...
+
+    @property
+    def busy_workers(self) -> int:
+        """How many threads work at this moment."""
+        ...
+
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Open the repository, work on the calls, and close it when cancelled.
+
+        Raises:
+            AsyncLiveError: the repository cannot be opened, or not be left in order.
+        """
+        ...
+
+    def accept(self, call: Call) -> None:
+        """Start to work on a call, after those accepted before. Awaits nothing.
+
+        Raises:
+            AsyncLiveError: the call is refused, and nothing was started.
+        """
+        ...
+
+    def start_events(self) -> None:
+        """Report progress and commits from now on: a consumer of events is there."""
+        ...
+
+    def stop_accepting(self) -> None:
+        """Take note that no further call comes: every call in flight is waited for now."""
+        ...
+
+    def leave_normally(self) -> None:
+        """Take note that the block ended without an exception. Called before cancellation."""
+        ...
+
+
+MakeEngine = Callable[[Settings, Counters, Listener, SessionExperiment], Engine]
+"""Makes the engine of a session. It is called in a thread, because it imports DVC."""

@@ -1,20 +1,17 @@
-"""The engine in threads: takes each artifact through plan, stage, commit, record."""
+"""The engine in threads: opens the repository, runs calls through the pipeline, closes it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 
-from .._artifact.plan import ArtifactPlan
-from .._artifact.records import LoggedArtifact, StagedArtifact, StoredFile
-from .._artifact.request import ArtifactRequest, outside_repository
+from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
+from .._artifact.request import outside_repository
 from .._cache.object_store import ObjectStore
 from .._calls.back_pressure import BackPressure
 from .._calls.call import Call
@@ -23,288 +20,229 @@ from .._dvc.repository.dvc_repository import DvcRepository
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.async_files import AsyncFiles
 from .._dvcyaml.dvcyaml_file import DvcYaml
-from .._errors import ArtifactChangedError, NotActiveError
+from .._errors import NotActiveError
 from .._fs.free_space import free_bytes
 from .._fs.paths import is_inside, relocated
 from .._instrumentation.statistics import Counters
 from .._stage.deferred_removal import DeferredRemoval
-from .._stage.stage_job import is_bulk
-from .._stage.stager import Stager, Taken
+from .._stage.stager import Stager
 from .._workers.file_workers import FileWorkers
-from .._workspace.moved_source import MovedSource, restored
-from .dvc_repro import left_to_pipeline
+from .dvc_thread import DvcThread
 from .group_commit import GroupCommitter
 from .interface import Listener
+from .pipeline import Pipeline
 from .record_group import Outcomes, Recorder
-
-T = TypeVar("T")
+from .settings import Settings
 
 
 class LocalEngine:
-    """Works on calls in threads of this process: opens the repository, and does all there is."""
+    """Works on calls in threads of this process.
 
-    real_root: str
+    Args:
+        settings: of the session.
+        counters: count files, bytes and groups.
+        listener: the callbacks of the session.
+        experiment: is entered and left with the repository.
+    """
 
     def __init__(
         self,
-        settings: dict[str, Any],
+        settings: Settings,
         counters: Counters,
         listener: Listener,
         experiment: SessionExperiment,
     ) -> None:
-        self._root: str = settings["root"]
-        self._dvcyaml_path: str | None = settings["dvcyaml"]
-        self._worker_count: int = settings["workers"]
-        self._lock_timeout: float | None = settings["lock_timeout"]
-        self._durable: bool = settings["durable"]
-        self._claims: Conflicts[Call] = Conflicts()
-        self._pending = BackPressure(
-            settings["max_pending_bytes"], settings["max_pending"], self._free_bytes
-        )
-        # What was moved, logged and put where it was: it gives way to a later one.
-        self._left: dict[str, tuple[int, int]] = {}
+        self._settings = settings
         self._counters = counters
         self._listener = listener
         self._experiment = experiment
-        self.left_normally = False
-        self._all_awaited = False
+        self._conflicts: Conflicts[Call] = Conflicts()
+        self._left_normally = False
+        # Set while the engine serves.
+        self._open: _OpenRepository | None = None
 
-    def accept(self, call: Call) -> None:
-        """Claim what the call needs, and begin to work on it. Nothing is awaited."""
-        repository_root = self._repository.layout.root
-        if not is_inside(call.request.path, repository_root):
-            raise outside_repository(call.request, repository_root)
-        self._pending.enter(call)
-        try:
-            call.earlier = self._claims.take(call)
-        except BaseException:
-            self._pending.leave(call)
-            raise
-        if call.latest_wins:
-            for other in self._claims.same(call):
-                other.supersede(call)
-        self._tasks.start_soon(self._work_on, call)
-
-    def watch(self) -> None:
-        """Somebody listens to events from now on: nothing is to be done for that here."""
-
-    def stop_taking(self) -> None:
-        """No call comes any more: from now on all that are in flight are waited for."""
-        self._all_awaited = True
+    @property
+    def real_root(self) -> str:
+        return self._opened.real_root
 
     @property
     def busy_workers(self) -> int:
-        """How many threads are at work."""
-        return self._workers.busy
+        return self._opened.workers.busy
 
-    async def _log(self, call: Call) -> LoggedArtifact:
-        """The way through."""
-        await self._pending.place(call)
-        if not call.submitted:
-            await call.turn()  # its source is read where it is, and an earlier one may change that
-        call.begin()
-        with ExitStack() as small:
-            small.enter_context(self._workers.courtesy.asked())
-            request = call.request
-            if self._in_pipeline and request.cache:
-                owner = partial(self._repository.pipeline_owner, request.path)
-                request = left_to_pipeline(request, self._root, await self._in_dvc_thread(owner))
-            async with self._source(call, request) as (plan, taken):
-                if is_bulk(plan):
-                    small.close()
-                call.advance("staging")
-                staged = await self._stage(call, plan, taken)
-                call.progress.size, call.progress.nfiles = staged.size, staged.nfiles
-                call.advance("staged")
-                del plan  # of a large directory it is larger than what is needed from here on
-                return await self._commit(call, staged)
+    @property
+    def _opened(self) -> _OpenRepository:
+        assert self._open is not None
+        return self._open
 
-    async def _admit(
-        self, call: Call, request: ArtifactRequest, moved: MovedSource | None = None
-    ) -> ArtifactPlan:
-        """See what there is, and have room for it."""
-        plan = await self._plan(request, moved)
-        await self._pending.room(call, plan.total_bytes if request.is_read else 0)
-        call.progress.bytes_total, call.progress.files_total = plan.total_bytes, len(plan.files)
-        return plan
+    def accept(self, call: Call) -> None:
+        """Claim the paths and names of the call, and start to work on it. Awaits nothing.
 
-    async def _plan(
-        self, request: ArtifactRequest, moved: MovedSource | None = None
-    ) -> ArtifactPlan:
-        replaced = request.path if request.copy else None
-        return await self._stager.sources.plan(
-            request, lambda: self._repository.ignore_filter(replaced), moved
-        )
-
-    async def _stage(self, call: Call, plan: ArtifactPlan, taken: Taken | None) -> StagedArtifact:
-        first = call.comes_first
+        Raises:
+            ArtifactPathError: the path is outside of the repository.
+            BackPressureError: as ``BackPressure.admit`` does.
+            ArtifactConflictError: as ``Conflicts.take`` does.
+        """
+        opened = self._opened
+        root = opened.repository.layout.root
+        if not is_inside(call.request.path, root):
+            raise outside_repository(call.request, root)
+        opened.back_pressure.admit(call)
         try:
-            return await self._stager.stage(
-                plan,
-                taken,
-                looks_at_copy=first,
-                progress=call.progress,
-                is_awaited=lambda: self._is_awaited(call),
-            )
-        except ArtifactChangedError:
-            if first or taken is None or call.released.is_set():
-                raise
-        # An earlier one has put a link to the same bytes in its place.
-        await call.turn()
-        call.progress.restart()
-        plan = await self._plan(plan.request)
-        return await self._stager.stage(
-            plan, taken, progress=call.progress, is_awaited=lambda: self._is_awaited(call)
-        )
-
-    def _is_awaited(self, call: Call) -> bool:
-        return self._all_awaited or not call.submitted or call.awaited
-
-    async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
-        try:
-            await call.turn()
-            if call.move:
-                is_last = not any(self._claims.same(call))
-                staged = restored(staged, self._left.get(staged.request.path), wanted=is_last)
-            tracked = await self._committer.submit(staged, lambda: call.advance("committing"))
-            self._listener.committed(call, tracked.md5)
-            await self._stager.remember(tracked)
-        except Exception:
-            await self._stager.discard(staged)
-            raise
-        except BaseException:  # cancelled
-            await self._stager.discard_soon(staged)
-            raise
-        await self._stager.discard_soon(staged)
-        if call.move and not staged.isdir and staged.files:
-            self._left[staged.request.path] = staged.files[0].marks
-        self._claims.remember(call.request)
-        return LoggedArtifact.from_tracked(tracked)
-
-    @asynccontextmanager
-    async def _source(
-        self, call: Call, request: ArtifactRequest
-    ) -> AsyncIterator[tuple[ArtifactPlan, Taken | None]]:
-        """What is to be read, and what is waited for once it is taken."""
-        if not (call.move and request.is_read):
-            release = partial(self._release, call) if call.submitted else None
-            yield await self._admit(call, request), release
-            return
-        await self._pending.room(call, None)
-        moved = await self._stager.sources.move_to_temp(request)
-        try:
-            await self._release(call)
-            yield await self._admit(call, request, moved), None
+            call.order_after(self._conflicts.take(call))
         except BaseException:
-            if call.successor is None:
-                await self._stager.sources.restore(moved)
-            else:
-                await self._stager.sources.forget(moved)
+            opened.back_pressure.release(call)
             raise
-        await self._stager.sources.forget(moved)
-
-    async def _release(self, call: Call) -> None:
-        """All bytes are taken: whoever submitted it may go on."""
-        call.released.set()
         if call.latest_wins:
-            await call.turn()  # a newer one may take its place meanwhile
-            call.begin()
+            for other in self._conflicts.same(call):
+                other.yield_to(call)
+        scope = anyio.CancelScope()
+        call.bind_work(scope.cancel)
+        opened.tasks.start_soon(self._work_on, call, scope)
+
+    def start_events(self) -> None:
+        """Do nothing: calls of this process report everything in any case."""
+
+    def stop_accepting(self) -> None:
+        self._opened.pipeline.await_all()
+
+    def leave_normally(self) -> None:
+        self._left_normally = True
 
     async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Open the repository, run what happens in it, close it."""
-        self._workers = FileWorkers(self._worker_count)
-        # DVC's classes know no threads: one is in them at a time.
-        self._dvc_limiter = anyio.CapacityLimiter(1)
-        # DVC knows a repository by its path: by the one that its command sees, which is in the
-        # working directory and so has no links.
-        self.real_root = await self._in_dvc_thread(lambda: os.path.realpath(self._root))
-        self._repository = await self._in_dvc_thread(
-            lambda: DvcRepository.open(self.real_root, durable=self._durable)
+        """Open the repository, work on calls until cancelled, and close the repository."""
+        dvc_thread = DvcThread()
+        # DVC knows a repository by the path that its command sees: the working directory, which
+        # has no symlinks.
+        real_root = await dvc_thread.run(partial(os.path.realpath, self._settings.root))
+        repository = await dvc_thread.run(
+            partial(DvcRepository.open, real_root, durable=self._settings.durable)
         )
         try:
-            await self._in_dvc_thread(lambda: self._experiment.enter(self._repository))
-            # As DVC tells a stage's command that it runs in a pipeline.
-            self._in_pipeline = bool(os.environ.get("DVC_ROOT"))
-            self._dvcyaml = None
-            if self._dvcyaml_path is not None:
-                dvcyaml_path = relocated(self._dvcyaml_path, self._root, self.real_root)
-                files = AsyncFiles(self._dvc_limiter, self._repository.layout.sync)
-                await files.prepare()
-                self._dvcyaml = DvcYaml(
-                    dvcyaml_path,
-                    files,
-                    self._repository.session.temp_for,
-                    self._repository.layout.root,
-                    self._experiment.beside,
-                )
-            store = ObjectStore(self._repository.layout)
-            trash = DeferredRemoval(self._workers, lambda free: self._tasks.start_soon(free))
-            self._stager = Stager(store, self._workers, self._counters, self._save_hashes, trash)
-            self._recorder = Recorder(self._repository, self._dvcyaml, self._in_dvc_thread)
-            self._committer = GroupCommitter(
-                acquire=lambda: self._in_dvc_thread(self._repository.acquire),
-                commit=self._commit_group,
-                release=lambda: self._in_dvc_thread(self._repository.release),
-                break_seconds=lambda: self._in_dvc_thread(self._repository.break_seconds),
-                lock_timeout=self._lock_timeout,
-            )
-            try:
-                async with anyio.create_task_group() as self._tasks:
-                    self._tasks.start_soon(self._committer.run)
-                    task_status.started()
-            finally:
-                await self._workers.run_to_end(self._stager.close)
+            await dvc_thread.run(partial(self._experiment.enter, repository))
+            await self._serve_opened(real_root, repository, dvc_thread, task_status)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._in_dvc_thread(self._close)
+                await dvc_thread.run(partial(self._close, repository))
 
-    def _close(self) -> None:
+    async def _serve_opened(
+        self,
+        real_root: str,
+        repository: DvcRepository,
+        dvc_thread: DvcThread,
+        task_status: anyio.abc.TaskStatus[None],
+    ) -> None:
+        """Compose the steps of the pipeline, and own the tasks that work on calls."""
+        settings, workers = self._settings, FileWorkers(self._settings.workers)
+        tasks = anyio.create_task_group()
+
+        async def save_hashes(path: str, files: Sequence[StoredFile]) -> None:
+            await dvc_thread.run(partial(repository.save_hashes, path, files))
+
+        async def free_cache_bytes() -> int | None:
+            free = partial(free_bytes, repository.layout.cache_dir)
+            return await workers.run(free, bulk=False)
+
+        dvcyaml = await self._open_dvcyaml(real_root, repository, dvc_thread)
+        recorder = Recorder(repository, dvcyaml, dvc_thread.run)
+
+        async def commit_group(group: Sequence[StagedArtifact]) -> Outcomes:
+            outcomes = await recorder.commit_group(group)
+            self._counters.count_group(len(group))
+            return outcomes
+
+        committer: GroupCommitter[StagedArtifact, TrackedArtifact] = GroupCommitter(
+            acquire=partial(dvc_thread.run, repository.acquire),
+            commit=commit_group,
+            release=partial(dvc_thread.run, repository.release),
+            break_seconds=partial(dvc_thread.run, repository.break_seconds),
+            lock_timeout=settings.lock_timeout,
+        )
+        stager = Stager(
+            ObjectStore(repository.layout),
+            workers,
+            self._counters,
+            save_hashes,
+            DeferredRemoval(workers, tasks.start_soon),
+        )
+        back_pressure = BackPressure(
+            settings.max_pending_bytes, settings.max_pending, free_cache_bytes
+        )
+        pipeline = Pipeline(
+            root=settings.root,
+            repository=repository,
+            dvc_thread=dvc_thread,
+            # DVC tells the command of a stage that a pipeline runs it.
+            in_repro=bool(os.environ.get("DVC_ROOT")),
+            back_pressure=back_pressure,
+            conflicts=self._conflicts,
+            workers=workers,
+            stager=stager,
+            committer=committer,
+            listener=self._listener,
+        )
+        self._open = _OpenRepository(real_root, repository, workers, back_pressure, pipeline, tasks)
         try:
-            self._experiment.leave(normally=self.left_normally)
+            async with tasks:
+                tasks.start_soon(committer.run)
+                task_status.started()
         finally:
-            self._repository.close()
+            await workers.run_to_end(stager.close)
 
-    async def _commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
-        outcomes = await self._recorder.commit_group(group)
-        self._counters.count_group(len(group))
-        return outcomes
+    async def _open_dvcyaml(
+        self, real_root: str, repository: DvcRepository, dvc_thread: DvcThread
+    ) -> DvcYaml | None:
+        if self._settings.dvcyaml is None:
+            return None
+        files = AsyncFiles(dvc_thread.limiter, repository.layout.sync)
+        await files.prepare()
+        return DvcYaml(
+            relocated(self._settings.dvcyaml, self._settings.root, real_root),
+            files,
+            repository.session.temp_for,
+            repository.layout.root,
+            self._experiment.beside,
+        )
 
-    async def _work_on(self, call: Call) -> None:
+    def _close(self, repository: DvcRepository) -> None:
         try:
-            with call.scope:
-                call.logged = await self._log(call)
-                self._experiment.logged(call.logged)
+            self._experiment.leave(normally=self._left_normally)
+        finally:
+            repository.close()
+
+    async def _work_on(self, call: Call, scope: anyio.CancelScope) -> None:
+        """Log the artifact of one call, and resume its waiters whatever happens."""
+        try:
+            with scope:
+                logged = await self._opened.pipeline.log(call)
+                call.complete(logged)
+                self._experiment.logged(logged)
         except Exception as error:
-            call.error = error  # the caller's own, raised there
+            call.fail(error)  # the caller's own, raised there
         finally:
             self._end(call)
 
     def _end(self, call: Call) -> None:
-        """Say how it ended, and give back what it had."""
-        if call.logged is not None:
-            call.successor = None
-            call.advance("logged")
-        elif call.error is not None:
-            call.successor = None
-            call.advance("failed")
-        elif call.successor is not None:
-            call.advance("superseded")
-        else:
-            call.error = call.why_cancelled or NotActiveError(
-                f"'{call.request.given}' was not logged: the block was left by an exception."
+        """Report the outcome, and give back the claims and the slot of the call."""
+        call.advance(
+            call.settle(
+                NotActiveError(
+                    f"'{call.request.given}' was not logged: the block was left by an exception."
+                )
             )
-            call.advance("cancelled")
-        self._claims.release(call)
-        self._pending.leave(call)
-        self._listener.ended(call)
-        call.end()
+        )
+        self._conflicts.release(call)
+        self._opened.back_pressure.release(call)
+        self._listener.on_ended(call)
+        call.finish()
 
-    async def _save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
-        await self._in_dvc_thread(lambda: self._repository.save_hashes(path, files))
 
-    async def _free_bytes(self) -> int | None:
-        cache_dir = self._repository.layout.cache_dir
-        return await self._workers.run(partial(free_bytes, cache_dir), bulk=False)
+@dataclass(frozen=True, slots=True)
+class _OpenRepository:
+    """The parts of an engine that exist while its repository is open."""
 
-    async def _in_dvc_thread(self, func: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(func, limiter=self._dvc_limiter)
+    real_root: str
+    repository: DvcRepository
+    workers: FileWorkers
+    back_pressure: BackPressure
+    pipeline: Pipeline
+    tasks: anyio.abc.TaskGroup

@@ -88,6 +88,22 @@ class Counters:
             self.stages[before] -= 1
         self.stages[now] += 1
 
+    def replace_work(
+        self,
+        *,
+        files_staged: int,
+        bytes_staged: int,
+        files_unchanged: int,
+        bytes_unchanged: int,
+        group_sizes: dict[int, int],
+    ) -> None:
+        """Replace the counters of files, bytes and groups by those that worker processes report."""
+        self.files_staged = files_staged
+        self.bytes_staged = bytes_staged
+        self.files_unchanged = files_unchanged
+        self.bytes_unchanged = bytes_unchanged
+        self.group_sizes = group_sizes
+
     def count_group(self, size: int) -> None:
         self.group_sizes[size] = self.group_sizes.get(size, 0) + 1
 

@@ -1,6 +1,7 @@
 """isolation="process": the same engine in a worker process. Start with ``process_engine``.
 
 - ``process_engine``: the engine that hands calls to a worker process
+- ``worker_lifecycle``: starts the worker, and another one after it was killed
 - ``start_worker``: launches a fresh interpreter with sockets to it
 - ``worker_main``: the worker process: a session that does as it is told
 - ``channel``: pickled messages over a socket pair, without blocking the loop

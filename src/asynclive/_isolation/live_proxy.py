@@ -1,8 +1,8 @@
-"""A Live in one process, and a worker process that writes the dvc.yaml of both.
+"""A ``dvclive.Live`` in the parent, and a worker process that writes the dvc.yaml of both.
 
-The worker asks a thread beside the Live to have its turn at dvc.yaml, and to tell the Live what
-is about to be recorded. Both wait for each other in threads, over a socket of their own: the
-event loop of the Live's process may be held up by the Live, which waits for the turn.
+The worker asks a thread of the parent to lock dvc.yaml, and to add the entries that it is about to
+record to the ``Live``. The two threads talk over a socket of their own. They must not use the event
+loop of the parent: the ``Live`` may block that loop while it waits for the same lock.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 
 class WorkerRepository:
-    """A repository that the worker has open, as far as it concerns who is beside it.
+    """The repository that the worker has open, as the ``Live`` in the parent sees it.
 
     Args:
-        root: its root.
-        turn: the file of the turn at dvc.yaml.
+        root: the root of the repository.
+        turn: the lock file of dvc.yaml.
     """
 
     def __init__(self, root: str, turn: str) -> None:
@@ -42,42 +42,42 @@ class WorkerRepository:
         return FileLock(self._turn)
 
     def alone(self, func: Callable[[], T]) -> T:
-        """Call what calls DVC's code, while nobody else of this process does."""
-        from .._dvc.process_guard import in_dvc  # for who has imported DVC anyway
+        """Call ``func``, which calls DVC, while no other thread of this process is in DVC."""
+        from .._dvc.process_guard import in_dvc  # late: only a Live has imported DVC here
 
         with in_dvc():
             return func()
 
 
-def attend(beside: CoWriter, sock: socket.socket) -> None:
-    """Do what a worker asks of who is beside it, until the worker ends. Blocks, in a thread.
+def serve_live(beside: CoWriter, sock: socket.socket) -> None:
+    """Serve the requests of a worker to the ``Live``, until the worker ends. Blocks.
 
-    What he was told and was not recorded, he has forgotten when the worker goes on; where the
-    worker was killed, when this returns.
+    Entries that the ``Live`` was told about but that were not recorded are withdrawn before the
+    worker continues, or, if the worker was killed, before this returns.
     """
-    with _Pipe(sock) as talk, contextlib.suppress(_EndedError):
+    with _Pipe(sock) as pipe, contextlib.suppress(_EndedError):
         while True:
-            entries = talk.hear()
+            entries = pipe.receive()
             try:
                 with beside.told(entries) as keep:
-                    talk.say([])
-                    if talk.hear():
+                    pipe.send([])
+                    if pipe.receive():
                         keep()
             except _EndedError:
                 raise
-            except Exception as error:  # the worker's to raise
-                talk.say(with_causes(error))
+            except Exception as error:  # the worker raises it
+                pipe.send(with_causes(error))
 
 
 class LiveProxy(SessionExperiment):
-    """In the worker: the Live of its parent, which saves the experiment itself.
+    """In the worker: the ``Live`` of the parent, which saves the experiment itself.
 
     Args:
-        sock: has ``attend`` at its other end.
+        sock: connected to :func:`serve_live`.
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self._talk = _Pipe(sock)
+        self._pipe = _Pipe(sock)
         self.beside = self
 
     def enter(self, repository: Repository) -> None:
@@ -89,14 +89,14 @@ class LiveProxy(SessionExperiment):
 
     @contextmanager
     def told(self, entries: Entries) -> Iterator[Callable[[], object]]:
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as lock:
             try:
-                self._talk.say(entries)
-                errors = self._talk.hear()
+                self._pipe.send(entries)
+                errors = self._pipe.receive()
             except _EndedError:
-                # There is no Live any more. What commits is recorded all the same.
+                # The Live is gone. A group that commits is recorded all the same.
                 errors = []
-                held.enter_context(self._turn.take())
+                lock.enter_context(self._turn.take())
             if errors:
                 raise chained(errors)
             kept: list[bool] = []
@@ -104,15 +104,15 @@ class LiveProxy(SessionExperiment):
                 yield lambda: kept.append(True)
             finally:
                 with contextlib.suppress(_EndedError):
-                    self._talk.say(bool(kept))
+                    self._pipe.send(bool(kept))
 
 
 class _EndedError(Exception):
-    """The other process has."""
+    """The other process has ended."""
 
 
 class _Pipe:
-    """One side. Whoever waits at the other is not left waiting when it is left."""
+    """One end of the socket. Leaving it ends a wait at the other end."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -126,15 +126,15 @@ class _Pipe:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._read.close()
 
-    def say(self, what: Any) -> None:
-        data = pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
+    def send(self, value: Any) -> None:
+        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         try:
             self._sock.sendall(data)
         except OSError as error:
             raise _EndedError from error
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         try:
             return pickle.load(self._read)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:  # in the middle of a word
+        except (EOFError, OSError, pickle.UnpicklingError) as error:  # within a message
             raise _EndedError from error

@@ -1,6 +1,6 @@
-"""What AsyncLive and its worker process say to each other; errors in a form that goes there.
+"""The messages between a session and its worker process, both ways.
 
-Each message is a tuple with a name, and holds only what pickles anywhere.
+Each message is a named tuple of values that pickle in any process.
 """
 
 from __future__ import annotations
@@ -9,74 +9,92 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .._calls.call import CallOptions, Stage
+from .._dvclive.experiment import WantedExperiment
+from .._engine.settings import Settings
+
+# --- To the worker, on standard input, before the sockets are used ------------------------------
+
+
+class Start(NamedTuple):
+    """The session that the worker builds."""
+
+    settings: Settings
+    experiment: WantedExperiment | None
+    """The experiment that the worker saves; None: it saves none."""
+    log_level: int
+    """The minimum level of log records that the parent handles."""
+
+
 # --- To the worker ----------------------------------------------------------------------------
 
 
 class Log(NamedTuple):
-    """A call was made."""
+    """Log an artifact."""
 
     call: int
     request: bytes
-    """A pickle of its own: one that cannot be read there fails this call, and no other."""
-    options: dict[str, bool]
+    """A pickle of its own: if the worker cannot read it, only this call fails."""
+    options: CallOptions
 
 
 class Cancel(NamedTuple):
-    """A call was cancelled."""
+    """Cancel a call."""
 
     call: int
 
 
-class Level(NamedTuple):
-    """From which level on log records of asynclive are wanted."""
+class LogLevel(NamedTuple):
+    """Set the minimum level of log records that the parent handles."""
 
     level: int
 
 
-class Watch(NamedTuple):
-    """Samples, and what is committed, are to be told of from now on."""
+class StartEvents(NamedTuple):
+    """Report samples and commits from now on: the parent has consumers of events."""
 
 
 class Leave(NamedTuple):
-    """The block was left, and not by an exception. Nothing comes after it."""
+    """Leave the block: the parent's block ended without an exception. The last message."""
 
     files: Sequence[str]
-    """What the experiment that it ends in is to hold, whichever worker has written it."""
+    """The files that the experiment of the session must hold, whichever worker wrote them."""
 
 
 # --- From the worker --------------------------------------------------------------------------
 
 
 class Entered(NamedTuple):
-    """It has opened the repository."""
+    """The worker has opened the repository."""
 
     real_root: str
-    """The root without links."""
+    """The root without symlinks."""
     exp_name: str | None
-    """Of the experiment that it saves, if it does."""
+    """The name of the experiment that the worker saves, if it saves one."""
     place: tuple[str, str] | None
-    """Where there is a Live: the root of the repository, and the file of the turn."""
+    """With a ``dvclive.Live``: the root of the repository, and the lock file of dvc.yaml."""
 
 
 class Left(NamedTuple):
-    """It has left the block, or could not enter; its error, if any, and the causes of that."""
+    """The worker has left the block, or could not enter."""
 
     errors: Sequence[Exception]
+    """The error and its causes; empty if there was none."""
 
 
 class Advanced(NamedTuple):
-    """A call has come to the next stage, which is not its end."""
+    """A call has a new stage, which is not an end."""
 
     call: int
-    stage: Any
+    stage: Stage
     totals: tuple[int, int]
-    """Bytes and files to be staged, once that is known."""
+    """Bytes and files to stage, once they are known."""
     tracked: tuple[int, int]
-    """Bytes and files that are tracked, once they are staged."""
+    """Bytes and files of the staged artifact, once they are known."""
 
 
 class Sampled(NamedTuple):
-    """How far the staging of a call has come."""
+    """The progress of a call that is being staged."""
 
     call: int
     files_done: int
@@ -100,17 +118,17 @@ class Done(NamedTuple):
     """A call has ended."""
 
     call: int
-    stage: Any
+    stage: Stage
     logged: Any
-    """Less its metadata, which are known."""
+    """The LoggedArtifact without its metadata, which the parent has."""
     errors: Sequence[Exception]
-    """That of the call, and its causes."""
+    """The error of the call, and its causes."""
     successor: int | None
     """The call that is logged in its place."""
 
 
 class Numbers(NamedTuple):
-    """What is counted in the worker, up to now."""
+    """The counters of the worker at this moment."""
 
     busy_workers: int
     files_staged: int
@@ -124,7 +142,7 @@ NO_NUMBERS = Numbers(0, 0, 0, 0, 0, {})
 
 
 def added(one: Numbers, other: Numbers) -> Numbers:
-    """The numbers of two workers together."""
+    """Return the sums of the counters of two workers."""
     sizes = dict(one.group_sizes)
     for size, groups in other.group_sizes.items():
         sizes[size] = sizes.get(size, 0) + groups
@@ -132,12 +150,6 @@ def added(one: Numbers, other: Numbers) -> Numbers:
 
 
 class Record(NamedTuple):
-    """A record for the log."""
+    """A log record."""
 
     values: dict[str, Any]
-
-
-# --- Errors -----------------------------------------------------------------------------------
-
-
-# --- Log records ------------------------------------------------------------------------------

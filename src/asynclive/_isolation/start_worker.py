@@ -1,7 +1,7 @@
-"""The start of the worker process of ``AsyncLive(isolation="process")``. Blocking.
+"""Starts the worker process of ``AsyncLive(isolation="process")``. Blocks.
 
-It is a fresh interpreter: nothing of the caller's is imported in it, so that a script needs no
-guard around its main part, and a notebook or ``python -c`` no file.
+The worker is a fresh interpreter, which imports nothing of the caller's. So a script needs no guard
+around its main part, and a notebook or ``python -c`` needs no file.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
-from typing import Any
 
 from .._fs.file_io import write_all
+from .messages import Start
 
-# As for the processes that stage batches: in isolated mode, with the parent's path, and without
-# the package's __init__. Who stops what runs in a terminal, or a service with all its processes,
-# means the parent, which decides what becomes of the calls in flight.
+# Isolated mode (-I): the working directory and the environment add no imports. The worker takes
+# the import path of the parent, and skips the __init__ of the package, as batch processes do. It
+# ignores the signals that stop a terminal job or a service: the parent gets them too, and decides
+# what happens to the calls in flight.
 _COMMAND = """
 import pickle, signal, sys, types
 for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
@@ -34,18 +35,17 @@ serve()
 
 
 def start_worker(
-    settings: dict[str, Any], level: int, environment: dict[str, str], count: int
+    start: Start, environment: dict[str, str], count: int
 ) -> tuple[subprocess.Popen[bytes], list[socket.socket]]:
-    """Start a worker; returns it, and the sockets to talk with it.
+    """Start a worker, and return it with the sockets that are connected to it.
 
     Args:
-        settings: the arguments of the ``AsyncLive`` there.
-        level: from which on log records of asynclive are wanted.
+        start: the session that it builds.
         environment: its environment.
-        count: of sockets.
+        count: how many sockets to make.
 
     Raises:
-        OSError: that is not possible.
+        OSError: the process or a socket cannot be made.
     """
     ours: list[socket.socket] = []
     with ExitStack() as failed:
@@ -58,30 +58,30 @@ def start_worker(
             process = subprocess.Popen(
                 [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _COMMAND],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,  # the caller's own is for what he prints
+                stdout=subprocess.DEVNULL,  # stdout belongs to the application
                 env=environment,
-                start_new_session=True,  # Ctrl-C is the parent's to handle
+                start_new_session=True,  # the parent handles Ctrl-C
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 pass_fds=() if os.name == "nt" else [their.fileno() for their in theirs],
             )
             addresses: list[int | bytes] = [their.fileno() for their in theirs]
-            if sys.platform == "win32":  # there they are handed to a process that has begun
+            if sys.platform == "win32":  # there, sockets are shared with a running process
                 addresses = [their.share(process.pid) for their in theirs]
-            told = [
+            parts = [
                 (sys.path, [os.path.dirname(os.path.dirname(__file__))]),
-                (os.getpid(), addresses, settings, level),
+                (os.getpid(), addresses, start),
             ]
             assert process.stdin is not None
-            with suppress(BrokenPipeError), process.stdin:  # it has ended: its socket says so too
-                write_all(process.stdin.fileno(), b"".join(map(pickle.dumps, told)))
+            with suppress(BrokenPipeError), process.stdin:  # the socket reports its end
+                write_all(process.stdin.fileno(), b"".join(map(pickle.dumps, parts)))
         failed.pop_all()
     return process, ours
 
 
-def ended_how(status: int) -> str:
-    """How a process has ended, for a message."""
+def describe_end(status: int) -> str:
+    """Return how a process ended, for a message."""
     if status >= 0:
-        return f"ended with status {status}; what it had to say is on stderr"
+        return f"ended with status {status}; its own messages are on stderr"
     try:
         name = signal.Signals(-status).name
     except ValueError:

@@ -1,9 +1,8 @@
-"""The worker process of ``AsyncLive(isolation="process")``: an AsyncLive that does as it is told.
+"""The worker process of ``isolation="process"``: a session that does as it is told.
 
-It takes the messages in the order in which they come, so that the order of calls is kept. At
-the end of the messages, however that came about, it cancels what is in flight, leaves its
-block, and ends. Told that the parent's block was left without an exception, it leaves its own in
-that way.
+It handles the messages in the order in which they come, so that the order of calls is kept. When
+the messages end, for whatever reason, it cancels the calls in flight, leaves its block, and ends.
+After the message ``Leave`` it leaves its block without an exception.
 """
 
 from __future__ import annotations
@@ -18,13 +17,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import anyio
 
-from .._api.async_live import AsyncLive
 from .._calls.call import ENDS, Call, Stage
+from .._dvclive.experiment import OwnExperiment, SessionExperiment
+from .._engine.session import Session, make_local_engine
 from .._errors import InvalidMetadataError
+from .._instrumentation.event_hub import EventHub
 from .._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
 from .._instrumentation.sampler import INTERVAL
 from .._workers.os_priority import give_precedence, take_long_turns
@@ -39,12 +40,13 @@ from .messages import (
     Entered,
     Leave,
     Left,
-    Level,
     Log,
+    LogLevel,
     Numbers,
     Released,
     Sampled,
-    Watch,
+    Start,
+    StartEvents,
 )
 from .portable_errors import with_causes
 
@@ -52,168 +54,174 @@ logger = logging.getLogger(__name__)
 
 
 class _EndedError(Exception):
-    """There is nobody to work for any more, or he has left his block by an exception."""
+    """The parent has ended, or has left its block by an exception."""
 
 
 def serve() -> None:
-    """Work for another process, to the end of its messages: what the worker process does.
+    """Work for the parent, to the end of its messages. This is the program of the worker process.
 
-    Standard input says which process that is, where its sockets are, the arguments of
-    ``AsyncLive``, and from which level on it wants asynclive's log records. Where there is a
-    Live, there is a second socket.
+    Standard input holds the process id of the parent, the addresses of the sockets, and the
+    session to build. With a ``dvclive.Live`` there is a second socket.
     """
-    parent, addresses, settings, level = pickle.load(sys.stdin.buffer)
+    parent, addresses, start = pickle.load(sys.stdin.buffer)
     give_precedence()
     take_long_turns()
     if sys.platform == "win32":
         socks = [socket.fromshare(address) for address in addresses]
     else:
         socks = [socket.socket(fileno=address) for address in addresses]
-    anyio.run(_Worker(settings, *socks).run, parent, level)
-    # Everything is closed. To take DVC apart takes the interpreter as long as to leave the block.
+    anyio.run(_Worker(start, *socks).run, parent, start.log_level)
+    # Everything is closed. To take DVC apart would take the interpreter as long as leaving did.
     sys.stderr.flush()
     os._exit(0)
 
 
 class _Worker:
+    """Runs a session for the parent.
+
+    Args:
+        start: the session to build.
+        sock: carries the messages.
+        live: leads to the ``dvclive.Live`` of the parent, if there is one.
+    """
+
     def __init__(
-        self, settings: dict[str, Any], sock: socket.socket, live: socket.socket | None = None
+        self, start: Start, sock: socket.socket, live: socket.socket | None = None
     ) -> None:
-        self._live = AsyncLive(**settings, isolation="thread", progress=False)  # the parent shows
-        self._parents_live = None if live is None else LiveProxy(live)
-        if self._parents_live is not None:
-            self._live._experiment = self._parents_live
+        self._live_proxy = None if live is None else LiveProxy(live)
+        experiment = self._live_proxy or _experiment(start)
+        self._session = Session(start.settings, experiment, make_local_engine, EventHub())
         self._sock = sock
         self._socks = [sock] if live is None else [sock, live]
-        self._channel = Channel(self._numbers)
-        # The calls in flight.
+        self._channel = Channel(self._new_numbers)
+        # By the number that the parent gave them: the calls in flight.
         self._calls: dict[int, Call] = {}
-        # Of these, for each number that events have, that of the parent.
-        self._number_of: dict[int, int] = {}
-        self._said: Numbers | None = None
-        self._busy = anyio.Event()
+        # From the number of a call in the events of this process to that of the parent.
+        self._parent_numbers: dict[int, int] = {}
+        self._sent_numbers: Numbers | None = None
+        self._has_calls = anyio.Event()
 
-    async def run(self, parent: int, level: int) -> None:
+    async def run(self, parent: int, log_level: int) -> None:
+        """Exchange messages with the parent until the block is left."""
         self._channel.connect(self._sock)
-        with records_sent_to(self._channel, level), _end_seen_of(parent, self._socks):
+        with records_sent_to(self._channel, log_level), _ends_with(parent, self._socks):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._channel.run)
                 async with anyio.create_task_group() as timer:
-                    timer.start_soon(self._count_aloud)
-                    # Around the block, which ends each call, however it is left.
-                    async with anyio.create_task_group() as self._followers:
-                        errors = await self._work()
+                    timer.start_soon(self._report_numbers)
+                    # Around the block, which ends each call, however the block is left.
+                    async with anyio.create_task_group() as followers:
+                        errors = await self._run_session(followers)
                     timer.cancel_scope.cancel()
                 self._channel.post(Left(errors))
                 self._channel.end()
         self._channel.close()
 
-    async def _work(self) -> list[Exception]:
-        """What happens in the block; the error of entering or leaving it, and its causes."""
+    async def _run_session(self, followers: anyio.abc.TaskGroup) -> list[Exception]:
+        """Run the block; return the error of entering or leaving it, and its causes."""
         try:
-            async with self._live:
-                live = self._live
-                place = None if self._parents_live is None else self._parents_live.place
-                # DVC and all it imports stay to the end. Else the collector goes through them again
-                # and again while there are many files, and nothing else runs meanwhile.
+            async with self._session as session:
+                place = None if self._live_proxy is None else self._live_proxy.place
+                # DVC and its imports stay to the end. Without this, each full collection walks
+                # through them while there are many files, and stops every other thread.
                 gc.freeze()
-                self._channel.post(Entered(live._engine.real_root, live.exp_name, place))
-                await self._take_messages()
+                self._channel.post(
+                    Entered(session.engine.real_root, session.experiment.name, place)
+                )
+                await self._handle_messages(followers)
         except _EndedError:
             pass
         except Exception as error:
             return with_causes(error)
         return []
 
-    async def _take_messages(self) -> None:
-        """Do as they say until the block is to be left."""
+    async def _handle_messages(self, followers: anyio.abc.TaskGroup) -> None:
+        """Handle messages until the block must be left."""
         while True:
             try:
                 message = await self._channel.receive()
             except EOFError:
                 raise _EndedError from None
-            if isinstance(message, Log):
-                self._accept(message)
-            elif isinstance(message, Cancel):
-                if message.call in self._calls:  # or it has ended meanwhile
-                    self._calls[message.call].scope.cancel()
-            elif isinstance(message, Watch):
-                self._live._hub.listen(self._tell)
-            elif isinstance(message, Level):
-                logging.getLogger("asynclive").setLevel(message.level)
-            elif isinstance(message, Leave):
-                self._live._experiment.include(message.files)
-                return
+            match message:
+                case Log():
+                    self._accept(message, followers)
+                case Cancel():
+                    if message.call in self._calls:  # else it ended in between
+                        self._calls[message.call].cancel_work()
+                case StartEvents():
+                    self._session.listen(self._on_event)
+                case LogLevel():
+                    logging.getLogger("asynclive").setLevel(message.level)
+                case Leave():
+                    self._session.add_experiment_files(message.files)
+                    return
 
-    def _tell(self, event: ArtifactEvent) -> None:
-        """Hand on what is not told otherwise: the parent makes events of its own."""
-        number = self._number_of.get(event.call)
-        if number is None:  # not even accepted
+    def _on_event(self, event: ArtifactEvent) -> None:
+        """Report samples and commits; the parent makes the other events from stages."""
+        number = self._parent_numbers.get(event.call)
+        if number is None:  # the call is not accepted yet
             return
         if isinstance(event, ArtifactStaging):
             self._channel.post(Sampled(number, event.files_done, event.bytes_done))
         elif isinstance(event, ArtifactCommitted):
             self._channel.post(Committed(number, event.md5))
 
-    def _accept(self, message: Log) -> None:
-        """Nothing is awaited: the next message comes after this one in the order of calls."""
+    def _accept(self, message: Log, followers: anyio.abc.TaskGroup) -> None:
+        """Accept a call. Awaits nothing: the next message is the next call in order."""
         number = message.call
         try:
             try:
                 request = pickle.loads(message.request)
             except Exception as error:
                 raise InvalidMetadataError("meta", f"cannot be read elsewhere: {error}") from error
-            call = self._live._accept_request(request, **message.options)
+            call = self._session.accept(request, message.options)
         except Exception as error:
             self._channel.post(Done(number, "failed", None, with_causes(error), None))
             return
         self._calls[number] = call
-        self._busy.set()
-        self._number_of[call.number] = number
-        watch = call.watch
+        self._has_calls.set()
+        self._parent_numbers[call.number] = number
+        call.add_listener(partial(self._report_stage, number))
+        followers.start_soon(self._follow, number, call)
 
-        def advanced(call: Call, before: Stage) -> None:
-            if watch is not None:
-                watch(call, before)
-            if call.stage not in ENDS:  # which is said with what came of it
-                done = call.progress
-                totals, tracked = (done.bytes_total, done.files_total), (done.size, done.nfiles)
-                self._channel.post(Advanced(number, call.stage, totals, tracked))
-
-        call.watch = advanced
-        self._followers.start_soon(self._follow, number, call)
+    def _report_stage(self, number: int, call: Call, before: Stage) -> None:  # noqa: ARG002
+        if call.stage not in ENDS:  # ``Done`` reports an end
+            done = call.progress
+            totals, tracked = (done.bytes_total, done.files_total), (done.size, done.nfiles)
+            self._channel.post(Advanced(number, call.stage, totals, tracked))
 
     async def _follow(self, number: int, call: Call) -> None:
-        """Say what becomes of the call."""
-        call.told = True  # of its error, who waits elsewhere
-        await call.released.wait()
-        if not call.done.is_set():
+        """Report when the source is released, and the outcome."""
+        call.mark_delivered()  # the parent reports its error
+        await call.wait_until_released()
+        if not call.is_done:
             self._channel.post(Released(number))
-            await call.done.wait()
-        del self._calls[number], self._number_of[call.number]
+            await call.wait_until_done()
+        del self._calls[number], self._parent_numbers[call.number]
         successor = next((n for n, c in self._calls.items() if c is call.successor), None)
         last = call.last if successor is None else call
         logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)
         errors = [] if last.error is None else with_causes(last.error)
         self._channel.post(Done(number, call.stage, logged, errors, successor))
 
-    async def _count_aloud(self) -> None:
-        """Say what is counted while calls are in flight, also where nothing else is to be said.
+    async def _report_numbers(self) -> None:
+        """Report the counters ten times a second while calls are in flight.
 
-        A timer, as there is one for events: nothing waits for it.
+        Other messages carry them too, but there may be none for a long time. Nothing waits for
+        this timer.
         """
         while True:
-            await self._busy.wait()
+            await self._has_calls.wait()
             while self._calls:
                 await anyio.sleep(INTERVAL)
-                numbers = self._numbers()
+                numbers = self._new_numbers()
                 if numbers is not None:
                     self._channel.post(numbers)
-            self._busy = anyio.Event()
+            self._has_calls = anyio.Event()
 
-    def _numbers(self) -> Numbers | None:
-        """What has been counted, if that is not what was said last."""
-        now = self._live.statistics()
+    def _new_numbers(self) -> Numbers | None:
+        """Return the counters, if they have changed since they were sent."""
+        now = self._session.statistics()
         numbers = Numbers(
             busy_workers=now.busy_workers,
             files_staged=now.files_staged,
@@ -222,35 +230,43 @@ class _Worker:
             bytes_unchanged=now.bytes_unchanged,
             group_sizes=dict(now.group_sizes),
         )
-        if numbers == self._said:
+        if numbers == self._sent_numbers:
             return None
-        self._said = numbers
+        self._sent_numbers = numbers
         return numbers
 
 
-@contextmanager
-def _end_seen_of(parent: int, socks: Sequence[socket.socket]) -> Iterator[None]:
-    """Let the messages end with the parent, also where a child that it has forked lives on.
+def _experiment(start: Start) -> SessionExperiment:
+    """Return the experiment that this worker saves, or one that saves nothing."""
+    if start.experiment is None:
+        return SessionExperiment()
+    name, message = start.experiment
+    return OwnExperiment(name, message, start.settings.experiment_paths, os.environ)
 
-    Such a child has the other ends of the sockets open, as it has all that was open. On Linux a
-    process can be waited for by others than its parent.
+
+@contextmanager
+def _ends_with(parent: int, socks: Sequence[socket.socket]) -> Iterator[None]:
+    """End the messages when the parent ends, even if a child that it forked lives on.
+
+    Such a child keeps the other ends of the sockets open. On Linux any process can be waited for
+    by its pidfd.
     """
     try:
         process = os.pidfd_open(parent) if hasattr(os, "pidfd_open") else None
-    except OSError:  # an older system, or it has ended
+    except OSError:  # an older kernel, or the parent has ended
         process = None
     if process is None:
         yield
         return
     loop = asyncio.get_running_loop()
 
-    def ended() -> None:
-        loop.remove_reader(process)  # it would be told of that again and again
+    def on_end() -> None:
+        loop.remove_reader(process)  # the pidfd stays readable
         _end_messages(socks)
 
-    loop.add_reader(process, ended)
+    loop.add_reader(process, on_end)
     try:
-        if os.getppid() != parent:  # it had ended, and its number has another process
+        if os.getppid() != parent:  # the parent had ended; another process has its number
             _end_messages(socks)
         yield
     finally:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from asynclive._api.engine_choice import isolation_of
+from asynclive._api.engine_choice import choose_isolation
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from asynclive._api.engine_choice import isolation_of
 def test_the_caller_decides_then_the_environment(
     given: str | None, environment: dict[str, str], isolation: str
 ) -> None:
-    assert isolation_of(given, environment) == isolation
+    assert choose_isolation(given, environment) == isolation
 
 
 @pytest.mark.parametrize(("name", "value"), [("executable", ""), ("frozen", True)])
@@ -32,7 +32,7 @@ def test_where_there_is_no_interpreter_to_start_it_is_threads(
     monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     monkeypatch.setattr(sys, name, value, raising=False)
-    assert isolation_of(None, {}) == "thread"
+    assert choose_isolation(None, {}) == "thread"
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_another_one_is_refused_by_the_name_of_who_asked(
     given: str | None, environment: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        isolation_of(given, environment)
+        choose_isolation(given, environment)

@@ -15,7 +15,7 @@ from asynclive._dvclive.experiment import Repository
 from asynclive._dvcyaml.entry_lines import Entries
 from asynclive._errors import DvcYamlError
 from asynclive._fs.file_lock import FileLock
-from asynclive._isolation.live_proxy import LiveProxy, WorkerRepository, attend
+from asynclive._isolation.live_proxy import LiveProxy, WorkerRepository, serve_live
 
 
 class Knows:
@@ -52,14 +52,14 @@ def knows() -> Knows:
 def ends(knows: Knows, tmp_path: Path) -> Iterator[tuple[LiveProxy, Callable[[], None]]]:
     """The worker's side, and what waits until the other has ended, once this one's is closed."""
     ours, theirs = socket.socketpair()
-    thread = threading.Thread(target=attend, args=[knows, ours])
+    thread = threading.Thread(target=serve_live, args=[knows, ours])
     thread.start()
     worker = LiveProxy(theirs)
     worker.enter(cast(Repository, WorkerRepository(str(tmp_path), str(tmp_path / "turn"))))
     yield worker, thread.join
     theirs.shutdown(socket.SHUT_RDWR)
     thread.join()
-    worker._talk._read.close()
+    worker._pipe._read.close()
     theirs.close()
     ours.close()
 
@@ -100,14 +100,14 @@ def test_when_the_worker_ends_what_it_had_not_recorded_is_forgotten(
 ) -> None:
     worker, end = ends
     with worker.told({"a": {}}):
-        worker._talk._sock.shutdown(socket.SHUT_RDWR)
+        worker._pipe._sock.shutdown(socket.SHUT_RDWR)
         end()
         assert (knows.known, knows.within) == ({}, 0)
 
 
 def test_when_there_is_nobody_any_more_the_turn_is_taken_alone(ends: Ends, tmp_path: Path) -> None:
     worker, _ = ends
-    worker._talk._sock.shutdown(socket.SHUT_RD)  # as is done when the parent's end is seen
+    worker._pipe._sock.shutdown(socket.SHUT_RD)  # as is done when the parent's end is seen
     other = FileLock(str(tmp_path / "turn"))
     taken: list[bool] = []
     left = threading.Event()

@@ -1,0 +1,224 @@
+"""READ THIS FIRST: the whole way of one call through plan, stage, commit and record.
+
+``Pipeline.log`` is that way. The other methods are its steps, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from .._artifact.plan import ArtifactPlan
+from .._artifact.records import LoggedArtifact, StagedArtifact, TrackedArtifact
+from .._artifact.request import ArtifactRequest
+from .._calls.back_pressure import BackPressure
+from .._calls.call import Call
+from .._calls.conflicts import Conflicts
+from .._errors import ArtifactChangedError
+from .._stage.stage_job import is_bulk
+from .._stage.stager import Stager
+from .._workers.file_workers import FileWorkers
+from .._workspace.moved_source import MovedSource, restored
+from .._workspace.source_scan import IgnoreFilter
+from .dvc_repro import left_to_pipeline
+from .dvc_thread import DvcThread
+from .group_commit import GroupCommitter
+from .interface import Listener
+
+Release = Callable[[], Awaitable[None]]
+
+
+class Repository(Protocol):
+    """The questions that the pipeline asks the repository."""
+
+    def ignore_filter(self, path: str | None) -> IgnoreFilter:
+        """Return DVC's filter of ignored names. Blocks; safe in any worker thread."""
+        ...
+
+    def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
+        """Return the stage that has ``path`` as its output. Blocks, in the thread for DVC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    """A source that may be read."""
+
+    plan: ArtifactPlan
+    release: Release | None
+    """Awaited once all bytes are taken: the caller resumes. None: the caller has resumed, or waits
+    for the artifact."""
+
+
+class Pipeline:
+    """Takes calls through plan, stage, commit and record, any number side by side.
+
+    Args:
+        root: relative paths start here.
+        repository: the opened repository.
+        dvc_thread: the thread that calls DVC.
+        in_repro: whether ``dvc repro`` runs this process.
+        back_pressure: the bounds of the session.
+        conflicts: the paths and names that calls in flight have claimed.
+        workers: the worker threads.
+        stager: stages artifacts.
+        committer: commits staged artifacts in groups, and records them.
+        listener: is told of each commit.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        repository: Repository,
+        dvc_thread: DvcThread,
+        in_repro: bool,
+        back_pressure: BackPressure,
+        conflicts: Conflicts[Call],
+        workers: FileWorkers,
+        stager: Stager,
+        committer: GroupCommitter[StagedArtifact, TrackedArtifact],
+        listener: Listener,
+    ) -> None:
+        self._root = root
+        self._repository = repository
+        self._dvc_thread = dvc_thread
+        self._in_repro = in_repro
+        self._back_pressure = back_pressure
+        self._conflicts = conflicts
+        self._workers = workers
+        self._stager = stager
+        self._sources = stager.sources
+        self._committer = committer
+        self._listener = listener
+        self._await_all = False
+        # By path: the fingerprint of the file that DVC left where a moved source was. A later
+        # source that is moved to the same path may replace it.
+        self._placed: dict[str, tuple[int, int]] = {}
+
+    def await_all(self) -> None:
+        """Treat every call as awaited: the block is being left."""
+        self._await_all = True
+
+    async def log(self, call: Call) -> LoggedArtifact:
+        """Log the artifact of one call, and return its record.
+
+        Raises:
+            AsyncLiveError: the artifact is not logged, and nothing of it is left.
+
+        Cancellation: before the group of the call begins to commit, nothing is left. Afterwards
+            the commit is finished first.
+        """
+        await self._back_pressure.wait_for_slot(call)
+        if not call.submitted:
+            # Its source is read in place, and an earlier call may change the source.
+            await call.wait_for_earlier()
+        call.mark_begun()
+        with ExitStack() as small_first:
+            small_first.enter_context(self._workers.courtesy.asked())
+            request = await self._without_outputs_of_repro(call.request)
+            async with self._open_source(call, request) as source:
+                if is_bulk(source.plan):
+                    small_first.close()
+                call.advance("staging")
+                staged = await self._stage(call, source)
+                call.progress.size, call.progress.nfiles = staged.size, staged.nfiles
+                call.advance("staged")
+                del source  # the plan of a large directory is larger than the staged artifact
+                return await self._commit(call, staged)
+
+    async def _without_outputs_of_repro(self, request: ArtifactRequest) -> ArtifactRequest:
+        """Inside ``dvc repro``, leave an output of the stage to DVC."""
+        if not (self._in_repro and request.cache):
+            return request
+        owner = await self._dvc_thread.run(partial(self._repository.pipeline_owner, request.path))
+        return left_to_pipeline(request, self._root, owner)
+
+    @asynccontextmanager
+    async def _open_source(self, call: Call, request: ArtifactRequest) -> AsyncIterator[OpenSource]:
+        """Plan the source in place, or move it to a temp path and plan it there."""
+        if not (call.options.move and request.is_read):
+            release = partial(self._release, call) if call.submitted else None
+            yield OpenSource(await self._plan_with_room(call, request), release)
+            return
+        await self._back_pressure.wait_for_bytes(call, None)
+        moved = await self._sources.move_to_temp(request)
+        try:
+            await self._release(call)
+            yield OpenSource(await self._plan_with_room(call, request, moved), None)
+        except BaseException:
+            if call.successor is None:
+                await self._sources.restore(moved)
+            else:
+                await self._sources.forget(moved)
+            raise
+        await self._sources.forget(moved)
+
+    async def _plan_with_room(
+        self, call: Call, request: ArtifactRequest, moved: MovedSource | None = None
+    ) -> ArtifactPlan:
+        """Plan the source, and wait until its bytes may be pending."""
+        plan = await self._plan(request, moved)
+        await self._back_pressure.wait_for_bytes(call, plan.total_bytes if request.is_read else 0)
+        call.progress.bytes_total, call.progress.files_total = plan.total_bytes, len(plan.files)
+        return plan
+
+    async def _plan(
+        self, request: ArtifactRequest, moved: MovedSource | None = None
+    ) -> ArtifactPlan:
+        replaced = request.path if request.copy else None
+        ignore_filter = partial(self._repository.ignore_filter, replaced)
+        return await self._sources.plan(request, ignore_filter, moved)
+
+    async def _release(self, call: Call) -> None:
+        """Let the caller of ``submit`` overwrite the source."""
+        call.release()
+        if call.latest_wins:
+            await call.wait_for_earlier()  # a newer call may supersede this one until then
+            call.mark_begun()
+
+    async def _stage(self, call: Call, source: OpenSource) -> StagedArtifact:
+        stage = partial(
+            self._stager.stage,
+            progress=call.progress,
+            is_awaited=partial(self._is_awaited, call),
+        )
+        comes_first = call.comes_first
+        try:
+            return await stage(source.plan, source.release, looks_at_copy=comes_first)
+        except ArtifactChangedError:
+            if comes_first or source.release is None or call.is_released:
+                raise
+        # An earlier call has put a link to the same bytes in the place of the source.
+        await call.wait_for_earlier()
+        call.progress.restart()
+        return await stage(await self._plan(source.plan.request), source.release)
+
+    def _is_awaited(self, call: Call) -> bool:
+        return self._await_all or not call.submitted or call.is_awaited
+
+    async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
+        """Commit and record with the next group, after the earlier calls."""
+        try:
+            await call.wait_for_earlier()
+            if call.options.move:
+                is_last = not any(self._conflicts.same(call))
+                placed = self._placed.get(staged.request.path)
+                staged = restored(staged, placed, wanted=is_last)
+            tracked = await self._committer.submit(staged, partial(call.advance, "committing"))
+            self._listener.on_committed(call, tracked.md5)
+            await self._stager.remember(tracked)
+        except Exception:
+            await self._stager.discard(staged)
+            raise
+        except BaseException:  # cancelled
+            await self._stager.discard_soon(staged)
+            raise
+        await self._stager.discard_soon(staged)
+        if call.options.move and not staged.isdir and staged.files:
+            self._placed[staged.request.path] = staged.files[0].marks
+        self._conflicts.remember(call.request)
+        return LoggedArtifact.from_tracked(tracked)

@@ -1,0 +1,106 @@
+"""The settings of one session: checked, resolved and frozen. They pickle, for a worker process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from .._calls.back_pressure import check_bounds
+from .._dvclive.adopted_live import AdoptedLive
+from .._errors import InvalidDvcyamlError
+from .._workers.file_workers import default_workers
+
+
+class Default(str):
+    """A default value. It is told from an equal value of the caller's by its identity."""
+
+    __slots__ = ()
+
+
+DEFAULT_DIR = Default("dvclive")
+DEFAULT_DVCYAML = Default("dvc.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the arguments of ``AsyncLive`` say about where and how a session works.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    root: str
+    """Absolute and normalized: relative paths of calls start here."""
+    artifacts_dir: str
+    """Absolute: copies go here."""
+    dvcyaml: str | None
+    """Absolute; None: no dvc.yaml is written."""
+    workers: int = field(default_factory=default_workers)
+    lock_timeout: float | None = 60.0
+    """Seconds; None: no limit."""
+    durable: bool = False
+    max_pending_bytes: int | None = None
+    max_pending: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, not {self.workers}")
+        if self.lock_timeout is not None and self.lock_timeout < 0:
+            raise ValueError(f"lock_timeout must not be negative, not {self.lock_timeout}")
+        check_bounds(self.max_pending_bytes, self.max_pending)
+
+    @property
+    def experiment_paths(self) -> list[str]:
+        """The paths that an experiment holds next to the .dvc files."""
+        return [self.artifacts_dir, *filter(None, [self.dvcyaml])]
+
+
+def make_settings(
+    dir: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None,
+    dvcyaml: str | os.PathLike[str] | bool | None,
+    adopted: AdoptedLive | None,
+    workers: int | None,
+    **values: Any,
+) -> Settings:
+    """Return the settings of a session from the arguments of ``AsyncLive``.
+
+    Args:
+        dir: see ``AsyncLive``; so are ``root``, ``dvcyaml`` and ``workers``.
+        adopted: the ``dvclive.Live`` whose directory and dvc.yaml are taken, if there is one.
+        values: the other fields of :class:`Settings`.
+
+    Raises:
+        InvalidDvcyamlError: ``dvcyaml`` has another name.
+        ValueError: a value is out of its range, or contradicts the ``dvclive.Live``.
+    """
+    # normpath, not abspath: construction is allowed on a running event loop, and an absolute root
+    # needs no look at the file system.
+    start = "" if root is None else os.fspath(root)
+    if not os.path.isabs(start):
+        start = os.path.join(os.getcwd(), start)
+    start = os.path.normpath(start)
+    directory, dvcyaml_path = os.path.join(start, os.fspath(dir)), _dvcyaml_path(start, dvcyaml)
+    if adopted is not None:
+        adopted.check_same(
+            None if dir is DEFAULT_DIR else directory,
+            None if dvcyaml is DEFAULT_DVCYAML else dvcyaml_path or "",
+        )
+        directory, dvcyaml_path = adopted.dir, adopted.dvcyaml
+    return Settings(
+        root=start,
+        artifacts_dir=os.path.normpath(os.path.join(directory, "artifacts")),
+        dvcyaml=dvcyaml_path,
+        workers=default_workers() if workers is None else workers,
+        **values,
+    )
+
+
+def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:
+    if dvcyaml is None or dvcyaml is False:
+        return None
+    path = "dvc.yaml" if dvcyaml is True else os.fspath(dvcyaml)
+    if not isinstance(path, str) or os.path.basename(path) != "dvc.yaml":
+        raise InvalidDvcyamlError(dvcyaml)
+    return os.path.normpath(os.path.join(root, path))

@@ -1,0 +1,307 @@
+"""Starts the worker process, and another one after it was killed, until the block is left."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from copy import copy
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from .._calls.call import Call
+from .._dvclive.experiment import SessionExperiment
+from .._engine.settings import Settings
+from .._errors import ExperimentError, WorkerDiedError
+from .channel import Channel
+from .live_proxy import WorkerRepository, serve_live
+from .messages import Entered, Leave, Left, LogLevel, Start, StartEvents
+from .portable_errors import chained
+from .start_worker import describe_end, start_worker
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class CallKeeper(Protocol):
+    """The engine, as the lifecycle uses it."""
+
+    def on_message(self, message: Any) -> None:
+        """Handle a message about calls."""
+        ...
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether calls are in flight."""
+        ...
+
+    def take_calls(self) -> list[Call]:
+        """Return the calls in flight, and forget them: their worker has ended."""
+        ...
+
+    def fail_call(self, call: Call, error: Exception) -> None:
+        """End a call whose worker has ended."""
+        ...
+
+
+class _Phase(enum.Enum):
+    """The phases of a lifecycle, in their order."""
+
+    STARTING = enum.auto()
+    """No worker has opened the repository."""
+    READY = enum.auto()
+    """A worker has; it may be another one by now."""
+    LEAVING = enum.auto()
+    """The block is being left: a worker that ends has no successor."""
+
+
+class WorkerLifecycle:
+    """Keeps a worker process running from entering to leaving.
+
+    Args:
+        settings: of the session.
+        experiment: that the block ends in; the worker saves it, unless a ``dvclive.Live`` does.
+        keeper: handles messages about calls, and keeps the calls in flight.
+    """
+
+    def __init__(
+        self, settings: Settings, experiment: SessionExperiment, keeper: CallKeeper
+    ) -> None:
+        self._settings = settings
+        self._experiment = experiment
+        self._keeper = keeper
+        self._phase = _Phase.STARTING
+        self._left_normally = False
+        self._has_consumers = False
+        self._log_level = logging.NOTSET
+        self._environment = dict(os.environ)
+        # To the worker that runs, or to the next one.
+        self.channel = Channel()
+        # For the thread that starts a process, or waits until it is gone.
+        self._limiter = anyio.CapacityLimiter(1)
+        self._ready = anyio.Event()
+        self._welcome = anyio.Event()
+        self._over = anyio.Event()
+        self._needed = anyio.Event()
+        # Of the worker that runs.
+        self.process: subprocess.Popen[bytes] | None = None
+        self._entered: Entered | None = None
+        self._left: Left | None = None
+        # Calls in flight when their worker was killed, with the errors that they get once another
+        # worker has repaired the repository.
+        self._lost: list[tuple[Call, Exception]] = []
+        self._error: Exception | None = None
+
+    async def serve(self, on_started: Callable[[], None]) -> None:
+        """Keep a worker running until cancelled; call ``on_started`` once it has entered.
+
+        Raises:
+            AsyncLiveError: a worker could not enter, or not leave.
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._run_workers)
+                try:
+                    await self._ready.wait()
+                    if self._error is None:
+                        # In a task of its own: a native cancellation of the caller, which comes
+                        # to this task, then leaves no thread behind.
+                        tasks.start_soon(self._enter_experiment)
+                        await self._welcome.wait()
+                        on_started()
+                    await self._over.wait()
+                finally:
+                    # The worker sees the end of the messages, rolls back the calls in flight, and
+                    # ends. The task group waits for that.
+                    self._phase = _Phase.LEAVING
+                    if self._left_normally:
+                        self.channel.post(Leave([*self._experiment.files]))
+                    self.channel.end()
+                    self._needed.set()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._in_thread(partial(self._experiment.leave, normally=self._left_normally))
+            # Here, because leaving cancels this task.
+            if self._error is not None and (self._left_normally or not self._welcome.is_set()):
+                raise self._error
+
+    def need_worker(self) -> None:
+        """Start a worker if none runs."""
+        self._needed.set()
+
+    def start_events(self) -> None:
+        """Let this worker and the next ones report samples and commits."""
+        if not self._has_consumers:
+            self._has_consumers = True
+            self.channel.post(StartEvents())
+
+    def send_log_level(self) -> None:
+        """Tell the worker the log level of this process, if it has changed."""
+        level = _log_level()
+        if self._log_level != level:
+            self._log_level = level
+            self.channel.post(LogLevel(level))
+
+    def leave_normally(self) -> None:
+        self._left_normally = True
+
+    async def _run_workers(self) -> None:
+        """Run one worker after another, as long as one is needed."""
+        with anyio.CancelScope(shield=True):
+            try:
+                while True:
+                    await self._run_worker()
+                    if self._phase is _Phase.LEAVING or self._error is not None:
+                        break
+                    if not self._keeper.has_calls and not self._lost:
+                        self._needed = anyio.Event()
+                        await self._needed.wait()
+            finally:
+                # There are none, unless a native cancellation of asyncio pierced the shield.
+                for call in self._take_calls():
+                    self._lost.append((call, WorkerDiedError(call.request.given, "was left alone")))
+                self._fail_lost()
+                self._ready.set()
+                self._over.set()
+
+    async def _run_worker(self) -> None:
+        """Start a worker, exchange messages until it ends, and decide what its end means.
+
+        1. The worker was killed. The next worker repairs the repository first; then its calls
+           fail. Without a next worker they fail at once.
+        2. The worker could not start or enter, or it left with an error, while no block is active:
+           that is the error of entering or leaving.
+        3. It left in order. No call is left, unless the block was left by an exception.
+        """
+        self._entered = self._left = None
+        self._log_level = _log_level()
+        start = Start(self._settings, self._experiment.for_worker, self._log_level)
+        sockets = 1 if self._experiment.beside is None else 2
+        status: int | None = None
+        cause: Exception | None = None
+        try:
+            process, socks = await self._in_thread(
+                partial(start_worker, start, self._environment, sockets)
+            )
+        except OSError as error:
+            how, cause = f"could not be started: {error}", error
+            calls = self._take_calls()
+        else:
+            self.process = process
+            calls = await self._converse(*socks)
+            status = await self._in_thread(process.wait)
+            how = describe_end(status)
+        raised = chained(self._left.errors) if self._left and self._left.errors else None
+
+        def error_for(path: str | None) -> Exception:
+            error = WorkerDiedError(path, how, status) if raised is None else copy(raised)
+            error.__cause__ = cause if raised is None else raised.__cause__
+            return error
+
+        lost = [(call, error_for(call.request.given)) for call in calls]
+        if self._entered and self._left is None:  # 1.
+            logger.warning("The worker process %s.", how)
+            if self._phase is not _Phase.LEAVING:
+                self._lost = lost
+                return
+            if self._left_normally and self._experiment.is_workers:
+                self._error = _not_saved(self._experiment.name, how)
+        elif (raised or not self._entered) and self._phase is not _Phase.READY:  # 2.
+            self._error = error_for(None)
+        self._lost += lost
+        self._fail_lost()
+
+    async def _converse(self, sock: socket.socket, live: socket.socket | None = None) -> list[Call]:
+        """Exchange messages until the worker has ended; return its calls in flight."""
+        channel = self.channel
+        channel.connect(sock)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(channel.run)
+                if live is not None:
+                    tasks.start_soon(self._serve_live, live)
+                while True:
+                    try:
+                        message = await channel.receive()
+                    except EOFError:
+                        break
+                    if isinstance(message, Entered):
+                        self._on_entered(message)
+                    elif isinstance(message, Left):
+                        self._left = message
+                    else:
+                        self._keeper.on_message(message)
+                calls = self._take_calls()
+                tasks.cancel_scope.cancel()
+        finally:
+            channel.close()
+        return calls
+
+    def _on_entered(self, message: Entered) -> None:
+        self._entered = message
+        self._keeper.on_message(message)
+        self._experiment.named(message.exp_name)
+        if self._phase is _Phase.STARTING:
+            self._phase = _Phase.READY
+        self._ready.set()
+        self._fail_lost()
+
+    async def _serve_live(self, sock: socket.socket) -> None:
+        """Serve the requests of the worker to the ``dvclive.Live`` in a thread of their own.
+
+        The thread ends with the worker, so it must not be cancelled before.
+        """
+        co_writer = self._experiment.beside
+        assert co_writer is not None
+
+        def serve_and_close() -> None:
+            with sock:
+                serve_live(co_writer, sock)
+
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(serve_and_close, limiter=anyio.CapacityLimiter(1))
+
+    def _take_calls(self) -> list[Call]:
+        """Return the calls of a worker that has ended, and prepare the channel of the next one."""
+        calls = self._keeper.take_calls()
+        self.channel = Channel()
+        if self._has_consumers:
+            self.channel.post(StartEvents())
+        if self._phase is _Phase.LEAVING:
+            self.channel.end()
+        return calls
+
+    def _fail_lost(self) -> None:
+        for call, error in self._lost:
+            self._keeper.fail_call(call, error)
+        self._lost = []
+
+    async def _enter_experiment(self) -> None:
+        assert self._entered is not None
+        if self._entered.place is not None:
+            repository = WorkerRepository(*self._entered.place)
+            await self._in_thread(partial(self._experiment.enter_beside, repository))
+        self._welcome.set()
+
+    async def _in_thread(self, func: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(func, limiter=self._limiter)
+
+
+def _not_saved(name: str | None, how: str) -> ExperimentError:
+    return ExperimentError(
+        name,
+        f"its process {how}. What was logged is tracked all the same; run 'dvc exp save', unless "
+        "'dvc exp list' has it.",
+    )
+
+
+def _log_level() -> int:
+    """Return the minimum level of log records of asynclive that this process handles."""
+    return logging.getLogger("asynclive").getEffectiveLevel()
