@@ -83,7 +83,7 @@ class LoopThread:
     def run(self, func: Callable[[], Awaitable[T]]) -> T:
         """Run an async function in the loop, and wait for it here."""
         if threading.get_ident() == self._thread and not self.ended:
-            raise RuntimeError("Called by a hook on the event loop: the loop would wait for itself.")
+            raise RuntimeError("Called by a hook on the event loop, which would wait for itself.")
         self._check()
         with self._handing_over:
             future = self._check().start_task_soon(func)

@@ -1,4 +1,7 @@
-"""Inside ``dvc repro`` a stage's outputs are the pipeline's to track; DVCLive's wording. No I/O."""
+"""Inside ``dvc repro``: leaves the outputs of the stage to the pipeline. No I/O.
+
+The messages are worded as in DVCLive.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ logger = getLogger(__name__)
 def left_to_pipeline(
     request: ArtifactRequest, root: str, owner: tuple[str, bool] | None
 ) -> ArtifactRequest:
-    """What is left to log of an artifact that belongs to a pipeline; says it in the log.
+    """Return the request, without ``dvc add`` if a stage of the pipeline tracks the path.
 
     Args:
-        request: what is to be logged.
-        root: where relative paths start.
-        owner: the address of the stage that has the path as its output, and whether it has a
-            command.
+        request: the artifact to log.
+        root: the directory in which relative paths start.
+        owner: the address of the stage that has the path as its output, and whether the stage has a
+            command; None: there is no such stage.
     """
     shown = request.path.removeprefix(root + os.sep) if request.copy else request.given
     if not owner:

@@ -1,6 +1,6 @@
-"""Group commit: what waits is committed together, under one hold of the repository's lock.
+"""Gathers staged artifacts into groups: one group commits under one hold of DVC's lock.
 
-Knows no DVC: the repository is a Protocol, and so is what is done with a group.
+It knows no DVC: it is given the functions that take the lock, commit a group, and release the lock.
 """
 
 from __future__ import annotations
@@ -23,31 +23,33 @@ ResultT = TypeVar("ResultT")
 
 logger = getLogger(__name__)
 
-# A group holds DVC's lock for about 3 ms an artifact, less than a second.
+# A group holds DVC's lock for about 3 ms per artifact, and so for less than a second.
 MAX_GROUP = 256
-# Between two looks at a lock that another process holds (seconds). Nothing can be awaited
-# for that, so it is asked again: soon at first, for DVC mostly holds it shortly, then less
-# often, at random, so that several waiting processes do not ask in step. Where many take
-# turns, who asks seldom waits long: whoever has just had it is back for more within some
-# milliseconds.
+# Seconds between two attempts to take a lock that another process holds. There is no event to wait
+# for, so this process tries again: soon at first, because DVC mostly holds the lock for a short
+# time; then less often, at random intervals, so that several processes do not try in step. The
+# longest interval is short: a process that has just released the lock wants it again within some
+# milliseconds, and would win each time.
 FIRST_DELAY = 0.01
 LONGEST_DELAY = 0.1
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting(Generic[ItemT, ResultT]):
+class _Waiter(Generic[ItemT, ResultT]):
+    """An item that waits for its group, and the outcome that its caller waits for."""
+
     item: ItemT
+    on_begin: Callable[[], None] = _do_nothing
+    """Called when the group of the item begins to commit."""
     done: anyio.Event = field(default_factory=anyio.Event)
     result: ResultT | None = None
     error: Exception | None = None
-    begun: Callable[[], None] = _nothing
-    """Called when its group begins."""
-    asked_at: float | None = None
-    """When the lock was first asked for on its behalf."""
+    waiting_since: float | None = None
+    """The time of the first attempt to take the lock for this item (loop time, seconds)."""
 
     def resolve(self, outcome: ResultT | Exception) -> None:
         if isinstance(outcome, Exception):
@@ -58,15 +60,15 @@ class _Waiting(Generic[ItemT, ResultT]):
 
 
 class GroupCommitter(Generic[ItemT, ResultT]):
-    """Gathers what is submitted while a group commits into the next one.
+    """Gathers the items that arrive while a group commits into the next group.
 
     Args:
-        acquire: take the lock if it is free now; whether it was.
-        commit: commit a group under the lock; a result or an error for each, in order.
-        release: give the lock back.
-        break_seconds: for how long the lock is to be left free from now on, so that others
-            than this library find it.
-        lock_timeout: seconds to wait for the lock; None: for ever.
+        acquire: takes the lock if it is free at this moment; returns whether it did.
+        commit: commits a group under the lock; returns a result or an error for each, in order.
+        release: releases the lock.
+        break_seconds: returns for how many seconds the lock must stay free from now on, so that
+            ``dvc`` commands can take it; 0: it need not.
+        lock_timeout: seconds to wait for the lock; None: no limit.
     """
 
     def __init__(
@@ -83,48 +85,51 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         self._release = release
         self._break_seconds = break_seconds
         self._lock_timeout = lock_timeout
-        # Ordered, and bounded by the calls in flight: each waits here once.
-        self._waiting: dict[_Waiting[ItemT, ResultT], None] = {}
+        # In order, and bounded by the calls in flight: each call waits here once.
+        self._waiters: dict[_Waiter[ItemT, ResultT], None] = {}
         self._arrived = anyio.Event()
 
     @property
     def waiting(self) -> int:
-        """How many items wait for their group to begin."""
-        return len(self._waiting)
+        """The number of items whose group has not begun."""
+        return len(self._waiters)
 
-    async def submit(self, item: ItemT, begun: Callable[[], None] = _nothing) -> ResultT:
-        """Commit ``item`` with the next group; returns its result or raises its error.
+    async def submit(self, item: ItemT, on_begin: Callable[[], None] = _do_nothing) -> ResultT:
+        """Commit ``item`` with the next group; return its result or raise its error.
 
-        ``begun`` is called when that group begins.
+        Args:
+            item: the item.
+            on_begin: called when that group begins.
 
-        Cancellation: an item whose group has not begun is withdrawn. Once its group is
-        committing, its result is returned all the same: what is on disk is not to be taken for
-        never logged. The cancellation is then the caller's to see, at its next checkpoint.
+        Cancellation: an item whose group has not begun is withdrawn. Once its group commits, this
+            returns the result all the same: an artifact that is on disk must not count as never
+            logged. The caller sees the cancellation at its next checkpoint.
         """
-        waiting: _Waiting[ItemT, ResultT] = _Waiting(item, begun=begun)
-        self._waiting[waiting] = None
+        waiter: _Waiter[ItemT, ResultT] = _Waiter(item, on_begin)
+        self._waiters[waiter] = None
         self._arrived.set()
         try:
-            await waiting.done.wait()
+            await waiter.done.wait()
         except BaseException as error:
-            committing = self._waiting.pop(waiting, self) is self
-            if not committing or not isinstance(error, anyio.get_cancelled_exc_class()):
+            is_committing = waiter not in self._waiters
+            self._waiters.pop(waiter, None)
+            if not is_committing or not isinstance(error, anyio.get_cancelled_exc_class()):
                 raise
             with anyio.CancelScope(shield=True):
-                await waiting.done.wait()
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.result is not None
-        return waiting.result
+                await waiter.done.wait()
+        if waiter.error is not None:
+            raise waiter.error
+        assert waiter.result is not None
+        return waiter.result
 
     async def run(self) -> None:
-        """Commit groups until cancelled; a group that has begun is finished first."""
+        """Commit groups until cancelled; finish a group that has begun first."""
         while True:
             await anyio.lowlevel.checkpoint_if_cancelled()
-            if not self._waiting:
+            if not self._waiters:
                 self._arrived = anyio.Event()
                 await self._arrived.wait()
-            # Before the lock is asked for: it is not what lock_timeout is about.
+            # Before the first attempt to take the lock, because lock_timeout must not count it.
             if seconds := await self._break_seconds():
                 await anyio.sleep(seconds)
                 continue
@@ -132,87 +137,88 @@ class GroupCommitter(Generic[ItemT, ResultT]):
                 await self._commit_next_group()
 
     async def _commit_next_group(self) -> None:
-        """Commit who waits, give the lock back, and tell them. Nothing interrupts it."""
+        """Commit the waiting items, release the lock, and resume the callers. Not interruptible."""
         group = self._take_group()
-        for waiting in group:
-            waiting.begun()
+        for waiter in group:
+            waiter.on_begin()
         outcomes: Sequence[ResultT | Exception] = [_interrupted() for _ in group]
         with anyio.CancelScope(shield=True):
             try:
                 try:
                     outcomes = await self._outcomes(group)
                 finally:
-                    await self._give_back()
+                    await self._release_lock()
             finally:
-                # Only now: who is told that it is done may go on to run `dvc`, which needs the
-                # lock. But in any case: a native cancellation goes through the shield.
-                for waiting, outcome in zip(group, outcomes, strict=True):
-                    waiting.resolve(outcome)
+                # After the release: a caller that resumes may run `dvc`, which needs the lock. In
+                # a finally: a native cancellation pierces the shield.
+                for waiter, outcome in zip(group, outcomes, strict=True):
+                    waiter.resolve(outcome)
 
-    async def _give_back(self) -> None:
+    async def _release_lock(self) -> None:
         try:
             await self._release()
-        except Exception:  # the group is committed; who needs the lock next will say so
-            logger.exception("DVC's repository lock could not be given back.")
+        except Exception:  # the group is committed; the next attempt to take the lock will fail
+            logger.exception("DVC's repository lock could not be released.")
 
-    def _take_group(self) -> list[_Waiting[ItemT, ResultT]]:
-        group = list(islice(self._waiting, MAX_GROUP))
-        for waiting in group:
-            del self._waiting[waiting]
+    def _take_group(self) -> list[_Waiter[ItemT, ResultT]]:
+        group = list(islice(self._waiters, MAX_GROUP))
+        for waiter in group:
+            del self._waiters[waiter]
         return group
 
     async def _outcomes(
-        self, group: list[_Waiting[ItemT, ResultT]]
+        self, group: list[_Waiter[ItemT, ResultT]]
     ) -> Sequence[ResultT | Exception]:
-        if not group:  # all withdrawn while the lock was asked for
+        if not group:  # every item was withdrawn during the wait for the lock
             return ()
         try:
-            return await self._commit([waiting.item for waiting in group])
+            return await self._commit([waiter.item for waiter in group])
         except Exception as error:
-            return _own_each(error, len(group))
+            return _copies(error, len(group))
 
     async def _acquire_lock(self) -> bool:
-        """Get the lock for whoever waits; False: nobody waits any more."""
+        """Take the lock for the waiting items; return False if no item waits any more."""
         delay = FIRST_DELAY
-        while self._waiting:
+        while self._waiters:
             now = anyio.current_time()
-            for waiting in self._waiting:
-                if waiting.asked_at is None:
-                    waiting.asked_at = now
+            for waiter in self._waiters:
+                if waiter.waiting_since is None:
+                    waiter.waiting_since = now
             try:
-                with anyio.CancelScope(shield=True):  # or a lock just taken would be lost
+                with anyio.CancelScope(shield=True):  # else a lock that was just taken is lost
                     if await self._acquire():
                         return True
             except Exception as error:
-                # The lock cannot even be asked for (its file is not writable, say).
+                # The attempt itself fails, for example because the lock file is not writable.
                 group = self._take_group()
-                for waiting, own in zip(group, _own_each(error, len(group)), strict=True):
-                    waiting.resolve(own)
+                for waiter, own in zip(group, _copies(error, len(group)), strict=True):
+                    waiter.resolve(own)
                 continue
-            self._give_up_on(anyio.current_time())
+            self._time_out(anyio.current_time())
             await anyio.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(2 * delay, LONGEST_DELAY)
         return False
 
-    def _give_up_on(self, now: float) -> None:
+    def _time_out(self, now: float) -> None:
         if self._lock_timeout is None:
             return
-        for waiting in list(self._waiting):
-            if waiting.asked_at is not None and now - waiting.asked_at >= self._lock_timeout:
-                del self._waiting[waiting]
-                waiting.resolve(LockTimeoutError(self._lock_timeout))
+        for waiter in list(self._waiters):
+            since = waiter.waiting_since
+            if since is not None and now - since >= self._lock_timeout:
+                del self._waiters[waiter]
+                waiter.resolve(LockTimeoutError(self._lock_timeout))
 
 
-def _own_each(error: Exception, count: int) -> list[Exception]:
-    """One error a caller: it collects the traceback of whoever it is raised to."""
-    owns = [copy(error) if isinstance(error, AsyncLiveError) else error for _ in range(count)]
-    for own in owns:
+def _copies(error: Exception, count: int) -> list[Exception]:
+    """Return one error for each caller: a raised error collects the traceback of its caller."""
+    copies = [copy(error) if isinstance(error, AsyncLiveError) else error for _ in range(count)]
+    for own in copies:
         own.__cause__ = error.__cause__
-    return owns
+    return copies
 
 
 def _interrupted() -> AsyncLiveError:
     return AsyncLiveError(
-        "The event loop was shut down while this artifact was being committed: it may be tracked "
-        "or not, but nothing is half written. Log it again."
+        "The event loop was shut down while this artifact was being committed. The artifact is "
+        "either tracked or not; nothing is half written. Log it again."
     )

@@ -1,4 +1,4 @@
-"""Commit a group: track what can be tracked, then record it in dvc.yaml. Knows no DVC."""
+"""Tracks a group of staged artifacts, then records it in dvc.yaml. Knows no DVC."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Outcomes = Sequence[TrackedArtifact | AsyncLiveError]
 
 
 class Repository(Protocol):
-    """What is asked of the repository. All of it blocks, in one thread at a time."""
+    """The repository, as the recorder uses it. It blocks, in one thread at a time."""
 
     @property
     def layout(self) -> CacheLayout: ...
 
     def commit(self, group: Sequence[StagedArtifact]) -> Outcomes:
-        """Track every artifact of the group that can be; the others' errors in their places."""
+        """Track the artifacts of the group; return an error in the place of each that fails."""
         ...
 
 
@@ -32,9 +32,9 @@ class Recorder:
     """Takes a group from staged to recorded.
 
     Args:
-        repository: what tracks it.
-        dvcyaml: where it is recorded; None: nowhere.
-        in_dvc_thread: runs a function in the thread for DVC and returns what it returns.
+        repository: tracks artifacts.
+        dvcyaml: records artifacts; None: they are not recorded.
+        in_dvc_thread: runs a function in the thread for DVC, and returns its result.
     """
 
     def __init__(
@@ -50,15 +50,16 @@ class Recorder:
         self._lock = anyio.Lock()
 
     async def commit_group(self, group: Sequence[StagedArtifact]) -> Outcomes:
-        """Track and record; a result or an error for each, in order. The caller holds DVC's lock.
+        """Track and record a group; return a result or an error for each artifact, in order.
 
-        The new dvc.yaml is complete in a temp file before anything is tracked, so that a
-        broken or read-only one is found while nothing has happened. If it cannot take its place
-        after all, what it names is taken back.
+        The caller holds DVC's lock. The new dvc.yaml is complete in a temp file before any
+        artifact is tracked, so that a broken or read-only dvc.yaml is found while nothing has
+        changed. If the new file cannot replace the old one after all, the tracked artifacts that
+        it names are taken back.
 
-        Cancellation: the caller shields it. Native cancellation goes through a shield, as when
-        ``asyncio.run`` ends the tasks that are left: the group is tracked and recorded all the
-        same, or not at all, and then the cancellation is raised.
+        Cancellation: the caller shields this. A native cancellation pierces the shield, as when
+        ``asyncio.run`` cancels the remaining tasks. The group is then tracked and recorded
+        completely, or not at all, before the cancellation is raised.
         """
         interrupted: list[BaseException] = []
         outcomes = await self._commit_group(group, interrupted)
@@ -97,10 +98,11 @@ class Recorder:
                     await dvcyaml.replace(update, tracked)
                 except anyio.get_cancelled_exc_class() as error:
                     interrupted.append(error)
-                    # Where its thread has replaced it, or is about to, the entries are the same.
+                    # The cancelled thread may still replace the file. Writing again is safe: the
+                    # entries are the same.
                     await dvcyaml.replace(update, tracked)
             except DvcYamlError as error:
-                # None of it was recorded, so none of it may stay.
+                # No artifact was recorded, so none may stay tracked.
                 await self._take_back(group, outcomes)
                 return [
                     _own(error)
@@ -111,7 +113,7 @@ class Recorder:
             return outcomes
 
     async def _take_back(self, group: Sequence[StagedArtifact], outcomes: Outcomes) -> None:
-        """What was to be recorded is as it was; last ones first, as they came."""
+        """Undo the tracking of the annotated artifacts, in reverse order."""
         for staged, outcome in zip(reversed(group), reversed(outcomes), strict=True):
             if _is_annotated(staged) and isinstance(outcome, TrackedArtifact):
                 await self._in_dvc_thread(outcome.take_back)
@@ -133,11 +135,11 @@ class Recorder:
 
 
 class _Tracking:
-    """The commit of a group in its thread, which may outlive the wait for it."""
+    """The commit of a group in its thread. The thread may outlive a cancelled wait."""
 
     def __init__(self, commit: Callable[[], Outcomes]) -> None:
         self._commit = commit
-        self._lock = threading.Lock()  # held while it commits
+        self._lock = threading.Lock()  # held while the thread commits
         self._withdrawn = False
         self._outcomes: Outcomes | None = None
 
@@ -148,7 +150,7 @@ class _Tracking:
             return self._outcomes
 
     def settle(self) -> Outcomes | None:
-        """Wait for what came of it; None: it has not begun, or failed, and does not begin."""
+        """Wait for the outcome, or prevent the commit; None: it failed, or never begins."""
         with self._lock:
             self._withdrawn = True
             return self._outcomes
@@ -169,7 +171,7 @@ def _entries(group: Sequence[StagedArtifact], dvcyaml: DvcYaml) -> dict[str, dic
 
 
 def _own(error: DvcYamlError) -> DvcYamlError:
-    """The same error for one more caller: a raised exception collects its caller's traceback."""
+    """Return the same error for one more caller: a raised error collects its traceback."""
     own = DvcYamlError(error.path, error.reason)
     own.__cause__ = error.__cause__
     return own

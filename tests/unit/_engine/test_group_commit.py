@@ -611,7 +611,7 @@ async def test_a_lock_that_cannot_be_given_back_is_said_and_fails_nobody(
         assert item.result == "a done"
         assert await committer.submit("b") == "b done"
     (record,) = caplog.records
-    assert "could not be given back" in record.getMessage()
+    assert "could not be released" in record.getMessage()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
