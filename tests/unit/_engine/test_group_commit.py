@@ -577,13 +577,13 @@ async def test_cancelled_while_a_group_commits_it_begins_no_other(repository: Re
 def waitings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Everybody who waits, so that the test can let go whom nobody else will."""
     made: list[Any] = []
-    waiting = group_commit._Waiting
+    waiting = group_commit._Waiter
 
     def make(item: Any, **values: Any) -> Any:
         made.append(waiting(item, **values))
         return made[-1]
 
-    monkeypatch.setattr(group_commit, "_Waiting", make)
+    monkeypatch.setattr(group_commit, "_Waiter", make)
     return made
 
 
