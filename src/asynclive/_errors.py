@@ -3,27 +3,27 @@
 ::
 
     AsyncLiveError
-    ├── NotActiveError             used before entering the block or after leaving it
+    ├── NotActiveError             used outside its ``async with`` block
     ├── InvalidDataTypeError       path is not a str or an os.PathLike of str   (TypeError)
     ├── InvalidDvcyamlError        dvcyaml is not named "dvc.yaml"              (ValueError)
     ├── InvalidArtifactNameError   name cannot be an artifact name              (ValueError)
     ├── InvalidMetadataError       type, desc, labels or meta do not fit YAML   (ValueError)
     ├── RepositoryError            the DVC repository cannot be opened or read
     │   └── RepositoryNotFoundError  there is neither a DVC nor a Git repository
-    ├── ArtifactPathError          this path cannot be logged; says why and what to do
-    │   ├── ArtifactNotFoundError  it does not exist                            (FileNotFoundError)
-    │   └── ArtifactChangedError   it changed while it was read
+    ├── ArtifactPathError          this path cannot be logged; the message says why
+    │   ├── ArtifactNotFoundError  the path does not exist                      (FileNotFoundError)
+    │   └── ArtifactChangedError   the path changed while it was read
     ├── ArtifactConflictError      another call claims the same path, copy or name
-    ├── BackPressureError          there is no room for it, and it was not to wait
-    ├── ArtifactCancelledError     its handle was cancelled; nothing is left of it
+    ├── BackPressureError          submit(wait=False) would have to wait
+    ├── ArtifactCancelledError     the handle was cancelled; nothing was logged
     ├── LockTimeoutError           another process kept DVC's lock too long     (TimeoutError)
     ├── DvcYamlError               dvc.yaml cannot be read, merged or replaced
-    ├── StorageError               the disk refused: full, read-only, no permission
-    ├── CommitError                DVC refused, for a reason not named above
-    ├── WorkerDiedError            the process of isolation="process" was killed, or cannot start
-    └── ExperimentError            no DVC experiment can be saved; the artifacts are logged
+    ├── StorageError               a file operation failed: disk full, read-only, no permission
+    ├── CommitError                DVC cannot track the artifact, for a reason not named above
+    ├── WorkerDiedError            the worker process was killed, or cannot be started
+    └── ExperimentError            the DVC experiment cannot be saved; the artifacts are logged
 
-The cause, where there is one, is chained as ``__cause__``.
+If another error is the cause, it is chained as ``__cause__``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import os
 import re
 from typing import Any
 
-# All but tabs and line ends.
+# Control characters, except tab and newline.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -40,17 +40,18 @@ class AsyncLiveError(Exception):
     """Base of every error raised by asynclive."""
 
     def __init__(self, message: str) -> None:
-        # A file name need not be UTF-8, but whoever prints or logs the message needs it to be;
-        # and no name is to give orders to his terminal.
+        # Messages contain file names. A file name need not be UTF-8, but printing or logging the
+        # message fails if it is not. Escape control characters too, so that a file name cannot
+        # send escape sequences to the terminal.
         message = message.encode("utf-8", "backslashreplace").decode()
-        super().__init__(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], message))
+        super().__init__(_CONTROL.sub(lambda match: ascii(match[0])[1:-1], message))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickle and copy would call the class with `args`, which is the message alone.
-        return _rebuilt, (type(self), self.args, vars(self))
+        # By default, pickle and copy call the class with `args`, which holds only the message.
+        return _rebuild, (type(self), self.args, vars(self))
 
 
-def _rebuilt(
+def _rebuild(
     cls: type[AsyncLiveError], args: tuple[Any, ...], attributes: dict[str, Any]
 ) -> AsyncLiveError:
     error = cls.__new__(cls)
@@ -60,13 +61,13 @@ def _rebuilt(
 
 
 class NotActiveError(AsyncLiveError, RuntimeError):
-    """The object was used outside its ``async with`` block."""
+    """The object was used before its ``async with`` block was entered, or after it was left."""
 
 
 class InvalidDataTypeError(AsyncLiveError, TypeError):
     """``path`` is neither a str nor an ``os.PathLike`` of str.
 
-    ``name`` is what was given and ``val`` its type, as in DVCLive.
+    ``name`` is the value that was passed and ``val`` its type, as in DVCLive.
     """
 
     def __init__(self, name: object, val: type[Any]) -> None:
@@ -76,13 +77,13 @@ class InvalidDataTypeError(AsyncLiveError, TypeError):
 
 
 class InvalidDvcyamlError(AsyncLiveError, ValueError):
-    """``dvcyaml`` names a file that DVC would not read."""
+    """``dvcyaml`` names a file that DVC does not read: its name is not ``dvc.yaml``."""
 
     def __init__(self, dvcyaml: object) -> None:
         self.dvcyaml = dvcyaml
         super().__init__(
             f"`dvcyaml` path must have filename 'dvc.yaml', not {dvcyaml!r}. DVC reads no other "
-            "name; use a subdirectory ('sub/dvc.yaml'), or None to write no entries."
+            "name. Use a subdirectory ('sub/dvc.yaml'), or None to write no entries."
         )
 
 
@@ -93,14 +94,14 @@ class InvalidArtifactNameError(AsyncLiveError, ValueError):
         self.name = name
         super().__init__(
             f"Can't use {name!r} as artifact name: only letters, numbers, '_', '-' and '/' are "
-            f"allowed, and it must start and end with a letter or a number.{hint}"
+            f"allowed, and the name must start and end with a letter or a number.{hint}"
         )
 
 
 class InvalidMetadataError(AsyncLiveError, ValueError):
     """``type``, ``desc``, ``labels`` or ``meta`` cannot be written to dvc.yaml.
 
-    ``field`` says which, with the way into it: ``meta['optimizer']['fn']``.
+    ``field`` is the argument, with the path into its value: ``meta['optimizer']['fn']``.
     """
 
     def __init__(self, field: str, reason: str) -> None:
@@ -117,19 +118,19 @@ class RepositoryError(AsyncLiveError):
 
 
 class RepositoryNotFoundError(RepositoryError):
-    """No DVC repository at or above ``root``, and no Git repository to make one in."""
+    """There is neither a DVC nor a Git repository at ``root`` or above it."""
 
     def __init__(self, root: str) -> None:
         super().__init__(
             root,
             f"No DVC or Git repository at '{root}' or above it. "
             "Run 'git init' and 'dvc init' there ('dvc init --no-scm' without Git), "
-            "or pass root= with the path of one.",
+            "or pass root= with the path of a repository.",
         )
 
 
 class ArtifactPathError(AsyncLiveError):
-    """This path cannot be logged. The message says why, and what to do instead."""
+    """The path cannot be logged. The message says why, and what to do instead."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         self.path: str = os.fspath(path)
@@ -154,14 +155,14 @@ class ArtifactChangedError(ArtifactPathError):
         super().__init__(
             path,
             f"{what} while it was being logged, so nothing was recorded. "
-            "Log it again once nothing writes to it.",
+            "Log it again when no process writes to it any more.",
         )
 
 
 class ArtifactConflictError(AsyncLiveError):
     """Another artifact claims the same path, destination or name.
 
-    ``path`` is the path of this call, ``other`` that of the first one.
+    ``path`` is the path of this call, ``other`` the path of the earlier call.
     """
 
     def __init__(self, path: str, other: str, reason: str) -> None:
@@ -171,20 +172,24 @@ class ArtifactConflictError(AsyncLiveError):
 
 
 class BackPressureError(AsyncLiveError):
-    """``submit(..., wait=False)``: as much is pending as may be. ``path`` is as it was given."""
+    """``submit(..., wait=False)`` would have to wait: too much is pending.
+
+    ``path`` is the path that was passed.
+    """
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
         super().__init__(
-            f"There is no room for '{path}': {reason}. Submit it later, let it wait, or raise "
-            "max_pending_bytes= or max_pending=."
+            f"Cannot submit '{path}' without waiting: {reason}. Submit it later, pass wait=True, "
+            "or raise max_pending= or max_pending_bytes=."
         )
 
 
 class ArtifactCancelledError(AsyncLiveError):
-    """The artifact was cancelled while it was in flight, and nothing is left of it.
+    """The handle of the artifact was cancelled while the artifact was in flight.
 
-    Raised to who awaits a handle that was cancelled. ``path`` is the path as it was given.
+    Nothing was logged: there is no copy, no ``.dvc`` file, no entry and no temp file. Awaiting
+    the handle raises this error. ``path`` is the path that was passed.
     """
 
     def __init__(self, path: str, why: str = "its handle was cancelled.") -> None:
@@ -216,7 +221,7 @@ class DvcYamlError(AsyncLiveError):
 
 
 class StorageError(AsyncLiveError):
-    """The file system refused. ``path`` is the artifact, ``__cause__`` the OSError."""
+    """A file operation failed. ``path`` is the artifact, ``__cause__`` the OSError."""
 
     def __init__(self, path: str | os.PathLike[str], error: OSError) -> None:
         self.path: str = os.fspath(path)
@@ -224,24 +229,24 @@ class StorageError(AsyncLiveError):
         where = f" ('{error.filename}')" if error.filename is not None else ""
         super().__init__(
             f"Cannot store '{self.path}': {error.strerror or error}{where}. "
-            "Nothing of it was recorded; log it again once the cause is gone."
+            "Nothing was recorded. Log it again when the cause is removed."
         )
 
 
 class ExperimentError(AsyncLiveError):
-    """A DVC experiment cannot be saved. ``name`` is its name, None where it had none yet.
+    """The DVC experiment cannot be saved. ``name`` is its name, or None if it had no name yet.
 
-    What was logged is tracked and recorded all the same.
+    Artifacts that were logged before stay tracked and recorded.
     """
 
     def __init__(self, name: str | None, reason: str) -> None:
         self.name = name
-        which = "an experiment" if name is None else f"the experiment '{name}'"
-        super().__init__(f"Cannot save {which}: {reason}")
+        experiment = "an experiment" if name is None else f"the experiment '{name}'"
+        super().__init__(f"Cannot save {experiment}: {reason}")
 
 
 class CommitError(AsyncLiveError):
-    """DVC refused to track the artifact. ``path`` is the artifact, ``__cause__`` DVC's error."""
+    """DVC cannot track the artifact. ``path`` is the artifact, ``__cause__`` DVC's error."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         self.path: str = os.fspath(path)
@@ -249,22 +254,23 @@ class CommitError(AsyncLiveError):
 
 
 class WorkerDiedError(AsyncLiveError):
-    """The worker process of ``isolation="process"`` has ended, or could not be started.
+    """The worker process of ``isolation="process"`` ended, or could not be started.
 
-    ``path`` is the artifact, as given; None on entering. ``status`` is the exit status of the
-    process, minus the signal if one has killed it; None if it could not be started.
+    ``path`` is the path that was passed, or None if the block was being entered. ``status`` is
+    the exit status of the process: the negative signal number if a signal killed the process,
+    None if the process could not be started.
     """
 
     def __init__(self, path: str | None, how: str, status: int | None = None) -> None:
         self.path = path
         self.status = status
         if path is None:
-            message = f"The worker process {how}. Enter again, or use isolation='thread'."
+            message = f"The worker process {how}. Enter again, or pass isolation='thread'."
         else:
             message = (
-                f"'{path}' is logged wholly or not at all: the worker process {how}. Log it again: "
-                "another one does that."
+                f"The worker process {how}. '{path}' was in flight: it is either completely logged "
+                "or not at all. Log it again; a new worker process is used."
             )
         if status == -9:
-            message += " If the system killed it for want of memory, pass fewer workers=."
+            message += " If the system killed it because memory was short, pass fewer workers=."
         super().__init__(message)

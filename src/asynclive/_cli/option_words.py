@@ -11,7 +11,7 @@ WORDS = (
     ("or None to write no entries", "or --no-dvcyaml to write no entries"),
     ("a longer lock_timeout=", "a longer --lock-timeout"),
     # Where it looks is no option of any command.
-    (", or pass root= with the path of one", ""),
+    (", or pass root= with the path of a repository", ""),
     (" Pass root= with one that is.", ""),
 )
 """As the library says it, and as it is said here."""
