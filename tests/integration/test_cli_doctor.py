@@ -108,7 +108,7 @@ def test_it_is_said_to_people_too(repo: Path, capsys: Captured) -> None:
     assert said["cache.type"] == "reflink,copy"
     assert said["lock"] == "free"
     assert said["sessions"] == "0 running, 0 killed"
-    assert out.endswith("\nNothing is wrong.\n")
+    assert out.endswith("\nNo problems found.\n")
     assert err == ""
 
 
@@ -274,7 +274,7 @@ def test_a_directory_that_is_gone_is_said(
     for command in (["doctor"], ["log", "a.bin"]):
         assert run(command) == 1
         assert capsys.readouterr().err == (
-            "Error: the working directory does not exist any more.\n"
+            "Error: the working directory does not exist any more. Change to another directory.\n"
         )
 
 

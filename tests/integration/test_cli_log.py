@@ -231,7 +231,10 @@ def test_one_json_document_says_what_was_logged_and_what_was_not(
         (["log", ""], "'' is not a path"),
         (["log", "a.bin", "--unknown"], "No such option"),
         (["log", "a.bin", "--\x1b[31m"], "No such option"),
-        (["log", "a.bin", "b.bin", "--name", "both"], "--name names one artifact"),
+        (
+            ["log", "a.bin", "b.bin", "--name", "both"],
+            "--name can be given with one PATH only, not with 2",
+        ),
         (["log", "a.bin", "--name", "no/"], "Can't use 'no/' as artifact name"),
         (["log", "a.bin", "--name", ""], "Can't use '' as artifact name"),
         (["log", "a.bin", "--meta", "lr"], "'lr' is not KEY=VALUE"),
@@ -492,7 +495,7 @@ def test_a_signal_undoes_what_is_in_flight(repo: Path, number: signal.Signals, c
         out, err = process.communicate()
     assert process.returncode == code
     assert [line for line in out.splitlines() if line != "waits"] == []
-    assert err == "Stopped: interrupted; 0 logged, 2 not.\n"
+    assert err == "Stopped: interrupted; 0 logged, 2 not logged.\n"
     after = look(repo, objects=False)
     assert after == {**before, **{name: after[name] for name in after if ".dvc/" in name}}
 
@@ -506,7 +509,7 @@ def test_what_was_being_committed_when_it_was_interrupted_is_among_what_was_logg
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130
-    assert err == "Stopped: interrupted; 1 logged, 0 not.\n"
+    assert err == "Stopped: interrupted; 1 logged, 0 not logged.\n"
     assert out.splitlines()[1].split()[:2] == ["a", "a.bin"]
     assert (repo / "a.bin.dvc").is_file()
 

@@ -17,18 +17,19 @@ _WIDTH = 19
 
 
 @click.command(
-    epilog="Exit codes: 0 nothing is wrong, 1 something is, 2 the command line is not right, "
-    "3 standard output could not be written to."
+    epilog="Exit codes: 0 no problem was found, 1 a problem was found, 2 the command line is "
+    "invalid, 3 standard output cannot be written to."
 )
 @click.argument(
     "directory", default=".", type=click.Path(exists=True, file_okay=False), metavar="[DIRECTORY]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def doctor(directory: str, as_json: bool) -> None:
-    """Say what there is at DIRECTORY (here, by default), and what is wrong with it.
+    """Report the state and the problems of a repository.
 
-    The repository, the cache and which links work, the file systems and their free space, who
-    holds DVC's lock, temp files of sessions that were killed, versions. It changes nothing.
+    Looks at the repository that contains DIRECTORY (by default, the working directory): its
+    cache, the link types that work, the file systems and their free space, the processes that
+    hold DVC's locks, temp files of killed sessions, and installed versions. Changes nothing.
     """
     found = diagnose(directory)
     if as_json:
@@ -47,7 +48,7 @@ def _lines(found: Diagnosis) -> Iterator[str]:
         yield f"{'note':<{_WIDTH}}{message_shown(note)}"
     if not found.problems:
         yield ""
-        yield "Nothing is wrong."
+        yield "No problems found."
 
 
 def _facts(found: Diagnosis) -> Iterator[tuple[str, str]]:
@@ -75,7 +76,7 @@ def _facts(found: Diagnosis) -> Iterator[tuple[str, str]]:
             "free"
             if not found.locks
             else "; ".join(
-                f"{one.what}: held by {one.pid or 'somebody'} ({one.command or 'unknown'})"
+                f"{one.what}: held by process {one.pid or 'unknown'} ({one.command or 'unknown'})"
                 for one in found.locks
             ),
         )
@@ -100,5 +101,5 @@ def _disk(disk: Disk, reflinks: bool | None) -> str:
         f"{size_shown(disk.free_bytes)} of {size_shown(disk.total_bytes)} free",
     ]
     if reflinks is not None:
-        parts.append("shares blocks (reflink)" if reflinks else "no reflinks")
+        parts.append("supports reflinks" if reflinks else "no reflinks")
     return ", ".join(parts)

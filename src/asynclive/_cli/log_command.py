@@ -19,17 +19,17 @@ from .terminal_text import size_shown
 
 EXIT_CODES = """\b
 Exit codes:
-  0    all is done; for 'doctor': nothing is wrong
+  0    success; for 'doctor': no problem was found
   1    an artifact was not logged, or the repository cannot be opened;
-       for 'doctor': something is wrong
-  2    the command line is not right; nothing was done
-  3    done, but standard output could not be written to
-  130  interrupted (SIGINT): what was in flight is undone, the rest logged;
-       143 after SIGTERM, 129 after SIGHUP
+       for 'doctor': a problem was found
+  2    the command line is invalid; nothing was done
+  3    success, but standard output cannot be written to
+  130  interrupted (SIGINT): artifacts in flight were undone, the others stay
+       logged; 143 after SIGTERM, 129 after SIGHUP
 """
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(epilog=EXIT_CODES, short_help="Track files and directories with DVC.")
 @click.argument(
     "paths",
     nargs=-1,
@@ -42,41 +42,47 @@ Exit codes:
     "--type",
     callback=values.text_from,
     metavar="TYPE",
-    help="For example model or dataset; model puts it in the model registry.",
+    help="Type of the artifacts, for example model or dataset. Artifacts of type model "
+    "appear in the model registry.",
 )
 @click.option(
     "--name",
     callback=values.name_from,
-    help="Name of the entry; for one PATH only.  [default: from the path's stem]",
+    help="Name of the entry in dvc.yaml, allowed with one PATH only.  [default: made from the stem "
+    "of PATH]",
 )
-@click.option("--desc", callback=values.text_from, metavar="TEXT", help="A description.")
+@click.option(
+    "--desc", callback=values.text_from, metavar="TEXT", help="Description of the artifacts."
+)
 @click.option(
     "--label",
     "labels",
     multiple=True,
     metavar="LABEL",
     callback=values.labels_from,
-    help="May be given several times.",
+    help="A label. Can be given several times.",
 )
 @click.option(
     "--meta",
     multiple=True,
     metavar="KEY=VALUE",
     callback=values.meta_from,
-    help="May be given several times. VALUE is read as a scalar of YAML: lr=0.1 is a "
-    "number, ok=true a boolean, day=2024-05-01 a date, and with more quotes "
-    "tag='\"1.0\"' is text; so is all else.",
+    help="Metadata. Can be given several times. VALUE is read as a YAML scalar: lr=0.1 is a "
+    "number, ok=true a boolean, day=2024-05-01 a date. Any other VALUE is text. To pass a "
+    "number as text, quote it twice: tag='\"1.0\"'.",
 )
-@click.option("--copy", is_flag=True, help="Track a copy in DIR/artifacts, not PATH itself.")
-@click.option("--copy-to", metavar="SUBDIR", help="As --copy, in DIR/artifacts/SUBDIR.")
-@click.option("--no-cache", is_flag=True, help="Only write the entry: nothing goes to the cache.")
+@click.option("--copy", is_flag=True, help="Track a copy in DIR/artifacts instead of PATH.")
+@click.option("--copy-to", metavar="SUBDIR", help="Like --copy, but in DIR/artifacts/SUBDIR.")
+@click.option(
+    "--no-cache", is_flag=True, help="Only write the entry in dvc.yaml. Store nothing in the cache."
+)
 @click.option(
     "--dir",
     default="dvclive",
     show_default=True,
     metavar="DIR",
     type=click.Path(),
-    help="Where copies go, to DIR/artifacts.",
+    help="Directory of the copies. They are put in DIR/artifacts.",
 )
 @click.option(
     "--dvcyaml",
@@ -84,14 +90,14 @@ Exit codes:
     show_default=True,
     metavar="FILE",
     type=click.Path(),
-    help="The dvc.yaml that entries are written to.",
+    help="The dvc.yaml file to write entries to.",
 )
-@click.option("--no-dvcyaml", is_flag=True, help="Write no entries.")
+@click.option("--no-dvcyaml", is_flag=True, help="Do not write entries.")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Threads that copy and hash, over all paths.  [default: cores + 2]",
+    help="Number of threads that copy and hash, for all PATHs together.  [default: cores + 2]",
 )
 @click.option(
     "--lock-timeout",
@@ -100,16 +106,21 @@ Exit codes:
     show_default=True,
     metavar="SECONDS",
     callback=values.seconds_from,
-    help="How long to wait for another DVC command; inf: for ever.",
+    help="How long to wait while another process holds DVC's lock. inf sets no limit.",
 )
-@click.option("--durable", is_flag=True, help="Return when all is on the disk (fsync).")
+@click.option("--durable", is_flag=True, help="Return only when all data is on the disk (fsync).")
 @click.option(
     "--progress/--no-progress",
     default=None,
-    help="Show bars on stderr.  [default: if it is a terminal]",
+    help="Show progress bars on stderr.  [default: if stderr is a terminal]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: logged and failed.")
-@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what else there is to know.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON document with the logged and the failed artifacts.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Print informational messages to stderr, too.")
 def log(
     paths: list[str],
     copy: bool,
@@ -128,16 +139,17 @@ def log(
 ) -> None:
     """Track files and directories with DVC, and record them in dvc.yaml.
 
-    All PATHs are logged at once, and one that fails does not stop the others. The bytes go to the
-    cache of DVC, and PATH.dvc points at them. With any of --type, --name, --desc, --label or
-    --meta there is an entry in dvc.yaml, too.
+    All PATHs are logged at once. If one PATH fails, the others are logged all the same. The bytes
+    are stored in DVC's cache, and PATH.dvc refers to them. With --type, --name, --desc, --label
+    or --meta, an entry is written to dvc.yaml, too.
 
-    Prints a table of what was logged, and on stderr a line for each PATH that was not.
+    Prints a table of the logged artifacts to stdout, and one line to stderr for each PATH that
+    was not logged.
     """
     if options["name"] and len(paths) > 1:
         raise click.UsageError(
-            f"--name names one artifact, and there are {len(paths)} paths. Log them one by one, "
-            "or leave it out: each is named by its path."
+            f"--name can be given with one PATH only, not with {len(paths)}. Log the paths one by "
+            "one, or omit --name: each artifact is then named after its path."
         )
     settings = {
         "dir": dir,
@@ -178,7 +190,9 @@ def _say_what_failed(report: Report) -> None:
         if one not in stopped:
             complain(one.message)
     if report.signal is not None:
-        complain(f"interrupted; {len(report.logged)} logged, {len(stopped)} not.", kind="Stopped")
+        complain(
+            f"interrupted; {len(report.logged)} logged, {len(stopped)} not logged.", kind="Stopped"
+        )
 
 
 def _exit_code(report: Report) -> int:

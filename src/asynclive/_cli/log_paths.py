@@ -159,4 +159,4 @@ def _not_logged(path: str, error: Exception) -> NotLogged:
 
 
 def _interrupted(path: str) -> NotLogged:
-    return NotLogged(path, "Interrupted", f"'{path}' was interrupted, and is not logged.")
+    return NotLogged(path, "Interrupted", f"'{path}' was not logged: the command was interrupted.")

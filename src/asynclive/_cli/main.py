@@ -65,19 +65,19 @@ def _reader_needed() -> Iterator[None]:
 @click.version_option(None, "--version", package_name="asynclive")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Log large artifacts with DVC, many at once, exactly as 'dvc add' would."""
+    """Log large artifacts with DVC, many at once. The result is that of 'dvc add'."""
     if context.invoked_subcommand is None:
         raise _NoCommand("Missing command.", context)
 
 
-@cli.command(short_help="Print the completions for a shell.")
+@cli.command(short_help="Print the completion script for a shell.")
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    """Print a script that completes commands, options and paths of asynclive.
+    """Print a shell script that completes asynclive's commands, options and paths.
 
     \b
     bash: asynclive completion bash > ~/.local/share/bash-completion/completions/asynclive
-    zsh:  asynclive completion zsh > a file '_asynclive' in a directory of $fpath
+    zsh:  asynclive completion zsh > DIRECTORY/_asynclive (any directory in $fpath)
     fish: asynclive completion fish > ~/.config/fish/completions/asynclive.fish
     """
     made = get_completion_class(shell)
@@ -114,7 +114,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         complain("interrupted.", kind="Stopped")
         return 130
     except FileNotFoundError:  # of all that is asked for without a name: os.getcwd()
-        complain("the working directory does not exist any more.")
+        complain("the working directory does not exist any more. Change to another directory.")
         return 1
     except OSError as error:  # click could not print its help
         drop_output(sys.stdout)
