@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any
@@ -18,6 +19,10 @@ from .._errors import AsyncLiveError
 from .._instrumentation.events import ArtifactEvent, ArtifactLogged, ArtifactQueued
 
 logger = getLogger(__name__)
+
+# The path that the current task logs. ``log_artifact`` publishes ArtifactQueued in the task that
+# called it, so that the callback for events can read it.
+_path_of_task: ContextVar[str] = ContextVar("path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +77,14 @@ def log_paths(
 async def _log_paths(
     paths: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Report:
-    heard = _Heard()
-    session = AsyncLive(**settings, isolation="thread", on_event=heard.take)
+    logged_events = _LoggedEvents()
+    session = AsyncLive(**settings, isolation="thread", on_event=logged_events.on_event)
     report = Report()
     outcomes: dict[str, Logged | NotLogged] = {}
     work = anyio.CancelScope()
 
     async def log(live: AsyncLive, path: str) -> None:
-        heard.calling = path
+        _path_of_task.set(path)
         try:
             outcomes[path] = Logged(path, await live.log_artifact(path, **options))
         except Exception as error:
@@ -97,7 +102,7 @@ async def _log_paths(
             outcomes = {path: _not_logged(path, error) for path in paths}
         watch.cancel_scope.cancel()
     for path in paths:
-        outcome = outcomes.get(path) or heard.outcome(path) or _interrupted(path)
+        outcome = outcomes.get(path) or logged_events.outcome(path) or _interrupted(path)
         if isinstance(outcome, Logged):
             report.logged.append(outcome)
         else:
@@ -106,21 +111,26 @@ async def _log_paths(
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What was logged though its call was cancelled: its group was being committed already."""
+class _LoggedEvents:
+    """The logged artifacts by path, from events.
 
-    calling: str = ""
-    """The path that ``log_artifact`` is called with; it tells of the call before it first waits."""
+    A call that is cancelled while its group is committing returns nothing, but its artifact is
+    logged. Only an event has the result then.
+    """
+
     _paths: dict[int, str] = field(default_factory=dict)
+    """By the number of the call."""
     _logged: dict[str, LoggedArtifact] = field(default_factory=dict)
+    """By the path that was passed."""
 
-    def take(self, event: ArtifactEvent) -> None:
+    def on_event(self, event: ArtifactEvent) -> None:
         if isinstance(event, ArtifactQueued):
-            self._paths[event.call] = self.calling
+            self._paths[event.call] = _path_of_task.get()
         elif isinstance(event, ArtifactLogged):
             self._logged[self._paths[event.call]] = event.artifact
 
     def outcome(self, path: str) -> Logged | None:
+        """Return the result for ``path``, or None if it is not logged."""
         artifact = self._logged.get(path)
         return None if artifact is None else Logged(path, artifact)
 
