@@ -298,7 +298,7 @@ def test_what_to_do_in_a_json_document_is_said_in_options(repo: Path, capsys: Ca
 def test_the_words_that_options_take_the_place_of_are_those_of_the_library() -> None:
     sources = "".join(path.read_text() for path in Path(asynclive.__file__).parent.rglob("*.py"))
     joined = re.sub(r'"\s*f?"', "", sources)
-    assert [words for words, _ in option_words.WORDS if joined.count(words) < 2] == []
+    assert [words for words, _ in option_words.REPLACEMENTS if joined.count(words) < 2] == []
 
 
 @pytest.mark.parametrize(

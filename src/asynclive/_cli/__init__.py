@@ -2,10 +2,10 @@
 
 - ``main``: the command and its exit codes
 - ``log_command``: ``asynclive log``: options and output
-- ``log_paths``: ``asynclive log``: logs all paths in one session; signals
+- ``log_paths``: ``asynclive log``: logs all paths in one session; handles signals
 - ``doctor_command``: ``asynclive doctor``: output
-- ``option_values``: option strings as Python values
-- ``option_words``: advice of the library in the words of options
-- ``output``: stdout and stderr: tables, JSON, complaints
+- ``option_values``: parses and checks the values of options
+- ``option_words``: messages of the library, with options in place of Python arguments
+- ``output``: stdout and stderr: tables, JSON, error lines
 - ``terminal_text``: text that is safe for a terminal
 """

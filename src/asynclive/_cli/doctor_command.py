@@ -1,4 +1,4 @@
-"""``asynclive doctor``: what ``_doctor`` has found, for people and for programs."""
+"""``asynclive doctor``: prints the diagnosis of ``_doctor``, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from click.exceptions import Exit
 
 from .._doctor.diagnosis import Diagnosis, diagnose
 from .._doctor.file_systems import Disk
-from .output import complain, write, write_json
-from .terminal_text import message_shown, shown, size_shown
+from .._doctor.lock_holders import LockHolder
+from .output import print_problem, write, write_json
+from .terminal_text import escape_unprintable, format_message, format_size
 
 _WIDTH = 19
 
@@ -31,74 +32,79 @@ def doctor(directory: str, as_json: bool) -> None:
     cache, the link types that work, the file systems and their free space, the processes that
     hold DVC's locks, temp files of killed sessions, and installed versions. Changes nothing.
     """
-    found = diagnose(directory)
+    diagnosis = diagnose(directory)
     if as_json:
-        write_json({"healthy": not found.problems, **asdict(found)})
+        write_json({"healthy": not diagnosis.problems, **asdict(diagnosis)})
     else:
-        write("".join(f"{line}\n" for line in _lines(found)))
-    for problem in found.problems:
-        complain(problem, kind="Problem")
-    raise Exit(1 if found.problems else 0)
+        write("".join(f"{line}\n" for line in _report_lines(diagnosis)))
+    for problem in diagnosis.problems:
+        print_problem(problem, kind="Problem")
+    raise Exit(1 if diagnosis.problems else 0)
 
 
-def _lines(found: Diagnosis) -> Iterator[str]:
-    for name, text in _facts(found):
-        yield f"{name:<{_WIDTH}}{shown(text)}".rstrip()
-    for note in found.notes:
-        yield f"{'note':<{_WIDTH}}{message_shown(note)}"
-    if not found.problems:
+def _report_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    for name, text in _facts(diagnosis):
+        yield f"{name:<{_WIDTH}}{escape_unprintable(text)}".rstrip()
+    for note in diagnosis.notes:
+        yield f"{'note':<{_WIDTH}}{format_message(note)}"
+    if not diagnosis.problems:
         yield ""
         yield "No problems found."
 
 
-def _facts(found: Diagnosis) -> Iterator[tuple[str, str]]:
-    repository = found.repository
+def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+    repository = diagnosis.repository
     if repository is not None:
         yield "repository", repository.root
         yield "Git", repository.git_root or "none (core.no_scm)"
         if repository.outputs is not None:
             yield "tracked", f"{repository.outputs:,} outputs"
-    if found.workspace is not None:
-        reflinks = found.links.workspace_reflinks if found.links else None
-        yield "workspace", _disk(found.workspace, reflinks)
+    if diagnosis.workspace is not None:
+        reflinks = diagnosis.links.workspace_reflinks if diagnosis.links else None
+        yield "workspace", _disk_text(diagnosis.workspace, reflinks)
     if repository is not None and repository.dvc_dir is not None:
         yield "cache", repository.cache_dir
-        if found.cache is not None:
-            yield "", _disk(found.cache, found.links.cache_reflinks if found.links else None)
+        if diagnosis.cache is not None:
+            yield (
+                "",
+                _disk_text(
+                    diagnosis.cache, diagnosis.links.cache_reflinks if diagnosis.links else None
+                ),
+            )
         yield "cache.type", ",".join(repository.cache_types)
         if repository.shared:
             yield "cache.shared", repository.shared
-    if found.links is not None:
-        yield "links", f"{', '.join(found.links.working)}; used: {found.links.used or 'none'}"
-    if repository is not None and repository.dvc_dir is not None:
+    if diagnosis.links is not None:
         yield (
-            "lock",
-            "free"
-            if not found.locks
-            else "; ".join(
-                f"{one.what}: held by process {one.pid or 'unknown'} ({one.command or 'unknown'})"
-                for one in found.locks
-            ),
+            "links",
+            f"{', '.join(diagnosis.links.working)}; used: {diagnosis.links.used or 'none'}",
         )
-        living = sum(session.living for session in found.sessions)
-        dead = [session.directory for session in found.sessions if not session.living]
-        yield "sessions", f"{_sessions(living)} running, {len(dead)} killed"
+    if repository is not None and repository.dvc_dir is not None:
+        yield "lock", "; ".join(map(_lock_text, diagnosis.locks)) or "free"
+        living = sum(session.living for session in diagnosis.sessions)
+        dead = [session.directory for session in diagnosis.sessions if not session.living]
+        yield "sessions", f"{_session_count(living)} running, {len(dead)} killed"
         for path in dead:
             yield "", path
-    for name, version in found.versions.items():
+    for name, version in diagnosis.versions.items():
         yield name, version or "not installed"
 
 
-def _sessions(directories: int) -> str:
-    # Each has one in the cache and one in the workspace.
+def _lock_text(holder: LockHolder) -> str:
+    process = f"process {holder.pid}" if holder.pid else "an unknown process"
+    return f"{holder.what}: held by {process} ({holder.command or 'unknown command'})"
+
+
+def _session_count(directories: int) -> str:
+    # Each session has one directory in the cache and one in the workspace.
     return str((directories + 1) // 2)
 
 
-def _disk(disk: Disk, reflinks: bool | None) -> str:
+def _disk_text(disk: Disk, reflinks: bool | None) -> str:
     parts = [
         disk.kind or "file system unknown",
         *([f"on {disk.mount}"] if disk.mount else []),
-        f"{size_shown(disk.free_bytes)} of {size_shown(disk.total_bytes)} free",
+        f"{format_size(disk.free_bytes)} of {format_size(disk.total_bytes)} free",
     ]
     if reflinks is not None:
         parts.append("supports reflinks" if reflinks else "no reflinks")

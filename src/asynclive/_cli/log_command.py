@@ -1,4 +1,4 @@
-"""``asynclive log``: its options, and what it prints."""
+"""``asynclive log``: its options and its output."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from click.exceptions import Exit
 from .._errors import InvalidDvcyamlError
 from . import option_values as values
 from .log_paths import Report, log_paths
-from .option_words import in_options
-from .output import HASH, OutputError, complain, library_heard, show, write_json, write_rows
-from .terminal_text import size_shown
+from .option_words import use_option_names
+from .output import (
+    HASH,
+    OutputError,
+    library_logs_to_stderr,
+    print_problem,
+    show_click_error,
+    write_json,
+    write_rows,
+)
+from .terminal_text import format_size
 
 EXIT_CODES = """\b
 Exit codes:
@@ -36,37 +44,37 @@ Exit codes:
     required=True,
     metavar="PATH...",
     type=click.Path(),
-    callback=values.paths_from,
+    callback=values.parse_paths,
 )
 @click.option(
     "--type",
-    callback=values.text_from,
+    callback=values.parse_text,
     metavar="TYPE",
     help="Type of the artifacts, for example model or dataset. Artifacts of type model "
     "appear in the model registry.",
 )
 @click.option(
     "--name",
-    callback=values.name_from,
+    callback=values.parse_name,
     help="Name of the entry in dvc.yaml, allowed with one PATH only.  [default: made from the stem "
     "of PATH]",
 )
 @click.option(
-    "--desc", callback=values.text_from, metavar="TEXT", help="Description of the artifacts."
+    "--desc", callback=values.parse_text, metavar="TEXT", help="Description of the artifacts."
 )
 @click.option(
     "--label",
     "labels",
     multiple=True,
     metavar="LABEL",
-    callback=values.labels_from,
+    callback=values.parse_labels,
     help="A label. Can be given several times.",
 )
 @click.option(
     "--meta",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=values.meta_from,
+    callback=values.parse_meta,
     help="Metadata. Can be given several times. VALUE is read as a YAML scalar: lr=0.1 is a "
     "number, ok=true a boolean, day=2024-05-01 a date. Any other VALUE is text. To pass a "
     "number as text, quote it twice: tag='\"1.0\"'.",
@@ -105,7 +113,7 @@ Exit codes:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    callback=values.seconds_from,
+    callback=values.parse_seconds,
     help="How long to wait while another process holds DVC's lock. inf sets no limit.",
 )
 @click.option("--durable", is_flag=True, help="Return only when all data is on the disk (fsync).")
@@ -161,10 +169,10 @@ def log(
     }
     options |= {"copy": copy if copy_to is None else copy_to, "cache": not no_cache}
     try:
-        with library_heard(logging.INFO if verbose else logging.WARNING):
+        with library_logs_to_stderr(logging.INFO if verbose else logging.WARNING):
             report = log_paths(paths, settings, options)
     except InvalidDvcyamlError as error:
-        raise click.BadParameter(in_options(str(error)), param_hint="'--dvcyaml'") from None
+        raise click.BadParameter(use_option_names(str(error)), param_hint="'--dvcyaml'") from None
     unwritable: OutputError | None = None
     try:
         if as_json:
@@ -173,25 +181,27 @@ def log(
             _write_table(report)
     except OutputError as error:
         unwritable = error
-    _say_what_failed(report)
+    _print_failures(report)
     if unwritable is not None:
         if not report.failed:
             raise unwritable
-        show(unwritable)  # the exit code says what is worse
+        # The exit code must be that of the failed artifacts, which matter more.
+        show_click_error(unwritable)
     raise Exit(_exit_code(report))
 
 
-def _say_what_failed(report: Report) -> None:
+def _print_failures(report: Report) -> None:
     if report.not_entered is not None:
-        complain(report.not_entered)
+        print_problem(report.not_entered)
         return
-    stopped = [one for one in report.failed if one.error == "Interrupted"]
-    for one in report.failed:
-        if one not in stopped:
-            complain(one.message)
+    interrupted = [failure for failure in report.failed if failure.error == "Interrupted"]
+    for failure in report.failed:
+        if failure not in interrupted:
+            print_problem(failure.message)
     if report.signal is not None:
-        complain(
-            f"interrupted; {len(report.logged)} logged, {len(stopped)} not logged.", kind="Stopped"
+        print_problem(
+            f"interrupted; {len(report.logged)} logged, {len(interrupted)} not logged.",
+            kind="Stopped",
         )
 
 
@@ -202,14 +212,14 @@ def _exit_code(report: Report) -> int:
 
 
 def _write_table(report: Report) -> None:
-    artifacts = [one.artifact for one in report.logged]
+    artifacts = [logged.artifact for logged in report.logged]
     write_rows(
         ("Name", "Path", "Size", "Files", HASH),
         [
             (
                 artifact.name,
-                _from_here(str(artifact.path)),
-                size_shown(artifact.size),
+                _relative_path(str(artifact.path)),
+                format_size(artifact.size),
                 f"{artifact.nfiles:,}",
                 artifact.md5 or "not cached",
             )
@@ -221,15 +231,19 @@ def _write_table(report: Report) -> None:
 
 def _document(report: Report) -> dict[str, Any]:
     return {
-        "logged": [{"given": one.path, **asdict(one.artifact)} for one in report.logged],
+        "logged": [{"given": logged.path, **asdict(logged.artifact)} for logged in report.logged],
         "failed": [
-            {"given": one.path, "error": one.error, "message": in_options(one.message)}
-            for one in report.failed
+            {
+                "given": failure.path,
+                "error": failure.error,
+                "message": use_option_names(failure.message),
+            }
+            for failure in report.failed
         ],
     }
 
 
-def _from_here(path: str) -> str:
-    """A path as one would write it in this directory."""
-    here = os.path.realpath(os.getcwd())
-    return os.path.relpath(path, here) if path.startswith(here + os.sep) else path
+def _relative_path(path: str) -> str:
+    """Return ``path`` relative to the working directory, if it is below it."""
+    directory = os.path.realpath(os.getcwd())
+    return os.path.relpath(path, directory) if path.startswith(directory + os.sep) else path

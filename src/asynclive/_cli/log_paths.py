@@ -1,4 +1,4 @@
-"""What ``asynclive log`` does: all paths at once, and what became of each."""
+"""Logs all paths of ``asynclive log`` in one session, and reports the outcome of each."""
 
 from __future__ import annotations
 
@@ -27,49 +27,51 @@ _path_of_task: ContextVar[str] = ContextVar("path")
 
 @dataclass(frozen=True, slots=True)
 class NotLogged:
-    """An artifact that was not logged, and why."""
+    """A path that was not logged, and the reason."""
 
     path: str
-    """As it was given."""
+    """The path that was passed."""
     error: str
-    """The class of the error."""
+    """The name of the error's class, or ``Interrupted``."""
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
+    """A path that was logged."""
+
     path: str
-    """As it was given."""
+    """The path that was passed."""
     artifact: LoggedArtifact
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of each path, in their order."""
+    """The outcome of each path, in the order of the paths."""
 
     logged: list[Logged] = field(default_factory=list)
     failed: list[NotLogged] = field(default_factory=list)
     not_entered: str | None = None
-    """Why there was no session at all: the repository cannot be opened."""
+    """The error because of which the session failed: the repository cannot be opened."""
     signal: int | None = None
-    """The signal that ended it early."""
+    """The signal that interrupted the session."""
 
 
 def log_paths(
     paths: Sequence[str], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Report:
-    """Log all paths in one session.
+    """Log all paths in one session, and return the outcome of each.
 
-    SIGINT, SIGTERM and SIGHUP cancel what is in flight, and this returns once it is cleared up;
-    a second one ends the process at once.
+    SIGINT, SIGTERM and SIGHUP cancel the artifacts in flight. This function returns when they
+    are undone. A second signal ends the process at once.
 
     Args:
-        paths: in the order in which they are reported.
-        settings: of ``AsyncLive``.
-        options: of ``log_artifact``, for each of them.
+        paths: the paths, in the order of the report.
+        settings: arguments of ``AsyncLive``.
+        options: arguments of ``log_artifact``, the same for each path.
 
     Raises:
-        InvalidDvcyamlError: what ``settings`` has for it is none.
+        InvalidDvcyamlError: ``settings["dvcyaml"]`` is not named ``dvc.yaml``.
     """
     return anyio.run(_log_paths, paths, settings, options)
 
@@ -143,17 +145,20 @@ async def _cancel_on_signal(
             task_status.started()
             async for number in received:
                 if report.signal is not None:
-                    # The next session clears up after this one.
+                    # A second signal: end at once. The next session removes the temp files.
                     signal.signal(number, signal.SIG_DFL)
                     os.kill(os.getpid(), number)
                 report.signal = number
                 work.cancel()
-    except NotImplementedError:  # Windows: KeyboardInterrupt comes instead
+    except NotImplementedError:  # on Windows, KeyboardInterrupt is raised instead
         task_status.started()
 
 
 def _signals() -> Iterator[signal.Signals]:
-    """Those that are not ignored: as by ``nohup``, or by a shell for what it runs behind."""
+    """Yield the signals that interrupt, except ignored ones.
+
+    ``nohup`` ignores SIGHUP, and a shell ignores SIGINT for background jobs.
+    """
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:

@@ -1,6 +1,6 @@
-"""The command ``asynclive``: a thin shell over AsyncLive, and what it says of a repository.
+"""The command ``asynclive``, its subcommands and its exit codes.
 
-Nothing here shows a traceback. Exit codes are in the help of the command.
+No error is shown as a traceback. The help of the command lists the exit codes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from click.shell_completion import get_completion_class
 
 from .doctor_command import doctor
 from .log_command import EXIT_CODES, log
-from .output import OutputError, complain, drop_output, show, write
+from .output import OutputError, discard_output, print_problem, show_click_error, write
 
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VAR = "_ASYNCLIVE_COMPLETE"
 
 
-class _NoCommand(click.UsageError):
-    """There is no command; shows the help. As with click's own ``no_args_is_help``, of which the
-    exit code, and where it prints to, depend on the version."""
+class _MissingCommand(click.UsageError):
+    """No subcommand was given; shows the help on stderr.
+
+    click's own ``no_args_is_help`` does the same, but its exit code and its output stream depend
+    on the version of click.
+    """
 
     def show(self, file: IO[Any] | None = None) -> None:
         assert self.ctx is not None
@@ -34,24 +37,26 @@ class _NoCommand(click.UsageError):
 
 
 class _Commands(click.Group):
-    """Where the reader of a help has gone, that is an OutputError: click would end with 1, which
-    says that an artifact was not logged."""
+    """A group of commands that raises OutputError if the reader of its output has gone.
+
+    click would exit with 1, which means here that an artifact was not logged.
+    """
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _reader_needed():
+        with _broken_pipe_is_output_error():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _reader_needed():
+        with _broken_pipe_is_output_error():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _reader_needed() -> Iterator[None]:
+def _broken_pipe_is_output_error() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        drop_output(sys.stdout)
+        discard_output(sys.stdout)
         raise OutputError(error) from error
 
 
@@ -67,7 +72,7 @@ def _reader_needed() -> Iterator[None]:
 def cli(context: click.Context) -> None:
     """Log large artifacts with DVC, many at once. The result is that of 'dvc add'."""
     if context.invoked_subcommand is None:
-        raise _NoCommand("Missing command.", context)
+        raise _MissingCommand("Missing command.", context)
 
 
 @cli.command(short_help="Print the completion script for a shell.")
@@ -80,11 +85,12 @@ def completion(shell: str) -> None:
     zsh:  asynclive completion zsh > DIRECTORY/_asynclive (any directory in $fpath)
     fish: asynclive completion fish > ~/.config/fish/completions/asynclive.fish
     """
-    made = get_completion_class(shell)
-    assert made is not None  # click knows all of them
-    # Not source(), which asks the shell for its version first: it may be for another machine.
-    completing = made(cli, {}, "asynclive", _COMPLETE_VAR)
-    write(completing.source_template % completing.source_vars())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None  # click has one for each of _SHELLS
+    # source() would first run the shell to check its version. The shell need not be installed
+    # here: the script may be for another machine.
+    completer = completion_class(cli, {}, "asynclive", _COMPLETE_VAR)
+    write(completer.source_template % completer.source_vars())
 
 
 cli.add_command(log)
@@ -92,7 +98,7 @@ cli.add_command(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command and end the process. What ``asynclive`` and ``python -m asynclive`` call."""
+    """Run the command and exit. ``asynclive`` and ``python -m asynclive`` call this."""
     _keep_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -101,38 +107,42 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code. Raises nothing but what completions end with."""
+    """Run the command and return the exit code.
+
+    Raises:
+        SystemExit: the shell asked for completions, and click has printed them.
+    """
     try:
         code = cli.main(
             arguments, prog_name="asynclive", complete_var=_COMPLETE_VAR, standalone_mode=False
         )
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        show(error)
+        show_click_error(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        complain("interrupted.", kind="Stopped")
+        print_problem("interrupted.", kind="Stopped")
         return 130
-    except FileNotFoundError:  # of all that is asked for without a name: os.getcwd()
-        complain("the working directory does not exist any more. Change to another directory.")
+    except FileNotFoundError:  # only os.getcwd() raises this here
+        print_problem("the working directory does not exist any more. Change to another directory.")
         return 1
-    except OSError as error:  # click could not print its help
-        drop_output(sys.stdout)
-        show(OutputError(error))
+    except OSError as error:  # click cannot print its help
+        discard_output(sys.stdout)
+        show_click_error(OutputError(error))
         return OutputError.exit_code
     except Exception as error:
-        logging.getLogger(__name__).debug("Unexpected", exc_info=error)
-        complain(f"unexpected {type(error).__name__}: {error}")
+        logging.getLogger(__name__).debug("Unexpected error", exc_info=error)
+        print_problem(f"unexpected {type(error).__name__}: {error}")
         return 1
 
 
 def _keep_standard_descriptors() -> None:
-    """Have 0, 1 and 2 lead nowhere where they were closed.
+    """Open the null device in place of stdin, stdout and stderr that are closed.
 
-    Else the next file that is opened, one of DVC's databases, would be standard output.
+    Otherwise the next file to be opened, such as a database of DVC, would become stdout.
     """
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is fd

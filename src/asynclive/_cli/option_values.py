@@ -1,4 +1,4 @@
-"""What options of the command line hold, as Python values; and what is wrong with them."""
+"""Parses and checks the values of command-line options. Called by click."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .._errors import AsyncLiveError
 T = TypeVar("T")
 
 
-def meta_from(
+def parse_meta(
     _ctx: click.Context, _param: click.Parameter, given: Sequence[str]
 ) -> dict[str, Any] | None:
-    """``KEY=VALUE``s as a dict; None: there are none.
+    """Return all ``KEY=VALUE`` items as a dict, or None if there are none.
 
     Raises:
-        click.BadParameter: one has no key, or is given twice, or does not fit YAML.
+        click.BadParameter: an item has no key or no ``=``, a key is given twice, or a value does
+            not fit YAML.
     """
     meta: dict[str, Any] = {}
     for item in given:
@@ -30,15 +31,15 @@ def meta_from(
             raise click.BadParameter(f"{item!r} is not KEY=VALUE.")
         if key in meta:
             raise click.BadParameter(f"{key!r} is given twice.")
-        meta[key] = yaml_scalar(value)
-    return _checked(lambda: metadata.check_meta(meta or None))
+        meta[key] = parse_yaml_scalar(value)
+    return _check_option(lambda: metadata.check_meta(meta or None))
 
 
-def yaml_scalar(text: str) -> Any:
-    """What YAML 1.2 reads ``text`` as, where it stands alone.
+def parse_yaml_scalar(text: str) -> Any:
+    """Return the value that YAML 1.2 reads from ``text`` as a scalar.
 
-    A number, true, false, null, a date, or in quotes: what they hold. All else is text as it is,
-    also what would be a list, a mapping or a comment.
+    That is a number, true, false, null, a date, or the content of quotes. Any other text is
+    returned unchanged, even if YAML would read a list, a mapping or a comment from it.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -50,64 +51,64 @@ def yaml_scalar(text: str) -> Any:
             return yaml.load(text)
         tag = yaml.resolver.resolve(ScalarNode, text, (True, False))
         return yaml.constructor.construct_object(ScalarNode(tag, text))
-    except (YAMLError, ValueError):  # ValueError: it only looks like a date
+    except (YAMLError, ValueError):  # ValueError: it looks like a date but is not one
         return text
 
 
-def name_from(_ctx: click.Context, _param: click.Parameter, given: str | None) -> str | None:
-    """The name of an entry.
+def parse_name(_ctx: click.Context, _param: click.Parameter, given: str | None) -> str | None:
+    """Return the name of an entry, or None if there is none.
 
     Raises:
-        click.BadParameter: the model registry does not take it.
+        click.BadParameter: the name is not valid in the model registry.
     """
     if given is None:
         return None
-    return _checked(lambda: metadata.check_name(given))
+    return _check_option(lambda: metadata.check_name(given))
 
 
-def text_from(_ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
-    """A text for dvc.yaml.
+def parse_text(_ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
+    """Return a text for dvc.yaml, or None if there is none.
 
     Raises:
-        click.BadParameter: YAML cannot hold it.
+        click.BadParameter: the text does not fit YAML.
     """
-    return _checked(lambda: metadata.check_text(param.name or "", given))
+    return _check_option(lambda: metadata.check_text(param.name or "", given))
 
 
-def labels_from(
+def parse_labels(
     _ctx: click.Context, _param: click.Parameter, given: Sequence[str]
 ) -> list[str] | None:
-    """Labels; None: there are none.
+    """Return the labels, or None if there are none.
 
     Raises:
-        click.BadParameter: YAML cannot hold one.
+        click.BadParameter: a label does not fit YAML.
     """
-    return _checked(lambda: metadata.check_labels(list(given) or None))
+    return _check_option(lambda: metadata.check_labels(list(given) or None))
 
 
-def seconds_from(_ctx: click.Context, _param: click.Parameter, given: float) -> float | None:
-    """A number of seconds; None, for ever: it was ``inf``.
+def parse_seconds(_ctx: click.Context, _param: click.Parameter, given: float) -> float | None:
+    """Return the number of seconds, or None (no limit) for ``inf``.
 
     Raises:
-        click.BadParameter: it is not a number.
+        click.BadParameter: it is ``nan``.
     """
     if math.isnan(given):
         raise click.BadParameter("nan is not a number of seconds.")
     return None if math.isinf(given) else given
 
 
-def paths_from(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -> list[str]:
-    """The paths, each once, in the order in which they were given.
+def parse_paths(_ctx: click.Context, _param: click.Parameter, given: Sequence[str]) -> list[str]:
+    """Return the paths without duplicates, in the order in which they were given.
 
     Raises:
-        click.BadParameter: one is empty.
+        click.BadParameter: a path is empty.
     """
     if "" in given:
         raise click.BadParameter("'' is not a path.")
     return list({os.path.abspath(path): path for path in reversed(given)}.values())[::-1]
 
 
-def _checked(check: Callable[[], T]) -> T:
+def _check_option(check: Callable[[], T]) -> T:
     try:
         return check()
     except AsyncLiveError as error:

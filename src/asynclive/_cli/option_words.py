@@ -1,8 +1,8 @@
-"""What the library advises, in the words of the command line: options for arguments."""
+"""Messages of the library, with options of the command line in place of Python arguments."""
 
 from __future__ import annotations
 
-WORDS = (
+REPLACEMENTS = (
     ("copied to copy=", "copied to --copy-to "),
     ("with copy=True", "with --copy"),
     ("with copy='sub/dir'", "with --copy-to sub/dir"),
@@ -10,15 +10,15 @@ WORDS = (
     ("pass another dvcyaml= (", "pass another --dvcyaml ("),
     ("or None to write no entries", "or --no-dvcyaml to write no entries"),
     ("a longer lock_timeout=", "a longer --lock-timeout"),
-    # Where it looks is no option of any command.
+    # No command has an option for root=.
     (", or pass root= with the path of a repository", ""),
     (" Pass root= with one that is.", ""),
 )
-"""As the library says it, and as it is said here."""
+"""Text in a message of the library, and the text that replaces it."""
 
 
-def in_options(message: str) -> str:
-    """A message of the library, as it is to be read by who typed a command."""
-    for words, ours in WORDS:
-        message = message.replace(words, ours)
+def use_option_names(message: str) -> str:
+    """Return a message of the library with options in place of Python arguments."""
+    for text, replacement in REPLACEMENTS:
+        message = message.replace(text, replacement)
     return message

@@ -1,4 +1,4 @@
-"""Text as a terminal may be given it: what a file is called gives no orders to it."""
+"""Text that is safe for a terminal: a file name cannot send escape sequences to it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def shown(text: str) -> str:
-    """``text`` with all that is not printable escaped, in one line.
+def escape_unprintable(text: str) -> str:
+    """Return ``text`` with unprintable characters escaped, on one line.
 
-    Also what turns the direction of writing around, and what is no letter in UTF-8.
+    Unprintable are also characters that change the direction of writing, and bytes of a file
+    name that are not UTF-8.
     """
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 
-def message_shown(message: str) -> str:
-    """A message of several lines, as DVC's may be, in one; its colours are dropped."""
-    return shown(_LINE_ENDS.sub(" ", _COLOURS.sub("", message).strip()))
+def format_message(message: str) -> str:
+    """Return a message on one line, without colours. DVC's messages may have several lines."""
+    return escape_unprintable(_LINE_ENDS.sub(" ", _COLOURS.sub("", message).strip()))
 
 
-def size_shown(size: int) -> str:
-    """Bytes in three digits and a unit: ``1.25 GiB``."""
+def format_size(size: int) -> str:
+    """Return a number of bytes in three digits and a unit: ``1.25 GiB``."""
     number, unit = float(size), 0
     while number >= 1000 and unit < len(_UNITS) - 1:
         number, unit = number / 1024, unit + 1
@@ -33,6 +34,6 @@ def size_shown(size: int) -> str:
     return f"{number:.{digits}f} {_UNITS[unit]}"
 
 
-def _escaped(letter: str) -> str:
-    # ascii() alone would leave the few spaces that are not printable to be seen as spaces.
+def _escape(letter: str) -> str:
+    # ascii() of the whole text would also escape printable letters, such as é.
     return ascii(letter)[1:-1]

@@ -1,4 +1,4 @@
-"""What ``--meta`` makes of a value: what YAML makes of it, and text of all else."""
+"""The values of ``--meta``: scalars of YAML, and text for anything else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asynclive._cli.option_values import yaml_scalar
+from asynclive._cli.option_values import parse_yaml_scalar
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from asynclive._cli.option_values import yaml_scalar
         ("!!python/name:os.system x", "!!python/name:os.system x"),
         ("a=b", "a=b"),
         ("two\nlines", "two\nlines"),
-        # What is quoted is text.
+        # Quotes make it text.
         ("'3'", "3"),
         ('"1.0"', "1.0"),
         ('"a\\tb"', "a\tb"),
@@ -49,7 +49,7 @@ from asynclive._cli.option_values import yaml_scalar
         ("2024-13-45", "2024-13-45"),
     ],
 )
-def test_a_value_is_a_scalar_of_yaml(text: str, expected: Any) -> None:
-    value = yaml_scalar(text)
+def test_a_value_is_read_as_a_yaml_scalar(text: str, expected: Any) -> None:
+    value = parse_yaml_scalar(text)
     assert value == expected
     assert type(value) is type(expected)

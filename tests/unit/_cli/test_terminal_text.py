@@ -1,10 +1,10 @@
-"""What a terminal is given: it is whole, and gives no orders."""
+"""Text for a terminal keeps its content and contains no escape sequences."""
 
 from __future__ import annotations
 
 import pytest
 
-from asynclive._cli.terminal_text import message_shown, shown, size_shown
+from asynclive._cli.terminal_text import escape_unprintable, format_message, format_size
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ from asynclive._cli.terminal_text import message_shown, shown, size_shown
         ("not-utf8-\udcff", "not-utf8-\\udcff"),
     ],
 )
-def test_what_is_not_printable_is_escaped(text: str, expected: str) -> None:
-    assert shown(text) == expected
-    assert shown(text).isprintable()
+def test_unprintable_characters_are_escaped(text: str, expected: str) -> None:
+    assert escape_unprintable(text) == expected
+    assert escape_unprintable(text).isprintable()
 
 
-def test_a_message_of_several_lines_is_one_line_without_colours() -> None:
+def test_a_message_of_several_lines_becomes_one_line_without_colours() -> None:
     message = "Cannot add:\n  \x1b[31mred\x1b[0m\r\n\nTry again.\n"
-    assert message_shown(message) == "Cannot add: red Try again."
+    assert format_message(message) == "Cannot add: red Try again."
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_a_message_of_several_lines_is_one_line_without_colours() -> None:
     ],
 )
 def test_a_size_has_three_digits_and_a_unit(size: int, expected: str) -> None:
-    assert size_shown(size) == expected
+    assert format_size(size) == expected
