@@ -1,4 +1,4 @@
-"""Where events go: callbacks, and the queues of those who iterate. On the event loop alone."""
+"""Delivers events to callbacks and to the queues of iterators. Used on the event loop only."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ logger = getLogger(__name__)
 
 OnEvent = Callable[[ArtifactEvent], object]
 
-# Events that wait for a slow consumer: those of some hundred artifacts, in less than 1 MiB.
+# Default limit of a stream's queue, in events: enough for some hundred artifacts, below 1 MiB.
 QUEUED_EVENTS = 1024
-# A consumer whose queue never gets empty lets others have the loop after so many.
-_EVENTS_A_TURN = 32
+# A consumer whose queue is never empty yields to the event loop once in so many events.
+_EVENTS_PER_CHECKPOINT = 32
 
 
 class EventStream(AsyncIterator[Event]):
-    """The events since this was made, for one consumer; ends when the block is left.
+    """An async iterator over the events that follow its creation. It ends when the block is left.
 
-    Two tasks that iterate over one stream share its events; ask for one each to see all.
+    Two tasks that iterate over one stream share its events. Make a stream for each task if each
+    must see all events.
     """
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
         self._queue: OrderedDict[int, Event] = OrderedDict()
-        """By a number each; never more than the bound."""
+        """The queued events by their number, at most ``bound``."""
         self._samples: OrderedDict[int, int] = OrderedDict()
-        """The number of the queued sample of each call, oldest first."""
+        """The number of the queued sample of each call, by call, oldest first."""
         self._next_number = 0
         self._dropped_samples = self._dropped_events = 0
         self._waiter: anyio.Event | None = None
-        self._turn = 0
+        self._events_since_checkpoint = 0
         self._closed = False
 
     def _put(self, event: ArtifactEvent) -> None:
@@ -52,9 +53,9 @@ class EventStream(AsyncIterator[Event]):
         is_sample = isinstance(event, ArtifactStaging)
         number = self._samples.get(event.call) if is_sample else None
         if number is not None:
-            self._queue[number] = event  # the newer says all that the older did
+            self._queue[number] = event  # a newer sample replaces the older one of its call
             return
-        if len(self._queue) >= self._bound and not self._make_room(event):
+        if len(self._queue) >= self._bound and not self._drop_one(event):
             return
         self._next_number += 1
         self._queue[self._next_number] = event
@@ -62,8 +63,13 @@ class EventStream(AsyncIterator[Event]):
             self._samples[event.call] = self._next_number
         self._wake()
 
-    def _make_room(self, event: ArtifactEvent) -> bool:
-        """Drop what matters least; whether it was another than ``event``."""
+    def _drop_one(self, event: ArtifactEvent) -> bool:
+        """Drop the least important event, and return False if that is ``event`` itself.
+
+        1. If a sample is queued, drop the oldest.
+        2. If ``event`` is a sample, drop it.
+        3. Otherwise drop the oldest event.
+        """
         if self._samples:
             _, number = self._samples.popitem(last=False)
             del self._queue[number]
@@ -76,11 +82,12 @@ class EventStream(AsyncIterator[Event]):
             self._dropped_events += 1
         return True
 
-    def _take(self) -> Event:
+    def _pop(self) -> Event:
+        """Remove and return the next event; if events were dropped, EventsDropped comes first."""
         if self._dropped_samples or self._dropped_events:
-            told = EventsDropped(time.time(), self._dropped_samples, self._dropped_events)
+            dropped = EventsDropped(time.time(), self._dropped_samples, self._dropped_events)
             self._dropped_samples = self._dropped_events = 0
-            return told
+            return dropped
         number, event = self._queue.popitem(last=False)
         if isinstance(event, ArtifactStaging) and self._samples.get(event.call) == number:
             del self._samples[event.call]
@@ -90,28 +97,28 @@ class EventStream(AsyncIterator[Event]):
         return self
 
     async def __anext__(self) -> Event:
-        # Each time would cost as much as the event does.
-        self._turn = (self._turn + 1) % _EVENTS_A_TURN
-        if not self._turn:
+        # A checkpoint for each event would cost as much as the event itself.
+        self._events_since_checkpoint = (self._events_since_checkpoint + 1) % _EVENTS_PER_CHECKPOINT
+        if not self._events_since_checkpoint:
             await anyio.lowlevel.checkpoint()
         while not self._queue:
             if self._closed:
                 raise StopAsyncIteration
             if self._waiter is None:
                 self._waiter = anyio.Event()
-            self._turn = 0
+            self._events_since_checkpoint = 0
             await self._waiter.wait()
-        return self._take()
+        return self._pop()
 
     async def aclose(self) -> None:
-        """End it now: what is queued is not yielded any more. Merely dropping it does as well."""
+        """End the stream now and drop its queued events. Dropping the stream does the same."""
         self._queue.clear()
         self._samples.clear()
         self._dropped_samples = self._dropped_events = 0
         self._end()
 
     def _end(self) -> None:
-        """Nothing more comes; what is queued is still yielded."""
+        """Accept no more events. Queued events are still yielded."""
         self._closed = True
         self._wake()
 
@@ -126,34 +133,36 @@ class EventStream(AsyncIterator[Event]):
 
 
 class EventHub:
-    """Gives each event to every listener.
+    """Delivers each event to all callbacks and streams.
 
     Args:
         on_event: the user's callback.
 
     Raises:
-        TypeError: it is none.
+        TypeError: ``on_event`` is not callable, or is a coroutine function.
     """
 
     def __init__(self, on_event: OnEvent | None = None) -> None:
         if on_event is not None:
-            _check(on_event)
+            _check_callback(on_event)
         self._callbacks: list[OnEvent] = [] if on_event is None else [on_event]
-        self._failed: set[int] = set()
-        """The ids of those that have: a callback need not be hashable."""
-        # Weak: a consumer that merely stops iterating needs its queue no more.
+        self._failed_callbacks: set[int] = set()
+        """The ids of callbacks that raised an error: a callback need not be hashable."""
+        # Weak: a consumer that stops iterating drops its stream, and with it the queue.
         self._streams: list[weakref.ref[EventStream]] = []
         self._closed = False
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody listens: if not, events need not be made."""
+        """Return whether there is a callback or a stream. If not, events need not be made."""
         return bool(self._callbacks or self._streams)
 
     def listen(self, callback: OnEvent) -> None:
+        """Add a callback."""
         self._callbacks.append(callback)
 
     def stream(self, bound: int) -> EventStream:
+        """Return a new stream that queues at most ``bound`` events."""
         stream = EventStream(bound)
         if self._closed:
             stream._end()
@@ -162,9 +171,9 @@ class EventHub:
         return stream
 
     def publish(self, event: ArtifactEvent) -> None:
-        """Tell everybody, those who iterate first: a callback may bring about the next event.
+        """Deliver ``event`` to the streams first, then to the callbacks.
 
-        An event of another process is published as it is.
+        A callback may cause the next event. With this order, streams get both in order.
         """
         if self._streams:
             self._put(event)
@@ -173,20 +182,20 @@ class EventHub:
                 callback(event)
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException:  # CancelledError too: of a future that it looked at
-                # The artifact has nothing to do with it. It is called again all the same: what it
-                # did not like may have been this event alone.
+            except BaseException:  # even CancelledError, which a cancelled future may raise
+                # An error of a callback must not affect the artifact. Later events are still
+                # passed to the callback, because only this event may have made it fail.
                 self._log_failure(callback, event)
 
     def _put(self, event: ArtifactEvent) -> None:
-        gone = False
+        any_ended = False
         for reference in self._streams:
             stream = reference()
             if stream is None or stream._ended:
-                gone = True
+                any_ended = True
             else:
                 stream._put(event)
-        if gone:
+        if any_ended:
             self._streams = [
                 reference
                 for reference in self._streams
@@ -194,18 +203,18 @@ class EventHub:
             ]
 
     def _log_failure(self, callback: OnEvent, event: ArtifactEvent) -> None:
-        if id(callback) in self._failed:
-            logger.debug("The callback for events failed again, at %r.", event, exc_info=True)
+        if id(callback) in self._failed_callbacks:
+            logger.debug("The on_event callback failed again, on %r.", event, exc_info=True)
             return
-        self._failed.add(id(callback))
+        self._failed_callbacks.add(id(callback))
         logger.exception(
-            "The callback for events failed, at %r. The artifact is logged all the same, and the "
-            "callback is called again; further errors of it are logged at debug level.",
+            "The on_event callback failed, on %r. The artifact is not affected. The callback still "
+            "gets later events; its further errors are logged at debug level.",
             event,
         )
 
     def close(self) -> None:
-        """Nothing more happens: those who iterate come to an end."""
+        """End all streams: no more events follow."""
         self._closed = True
         for reference in self._streams:
             if (stream := reference()) is not None:
@@ -213,13 +222,13 @@ class EventHub:
         self._streams.clear()
 
 
-def _check(on_event: OnEvent) -> None:
+def _check_callback(on_event: OnEvent) -> None:
     if not callable(on_event):
         raise TypeError(f"on_event must be callable, not {on_event!r}")
     if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(
-        getattr(on_event, "__call__", None)  # noqa: B004  # the method, to look at it
+        getattr(on_event, "__call__", None)  # noqa: B004  # the method may be a coroutine function
     ):
         raise TypeError(
-            f"on_event must be a plain function, which {on_event!r} is not: nobody would await "
-            "it. Iterate over events() in a task."
+            f"on_event must be a plain function, not the coroutine function {on_event!r}, which "
+            "would not be awaited. Iterate over events() in a task instead."
         )

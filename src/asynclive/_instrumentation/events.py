@@ -1,6 +1,6 @@
-"""What happens to the artifacts, as frozen records: what ``on_event`` and ``events()`` give.
+"""The events of artifacts, as frozen records: ``on_event`` gets them, ``events()`` yields them.
 
-They are picklable, so that those of a worker process can be told here. No I/O.
+They are picklable, because a worker process sends its events to the parent. No I/O.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from .._artifact.records import LoggedArtifact
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Anything that :meth:`AsyncLive.events` yields.
+    """The base of all records that :meth:`AsyncLive.events` yields.
 
     Attributes:
-        time: when it happened, in seconds since the epoch, as ``time.time()`` has it.
+        time: when the event happened, in seconds since the epoch, as in ``time.time()``.
     """
 
     time: float
@@ -25,18 +25,18 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactEvent(Event):
-    """Something happened to one artifact.
+    """The base of the events of one artifact.
 
-    Those of one artifact come in the order of the classes here, and the last is one of logged,
-    failed, superseded, cancelled. What is not needed is left out: an artifact may fail, or be
-    cancelled, from any of the others.
+    The events of one artifact follow each other in the order of the classes here: queued,
+    staging, staged, committing, committed. The last event is one of logged, failed, superseded
+    and cancelled. An artifact may skip stages: it may fail or be cancelled in any of them.
 
     Attributes:
-        call: number of the call in this ``AsyncLive``, from 1 on, in the order of the calls: tells
-            apart what is logged twice.
-        name: as in :class:`LoggedArtifact`.
-        path: the tracked path, absolute; with ``copy`` that of the copy.
-        stage: of the class: where the artifact is, or what became of it.
+        call: the number of the call in this ``AsyncLive``, from 1, in the order of the calls.
+            Calls that log the same path twice have different numbers.
+        name: the name, as in :class:`LoggedArtifact`.
+        path: the tracked path, absolute. With ``copy``, the path of the copy.
+        stage: the stage or the outcome of the artifact, the same for all events of a class.
 
     Example::
 
@@ -56,24 +56,25 @@ class ArtifactEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactQueued(ArtifactEvent):
-    """The call was accepted. What its path holds is not known yet."""
+    """The call was accepted. Its path is not scanned yet."""
 
     stage: ClassVar[str] = "queued"
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactStaging(ArtifactEvent):
-    """Its bytes are being hashed and copied: a sample, at most ten a second an artifact.
+    """The artifact is being hashed and copied. A sample, at most ten a second for each artifact.
 
-    The first says that it begins, and has nothing done. Files count when they are done, bytes of
-    a large file while it is hashed; those of small ones some dozens of files at a time.
+    In the first sample, nothing is done yet. A file counts when it is done. The bytes of a large
+    file count while it is hashed, those of small files for some dozens of files at a time.
 
     Attributes:
-        bytes_done: hashed (not cached: copied) until now. Of a large file that ``submit`` copies
-            before its caller goes on, half counts while it is copied, half while it is hashed.
-        files_done: files that are done.
-        bytes_total: bytes of all of its files.
-        files_total: how many files it has.
+        bytes_done: bytes hashed so far; with ``cache=False``, bytes copied so far. If ``submit``
+            copies a large file before it returns, one half of its bytes counts during that copy
+            and the other half while the copy is hashed.
+        files_done: files done so far.
+        bytes_total: bytes of all files of the artifact.
+        files_total: number of files of the artifact.
     """
 
     bytes_done: int
@@ -86,11 +87,11 @@ class ArtifactStaging(ArtifactEvent):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactStaged(ArtifactEvent):
-    """All bytes are in the cache; nothing refers to them yet. It waits for the next group.
+    """All bytes are in the cache, but nothing refers to them. The artifact waits for a group.
 
     Attributes:
-        size: bytes of all tracked files together.
-        nfiles: number of files; 1 for a file.
+        size: bytes of all tracked files.
+        nfiles: number of tracked files; 1 if the artifact is a file.
     """
 
     size: int
@@ -101,17 +102,17 @@ class ArtifactStaged(ArtifactEvent):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactCommitting(ArtifactEvent):
-    """Its group is being committed: from here on it is not cancelled any more."""
+    """The group of the artifact is being committed. The artifact can no longer be cancelled."""
 
     stage: ClassVar[str] = "committing"
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactCommitted(ArtifactEvent):
-    """DVC tracks it, and dvc.yaml names it. What is left is to clear up.
+    """DVC tracks the artifact, and its entry is in dvc.yaml. Only temp files remain to be removed.
 
     Attributes:
-        md5: as in the .dvc file; None when it was not cached.
+        md5: the hash, as in the .dvc file; None with ``cache=False``.
     """
 
     md5: str | None
@@ -121,10 +122,10 @@ class ArtifactCommitted(ArtifactEvent):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactLogged(ArtifactEvent):
-    """The call has what it returns.
+    """The artifact is logged, and the call returns.
 
     Attributes:
-        artifact: what it returns.
+        artifact: the return value of the call.
     """
 
     artifact: LoggedArtifact
@@ -134,10 +135,10 @@ class ArtifactLogged(ArtifactEvent):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactFailed(ArtifactEvent):
-    """The call raises.
+    """The call raises an error. Nothing of the artifact is recorded.
 
     Attributes:
-        error: what it raises.
+        error: the error.
     """
 
     error: Exception
@@ -147,27 +148,28 @@ class ArtifactFailed(ArtifactEvent):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactSuperseded(ArtifactEvent):
-    """A newer call for the same path, with ``latest_wins``, is logged in its place."""
+    """A newer call with ``latest_wins`` for the same path is logged instead of this call."""
 
     stage: ClassVar[str] = "superseded"
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactCancelled(ArtifactEvent):
-    """The call was cancelled, and nothing is left of it."""
+    """The call was cancelled, and nothing was logged."""
 
     stage: ClassVar[str] = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class EventsDropped(Event):
-    """Comes before the next event where a consumer was too slow for its queue.
+    """The consumer was too slow for its queue, and events before the next one were dropped.
 
-    Only :meth:`AsyncLive.events` yields it, and only to that consumer.
+    Only :meth:`AsyncLive.events` yields this event, and only to the consumer that was too slow.
 
     Attributes:
-        samples: :class:`ArtifactStaging` events that it did not get: older ones first.
-        events: others that it did not get, which is only so when no samples were left to drop.
+        samples: the number of dropped :class:`ArtifactStaging` events. They are dropped first,
+            starting with the oldest.
+        events: the number of other dropped events. They are dropped only if no sample is queued.
     """
 
     samples: int

@@ -1,7 +1,7 @@
-"""How far the staging of each artifact has come: counted by its stage, looked at by a timer.
+"""Samples the staging progress of each artifact at a fixed interval, for displays.
 
-The timer is there for displays. It runs only while somebody listens and something is staged,
-and nothing waits for it.
+The stage counts; a timer on the event loop reads the counts. The timer runs only while there is
+a listener and an artifact is being staged.
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ import anyio
 
 from .staging_progress import StagingProgress
 
-# Ten a second: more is not seen (seconds).
+# Seconds between two samples of an artifact. People do not notice faster changes of a display.
 INTERVAL = 0.1
 
 
 @dataclass(slots=True)
-class _Sampled:
-    tell: Callable[[], None]
-    """Publishes how far it is."""
-    told_at: float
-    told: tuple[int, int] = (0, 0)
+class _Published:
+    """The latest published sample of one artifact."""
+
+    on_sample: Callable[[], None]
+    """Publishes a sample of the artifact."""
+    time: float
+    done: tuple[int, int] = (0, 0)
+    """Bytes and files."""
 
 
 class Sampler:
-    """Tells how far those in staging are, as often as that is worth it.
+    """Calls back for each artifact in staging whose counts have changed, ten times a second.
 
     Args:
-        wanted: whether anybody listens.
-        start_soon: starts a task whose owner outlives every staging.
+        wanted: returns whether there is a listener.
+        start_soon: starts a task in a task group that outlives every staging.
     """
 
     def __init__(
@@ -41,30 +44,31 @@ class Sampler:
     ) -> None:
         self._wanted = wanted
         self._start_soon = start_soon
-        # Both bounded by the calls in flight.
-        self._staging: dict[StagingProgress, _Sampled] = {}
+        # The calls in flight bound the size of both.
+        self._staging: dict[StagingProgress, _Published] = {}
         self._changed: dict[StagingProgress, None] = {}
-        """Those that may have something to tell: thousands may wait for their turn."""
+        """Those that may have new counts. Thousands of others may wait for a worker thread."""
         self._running = False
 
-    def begin(self, progress: StagingProgress, tell: Callable[[], None]) -> None:
-        """Call ``tell`` at each sample in which ``progress`` has changed, until ``end``."""
-        self._staging[progress] = _Sampled(tell, anyio.current_time())
-        progress.on_change = self._note
+    def begin(self, progress: StagingProgress, on_sample: Callable[[], None]) -> None:
+        """Call ``on_sample`` at each interval in which ``progress`` has changed, until ``end``."""
+        self._staging[progress] = _Published(on_sample, anyio.current_time())
+        progress.on_change = self._mark_changed
         self.wake()
 
     def end(self, progress: StagingProgress) -> None:
+        """Stop sampling ``progress``."""
         progress.on_change = None
         self._staging.pop(progress, None)
         self._changed.pop(progress, None)
 
     def wake(self) -> None:
-        """Somebody listens now, perhaps."""
+        """Start the timer if it is needed. Call this when a listener is added."""
         if self._staging and not self._running and self._wanted():
             self._running = True
             self._start_soon(self._run)
 
-    def _note(self, progress: StagingProgress) -> None:
+    def _mark_changed(self, progress: StagingProgress) -> None:
         self._changed[progress] = None
 
     async def _run(self) -> None:
@@ -77,15 +81,15 @@ class Sampler:
 
     def _sample(self, now: float) -> None:
         for progress in list(self._changed):
-            sampled = self._staging.get(progress)
-            if sampled is None:  # ended by what was told of another
+            published = self._staging.get(progress)
+            if published is None:  # the on_sample of another artifact ended this one
                 continue
-            # A little less, for a timer that is early.
-            if now - sampled.told_at < INTERVAL * 0.99:
+            # A little less than the interval, because a timer may fire early.
+            if now - published.time < INTERVAL * 0.99:
                 continue
-            if not progress.moves:
+            if not progress.has_files_in_work:
                 self._changed.pop(progress, None)
-            reached = progress.bytes_done, progress.files_done
-            if reached != sampled.told:
-                sampled.told, sampled.told_at = reached, now
-                sampled.tell()
+            done = progress.bytes_done, progress.files_done
+            if done != published.done:
+                published.done, published.time = done, now
+                published.on_sample()

@@ -1,4 +1,4 @@
-"""The bytes and files of one artifact that are staged so far."""
+"""Counts the bytes and files of one artifact that are staged so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class PartlyDone(Protocol):
-    """A file in work. Other threads count; reading an int needs no lock."""
+    """A file in work. Another thread updates the count; reading an int needs no lock."""
 
     @property
     def done_bytes(self) -> int: ...
@@ -17,35 +17,43 @@ class PartlyDone(Protocol):
 
 @dataclass(eq=False, slots=True)
 class StagingProgress:
-    """How far one artifact has come. Only on the event loop, but for the files in work."""
+    """The staging progress of one artifact.
+
+    Used on the event loop only, except that worker threads update the files in work.
+    """
 
     bytes_total: int = 0
     files_total: int = 0
     files_done: int = 0
     size: int = 0
-    """Once it is staged: of the tracked files alone, as is their number."""
+    """Bytes of the tracked files, known when the artifact is staged."""
     nfiles: int = 0
+    """Number of the tracked files, known when the artifact is staged."""
     on_change: Callable[[StagingProgress], None] | None = None
     _bytes_done: int = 0
     _in_work: set[PartlyDone] = field(default_factory=set)
-    """Bounded by the bound on large files."""
+    """At most as many as large files may be in work at once."""
 
     @property
     def bytes_done(self) -> int:
+        """Bytes that are staged, with those of the files in work."""
         return self._bytes_done + sum(file.done_bytes for file in self._in_work)
 
     @property
-    def moves(self) -> bool:
-        """Whether it comes on without being told."""
+    def has_files_in_work(self) -> bool:
+        """Whether ``bytes_done`` may grow without a call of ``on_change``."""
         return bool(self._in_work)
 
     def restart(self) -> None:
-        """All of it is done again."""
+        """Set the counts to zero, because the artifact is staged again."""
         self.files_done = self._bytes_done = 0
 
     @contextmanager
     def in_work(self, file: PartlyDone) -> Iterator[None]:
-        """Meanwhile it counts as far as it is; afterwards it failed, or is counted next."""
+        """Include the bytes done of ``file`` within the block.
+
+        After the block, the file has failed, or the caller counts it by ``count``.
+        """
         self._in_work.add(file)
         self._changed()
         try:
@@ -54,13 +62,13 @@ class StagingProgress:
             self._in_work.discard(file)
 
     def count(self, files: int, size: int) -> None:
-        """So many files, and their bytes, are done."""
+        """Add files and their bytes to the counts."""
         self.files_done += files
         self._bytes_done += size
         self._changed()
 
     def reach(self, files: int, size: int) -> None:
-        """So many are done, as another process has counted."""
+        """Set the counts to those of the worker process."""
         self.files_done, self._bytes_done = files, size
         self._changed()
 

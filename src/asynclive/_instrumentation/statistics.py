@@ -1,4 +1,4 @@
-"""What an AsyncLive is doing, and what it has done: counted as it happens, read at any time."""
+"""Counters of an AsyncLive, and the record of them that users get."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class AsyncLiveStatistics:
-    """What :meth:`AsyncLive.statistics` returns: the numbers of one moment.
+    """The numbers of one moment, returned by :meth:`AsyncLive.statistics`.
 
-    A call of ``submit`` or ``log_artifact`` that is in flight is in one of four states:
-    ``waiting``, ``staging``, ``staged``, ``committing``. One that has ended is ``logged``,
-    ``failed``, ``cancelled`` or ``superseded``. One that was refused before anything was looked
-    at (no valid name, metadata that do not fit YAML, a conflict with another call) is in none.
+    A call of ``submit`` or ``log_artifact`` in flight is in one of four states: ``waiting``,
+    ``staging``, ``staged``, ``committing``. A call that has ended is ``logged``, ``failed``,
+    ``cancelled`` or ``superseded``. A call that was refused before its path was scanned (no valid
+    name, metadata that do not fit YAML, a conflict with another call) is not counted.
 
     Example::
 
@@ -25,38 +25,38 @@ class AsyncLiveStatistics:
     """
 
     waiting: int
-    """Calls made; what their paths hold is not known yet, or there is no room for it yet."""
+    """Calls whose paths are not scanned yet, or that wait because too much is pending."""
     staging: int
-    """Being hashed and copied, or waiting for a worker thread between two steps of that."""
+    """Calls whose bytes are being hashed and copied, or wait for a worker thread to do so."""
     staged: int
-    """All bytes are in the cache; they wait for the next group, and for DVC's lock, or for an
-    earlier one of the same path or name to be logged."""
+    """Calls whose bytes are all in the cache. They wait for the next group and for DVC's lock, or
+    for an earlier call of the same path or name."""
     committing: int
-    """In a group that is being committed."""
+    """Calls in a group that is being committed."""
     logged: int
-    """Calls whose artifacts are logged: those that have returned, and those that were cancelled
-    when their group was committing already."""
+    """Calls whose artifacts are logged: those that returned, and those that were cancelled when
+    their group was already committing."""
     failed: int
-    """Calls that have raised."""
+    """Calls that raised an error."""
     cancelled: int
-    """Calls that were cancelled before that, of which nothing is left."""
+    """Calls that were cancelled before their group was committing. Nothing of them was logged."""
     superseded: int
-    """Calls with ``latest_wins`` in whose place a later one was logged."""
+    """Calls with ``latest_wins`` that a later call replaced."""
     files_staged: int
-    """Files read, and hashed or copied, a large one once it is done. They count whatever becomes
-    of their artifacts; so do the next three."""
+    """Files that were read, and hashed or copied. A large file counts when it is done. This and
+    the next three counts include artifacts that were not logged."""
     bytes_staged: int
     """Bytes of these files."""
     files_unchanged: int
-    """Files that DVC knows by their size, time and inode, and that were not read."""
+    """Files that were not read, because their size, mtime and inode match a cached hash."""
     bytes_unchanged: int
     """Bytes of these files."""
     group_sizes: Mapping[int, int]
-    """Committed groups: number of artifacts in a group to number of such groups."""
+    """The number of committed groups of each size, by the number of artifacts in the group."""
     busy_workers: int
-    """Worker threads at work on the artifacts' bytes."""
+    """Worker threads that are reading, hashing or copying."""
     total_workers: int
-    """Worker threads there may be at once."""
+    """The limit on worker threads."""
 
     @property
     def in_flight(self) -> int:
@@ -71,19 +71,19 @@ class AsyncLiveStatistics:
 
 @dataclass(slots=True)
 class Counters:
-    """What is counted on the way. Only on the event loop, so that no lock is needed."""
+    """The counters of one session. Used on the event loop only, so that they need no lock."""
 
     stages: Counter[str] = field(default_factory=Counter)
-    """How many calls are, or have ended, in each stage."""
+    """Number of calls in each stage, and with each outcome."""
     files_staged: int = 0
     bytes_staged: int = 0
     files_unchanged: int = 0
     bytes_unchanged: int = 0
     group_sizes: dict[int, int] = field(default_factory=dict)
-    """Bounded by the largest group there may be."""
+    """Number of groups by size. The limit on a group bounds the number of keys."""
 
     def moved(self, before: str | None, now: str) -> None:
-        """A call has come from one stage to the next; None: it is new."""
+        """Count that a call went from stage ``before`` to stage ``now``; None: the call is new."""
         if before is not None:
             self.stages[before] -= 1
         self.stages[now] += 1
@@ -105,10 +105,11 @@ class Counters:
         self.group_sizes = group_sizes
 
     def count_group(self, size: int) -> None:
+        """Count a committed group of ``size`` artifacts."""
         self.group_sizes[size] = self.group_sizes.get(size, 0) + 1
 
     def statistics(self, *, busy_workers: int, total_workers: int) -> AsyncLiveStatistics:
-        """Return the record; the arguments are of this moment."""
+        """Return the numbers of this moment."""
         stages = self.stages
         return AsyncLiveStatistics(
             waiting=stages["queued"],

@@ -1,7 +1,7 @@
-"""Spans of OpenTelemetry: one a call, in the caller's trace, and below it one a stage.
+"""OpenTelemetry spans: one for each call, in the trace of its caller, with a child for each stage.
 
-Only its API is used, and only where the program has imported it: who records spans has, and
-where nobody does there is nothing to tell. So it costs one look into a dict a call otherwise.
+This module uses only OpenTelemetry's API, and only if the program has imported it: a program that
+records spans has. Otherwise a call costs one lookup in ``sys.modules``.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class CallTrace:
         self._stage: Any = None
 
     def enter(self, stage: str) -> None:
-        """The stage before has ended, and this one begins."""
+        """End the span of the previous stage, and begin that of ``stage``."""
         _safely(lambda: self._enter(stage))
 
     def set(self, attributes: Attributes) -> None:
-        """Say what is known by now, of the call and of its stage."""
+        """Set attributes of the spans of the call and of its stage. None is left out."""
         _safely(lambda: self._set(attributes))
 
     def end(self, outcome: str, error: Exception | None = None) -> None:
-        """The call has ended, its stage with it; with an error, both failed."""
+        """End the spans of the call and of its stage. With ``error``, both have failed."""
         _safely(lambda: self._end(outcome, error))
 
     def _enter(self, stage: str) -> None:
@@ -48,10 +48,10 @@ class CallTrace:
         self._stage = self._tracer.start_span(f"asynclive.{stage}", context=self._context)
 
     def _set(self, attributes: Attributes) -> None:
-        known = _known(attributes)
-        self._span.set_attributes(known)
+        prefixed = _span_attributes(attributes)
+        self._span.set_attributes(prefixed)
         if self._stage is not None:
-            self._stage.set_attributes(known)
+            self._stage.set_attributes(prefixed)
 
     def _end(self, outcome: str, error: Exception | None) -> None:
         spans = [span for span in (self._stage, self._span) if span is not None]
@@ -68,7 +68,7 @@ class CallTrace:
 
 
 def begin(name: str, attributes: Attributes) -> CallTrace | None:
-    """Begin the span of a call, in the context of who calls; None: nobody records it."""
+    """Begin the span of a call in the current context. Return None if spans are not recorded."""
     api = sys.modules.get(_API)
     if api is None:
         return None
@@ -77,13 +77,14 @@ def begin(name: str, attributes: Attributes) -> CallTrace | None:
 
 def _begin(api: Any, name: str, attributes: Attributes) -> CallTrace | None:
     tracer = api.get_tracer("asynclive")
-    span = tracer.start_span(name, attributes=_known(attributes))
+    span = tracer.start_span(name, attributes=_span_attributes(attributes))
     if not span.is_recording():
         return None
     return CallTrace(api, tracer, span)
 
 
-def _known(attributes: Attributes) -> Attributes:
+def _span_attributes(attributes: Attributes) -> Attributes:
+    """Return the attributes that are not None, with prefixed names."""
     return {
         f"asynclive.{key}": _encodable(value) if isinstance(value, str) else value
         for key, value in attributes.items()
@@ -92,14 +93,14 @@ def _known(attributes: Attributes) -> Attributes:
 
 
 def _encodable(text: str) -> str:
-    """A file name need not be UTF-8, but whoever exports it needs it to be."""
+    """Return ``text`` as valid UTF-8. File names need not be, but exporters fail if it is not."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _safely(func: Callable[[], T]) -> T | None:
-    """No fault of what records spans may lose an artifact."""
+    """Call ``func``; log an error and return None. A failing exporter must not lose an artifact."""
     try:
         return func()
     except Exception:
-        logger.debug("A span could not be recorded.", exc_info=True)
+        logger.debug("OpenTelemetry failed to record a span.", exc_info=True)
         return None

@@ -1,4 +1,4 @@
-"""The events: records, the queues of those who iterate, callbacks that fail."""
+"""Events: the records, the queues of the streams, callbacks that raise errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def sample(call: int, done: int = 0) -> ArtifactStaging:
 
 
 async def all_of(stream: EventStream) -> list[Any]:
-    """What is left of a stream that has ended, less when it was told."""
+    """Return the remaining events of an ended stream; an EventsDropped without its time."""
     return [
         (event.samples, event.events) if isinstance(event, EventsDropped) else event
         async for event in stream
@@ -70,7 +70,7 @@ async def all_of(stream: EventStream) -> list[Any]:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_is_frozen_slotted_and_comes_out_of_a_pickle_as_it_was(event: Event) -> None:
+def test_an_event_is_frozen_and_slotted_and_survives_pickling(event: Event) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         event.time = 0  # type: ignore[misc]
     assert not hasattr(event, "__dict__")
@@ -82,13 +82,13 @@ def test_an_event_is_frozen_slotted_and_comes_out_of_a_pickle_as_it_was(event: E
     assert again == event
 
 
-def test_each_event_of_an_artifact_has_a_stage_of_its_own() -> None:
+def test_each_event_of_an_artifact_has_its_own_stage() -> None:
     stages = [event.stage for event in EVENTS if isinstance(event, ArtifactEvent)]
     assert len(stages) == len(set(stages)) == len(EVENTS) - 1
     assert all(type(event).__name__ in asynclive.__all__ for event in EVENTS)
 
 
-async def test_every_consumer_gets_every_event_in_order_from_when_it_asked() -> None:
+async def test_every_stream_yields_all_events_since_its_creation_in_order() -> None:
     hub = EventHub()
     assert not hub.wanted
     first = hub.stream(10)
@@ -102,7 +102,7 @@ async def test_every_consumer_gets_every_event_in_order_from_when_it_asked() -> 
     assert await all_of(hub.stream(10)) == []
 
 
-async def test_a_consumer_that_waits_gets_what_comes_and_ends_with_the_hub() -> None:
+async def test_a_waiting_consumer_gets_the_next_event_and_ends_with_the_hub() -> None:
     hub = EventHub()
     got: list[Event] = []
 
@@ -119,7 +119,7 @@ async def test_a_consumer_that_waits_gets_what_comes_and_ends_with_the_hub() -> 
         hub.close()
 
 
-async def test_two_tasks_may_share_a_stream() -> None:
+async def test_two_tasks_can_share_a_stream() -> None:
     hub = EventHub()
     stream = hub.stream(10)
     got: list[Event] = []
@@ -139,7 +139,7 @@ async def test_two_tasks_may_share_a_stream() -> None:
         hub.close()
 
 
-async def test_a_sample_replaces_the_one_before_that_was_not_read() -> None:
+async def test_a_sample_replaces_the_previous_sample_that_was_not_read() -> None:
     hub = EventHub()
     stream = hub.stream(3)
     hub.publish(sample(1, 10))
@@ -152,7 +152,7 @@ async def test_a_sample_replaces_the_one_before_that_was_not_read() -> None:
     assert await all_of(stream) == [queued(2), sample(1, 60)]
 
 
-async def test_a_slow_consumer_loses_samples_first_and_is_told_how_many() -> None:
+async def test_a_slow_consumer_loses_samples_first_and_learns_how_many() -> None:
     hub = EventHub()
     stream = hub.stream(3)
     for event in (queued(1), sample(1), sample(2), queued(2), queued(3)):
@@ -161,7 +161,9 @@ async def test_a_slow_consumer_loses_samples_first_and_is_told_how_many() -> Non
     assert await all_of(stream) == [(2, 0), queued(1), queued(2), queued(3)]
 
 
-async def test_without_samples_left_it_loses_the_oldest_and_new_samples() -> None:
+async def test_without_queued_samples_a_slow_consumer_loses_the_oldest_events_and_new_samples() -> (
+    None
+):
     hub = EventHub()
     stream = hub.stream(2)
     for event in (queued(1), queued(2), sample(1), queued(3)):
@@ -172,7 +174,7 @@ async def test_without_samples_left_it_loses_the_oldest_and_new_samples() -> Non
     assert await all_of(stream) == [(0, 1), queued(3), queued(4)]
 
 
-async def test_the_queue_of_who_never_reads_is_bounded() -> None:
+async def test_the_queue_of_a_stream_that_is_never_read_is_bounded() -> None:
     hub = EventHub()
     stream = hub.stream(50)
     for call in range(1000):
@@ -186,7 +188,7 @@ async def test_the_queue_of_who_never_reads_is_bounded() -> None:
     assert rest == [queued(call) for call in range(950, 1000)]
 
 
-async def test_nobody_listens_once_the_stream_is_dropped_or_closed() -> None:
+async def test_the_hub_has_no_listener_after_the_streams_are_dropped_or_closed() -> None:
     hub = EventHub()
     dropped, closed = hub.stream(10), hub.stream(10)
     hub.publish(queued(1))
@@ -198,7 +200,7 @@ async def test_nobody_listens_once_the_stream_is_dropped_or_closed() -> None:
     assert not hub.wanted
 
 
-async def test_a_consumer_that_is_cancelled_while_it_waits_loses_nothing() -> None:
+async def test_a_consumer_that_is_cancelled_while_it_waits_loses_no_event() -> None:
     hub = EventHub()
     stream = hub.stream(10)
     async with anyio.create_task_group() as task_group:
@@ -210,7 +212,7 @@ async def test_a_consumer_that_is_cancelled_while_it_waits_loses_nothing() -> No
     assert await all_of(stream) == [queued(1)]
 
 
-async def test_a_consumer_whose_queue_is_never_empty_lets_others_have_the_loop() -> None:
+async def test_a_consumer_whose_queue_is_never_empty_yields_to_the_event_loop() -> None:
     hub = EventHub()
     stream = hub.stream(10)
     hub.publish(queued(0))
@@ -244,7 +246,7 @@ class _Unhashable:
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), asyncio.CancelledError()], ids=repr)
-async def test_an_error_of_a_callback_is_logged_once_and_it_is_called_again(
+async def test_an_error_of_a_callback_is_logged_once_and_the_callback_is_called_again(
     error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     callback = _Unhashable(error)
@@ -263,12 +265,12 @@ async def test_an_error_of_a_callback_is_logged_once_and_it_is_called_again(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-async def test_who_ends_the_program_in_a_callback_ends_it(error: type[BaseException]) -> None:
+async def test_a_callback_can_end_the_program(error: type[BaseException]) -> None:
     with pytest.raises(error):
         EventHub(_Unhashable(error())).publish(queued(1))
 
 
-async def test_what_a_callback_brings_about_comes_after_it_in_every_queue() -> None:
+async def test_an_event_that_a_callback_causes_follows_in_every_queue() -> None:
     def callback(event: ArtifactEvent) -> None:
         if event.call == 1:
             hub.publish(queued(2))

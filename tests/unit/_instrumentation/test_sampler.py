@@ -1,4 +1,4 @@
-"""The sampler: told what has changed, not too often, only while somebody listens."""
+"""The sampler calls back for changed counts, not too often, only while there is a listener."""
 
 from __future__ import annotations
 
@@ -18,75 +18,77 @@ class File:
     done_bytes = 0
 
 
-class Told:
-    """How far the staging was when it was told."""
+class Samples:
+    """The counts of one artifact at each sample."""
 
     def __init__(self, progress: StagingProgress) -> None:
         self.progress = progress
-        self.reached: list[tuple[int, int]] = []
-        self.any = anyio.Event()
+        self.counts: list[tuple[int, int]] = []
+        self.first = anyio.Event()
 
     def __call__(self) -> None:
-        self.reached.append((self.progress.bytes_done, self.progress.files_done))
-        self.any.set()
+        self.counts.append((self.progress.bytes_done, self.progress.files_done))
+        self.first.set()
 
 
-async def test_it_tells_what_changed_and_at_most_ten_times_a_second() -> None:
+async def test_changed_counts_are_sampled_at_most_ten_times_a_second() -> None:
     sampler = Sampler(lambda: False, lambda run: None)
-    progress, still, file = StagingProgress(100, 2), StagingProgress(5, 1), File()
-    told, nothing = Told(progress), Told(still)
+    progress, unchanged, file = StagingProgress(100, 2), StagingProgress(5, 1), File()
+    samples, no_samples = Samples(progress), Samples(unchanged)
     begun = anyio.current_time()
-    sampler.begin(progress, told)
-    sampler.begin(still, nothing)
+    sampler.begin(progress, samples)
+    sampler.begin(unchanged, no_samples)
     with progress.in_work(file):
         progress.count(1, 10)
         after = anyio.current_time()
         sampler._sample(begun + INTERVAL / 2)
-        assert told.reached == []
+        assert samples.counts == []
         sampler._sample(after + INTERVAL)
-        assert told.reached == [(10, 1)]
-        sampler._sample(after + 2 * INTERVAL)  # nothing new
+        assert samples.counts == [(10, 1)]
+        sampler._sample(after + 2 * INTERVAL)  # no change
         file.done_bytes = 5
         sampler._sample(after + 3 * INTERVAL)
         file.done_bytes = 6
         sampler._sample(after + 3.5 * INTERVAL)
         sampler._sample(after + 4 * INTERVAL)
-        assert told.reached == [(10, 1), (15, 1), (16, 1)]
+        assert samples.counts == [(10, 1), (15, 1), (16, 1)]
         sampler.end(progress)
         file.done_bytes = 7
         sampler._sample(after + 5 * INTERVAL)
-    assert len(told.reached) == 3
-    assert nothing.reached == []
+    assert len(samples.counts) == 3
+    assert no_samples.counts == []
 
 
-async def test_a_file_that_is_done_counts_once() -> None:
+async def test_a_file_in_work_counts_once_when_it_is_done() -> None:
     progress, file = StagingProgress(100, 1), File()
     with progress.in_work(file):
         file.done_bytes = 99
-        assert (progress.bytes_done, progress.files_done, progress.moves) == (99, 0, True)
+        assert (progress.bytes_done, progress.files_done) == (99, 0)
+        assert progress.has_files_in_work
     progress.count(1, 100)
-    assert (progress.bytes_done, progress.files_done, progress.moves) == (100, 1, False)
+    assert (progress.bytes_done, progress.files_done) == (100, 1)
+    assert not progress.has_files_in_work
 
 
-async def test_it_runs_only_while_somebody_listens_and_something_is_staged() -> None:
-    listened = False
+async def test_the_timer_runs_only_while_there_is_a_listener_and_an_artifact_is_staged() -> None:
+    has_listener = False
     started: list[Callable[[], Coroutine[Any, Any, None]]] = []
-    sampler = Sampler(lambda: listened, started.append)
+    sampler = Sampler(lambda: has_listener, started.append)
     progress = StagingProgress(100, 1)
-    told = Told(progress)
+    samples = Samples(progress)
     sampler.wake()
-    sampler.begin(progress, told)
+    sampler.begin(progress, samples)
     assert started == []
     progress.count(0, 1)
-    listened = True
+    has_listener = True
     sampler.wake()
     sampler.wake()
     assert len(started) == 1
     async with anyio.create_task_group() as task_group:
         task_group.start_soon(started[0])
-        await told.any.wait()
-        assert told.reached == [(1, 0)]
+        await samples.first.wait()
+        assert samples.counts == [(1, 0)]
         sampler.end(progress)
-    # It has ended, and is started again for the next.
-    sampler.begin(StagingProgress(1, 1), told)
+    # The timer has ended. The next artifact starts it again.
+    sampler.begin(StagingProgress(1, 1), samples)
     assert len(started) == 2
