@@ -24,7 +24,7 @@ from terminal import PseudoTerminal
 from asynclive import AsyncLive, LoggedArtifact
 from asynclive._progress.bars import Bars
 from asynclive._progress.screens import in_notebook
-from asynclive._progress.terminal import Printed, Terminal
+from asynclive._progress.terminal import StreamAboveLines, Terminal
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +91,7 @@ async def test_a_terminal_shows_each_artifact_and_keeps_one_line(
 
     def look() -> None:
         shown.append(terminal.seen.rows)
-        assert isinstance(sys.stderr, Printed)
+        assert isinstance(sys.stderr, StreamAboveLines)
 
     await log_while_shown(repo, terminal, 3, AsyncLive(root=repo), look)
     assert sys.stderr is stderr
@@ -320,7 +320,7 @@ async def test_another_stream_put_in_its_place_stays(
         screen.erase()
         assert sys.stderr is other
     # Put back by redirect_stderr: it does nothing any more.
-    assert isinstance(sys.stderr, Printed)
+    assert isinstance(sys.stderr, StreamAboveLines)
     assert sys.stderr.isatty()
     print("plain", file=sys.stderr)
     screen.begin()
@@ -334,7 +334,7 @@ import nbclient, nbformat
 code = '''
 from asynclive import AsyncLive
 from asynclive._progress import display
-display.FIRST_AFTER = 0
+display.FIRST_DRAWING_AFTER_SECONDS = 0
 async with AsyncLive() as live:
     for name in ("part-0.bin", "part-1.bin"):
         await live.log_artifact(name)

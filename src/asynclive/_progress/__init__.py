@@ -1,10 +1,10 @@
 """Progress bars, drawn from events. Start with ``display``.
 
 - ``display``: the thread that draws
-- ``artifact_tally``: what there is to show, kept up to date by events
-- ``bars``: the lines of one moment
-- ``line_layout``: how wide each column may be
-- ``screens``: the Screen protocol; notebook and log; which screen fits
-- ``terminal``: lines below the cursor of a terminal
-- ``units``: bytes and durations for people
+- ``artifact_tally``: counts and rows of the artifacts, updated by events
+- ``bars``: the lines that show the artifacts of one moment
+- ``line_layout``: the width of each column, and the text of a line
+- ``screens``: the Screen protocol, notebooks and log files; finds out what stderr is
+- ``terminal``: draws lines below the cursor of a terminal
+- ``units``: sizes and durations as text
 """

@@ -1,4 +1,4 @@
-"""What a display needs to know of all artifacts, kept up to date by their events."""
+"""Counts and rows of the artifacts for a display, updated by their events."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .._instrumentation.events import (
     ArtifactSuperseded,
 )
 
-ENDED = (ArtifactLogged, ArtifactFailed, ArtifactSuperseded, ArtifactCancelled)
+END_EVENTS = (ArtifactLogged, ArtifactFailed, ArtifactSuperseded, ArtifactCancelled)
 
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """One artifact in flight."""
+    """The state of one artifact in flight."""
 
     call: int
     name: str
@@ -32,25 +32,25 @@ class Row:
     files_total: int = 0
 
     @property
-    def bytes_left(self) -> int:
+    def bytes_remaining(self) -> int:
         return self.bytes_total - self.bytes_done
 
     @property
-    def works(self) -> bool:
-        """Its bytes are being read, and it has not only its turn to wait for."""
+    def is_working(self) -> bool:
+        """Whether bytes of the artifact are being staged. If not, it waits for a worker thread."""
         return self.stage == "staging" and (self.bytes_done > 0 or self.files_done > 0)
 
     @property
-    def word(self) -> str:
-        """Where it is, in a word for people."""
+    def label(self) -> str:
+        """The stage as a word for people."""
         if self.stage in ("queued", "staging"):
-            return "staging" if self.works else "waiting"
+            return "staging" if self.is_working else "waiting"
         return "committing" if self.stage == "committed" else self.stage
 
 
 @dataclass(eq=False, slots=True)
 class Burst:
-    """The artifacts since nothing was in flight the last time."""
+    """The counts since the last moment at which no artifact was in flight."""
 
     calls: int = 0
     logged: int = 0
@@ -58,27 +58,30 @@ class Burst:
     cancelled: int = 0
     superseded: int = 0
     ended_bytes: int = 0
-    """Bytes of those that are not in flight any more."""
+    """Staged bytes of the artifacts that are no longer in flight."""
     began_at: float = 0.0
 
 
 class Tally:
-    """Written on the event loop, read by the thread that draws: one number may be newer than
-    another, which nobody sees.
+    """The counts of a session, and a row for each artifact in flight.
+
+    The event loop writes, and the drawing thread reads without a lock. One number may be newer
+    than another by an event, which is not visible in a drawing.
     """
 
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
-        """Those in flight, by call; bounded as they are."""
+        """The artifacts in flight, by the number of their call. The calls in flight bound it."""
         self.burst = Burst()
         self.logged = self.failed = self.cancelled = self.superseded = 0
         self.bytes_logged = 0
         self.busy_seconds = 0.0
-        """In which something was in flight."""
+        """Seconds during which artifacts were in flight, without the current burst."""
 
-    def take(self, event: ArtifactEvent) -> None:
+    def update(self, event: ArtifactEvent) -> None:
+        """Count an event. Ignore the end of an artifact that has no row."""
         row = self.rows.get(event.call)
-        if isinstance(event, ENDED):
+        if isinstance(event, END_EVENTS):
             if row is not None:
                 self._end(row, event)
             return
@@ -92,7 +95,7 @@ class Tally:
             row.bytes_done, row.bytes_total = event.bytes_done, event.bytes_total
             row.files_done, row.files_total = event.files_done, event.files_total
         elif isinstance(event, ArtifactStaged):
-            # What was known already was not read, and is done all the same.
+            # Unchanged files were not read, so that no sample counted them. They are done, too.
             row.bytes_done = row.bytes_total = event.size
             row.files_done = row.files_total = event.nfiles
         row.stage = event.stage
@@ -119,33 +122,42 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """In which something was in flight, until now."""
+        """Seconds during which artifacts were in flight, until now."""
         return self.busy_seconds + (monotonic() - self.burst.began_at if self.rows else 0.0)
 
 
-class Chosen:
-    """Which rows are shown where there is no room for all: the same ones as long as they work."""
+class RowSelection:
+    """Selects the rows to show if there are too many.
+
+    A selected row stays selected while it is working, so that rows do not jump.
+    """
 
     def __init__(self) -> None:
         self._calls: set[int] = set()
 
-    def choose(self, rows: list[Row], most: int) -> list[Row]:
-        """At most so many, in the order of the calls: those at work, and those that are next."""
-        if len(rows) > most:
-            kept = [row for row in rows if row.call in self._calls and row.works][:most]
+    def select(self, rows: list[Row], limit: int) -> list[Row]:
+        """Return at most ``limit`` rows in the order of the calls.
+
+        1. Working rows of the last selection.
+        2. Other working rows.
+        3. Rows that wait to be staged.
+        4. Rows that are staged or committing.
+        """
+        if len(rows) > limit:
+            kept = [row for row in rows if row.call in self._calls and row.is_working][:limit]
             calls = {row.call for row in kept}
             others = (row for row in rows if row.call not in calls)
-            rows = kept + heapq.nsmallest(most - len(kept), others, key=_idleness)
+            rows = kept + heapq.nsmallest(limit - len(kept), others, key=_idleness)
             rows.sort(key=lambda row: row.call)
         self._calls = {row.call for row in rows}
         return rows
 
 
 def _idleness(row: Row) -> tuple[bool, bool, int]:
-    return not row.works, row.stage not in ("queued", "staging"), row.call
+    return not row.is_working, row.stage not in ("queued", "staging"), row.call
 
 
-def outcomes(logged: int, failed: int, cancelled: int, superseded: int) -> str:
-    """In words, less what there is none of: ``3 logged, 1 failed``."""
+def format_outcomes(logged: int, failed: int, cancelled: int, superseded: int) -> str:
+    """Return the counts as text, without those that are 0: ``3 logged, 1 failed``."""
     counts = {"logged": logged, "superseded": superseded, "failed": failed, "cancelled": cancelled}
-    return ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count)

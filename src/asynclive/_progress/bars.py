@@ -1,9 +1,9 @@
-"""What progress looks like: the lines for a moment, as wide as there is room, styled by rich.
+"""Makes the lines that show the artifacts of one moment, fitted to the screen, styled by rich.
 
-Of rich its styles are used, as this terminal can show them, and what it knows of the width of
-letters; its tables and its live display take ten times as long, and while they do the event loop
-waits for the interpreter. Runs in the thread that draws. rich is imported here, by whoever
-imports this, which nobody does before there is something to draw.
+It uses rich for styles, as far as the terminal can show them, and for the width of letters.
+rich's tables and live display take ten times as long, and the event loop waits for the GIL
+during that time. Runs in the drawing thread. This module imports rich, so that it is imported
+only when there is something to draw.
 """
 
 from __future__ import annotations
@@ -11,161 +11,174 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
-from .artifact_tally import Chosen, Row, Tally, outcomes
-from .line_layout import Fields, Layout, shortened
+from .artifact_tally import Row, RowSelection, Tally, format_outcomes
+from .line_layout import Fields, Layout, shorten
 from .screens import Line
 
-# With more, the busiest are shown and the others counted.
-MOST_ROWS = 8
-# A line is no wider: the eye has to find its way from the name to its numbers.
-WIDEST = 120
+# Limit of rows for artifacts. If there are more, the busiest are shown and the others counted.
+MAX_ROWS = 8
+# Limit of the width of a line, in cells: the eye must find the numbers that belong to a name.
+MAX_WIDTH = 120
+# The key of the rate of all artifacts. Calls are numbered from 1.
+_SUM = 0
 _HTML = '<pre style="overflow-x:auto;line-height:normal">{code}</pre>'
-# How fast a rate follows what happens: half of it is from the last second or so (seconds).
-_SMOOTHED_OVER = 1.5
+# Rates are smoothed over this time: about half of a rate is from the last second.
+_SMOOTHING_SECONDS = 1.5
 
 
-class _Nowhere(io.StringIO):
+class _Discard(io.StringIO):
+    """A file that drops all text: the console's recordings are read instead."""
+
     def write(self, text: str, /) -> int:
         return len(text)
 
 
+class _Measurement(NamedTuple):
+    time: float
+    bytes_done: int
+    rate: float | None
+    """Bytes a second; None if it is not known yet."""
+
+
 class Rates:
-    """Bytes a second, of every artifact and of all, smoothed."""
+    """Smoothed rates in bytes a second, one for each key."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[float, int, float | None]] = {}
-        """When it was looked at last, what it was then, and the rate."""
+        self._last: dict[int, _Measurement] = {}
 
-    def of(self, key: int, done: int, now: float) -> float | None:
-        """The rate; None: not known yet."""
-        before = self._seen.get(key)
-        if before is None or done < before[1]:
-            self._seen[key] = now, done, None
+    def update(self, key: int, bytes_done: int, now: float) -> float | None:
+        """Add a measurement and return the rate, or None if it is not known yet."""
+        last = self._last.get(key)
+        if last is None or bytes_done < last.bytes_done:
+            self._last[key] = _Measurement(now, bytes_done, None)
             return None
-        at, was, rate = before
-        if now <= at:
+        seconds, rate = now - last.time, last.rate
+        if seconds <= 0:
             return rate
-        latest = (done - was) / (now - at)
+        latest = (bytes_done - last.bytes_done) / seconds
         if rate is None:
-            rate = latest if done > was else None
+            rate = latest if bytes_done > last.bytes_done else None
         else:
-            share = min(1.0, (now - at) / _SMOOTHED_OVER)
+            share = min(1.0, seconds / _SMOOTHING_SECONDS)
             rate += share * (latest - rate)
-        self._seen[key] = now, done, rate
+        self._last[key] = _Measurement(now, bytes_done, rate)
         return rate
 
-    def keep(self, keys: set[int]) -> None:
-        """Forget the others."""
-        self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
+    def keep_only(self, keys: set[int]) -> None:
+        """Drop the rates of all other keys."""
+        self._last = {key: last for key, last in self._last.items() if key in keys}
 
 
 class Bars:
-    """Makes the lines, one moment after the other."""
+    """Makes the lines of one moment after the other, and styles them for a screen."""
 
     def __init__(self, *, colors: bool = True) -> None:
-        # What it makes of a text is taken.
+        # It renders texts, which are read from its capture or its recording.
         self._console = Console(
-            file=_Nowhere(),
+            file=_Discard(),
             force_terminal=True,
             force_jupyter=False,
             legacy_windows=False,
             color_system="auto" if colors else None,
-            width=WIDEST,
+            width=MAX_WIDTH,
             record=True,
         )
-        self._painted: dict[str, tuple[str, str]] = {}
-        """What a terminal is to be sent before and after a text, by style."""
-        self._chosen = Chosen()
+        self._escapes: dict[str, tuple[str, str]] = {}
+        """The escape sequences before and after a text, by style."""
+        self._selection = RowSelection()
         self._rates = Rates()
         self._burst: object = None
 
-    def lines(self, tally: Tally, columns: int, most: int, now: float) -> list[Line]:
-        """None is wider than ``columns`` less one, and there are not more than ``most``."""
-        # Copied in one step: the event loop goes on changing it.
+    def lines(self, tally: Tally, columns: int, limit: int, now: float) -> list[Line]:
+        """Return at most ``limit`` lines, each of at most ``columns - 1`` cells."""
+        # Copied in one step, because the event loop changes the dict at any time.
         rows = list(tally.rows.values())
-        if not rows or most < 1:
+        if not rows or limit < 1:
             return []
         burst = tally.burst
         if burst is not self._burst:
             self._burst, self._rates = burst, Rates()
-        width = max(1, min(columns - 1, WIDEST))
-        alone = burst.calls == 1
-        room = min(MOST_ROWS, most if alone else most - 1)
-        if len(rows) > room:
-            room -= 1  # for the line that counts the others
-        shown = self._chosen.choose(rows, max(0, room))
-        fields = [self._row(row, now) for row in shown]
-        self._rates.keep({0, *(row.call for row in shown)})
-        if not alone:
-            fields.append(self._all(tally, rows, now))
+        width = max(1, min(columns - 1, MAX_WIDTH))
+        has_sum = burst.calls != 1
+        row_limit = min(MAX_ROWS, limit - 1 if has_sum else limit)
+        if len(rows) > row_limit:
+            row_limit -= 1  # for the line that counts the others
+        selected = self._selection.select(rows, max(0, row_limit))
+        fields = [self._row_fields(row, now) for row in selected]
+        self._rates.keep_only({_SUM, *(row.call for row in selected)})
+        if has_sum:
+            fields.append(self._sum_fields(tally, rows, now))
         layout = Layout.fitting(width, fields)
-        made = [layout.line(field) for field in fields]
-        if len(rows) > len(shown) and room >= 0:
-            made.insert(len(shown), _others(rows, shown, width))
-        return made[-most:]
+        lines = [layout.line(field) for field in fields]
+        if len(rows) > len(selected) and row_limit >= 0:
+            lines.insert(len(selected), _count_others(rows, selected, width))
+        return lines[-limit:]
 
     def ansi(self, lines: Sequence[Line]) -> list[str]:
-        """As a terminal takes them."""
-        return ["".join(self._paint(text, style) for text, style in line) for line in lines]
+        """Return the lines with the escape sequences of their styles, for a terminal."""
+        return ["".join(self._with_escapes(text, style) for text, style in line) for line in lines]
 
-    def _paint(self, text: str, style: str) -> str:
-        painted = self._painted.get(style)
-        if painted is None:
+    def _with_escapes(self, text: str, style: str) -> str:
+        escapes = self._escapes.get(style)
+        if escapes is None:
             with self._console.capture() as captured:
                 self._console.print(Text("x", style), end="")
             before, _, after = captured.get().partition("x")
-            painted = self._painted[style] = before, after
-        return f"{painted[0]}{text}{painted[1]}"
+            escapes = self._escapes[style] = before, after
+        return f"{escapes[0]}{text}{escapes[1]}"
 
     def html(self, lines: Sequence[Line]) -> str:
-        """As a notebook takes them."""
+        """Return the lines as HTML, for a notebook."""
         text = Text("\n").join(Text.assemble(*line) for line in lines)
         self._console.print(text, soft_wrap=True)
         return self._console.export_html(inline_styles=True, code_format=_HTML)
 
-    def _row(self, row: Row, now: float) -> Fields:
-        working = row.stage == "staging"
-        rate = self._rates.of(row.call, row.bytes_done, now) if working else None
+    def _row_fields(self, row: Row, now: float) -> Fields:
+        is_staging = row.stage == "staging"
+        rate = self._rates.update(row.call, row.bytes_done, now) if is_staging else None
         return Fields(
-            name=shown_name(row.name),
-            stage=row.word,
+            name=replace_unprintable(row.name),
+            stage=row.label,
             done=row.bytes_done,
             total=row.bytes_total if row.stage != "queued" else None,
             rate=rate,
-            left=row.bytes_left if working else None,
+            remaining=row.bytes_remaining if is_staging else None,
         )
 
-    def _all(self, tally: Tally, rows: list[Row], now: float) -> Fields:
+    def _sum_fields(self, tally: Tally, rows: list[Row], now: float) -> Fields:
         burst = tally.burst
         done = burst.ended_bytes + sum(row.bytes_done for row in rows)
         total = burst.ended_bytes + sum(row.bytes_total for row in rows)
-        others = outcomes(0, burst.failed, burst.cancelled, burst.superseded)
-        rate = self._rates.of(0, done, now)
-        known = all(row.stage != "queued" for row in rows)
+        others = format_outcomes(0, burst.failed, burst.cancelled, burst.superseded)
+        rate = self._rates.update(_SUM, done, now)
+        # The sizes of queued artifacts are not known yet.
+        total_is_known = all(row.stage != "queued" for row in rows)
         return Fields(
             name=f"{burst.logged:,} of {burst.calls:,} logged{', ' if others else ''}{others}",
             stage="",
             done=done,
             total=total,
             rate=rate,
-            left=total - done if known else None,
+            remaining=total - done if total_is_known else None,
             is_sum=True,
         )
 
 
-def _others(rows: list[Row], shown: list[Row], width: int) -> Line:
-    calls = {row.call for row in shown}
-    stages = Counter(row.word for row in rows if row.call not in calls).most_common()
-    said = ", ".join(f"{count:,} {stage}" for stage, count in stages)
-    return [(shortened(f"and {said}", width), "dim")]
+def _count_others(rows: list[Row], selected: list[Row], width: int) -> Line:
+    """Return the line that counts the rows that are not selected, by stage."""
+    calls = {row.call for row in selected}
+    stages = Counter(row.label for row in rows if row.call not in calls).most_common()
+    counts = ", ".join(f"{count:,} {stage}" for stage, count in stages)
+    return [(shorten(f"and {counts}", width), "dim")]
 
 
-def shown_name(name: str) -> str:
-    """A name that no terminal obeys."""
+def replace_unprintable(name: str) -> str:
+    """Return ``name`` without control characters, so that it cannot send escape sequences."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name
     )

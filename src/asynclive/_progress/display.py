@@ -1,8 +1,8 @@
-"""Progress, for who looks on: drawn by a thread of its own, from what events say.
+"""Draws progress from events, in a thread of its own.
 
-The event loop only counts. The thread sleeps while nothing is in flight, and waits a moment
-before it draws anything, so that what takes less is not seen to flash. It is waited for no
-longer than a moment either: a terminal may be stopped, and then it takes nothing.
+The event loop only counts. The thread sleeps while no artifact is in flight, and waits a moment
+before it draws, so that short work does not make the screen flash. Closing waits for the thread
+only for a limited time: a stopped terminal blocks every write.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from logging import getLogger
 from typing import TYPE_CHECKING
 
 from .._instrumentation.events import ArtifactEvent
-from .artifact_tally import Tally, outcomes
+from .artifact_tally import Tally, format_outcomes
 from .screens import UNWRITABLE, Line, Log, Notebook, Screen, can_draw, in_notebook
 from .terminal import Terminal
-from .units import duration, size
+from .units import format_duration, format_size
 
 if TYPE_CHECKING:
     from .bars import Bars
 
 logger = getLogger(__name__)
 
-# What is done sooner is only summed up (seconds).
-FIRST_AFTER = 0.3
-# For the last line, when the terminal takes nothing (seconds).
-_LAST_WITHIN = 1.0
+# Bursts that end sooner are not drawn. Only the summary has them.
+FIRST_DRAWING_AFTER_SECONDS = 0.3
+# How long close() waits for the summary to be written. A stopped terminal blocks that write.
+_CLOSE_TIMEOUT_SECONDS = 1.0
 
 
 class Progress:
-    """Shows the artifacts in flight on a screen, and sums them up at the end.
+    """Shows the artifacts in flight on a screen, and a summary at the end.
 
     Args:
-        make_screen: makes the screen, given what makes lines fit for it.
+        make_screen: returns the screen; its argument styles lines for that screen.
     """
 
     def __init__(self, make_screen: Callable[[LazyBars], Screen]) -> None:
@@ -44,73 +44,75 @@ class Progress:
         self._tally = Tally()
         self._busy = threading.Event()
         self._closing = threading.Event()
-        # A daemon: a terminal that is stopped must not keep the program from ending.
+        # A daemon, because a stopped terminal must not keep the program from ending.
         self._thread = threading.Thread(target=self._run, name="asynclive-progress", daemon=True)
 
     def start(self) -> None:
+        """Start the drawing thread."""
         self._thread.start()
 
     def take(self, event: ArtifactEvent) -> None:
-        """On the event loop."""
-        self._tally.take(event)
+        """Count an event. Called on the event loop."""
+        self._tally.update(event)
         if not self._busy.is_set():
             self._busy.set()
 
     def close(self) -> None:
-        """Leave a line that sums it up. Blocking, for a moment at most."""
+        """End the drawing and write the summary. Blocks, for at most a second."""
         self._closing.set()
         self._busy.set()
         if self._thread.is_alive():
-            self._thread.join(_LAST_WITHIN)
+            self._thread.join(_CLOSE_TIMEOUT_SECONDS)
 
     def _run(self) -> None:
         try:
             while not self._closing.is_set():
                 self._busy.wait()
                 self._show_burst()
-                # What begins after this sets it again.
+                # An artifact may have begun since the burst ended, and set the event before it
+                # is cleared here. Therefore look at the rows after that.
                 self._busy.clear()
                 if self._tally.rows:
                     self._busy.set()
-            self._screen.finish(summary(self._tally))
+            self._screen.finish(format_summary(self._tally))
         except UNWRITABLE as error:
-            logger.debug("Progress cannot be shown any more: %s", error)
+            logger.debug("Progress is no longer shown: the screen cannot be written to: %s", error)
         except Exception:
-            logger.exception("Progress cannot be shown any more; the artifacts are logged.")
+            logger.exception("Progress is no longer shown. The artifacts are not affected.")
 
     def _show_burst(self) -> None:
-        """Until nothing is in flight."""
-        if self._closing.wait(FIRST_AFTER) or not self._tally.rows:
+        """Draw until no artifact is in flight."""
+        if self._closing.wait(FIRST_DRAWING_AFTER_SECONDS) or not self._tally.rows:
             return
         screen = self._screen
         screen.begin()
         try:
             while self._tally.rows and not self._closing.is_set():
                 columns, lines = screen.size()
-                shown = self._bars.lines(self._tally, columns, lines, time.monotonic())
-                if shown:
-                    screen.draw(shown)
+                drawing = self._bars.lines(self._tally, columns, lines, time.monotonic())
+                if drawing:
+                    screen.draw(drawing)
                 self._closing.wait(screen.interval)
         finally:
             screen.erase()
 
 
 class LazyBars:
-    """Imports rich when there is something to draw."""
+    """Bars that import rich only when there is something to draw."""
 
     def __init__(self) -> None:
-        self._made: Bars | None = None
+        self._loaded: Bars | None = None
 
     @property
     def _bars(self) -> Bars:
-        if self._made is None:
+        if self._loaded is None:
             from .bars import Bars
 
-            self._made = Bars()
-        return self._made
+            self._loaded = Bars()
+        return self._loaded
 
-    def lines(self, tally: Tally, columns: int, most: int, now: float) -> list[Line]:
-        return self._bars.lines(tally, columns, most, now)
+    def lines(self, tally: Tally, columns: int, limit: int, now: float) -> list[Line]:
+        return self._bars.lines(tally, columns, limit, now)
 
     def ansi(self, lines: Sequence[Line]) -> list[str]:
         return self._bars.ansi(lines)
@@ -120,13 +122,14 @@ class LazyBars:
 
 
 def make_progress(wanted: bool | None) -> Progress | None:
-    """What shows progress; None: nothing does.
+    """Return the progress display for this process, or None if progress is not shown.
 
     Args:
-        wanted: None: where somebody looks on, at a terminal or a notebook.
+        wanted: True: show progress, as lines of a log if stderr is no terminal. False: do not.
+            None: only in a terminal or a notebook.
 
     Raises:
-        TypeError: it is none of these.
+        TypeError: ``wanted`` is neither a bool nor None.
     """
     if wanted is not None and not isinstance(wanted, bool):
         raise TypeError(f"progress must be True, False or None, not {wanted!r}")
@@ -137,18 +140,18 @@ def make_progress(wanted: bool | None) -> Progress | None:
     stream = sys.stderr
     if can_draw(stream):
         return Progress(lambda bars: Terminal(stream, bars.ansi))
-    # Without a stderr (under pythonw) there is nowhere to show anything.
+    # sys.stderr is None under pythonw.
     return Progress(lambda _: Log(stream)) if wanted and stream is not None else None
 
 
-def summary(tally: Tally) -> str:
-    """One line of what became of all; empty: there was nothing."""
-    ended = outcomes(tally.logged, tally.failed, tally.cancelled, tally.superseded)
+def format_summary(tally: Tally) -> str:
+    """Return one line with the counts of all artifacts, or "" if there were none."""
+    outcomes = format_outcomes(tally.logged, tally.failed, tally.cancelled, tally.superseded)
     if tally.rows:
-        ended += f"{', ' if ended else ''}{len(tally.rows):,} not ended"
-    if not ended:
+        outcomes += f"{', ' if outcomes else ''}{len(tally.rows):,} unfinished"
+    if not outcomes:
         return ""
     seconds = tally.seconds
-    took = f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-    rate = f" ({size(tally.bytes_logged / seconds)}/s)" if seconds > 0.1 else ""
-    return f"asynclive: {ended}, {size(tally.bytes_logged)} in {took}{rate}"
+    time_text = f"{seconds:.1f} s" if seconds < 60 else format_duration(seconds)
+    rate = f" ({format_size(tally.bytes_logged / seconds)}/s)" if seconds > 0.1 else ""
+    return f"asynclive: {outcomes}, {format_size(tally.bytes_logged)} in {time_text}{rate}"

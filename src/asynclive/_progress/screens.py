@@ -1,9 +1,4 @@
-"""Where progress is drawn: a terminal, a notebook, or a log that takes only whole lines.
-
-A terminal's lines are *below* the cursor, which stays where the program writes. So what it prints
-comes where it would without them, a line that is not complete too; they are out of its way while
-it does. Nothing stays behind that a terminal would have to be reset from, whenever it is killed.
-"""
+"""The screens that progress is drawn on: a notebook, a log file, or a terminal (``terminal``)."""
 
 from __future__ import annotations
 
@@ -12,60 +7,61 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TextIO
 
-# What an unwritable terminal says: it hung up, is closed, or cannot write such letters.
+# The errors of a stream that cannot be written to: it hung up, is closed, or has an encoding that
+# lacks the letters.
 UNWRITABLE = (OSError, ValueError)
-# How often a log gets a line (seconds).
-LOG_SECONDS = 10.0
+# Seconds between two lines of a log file.
+LOG_INTERVAL_SECONDS = 10.0
 
 
 Line = list[tuple[str, str]]
-"""Texts one after the other, each with the name of its style."""
+"""The texts of a line, each with the name of its style."""
 
 
-def plain(line: Line) -> str:
-    """The text alone."""
+def plain_text(line: Line) -> str:
+    """Return the text of a line without its styles."""
     return "".join(text for text, _ in line).rstrip()
 
 
 class Screen(Protocol):
-    """All of it blocks, and is called in the thread that draws."""
+    """A place to draw lines on. All methods block; the drawing thread calls them."""
 
     interval: float
-    """Between two drawings (seconds)."""
+    """Seconds between two drawings."""
 
     def begin(self) -> None:
-        """Something is to be drawn from now on."""
+        """Prepare for drawing."""
         ...
 
     def size(self) -> tuple[int, int]:
-        """Columns and lines there are."""
+        """Return the number of columns and lines that are available."""
         ...
 
     def draw(self, lines: Sequence[Line]) -> None:
-        """Show these, in the place of the last ones."""
+        """Show ``lines`` in place of those of the last drawing."""
         ...
 
     def erase(self) -> None:
-        """Show nothing, for the time being."""
+        """Remove the drawing. Another may follow."""
         ...
 
     def finish(self, summary: str) -> None:
-        """Leave one line, or none where that is empty."""
+        """Remove the drawing and write ``summary``, unless it is empty."""
         ...
 
 
 class Notebook:
-    """Draws in a notebook's output cell.
+    """Draws in an output cell of a notebook.
 
     Args:
-        to_html: makes HTML of lines.
+        to_html: returns lines as HTML.
     """
 
     interval = 0.25
 
     def __init__(self, to_html: Callable[[Sequence[Line]], str]) -> None:
         self._to_html = to_html
-        self._shown: Any = None
+        self._display_handle: Any = None
 
     def begin(self) -> None:
         pass
@@ -74,33 +70,38 @@ class Notebook:
         return 100, 20
 
     def draw(self, lines: Sequence[Line]) -> None:
-        self._show({"text/html": self._to_html(lines), "text/plain": "\n".join(map(plain, lines))})
+        self._show(
+            {
+                "text/html": self._to_html(lines),
+                "text/plain": "\n".join(map(plain_text, lines)),
+            }
+        )
 
     def erase(self) -> None:
-        if self._shown is not None:
+        if self._display_handle is not None:
             self._show({"text/html": "", "text/plain": ""})
 
     def finish(self, summary: str) -> None:
-        if summary or self._shown is not None:
+        if summary or self._display_handle is not None:
             self._show({"text/plain": summary})
 
     def _show(self, data: dict[str, str]) -> None:
         from IPython.display import display
 
-        if self._shown is None:
-            self._shown = display(data, raw=True, display_id=True)
+        if self._display_handle is None:
+            self._display_handle = display(data, raw=True, display_id=True)
         else:
-            self._shown.update(data, raw=True)
+            self._display_handle.update(data, raw=True)
 
 
 class Log:
-    """Writes a line now and then, where nothing can be written over.
+    """Writes the sum as a new line at long intervals, for streams that are no terminal.
 
     Args:
-        stream: where to.
+        stream: the stream to write to.
     """
 
-    interval = LOG_SECONDS
+    interval = LOG_INTERVAL_SECONDS
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -112,7 +113,7 @@ class Log:
         return 120, 1
 
     def draw(self, lines: Sequence[Line]) -> None:
-        self.finish(plain(lines[-1]))
+        self.finish(plain_text(lines[-1]))
 
     def erase(self) -> None:
         pass
@@ -126,12 +127,12 @@ class Log:
 def is_terminal(stream: Any) -> bool:
     try:
         return bool(stream.isatty())
-    except (AttributeError, ValueError):  # there is none, or it is closed
+    except (AttributeError, ValueError):  # the stream is None or closed
         return False
 
 
 def can_draw(stream: Any) -> bool:
-    """Whether it is a terminal whose cursor can be moved."""
+    """Return whether ``stream`` is a terminal whose cursor can be moved."""
     if not is_terminal(stream) or os.environ.get("TERM", "") in ("dumb", "unknown"):
         return False
     try:
@@ -146,8 +147,8 @@ def can_draw(stream: Any) -> bool:
 
 
 def in_notebook() -> bool:
-    """Whether what is displayed lands in a notebook's cell."""
-    shell = sys.modules.get("IPython")
-    if shell is None:
+    """Return whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None:
         return False
-    return type(shell.get_ipython()).__name__ in ("ZMQInteractiveShell", "Shell")  # or Colab's
+    return type(ipython.get_ipython()).__name__ in ("ZMQInteractiveShell", "Shell")  # or Colab's

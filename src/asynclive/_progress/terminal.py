@@ -1,4 +1,9 @@
-"""Lines below the cursor of a terminal."""
+"""Draws lines *below* the cursor of a terminal.
+
+The cursor stays where the program writes. Therefore the output of the program appears where it
+would without the lines, even if a line of it is not complete. The lines are removed while the
+program writes. Whenever the process is killed, the terminal needs no reset.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +20,8 @@ class Terminal:
     """Draws below the cursor.
 
     Args:
-        stream: a terminal; nothing else is written to.
-        to_ansi: makes of lines what a terminal takes.
+        stream: the terminal.
+        to_ansi: returns lines with escape sequences.
     """
 
     interval = 0.1
@@ -26,40 +31,41 @@ class Terminal:
         self._fd = stream.fileno()
         self._to_ansi = to_ansi
         self._process = os.getpid()
-        # Protects what the terminal shows, among the thread that draws and those that print. A
-        # signal handler may print in the middle of a print.
+        # Protects the state of the terminal from the drawing thread and from threads that print.
+        # Reentrant, because a signal handler may print while its thread prints.
         self._lock = threading.RLock()
         self._frame = b""
-        """What is shown, as it was written; empty: nothing."""
-        self._complete = True
-        """What the program wrote last ended its line."""
+        """The drawing that is shown, as bytes; empty if there is none."""
+        self._at_line_start = True
+        """Whether the last output of the program ended with a newline."""
         self._size: tuple[int, int] | None = None
-        """When it was drawn last."""
+        """The size of the terminal at the last drawing."""
 
     def begin(self) -> None:
-        """Have the program's own lines written above."""
+        """Replace stdout and stderr, so that the output of the program appears above the lines."""
         self._size = None
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
-            if not isinstance(stream, Printed) and is_terminal(stream):
-                setattr(sys, name, Printed(stream, self))
+            if not isinstance(stream, StreamAboveLines) and is_terminal(stream):
+                setattr(sys, name, StreamAboveLines(stream, self))
 
     def size(self) -> tuple[int, int]:
         columns, lines = os.get_terminal_size(self._fd)
-        # One for the program, and one that shows where its line was.
+        # One line for the program's output, and one that shows where that line began.
         return columns or 80, max(0, (lines or 24) - 2)
 
     def draw(self, lines: Sequence[Line]) -> None:
-        if not self._in_front():
+        if not self._is_in_foreground():
             return
         count = len(lines)
         size = self.size()
-        # Lines that were wider than it is now may have been wrapped into that of the cursor.
-        resized = self._size is not None and size != self._size and self._complete
+        # A terminal that became narrower may have wrapped old lines into the line of the cursor.
+        resized = self._size is not None and size != self._size and self._at_line_start
         self._size = size
         frame = "".join(
             (
-                # Make room: "index" scrolls at the end of the screen, and keeps the column.
+                # Scroll if the lines do not fit below the cursor: "index" (ESC D) moves down,
+                # scrolls at the end of the screen, and keeps the column.
                 "\x1bD" * count,
                 f"\x1b[{count}A",
                 "\x1b7",
@@ -74,60 +80,62 @@ class Terminal:
     def erase(self) -> None:
         try:
             with self._lock:
-                shown, self._frame = self._frame, b""
-                if shown:
+                frame, self._frame = self._frame, b""
+                if frame:
                     self._write(b"\x1b[J")
         finally:
-            self._give_back()
+            self._restore_streams()
 
-    def _give_back(self) -> None:
+    def _restore_streams(self) -> None:
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)
-            # Whoever has put another in its place since gets that; it does nothing any more.
-            if isinstance(stream, Printed) and stream.terminal is self:
+            # If the program has replaced the stream in between, leave it. The wrapped stream
+            # then only passes its output on.
+            if isinstance(stream, StreamAboveLines) and stream.terminal is self:
                 setattr(sys, name, stream.stream)
                 try:
-                    stream.stream.flush()  # half a line, before what comes next
+                    stream.stream.flush()  # write an incomplete line before the next output
                 except UNWRITABLE:
                     pass
 
     def finish(self, summary: str) -> None:
         self.erase()
         if summary:
-            # Over a "^C" that the terminal has put there, and after a line of the program's.
-            start = "\r" if self._complete else "\r\n"
+            # Overwrite a "^C" that the terminal has echoed, but not the program's last line.
+            start = "\r" if self._at_line_start else "\r\n"
             self._write(f"{start}{summary}\x1b[K\r\n".encode("utf-8", "replace"))
 
     def print(self, write: Callable[[], Any], text: str | None) -> Any:
-        """Let the program write: the lines are out of its way."""
-        if os.getpid() != self._process:  # a fork; whoever held the lock is not in it
+        """Call ``write`` for the program's output ``text``, without the lines in its way."""
+        if os.getpid() != self._process:  # in a fork, no thread may exist to release the lock
             return write()
         with self._lock:
             if not self._frame:
-                return self._written(write, text)
-            self._quietly(b"\x1b[J")
-            written = self._written(write, text)
-            if text is not None and self._complete:
-                self._quietly(self._frame)  # or they would be seen to flicker
-            return written
+                return self._write_and_note_line_end(write, text)
+            self._write_or_ignore(b"\x1b[J")
+            result = self._write_and_note_line_end(write, text)
+            if text is not None and self._at_line_start:
+                # Draw again at once: the lines would flicker until the drawing thread does.
+                self._write_or_ignore(self._frame)
+            return result
 
-    def _written(self, write: Callable[[], Any], text: str | None) -> Any:
-        written = write()
+    def _write_and_note_line_end(self, write: Callable[[], Any], text: str | None) -> Any:
+        result = write()
         if text:
-            self._complete = text.endswith("\n")
-        return written
+            self._at_line_start = text.endswith("\n")
+        return result
 
-    def _quietly(self, data: bytes) -> None:
+    def _write_or_ignore(self, data: bytes) -> None:
         try:
             self._write(data)
         except UNWRITABLE:
-            pass  # the thread that draws will find out
+            pass  # the drawing thread gets the same error and handles it
 
-    def _in_front(self) -> bool:
-        """Whether the terminal is this program's now: not stopped or in the background."""
+    def _is_in_foreground(self) -> bool:
+        """Return whether this process is in the terminal's foreground, and not a stopped job."""
         try:
             return os.tcgetpgrp(self._fd) == os.getpgrp()
-        except (AttributeError, OSError):  # not on Windows; not the terminal of the session
+        except (AttributeError, OSError):  # on Windows, or not the controlling terminal
             return True
 
     def _write(self, data: bytes) -> None:
@@ -135,17 +143,17 @@ class Terminal:
             self._stream.write(data.decode())
             self._stream.flush()
             return
-        # Not through the stream, whose lock a thread that is stuck in a stopped terminal would
-        # keep when the interpreter ends.
+        # Not through the stream: a thread that a stopped terminal blocks would hold the lock of
+        # the stream when the interpreter exits.
         while data:
             try:
                 data = data[os.write(self._fd, data) :]
             except BlockingIOError:
-                return  # somebody else wants no waiting; the next drawing is whole again
+                return  # another program made the terminal non-blocking; draw again next time
 
 
-class Printed:
-    """A terminal that the program writes to, while another has lines below the cursor."""
+class StreamAboveLines:
+    """A stream of the program to a terminal that has lines below its cursor."""
 
     def __init__(self, stream: TextIO, terminal: Terminal) -> None:
         self.stream = stream

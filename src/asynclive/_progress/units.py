@@ -1,4 +1,4 @@
-"""Numbers as people read them: bytes, and how long something takes."""
+"""Formats sizes and durations for people."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _KIB = 1024
 
 
-def size(count: float) -> str:
-    """Bytes with a unit, in three digits or so: ``1.2 GiB``."""
+def format_size(count: float) -> str:
+    """Return a number of bytes with a unit, in two to four digits: ``1.2 GiB``."""
     unit = "B"
     for unit in _UNITS:
         if count < 999.5 or unit == "PiB":
@@ -16,17 +16,17 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
 
 
-def amount(done: int, total: int) -> str:
-    """How much of how much, in the unit of the whole: ``0.3/1.2 GiB``."""
-    whole = size(total)
+def format_amount(done: int, total: int) -> str:
+    """Return the bytes done and their total, in the unit of the total: ``0.3/1.2 GiB``."""
+    whole = format_size(total)
     number, unit = whole.split()
     scale = _KIB ** _UNITS.index(unit)
     digits = len(number.partition(".")[2])
     return f"{done / scale:.{digits}f}/{whole}"
 
 
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds: ``0:07``, ``1:02:03``."""
+def format_duration(seconds: float) -> str:
+    """Return hours, minutes and seconds: ``0:07``, ``1:02:03``."""
     whole = round(seconds)
     hours, rest = divmod(whole, 3600)
     minutes, seconds_left = divmod(rest, 60)

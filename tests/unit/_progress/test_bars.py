@@ -1,4 +1,4 @@
-"""What progress looks like: lines for a moment, in whatever room there is."""
+"""The lines that show the artifacts of one moment, on screens of any size."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from asynclive import (
     ArtifactStaging,
     LoggedArtifact,
 )
-from asynclive._progress.artifact_tally import Chosen, Tally
+from asynclive._progress.artifact_tally import RowSelection, Tally
 from asynclive._progress.bars import Bars
-from asynclive._progress.display import summary
-from asynclive._progress.line_layout import bar, shortened
-from asynclive._progress.screens import plain
-from asynclive._progress.units import amount, duration, size
+from asynclive._progress.display import format_summary
+from asynclive._progress.line_layout import bar, shorten
+from asynclive._progress.screens import plain_text
+from asynclive._progress.units import format_amount, format_duration, format_size
 
 MIB = 2**20
 
 
 class Story:
-    """Events, and what they come to."""
+    """Publishes events to a tally, and draws it."""
 
     def __init__(self) -> None:
         self.tally = Tally()
@@ -41,7 +41,7 @@ class Story:
 
     def take(self, *events: ArtifactEvent) -> None:
         for event in events:
-            self.tally.take(event)
+            self.tally.update(event)
 
     def queue(self, call: int, name: str = "") -> None:
         self.take(ArtifactQueued(*self.head(call, name)))
@@ -59,7 +59,7 @@ class Story:
 
     def lines(self, columns: int = 100, lines: int = 20) -> list[str]:
         self.now += 1.0
-        return [plain(line) for line in self.bars.lines(self.tally, columns, lines, self.now)]
+        return [plain_text(line) for line in self.bars.lines(self.tally, columns, lines, self.now)]
 
 
 def test_one_artifact_is_one_line() -> None:
@@ -80,7 +80,7 @@ def test_one_artifact_is_one_line() -> None:
     assert story.lines() == []
 
 
-def test_several_have_a_line_for_all() -> None:
+def test_several_artifacts_have_a_line_for_the_sum() -> None:
     story = Story()
     for call in (1, 2, 3, 4):
         story.queue(call)
@@ -95,7 +95,7 @@ def test_several_have_a_line_for_all() -> None:
     assert "25.0/60.0 MiB" in last
 
 
-def test_hundreds_are_the_busiest_few_and_a_sum() -> None:
+def test_of_hundreds_the_busiest_few_and_the_sum_are_shown() -> None:
     story = Story()
     for call in range(1, 301):
         story.queue(call)
@@ -108,14 +108,14 @@ def test_hundreds_are_the_busiest_few_and_a_sum() -> None:
     assert names == ["a1", "a2", "a3", "a4", "a200", "a250"]
     assert lines[-2] == "and 294 waiting"
     assert lines[-1].startswith("0 of 300 logged")
-    # Those at work stay where they are while they work.
+    # Rows that are working stay where they are.
     for call in range(1, 9):
         story.stage(call, 1, MIB)
     assert [line.split()[0] for line in story.lines(lines=8)[:-2]] == names
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3, 9])
-def test_no_line_is_wider_than_there_is_room_and_there_are_not_more(lines: int) -> None:
+def test_no_line_is_wider_than_the_screen_and_there_are_not_more_lines(lines: int) -> None:
     story = Story()
     for call, name in enumerate(["模型-权重-权重-权重", "x" * 300, "short", *"abcdefgh"], 1):
         story.queue(call, name)
@@ -128,7 +128,7 @@ def test_no_line_is_wider_than_there_is_room_and_there_are_not_more(lines: int) 
         assert all(cell_len(line) <= max(1, columns - 1) for line in shown)
 
 
-def test_a_terminal_gets_no_orders_from_a_name() -> None:
+def test_a_name_sends_no_escape_sequences_to_the_terminal() -> None:
     story = Story()
     story.queue(1, "evil\x1b[31m\x07\r\n\u202e\udcff[bold]")
     (line,) = story.bars.ansi(story.bars.lines(story.tally, 100, 5, 0))
@@ -136,38 +136,38 @@ def test_a_terminal_gets_no_orders_from_a_name() -> None:
     assert "<b>" not in story.bars.html(story.bars.lines(story.tally, 100, 5, 0))
 
 
-def test_what_comes_after_all_have_ended_begins_anew_but_the_summary_has_all() -> None:
+def test_a_new_burst_counts_from_zero_but_the_summary_counts_all() -> None:
     story = Story()
-    assert summary(story.tally) == ""
+    assert format_summary(story.tally) == ""
     for call in (1, 2):
         story.queue(call)
         story.log(call, 3 * MIB)
     story.queue(3)
     story.queue(4)
     assert story.lines()[-1].startswith("0 of 2 logged")
-    assert summary(story.tally).startswith("asynclive: 2 logged, 2 not ended, 6.0 MiB in ")
+    assert format_summary(story.tally).startswith("asynclive: 2 logged, 2 unfinished, 6.0 MiB in ")
     story.take(ArtifactCancelled(*story.head(3)), ArtifactCancelled(*story.head(4)))
-    assert summary(story.tally).startswith("asynclive: 2 logged, 2 cancelled, 6.0 MiB in ")
+    assert format_summary(story.tally).startswith("asynclive: 2 logged, 2 cancelled, 6.0 MiB in ")
 
 
-def test_an_event_of_a_call_that_has_ended_or_was_never_queued_is_no_error() -> None:
+def test_an_event_of_an_ended_or_unknown_call_is_no_error() -> None:
     story = Story()
     story.log(1, 5)
     story.take(ArtifactCancelled(*story.head(2)))
     assert story.lines() == []
 
 
-def test_those_that_are_next_are_shown_in_the_order_of_the_calls() -> None:
+def test_waiting_artifacts_are_selected_in_the_order_of_the_calls() -> None:
     story = Story()
     for call in range(1, 6):
         story.queue(call)
-    chosen = Chosen().choose(list(story.tally.rows.values()), 2)
-    assert [row.call for row in chosen] == [1, 2]
-    assert Chosen().choose(chosen, 0) == []
+    selected = RowSelection().select(list(story.tally.rows.values()), 2)
+    assert [row.call for row in selected] == [1, 2]
+    assert RowSelection().select(selected, 0) == []
 
 
 @pytest.mark.parametrize(
-    ("done", "total", "drawn"),
+    ("done", "total", "expected"),
     [
         (0, 4, "━━━━"),
         (1, 8, "╸━━━"),
@@ -179,9 +179,9 @@ def test_those_that_are_next_are_shown_in_the_order_of_the_calls() -> None:
         (0, None, "━━━━"),
     ],
 )
-def test_a_bar_is_as_wide_as_asked(done: int, total: int | None, drawn: str) -> None:
+def test_a_bar_has_the_requested_width(done: int, total: int | None, expected: str) -> None:
     pieces = bar(done, total, 4)
-    assert "".join(text for text, _ in pieces) == drawn
+    assert "".join(text for text, _ in pieces) == expected
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,12 @@ def test_a_bar_is_as_wide_as_asked(done: int, total: int | None, drawn: str) -> 
     ],
 )
 def test_a_name_is_shortened_in_its_middle(text: str, cells: int, expected: str) -> None:
-    assert shortened(text, cells) == expected
+    assert shorten(text, cells) == expected
 
 
-def test_numbers_are_as_people_read_them() -> None:
-    assert [size(n) for n in (0, 999, 1000, 1536, 10 * MIB, 999 * MIB, 1000 * MIB, 2**60)] == [
+def test_numbers_are_formatted_for_people() -> None:
+    sizes = (0, 999, 1000, 1536, 10 * MIB, 999 * MIB, 1000 * MIB, 2**60)
+    assert [format_size(size) for size in sizes] == [
         "0 B",
         "999 B",
         "1.0 KiB",
@@ -210,9 +211,9 @@ def test_numbers_are_as_people_read_them() -> None:
         "1.0 GiB",
         "1024 PiB",
     ]
-    assert amount(300 * MIB, 1200 * MIB) == "0.3/1.2 GiB"
-    assert amount(5, 7) == "5/7 B"
-    assert [duration(n) for n in (0.2, 59.6, 3599, 3600, 36_000_000)] == [
+    assert format_amount(300 * MIB, 1200 * MIB) == "0.3/1.2 GiB"
+    assert format_amount(5, 7) == "5/7 B"
+    assert [format_duration(n) for n in (0.2, 59.6, 3599, 3600, 36_000_000)] == [
         "0:00",
         "1:00",
         "59:59",
