@@ -1,7 +1,25 @@
 """Log large artifacts with DVC from async Python.
 
-``async with AsyncLive() as live: await live.log_artifact(path)`` does what DVCLive's
-``Live.log_artifact()`` does, for hundreds of artifacts at once, while the event loop runs on.
+``async with AsyncLive() as live: await live.log_artifact(path)`` tracks and records an artifact as
+DVCLive's ``Live.log_artifact()`` does. Hundreds of artifacts can be logged at once, and none of
+them blocks the event loop.
+
+The way of one artifact through the code. Each step makes the record that is named with it:
+
+1. Call: ``_api/async_live.py``.
+2. Request: ``_artifact/request.py`` makes an ArtifactRequest.
+3. Accept: ``_engine/session.py`` makes a Call. ``_calls/conflicts.py`` finds calls that must not
+   run together. ``_calls/back_pressure.py`` limits how much is pending.
+4. The whole way on one screen: ``_engine/pipeline.py``.
+5. Plan: ``_stage/source.py`` and ``_workspace/source_scan.py`` make an ArtifactPlan.
+6. Stage: ``_stage/stager.py``, ``_stage/stage_job.py``, ``_ingest/small_files.py``,
+   ``_ingest/copy_and_hash.py`` and ``_cache/object_store.py`` make a StagedArtifact.
+7. Commit: ``_engine/group_commit.py``, ``_dvc/tracking/committer.py`` and
+   ``_workspace/apply_placement.py`` make a TrackedArtifact.
+8. Record: ``_engine/record_group.py``, ``_dvcyaml/dvcyaml_file.py`` and
+   ``_dvcyaml/merge_entries.py`` make a LoggedArtifact.
+9. Notify: ``_calls/observer.py`` makes events (``_instrumentation/events.py``), which
+   ``_progress/display.py`` draws.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m asynclive``."""
+"""Runs the command ``asynclive`` for ``python -m asynclive``."""
 
 from ._cli.main import main
 

@@ -1,4 +1,4 @@
-"""The tree of errors: as drawn, caught as what they are, and readable."""
+"""The tree of errors: it matches the docstring, and the messages say all that they must."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from asynclive._errors import (
     WorkerDiedError,
 )
 
-# One of each, as the library makes them, and what its message must name.
+# One error of each class, and a text that its message must contain.
 EXAMPLES: list[tuple[AsyncLiveError, str]] = [
     (AsyncLiveError("all of them"), "all of them"),
     (NotActiveError("was left"), "was left"),
@@ -62,7 +62,10 @@ EXAMPLES: list[tuple[AsyncLiveError, str]] = [
     (DvcYamlError(Path("/dvc.yaml"), "is no mapping."), "'/dvc.yaml' is no mapping."),
     (StorageError("/a", OSError(errno.ENOSPC, "No space left", "/c")), "No space left ('/c')"),
     (CommitError("/a", "DVC says no."), "Cannot track '/a': DVC says no."),
-    (WorkerDiedError("/a", "was killed by SIGKILL", -9), "was killed by SIGKILL"),
+    (
+        WorkerDiedError("/a", "was killed by SIGKILL", -9),
+        "was killed by SIGKILL. '/a' was in flight",
+    ),
 ]
 each = pytest.mark.parametrize(
     ("error", "named"), EXAMPLES, ids=[type(error).__name__ for error, _ in EXAMPLES]
@@ -70,16 +73,16 @@ each = pytest.mark.parametrize(
 
 
 def drawn_tree() -> Iterator[tuple[str, str, str | None]]:
-    """Each error of the docstring's drawing: its name, its parent's, its built-in base's."""
+    """Yield each error of the tree in the docstring: its name, its parent and its built-in base."""
     above: list[tuple[int, str]] = []
     for line in (_errors.__doc__ or "").splitlines():
-        found = re.fullmatch(r" {4}([│├└─ ]*)(\w+Error)\b(.*)", line)
-        if found is None:
+        match = re.fullmatch(r" {4}([│├└─ ]*)(\w+Error)\b(.*)", line)
+        if match is None:
             continue
-        depth, name = len(found[1]), found[2]
+        depth, name = len(match[1]), match[2]
         while above and above[-1][0] >= depth:
             above.pop()
-        base = re.search(r"\((\w+)\)$", found[3])
+        base = re.search(r"\((\w+)\)$", match[3])
         yield name, above[-1][1] if above else "Exception", base[1] if base else None
         above.append((depth, name))
 
@@ -94,7 +97,7 @@ def real_tree() -> Iterator[tuple[str, str, str | None]]:
 def test_the_tree_in_the_docstring_is_the_real_one() -> None:
     drawn = set(drawn_tree())
     assert ("ArtifactNotFoundError", "ArtifactPathError", "FileNotFoundError") in drawn
-    # RuntimeError says nothing that a caller would catch: the drawing leaves it out.
+    # The drawing leaves RuntimeError out: callers have no reason to catch it.
     real = {
         (name, parent, None if base == "RuntimeError" else base)
         for name, parent, base in real_tree()
@@ -102,7 +105,7 @@ def test_the_tree_in_the_docstring_is_the_real_one() -> None:
     assert drawn == real
 
 
-def test_there_is_an_example_of_every_error_here() -> None:
+def test_each_error_has_an_example_here() -> None:
     assert {type(error).__name__ for error, _ in EXAMPLES} == {name for name, *_ in real_tree()}
 
 
@@ -118,7 +121,7 @@ def test_there_is_an_example_of_every_error_here() -> None:
         (LockTimeoutError, TimeoutError),
     ],
 )
-def test_an_error_can_be_caught_as_the_builtin_it_is(
+def test_an_error_can_be_caught_as_its_builtin_base(
     error: type[AsyncLiveError], builtin: type[Exception]
 ) -> None:
     assert issubclass(error, builtin)
@@ -134,7 +137,7 @@ def test_an_error_says_what_failed_and_on_what(error: AsyncLiveError, named: str
 
 
 @each
-def test_a_path_is_a_str_whatever_it_was_given_as(error: AsyncLiveError, named: str) -> None:
+def test_the_path_of_an_error_is_a_str(error: AsyncLiveError, named: str) -> None:
     assert type(getattr(error, "path", "")) is str
 
 
@@ -143,18 +146,18 @@ def test_a_conflict_names_both_artifacts() -> None:
     assert (error.path, error.other) == ("/a", "/b")
 
 
-def test_an_error_comes_back_from_a_worker_process_whole() -> None:
+def test_an_error_survives_pickling_and_copying() -> None:
     for error, _ in EXAMPLES:
         for same in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
             assert type(same) is type(error)
             assert (str(same), vars(same)) == (str(error), vars(error))
 
 
-def test_a_storage_error_keeps_the_number_of_what_the_disk_said() -> None:
+def test_a_storage_error_keeps_the_errno() -> None:
     error = StorageError("/a", OSError(errno.EROFS, "Read-only file system"))
     assert error.errno == errno.EROFS
     assert "Read-only file system. " in str(error)
 
 
-def test_a_storage_error_without_a_number_still_says_what_happened() -> None:
+def test_a_storage_error_without_an_errno_has_the_text_of_the_cause() -> None:
     assert "odd failure" in str(StorageError("/a", OSError("odd failure")))
