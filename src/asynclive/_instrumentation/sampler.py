@@ -47,7 +47,7 @@ class Sampler:
         # The calls in flight bound the size of both.
         self._staging: dict[StagingProgress, _Published] = {}
         self._changed: dict[StagingProgress, None] = {}
-        """Those that may have new counts. Thousands of others may wait for a worker thread."""
+        """Artifacts that may have new counts. Thousands of others may wait for a worker thread."""
         self._running = False
 
     def begin(self, progress: StagingProgress, on_sample: Callable[[], None]) -> None:

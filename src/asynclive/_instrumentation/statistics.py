@@ -88,6 +88,16 @@ class Counters:
             self.stages[before] -= 1
         self.stages[now] += 1
 
+    def count_staged(self, files: int, size: int) -> None:
+        """Count files that were read and hashed or copied, and their bytes."""
+        self.files_staged += files
+        self.bytes_staged += size
+
+    def count_unchanged(self, files: int, size: int) -> None:
+        """Count files that were not read, and their bytes."""
+        self.files_unchanged += files
+        self.bytes_unchanged += size
+
     def replace_work(
         self,
         *,

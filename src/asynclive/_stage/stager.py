@@ -111,8 +111,7 @@ class Stager:
                     if taken is not None:
                         await taken()
                     await self._write_down(job, unchanged, job.files.known)
-                    self._counters.files_unchanged += unchanged.nfiles
-                    self._counters.bytes_unchanged += unchanged.size
+                    self._counters.count_unchanged(unchanged.nfiles, unchanged.size)
                     return unchanged
             if job.beside and plan.isdir:
                 await run(partial(job.files.explained, job.make_dirs))
@@ -174,10 +173,8 @@ class Stager:
         )
         if self._save_hashes is not None and job.many_small:
             await self._save_hashes(job.plan.request.path, batch.stored)
-        self._counters.files_staged += batch.files_staged
-        self._counters.bytes_staged += batch.bytes_staged
-        self._counters.files_unchanged += batch.files_unchanged
-        self._counters.bytes_unchanged += batch.bytes_unchanged
+        self._counters.count_staged(batch.files_staged, batch.bytes_staged)
+        self._counters.count_unchanged(batch.files_unchanged, batch.bytes_unchanged)
         return batch
 
     async def _write_down(
