@@ -59,17 +59,6 @@ async def test_changed_counts_are_sampled_at_most_ten_times_a_second() -> None:
     assert no_samples.counts == []
 
 
-async def test_a_file_in_work_counts_once_when_it_is_done() -> None:
-    progress, file = StagingProgress(100, 1), File()
-    with progress.in_work(file):
-        file.done_bytes = 99
-        assert (progress.bytes_done, progress.files_done) == (99, 0)
-        assert progress.has_files_in_work
-    progress.count(1, 100)
-    assert (progress.bytes_done, progress.files_done) == (100, 1)
-    assert not progress.has_files_in_work
-
-
 async def test_the_timer_runs_only_while_there_is_a_listener_and_an_artifact_is_staged() -> None:
     has_listener = False
     started: list[Callable[[], Coroutine[Any, Any, None]]] = []

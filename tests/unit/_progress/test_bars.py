@@ -21,9 +21,7 @@ from asynclive import (
 from asynclive._progress.artifact_tally import RowSelection, Tally
 from asynclive._progress.bars import Bars
 from asynclive._progress.display import format_summary
-from asynclive._progress.line_layout import bar, shorten
 from asynclive._progress.screens import plain_text
-from asynclive._progress.units import format_amount, format_duration, format_size
 
 MIB = 2**20
 
@@ -164,59 +162,3 @@ def test_waiting_artifacts_are_selected_in_the_order_of_the_calls() -> None:
     selected = RowSelection().select(list(story.tally.rows.values()), 2)
     assert [row.call for row in selected] == [1, 2]
     assert RowSelection().select(selected, 0) == []
-
-
-@pytest.mark.parametrize(
-    ("done", "total", "expected"),
-    [
-        (0, 4, "━━━━"),
-        (1, 8, "╸━━━"),
-        (1, 4, "━╺━━"),
-        (3, 8, "━╸━━"),
-        (4, 4, "━━━━"),
-        (9, 4, "━━━━"),
-        (0, 0, "━━━━"),
-        (0, None, "━━━━"),
-    ],
-)
-def test_a_bar_has_the_requested_width(done: int, total: int | None, expected: str) -> None:
-    pieces = bar(done, total, 4)
-    assert "".join(text for text, _ in pieces) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "cells", "expected"),
-    [
-        ("checkpoint-12", 13, "checkpoint-12"),
-        ("checkpoint-12", 8, "che…t-12"),
-        ("模型权重", 5, "模…重"),
-        ("模型权重", 4, "…重"),
-        ("abc", 1, "…"),
-        ("abc", 0, ""),
-    ],
-)
-def test_a_name_is_shortened_in_its_middle(text: str, cells: int, expected: str) -> None:
-    assert shorten(text, cells) == expected
-
-
-def test_numbers_are_formatted_for_people() -> None:
-    sizes = (0, 999, 1000, 1536, 10 * MIB, 999 * MIB, 1000 * MIB, 2**60)
-    assert [format_size(size) for size in sizes] == [
-        "0 B",
-        "999 B",
-        "1.0 KiB",
-        "1.5 KiB",
-        "10.0 MiB",
-        "999 MiB",
-        "1.0 GiB",
-        "1024 PiB",
-    ]
-    assert format_amount(300 * MIB, 1200 * MIB) == "0.3/1.2 GiB"
-    assert format_amount(5, 7) == "5/7 B"
-    assert [format_duration(n) for n in (0.2, 59.6, 3599, 3600, 36_000_000)] == [
-        "0:00",
-        "1:00",
-        "59:59",
-        "1:00:00",
-        "days",
-    ]
