@@ -180,8 +180,8 @@ class BackPressureError(AsyncLiveError):
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
         super().__init__(
-            f"Cannot submit '{path}' without waiting: {reason}. Submit it later, pass wait=True, "
-            "or raise max_pending= or max_pending_bytes=."
+            f"Cannot submit '{path}': {reason}. Submit it later, pass wait=True, or raise "
+            "max_pending= or max_pending_bytes=."
         )
 
 

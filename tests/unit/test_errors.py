@@ -53,10 +53,7 @@ EXAMPLES: list[tuple[AsyncLiveError, str]] = [
     (ArtifactChangedError("/a", "vanished"), "'/a' vanished while"),
     (ArtifactConflictError("/a", "/b", "'/b' is first."), "Cannot log '/a': '/b' is first."),
     (ExperimentError("exp", "it exists"), "exp"),
-    (
-        BackPressureError("a.pt", "2 artifacts are pending"),
-        "submit 'a.pt' without waiting: 2 artifacts",
-    ),
+    (BackPressureError("a.pt", "2 artifacts are pending"), "submit 'a.pt': 2 artifacts"),
     (ArtifactCancelledError("a.pt"), "'a.pt' was not logged: its handle was cancelled."),
     (LockTimeoutError(60.0), "60 s"),
     (DvcYamlError(Path("/dvc.yaml"), "is no mapping."), "'/dvc.yaml' is no mapping."),
