@@ -136,7 +136,7 @@ class AsyncLive:
         experiment = _experiment(settings, adopted, where, save_dvc_exp, exp_name, exp_message)
         hub, display = EventHub(on_event), make_progress(progress)
         if display is not None:
-            hub.listen(display.take)
+            hub.listen(display.on_event)
         self._session = Session(settings, experiment, engine_maker(where), hub, display)
 
     @classmethod

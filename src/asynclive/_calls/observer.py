@@ -68,12 +68,12 @@ class Observer:
         self._observed[call] = _Observed(trace)
         if trace is not None:
             trace.enter("queued")
-        if self._hub.wanted:
+        if self._hub.has_consumers:
             self._hub.publish(ArtifactQueued(*self._head(call)))
 
     def committed(self, call: Call, md5: str | None) -> None:
         """Publish that DVC tracks the artifact, and that dvc.yaml names it."""
-        if self._hub.wanted:
+        if self._hub.has_consumers:
             self._hub.publish(ArtifactCommitted(*self._head(call), md5))
 
     def on_stage_change(self, call: Call, before: Stage) -> None:  # noqa: ARG002
@@ -85,7 +85,7 @@ class Observer:
         trace = self._observed[call].trace
         if trace is not None:
             _follow(trace, call)
-        if self._hub.wanted:
+        if self._hub.has_consumers:
             self._hub.publish(_EVENTS[call.stage](call, self._head(call)))
         if call.stage in ENDS:
             del self._observed[call]

@@ -110,7 +110,7 @@ class Session:
                 raise
             raise single from single.__cause__
         self._state = _State.ACTIVE
-        if self._hub.wanted:
+        if self._hub.has_consumers:
             self.engine.start_events()
         return self
 
@@ -170,7 +170,7 @@ class Session:
         call.add_listener(self._on_stage_change)
         self.engine.accept(call)
         self._accepted += 1
-        self._counters.moved(None, call.stage)
+        self._counters.change_stage(None, call.stage)
         self._in_flight[call] = None
         self._observer.begin(call)
         return call
@@ -257,7 +257,7 @@ class Session:
             raise
 
     def _on_stage_change(self, call: Call, before: Stage) -> None:
-        self._counters.moved(before, call.stage)
+        self._counters.change_stage(before, call.stage)
         self._observer.on_stage_change(call, before)
 
     def _on_ended(self, call: Call) -> None:
@@ -268,7 +268,7 @@ class Session:
             self._all_ended.set()
 
     def _has_consumers(self) -> bool:
-        return self._hub.wanted
+        return self._hub.has_consumers
 
     def _start_soon(self, sample: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._owner is not None

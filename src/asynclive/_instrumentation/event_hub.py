@@ -153,7 +153,7 @@ class EventHub:
         self._closed = False
 
     @property
-    def wanted(self) -> bool:
+    def has_consumers(self) -> bool:
         """Return whether there is a callback or a stream. If not, events need not be made."""
         return bool(self._callbacks or self._streams)
 

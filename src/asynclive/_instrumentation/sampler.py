@@ -33,16 +33,16 @@ class Sampler:
     """Calls back for each artifact in staging whose counts have changed, ten times a second.
 
     Args:
-        wanted: returns whether there is a listener.
+        has_consumers: returns whether there is a callback or a stream for events.
         start_soon: starts a task in a task group that outlives every staging.
     """
 
     def __init__(
         self,
-        wanted: Callable[[], bool],
+        has_consumers: Callable[[], bool],
         start_soon: Callable[[Callable[[], Coroutine[Any, Any, None]]], object],
     ) -> None:
-        self._wanted = wanted
+        self._has_consumers = has_consumers
         self._start_soon = start_soon
         # The calls in flight bound the size of both.
         self._staging: dict[StagingProgress, _Published] = {}
@@ -64,7 +64,7 @@ class Sampler:
 
     def wake(self) -> None:
         """Start the timer if it is needed. Call this when a listener is added."""
-        if self._staging and not self._running and self._wanted():
+        if self._staging and not self._running and self._has_consumers():
             self._running = True
             self._start_soon(self._run)
 
@@ -73,7 +73,7 @@ class Sampler:
 
     async def _run(self) -> None:
         try:
-            while self._staging and self._wanted():
+            while self._staging and self._has_consumers():
                 await anyio.sleep(INTERVAL)
                 self._sample(anyio.current_time())
         finally:

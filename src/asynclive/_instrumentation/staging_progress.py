@@ -67,7 +67,7 @@ class StagingProgress:
         self._bytes_done += size
         self._changed()
 
-    def reach(self, files: int, size: int) -> None:
+    def set_counts(self, files: int, size: int) -> None:
         """Set the counts to those of the worker process."""
         self.files_done, self._bytes_done = files, size
         self._changed()

@@ -82,7 +82,7 @@ class Counters:
     group_sizes: dict[int, int] = field(default_factory=dict)
     """Number of groups by size. The limit on a group bounds the number of keys."""
 
-    def moved(self, before: str | None, now: str) -> None:
+    def change_stage(self, before: str | None, now: str) -> None:
         """Count that a call went from stage ``before`` to stage ``now``; None: the call is new."""
         if before is not None:
             self.stages[before] -= 1

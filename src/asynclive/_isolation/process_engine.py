@@ -133,7 +133,7 @@ class ProcessEngine:
                 self._on_advanced(self._calls[message.call], message)
             case Sampled():
                 progress = self._calls[message.call].progress
-                progress.reach(message.files_done, message.bytes_done)
+                progress.set_counts(message.files_done, message.bytes_done)
             case Committed():
                 self._listener.on_committed(self._calls[message.call], message.md5)
             case Released():

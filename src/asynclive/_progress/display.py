@@ -51,7 +51,7 @@ class Progress:
         """Start the drawing thread."""
         self._thread.start()
 
-    def take(self, event: ArtifactEvent) -> None:
+    def on_event(self, event: ArtifactEvent) -> None:
         """Count an event. Called on the event loop."""
         self._tally.update(event)
         if not self._busy.is_set():

@@ -90,12 +90,12 @@ def test_each_event_of_an_artifact_has_its_own_stage() -> None:
 
 async def test_every_stream_yields_all_events_since_its_creation_in_order() -> None:
     hub = EventHub()
-    assert not hub.wanted
+    assert not hub.has_consumers
     first = hub.stream(10)
     hub.publish(queued(1))
     second = hub.stream(10)
     hub.publish(queued(2))
-    assert hub.wanted
+    assert hub.has_consumers
     hub.close()
     assert await all_of(first) == [queued(1), queued(2)]
     assert await all_of(second) == [queued(2)]
@@ -197,7 +197,7 @@ async def test_the_hub_has_no_listener_after_the_streams_are_dropped_or_closed()
     await closed.aclose()
     assert await all_of(closed) == []
     hub.publish(queued(2))
-    assert not hub.wanted
+    assert not hub.has_consumers
 
 
 async def test_a_consumer_that_is_cancelled_while_it_waits_loses_no_event() -> None:
