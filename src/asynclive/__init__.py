@@ -17,7 +17,7 @@ The way of one artifact through the code. Each step makes the record that is nam
 7. Commit: ``_engine/group_commit.py``, ``_dvc/tracking/committer.py`` and
    ``_workspace/apply_placement.py`` make a TrackedArtifact.
 8. Record: ``_engine/record_group.py``, ``_dvcyaml/dvcyaml_file.py`` and
-   ``_dvcyaml/merge_entries.py`` make a LoggedArtifact.
+   ``_dvcyaml/merge_entries.py`` write the entry. The pipeline makes a LoggedArtifact.
 9. Notify: ``_calls/observer.py`` makes events (``_instrumentation/events.py``), which
    ``_progress/display.py`` draws.
 """
