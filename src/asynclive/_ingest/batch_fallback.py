@@ -6,7 +6,8 @@ import pickle
 
 from .._artifact.plan import PlannedFile
 from .._cache.object_store import ObjectStore
-from .small_files import Batch, FileStager
+from .small_files import FileStager
+from .workspace_files import Batch, WorkspaceFiles
 
 
 class BatchFallback:
@@ -18,14 +19,16 @@ class BatchFallback:
 
     def stage(self, asked: bytes) -> bytes:
         (request, isdir, beside), files = pickle.loads(asked)
-        stager = FileStager(request, isdir, self._store, beside)
+        workspace = WorkspaceFiles(request, isdir, self._store, beside)
         batch, error = Batch(), None
         try:
-            batch = stager.stage_batch([PlannedFile(*file) for file in files], _never)
+            batch = FileStager(workspace).stage_batch(
+                [PlannedFile(*file) for file in files], _never
+            )
         except Exception as caught:
             error = caught
         batch.stored = [tuple(each) for each in batch.stored]  # type: ignore[misc]
-        answer = batch, stager.made, error, error and error.__cause__
+        answer = batch, workspace.made, error, error and error.__cause__
         return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
 
 

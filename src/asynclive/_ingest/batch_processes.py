@@ -27,7 +27,7 @@ from .._cache.cache_layout import CacheLayout
 from .._errors import StorageError
 from .._fs.file_io import UNNAMED, write_all
 from .batch_pipe import message, receive
-from .small_files import Batch, FileStager, stored
+from .workspace_files import Batch, WorkspaceFiles, stored
 
 # In isolated mode: nothing in the working directory or the environment is imported by accident.
 # The path is the parent's. The package is made by hand, since its __init__ imports what only the
@@ -62,14 +62,14 @@ class BatchProcesses:
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
         self._possible = bool(sys.executable) and not getattr(sys, "frozen", False) and gil
 
-    def can_stage(self, files: FileStager) -> bool:
+    def can_stage(self, workspace: WorkspaceFiles) -> bool:
         """Whether what is to be done is the plain case: files that are to be no links.
 
         Those that are known already are not for a process: it does not know them.
         """
-        return self._possible and files.leaves_plain
+        return self._possible and workspace.leaves_plain
 
-    def stage_batch(self, stager: FileStager, files: Sequence[PlannedFile]) -> Batch:
+    def stage_batch(self, workspace: WorkspaceFiles, files: Sequence[PlannedFile]) -> Batch:
         """As ``FileStager.stage_batch``, in a process that has nothing else to do.
 
         Raises:
@@ -81,17 +81,17 @@ class BatchProcesses:
                 process = self._idle.pop() if self._idle else None
             if process is None:
                 process = self._start()
-            answer: _Answer = process.stage_batch(stager, files)
+            answer: _Answer = process.stage_batch(workspace, files)
         except _ENDED as error:
             failed = OSError(None, "its worker process has ended")
-            raise StorageError(stager.request.source, failed) from error
+            raise StorageError(workspace.request.source, failed) from error
         except OSError as error:
             failed = OSError(None, f"its worker process failed: {error}")
-            raise StorageError(stager.request.source, failed) from error
+            raise StorageError(workspace.request.source, failed) from error
         with self._lock:
             self._idle.append(process)
         batch, made, failure, cause = answer
-        stager.made += made
+        workspace.made += made
         if failure is not None:
             raise failure from cause
         return batch
@@ -139,16 +139,18 @@ class _BatchProcess:
         self._send(marshal.dumps((path, [os.path.dirname(os.path.dirname(__file__))])))
         self._send(message((cache, pickle.dumps((number, layout)))))
 
-    def stage_batch(self, stager: FileStager, files: Sequence[PlannedFile]) -> _Answer:
+    def stage_batch(self, workspace: WorkspaceFiles, files: Sequence[PlannedFile]) -> _Answer:
         batch = Batch()
-        left = self._stage_plain(stager, files, batch) if self._has_plain else files
+        left = self._stage_plain(workspace, files, batch) if self._has_plain else files
         if not left:
             return batch, [], None, None
         # Less the metadata, which may be large, and matter only to dvc.yaml.
-        request = replace(stager.request, entry=None, type=None, desc=None, labels=None, meta=None)
-        if stager.moved_to is not None:
-            request = replace(request, source=stager.moved_to)
-        spec = request, stager.isdir, stager.beside
+        request = replace(
+            workspace.request, entry=None, type=None, desc=None, labels=None, meta=None
+        )
+        if workspace.moved_to is not None:
+            request = replace(request, source=workspace.moved_to)
+        spec = request, workspace.isdir, workspace.beside
         asked = pickle.dumps((spec, [tuple(file) for file in left]), pickle.HIGHEST_PROTOCOL)
         rest, *others = pickle.loads(self._ask(asked))
         rest.stored = [StoredFile(*each) for each in rest.stored]
@@ -156,18 +158,18 @@ class _BatchProcess:
         return batch, *others
 
     def _stage_plain(
-        self, stager: FileStager, files: Sequence[PlannedFile], batch: Batch
+        self, workspace: WorkspaceFiles, files: Sequence[PlannedFile], batch: Batch
     ) -> list[PlannedFile]:
         """Stage what is plain into ``batch``; returns what is not, or could not be."""
         plain: list[PlannedFile] = []
         left: list[PlannedFile] = []
         for file in files:
-            (plain if stager.is_plain(file) else left).append(file)
+            (plain if workspace.is_plain(file) else left).append(file)
         asked = [
             (os.sep.join(file.key), file.size, file.mode, file.inode, file.mtime_ns)
             for file in plain
         ]
-        source, beside = stager.moved_to or stager.request.source, stager.beside
+        source, beside = workspace.moved_to or workspace.request.source, workspace.beside
         answer = self._ask((f"{source}{os.sep}", beside and f"{beside}{os.sep}", asked))
         for file, staged in zip(plain, answer, strict=True):
             if staged is None:

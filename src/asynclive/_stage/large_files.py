@@ -19,7 +19,9 @@ from .._cache.object_store import ObjectStore
 from .._fs.change_detection import marks_of
 from .._fs.free_space import Space
 from .._ingest.copy_and_hash import LargeFile
-from .._ingest.small_files import Batch, FileStager, keep_times
+from .._ingest.os_errors import translate_os_errors
+from .._ingest.small_files import FileStager
+from .._ingest.workspace_files import Batch, WorkspaceFiles, keep_times
 from .._instrumentation.staging_progress import StagingProgress
 from .._workers.file_workers import FileWorkers, StepRunner
 
@@ -33,6 +35,7 @@ class LargeStager:
     """Stages them side by side, each a step at a time in worker threads."""
 
     files: FileStager
+    workspace: WorkspaceFiles
     store: ObjectStore
     workers: FileWorkers
     space: Space
@@ -45,16 +48,16 @@ class LargeStager:
 
     async def stage(self, planned: PlannedFile) -> Batch:
         """Copy and hash a file, whose source stays as it is until then."""
-        files = self.files
+        workspace = self.workspace
         md5, batch = await self._known(planned)
-        temp = self._temp_path() if md5 is None and files.is_cached(planned) else None
-        copy = files.target(planned) if files.copies_bytes(planned) else None
+        temp = self._temp_path() if md5 is None and workspace.is_cached(planned) else None
+        copy = workspace.target(planned) if workspace.copies_bytes(planned) else None
         if temp is None and copy is None:
             await self._run_explained(partial(self._place, planned, md5, batch))
             return batch
-        large = self._large_file(planned, files.source(planned), temp, copy)
+        large = self._large_file(planned, workspace.source(planned), temp, copy)
         # Where its caller waits for it, it must not wait for what stands back and keeps its place.
-        first = self.files.keeps_newer
+        first = self.workspace.keeps_newer
         places = self.workers.snapshots if first else self.workers.large_files
         await self._transfer(large, planned, temp, md5, batch, places)
         return batch
@@ -69,7 +72,7 @@ class LargeStager:
             self.progress.count(-1, -_bytes_left(planned))
             return batch
         temp = self._temp_path()
-        large = self._large_file(planned, self.files.source(planned), temp, None, passes=2)
+        large = self._large_file(planned, self.workspace.source(planned), temp, None, passes=2)
         async with self.workers.snapshots:
             with self.progress.in_work(large):
                 try:
@@ -90,9 +93,9 @@ class LargeStager:
     async def _finish_snapshot(self, snapshot: Snapshot) -> Batch:
         """Hash it, make its object, and what the workspace gets."""
         planned, path, md5 = snapshot.planned, snapshot.path, snapshot.md5
-        batch, files = Batch(), self.files
+        batch, workspace = Batch(), self.workspace
         temp = path if md5 is None else None
-        copy = files.target(planned) if files.copies_bytes(planned) else None
+        copy = workspace.target(planned) if workspace.copies_bytes(planned) else None
         if md5 is not None and copy is None:
             await self._run_explained(partial(self._place, planned, md5, batch))
         else:
@@ -182,17 +185,21 @@ class LargeStager:
         self, planned: PlannedFile, md5: str | None, batch: Batch, *, isnew: bool = False
     ) -> None:
         assert md5 is not None  # hashed, or known
-        self.files.place(planned, md5, isnew, None, batch)
+        self.workspace.place(planned, md5, isnew, None, batch)
+
+    def _translated(self, step: Callable[[], T]) -> T:
+        with translate_os_errors(self.workspace.request.source):
+            return step()
 
     async def _run_explained(self, step: Callable[[], T]) -> T:
-        return await self.runner.run(partial(self.files.explained, step))
+        return await self.runner.run(partial(self._translated, step))
 
     async def _run_behind(self, step: Callable[[], T]) -> T:
-        return await self.runner.run_behind(partial(self.files.explained, step))
+        return await self.runner.run_behind(partial(self._translated, step))
 
     async def _run_first(self, step: Callable[[], T]) -> T:
         """Run what a caller waits for, ahead of what nobody does."""
-        return await self.workers.run(partial(self.files.explained, step), bulk=False)
+        return await self.workers.run(partial(self._translated, step), bulk=False)
 
 
 def _bytes_left(planned: PlannedFile) -> int:

@@ -13,7 +13,7 @@ from .._cache.hash_cache import HashCache
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._ingest.batch_processes import BatchProcesses
-from .._ingest.small_files import FileStager
+from .._ingest.os_errors import translate_os_errors
 from .._workers.fairness import checkpoint_in_thread
 from .._workers.file_workers import FileWorkers
 from .._workspace.moved_source import MovedSource
@@ -68,7 +68,8 @@ class Sources:
             )
             if moved is None or plan.follows_relative:
                 return plan
-            FileStager(request, plan.isdir, self._store, "").explained(moved.tuck_away)
+            with translate_os_errors(request.source):
+                moved.tuck_away()
             return replace(plan, moved_to=moved.aside)
 
         return await self._workers.run(plan, bulk=False)
@@ -91,8 +92,8 @@ class Sources:
 
         def take() -> MovedSource:
             isdir = stat.S_ISDIR(look(request, layout.root, request.source).st_mode)
-            take = partial(MovedSource.take, request.source, isdir, layout.workspace_tmp)
-            return FileStager(request, isdir, self._store, "").explained(lambda: take(layout.sync))
+            with translate_os_errors(request.source):
+                return MovedSource.take(request.source, isdir, layout.workspace_tmp, layout.sync)
 
         return await self._workers.run_to_end(take)
 

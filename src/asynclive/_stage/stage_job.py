@@ -23,7 +23,9 @@ from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
 from .._fs.free_space import Space
 from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
-from .._ingest.small_files import Batch, FileStager
+from .._ingest.os_errors import translate_os_errors
+from .._ingest.small_files import FileStager
+from .._ingest.workspace_files import Batch, WorkspaceFiles
 from .._instrumentation.staging_progress import StagingProgress
 from .._workers.file_workers import FileWorkers, StepRunner
 from .large_files import LargeStager
@@ -66,6 +68,7 @@ class StageJob:
     is_awaited: Callable[[], bool] = lambda: True
     """Whether somebody waits for the end by now."""
     runner: StepRunner = field(init=False)
+    workspace: WorkspaceFiles = field(init=False)
     files: FileStager = field(init=False)
     large: LargeStager = field(init=False)
     many_small: bool = False
@@ -85,17 +88,24 @@ class StageJob:
         )
         request = self.plan.request
         beside = self.store.workspace_temp_path() if request.copy else ""
-        self.files = FileStager(request, self.plan.isdir, self.store, beside)
-        self.files.moved_to = self.plan.moved_to
-        self.files.checkpoint = from_thread.check_cancelled
+        self.workspace = WorkspaceFiles(request, self.plan.isdir, self.store, beside)
+        self.workspace.moved_to = self.plan.moved_to
+        self.workspace.checkpoint = from_thread.check_cancelled
+        self.files = FileStager(self.workspace)
         self.large = LargeStager(
-            self.files, self.store, self.workers, self.space, self.progress, self.runner
+            self.files,
+            self.workspace,
+            self.store,
+            self.workers,
+            self.space,
+            self.progress,
+            self.runner,
         )
 
     @property
     def beside(self) -> str:
         """Where the copy is built; empty when there is none."""
-        return self.files.beside
+        return self.workspace.beside
 
     def steps(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
         """What is to be run: large files first, so that none of them is left to the end."""
@@ -105,10 +115,10 @@ class StageJob:
         files = [file for file in self.plan.files if file.tracked or request.copy]
         for file in files:
             if file.size > SMALL_BYTES:
-                snapshot = self.files.keeps_newer and self.files.is_cached(file)
+                snapshot = self.workspace.keeps_newer and self.workspace.is_cached(file)
                 yield partial(self.large.take if snapshot else self.large.stage, file)
         small = [file for file in files if file.size <= SMALL_BYTES]
-        if self.many_small and self.processes.can_stage(self.files):
+        if self.many_small and self.processes.can_stage(self.workspace):
             new = [file for file in small if file.key not in self.unread]
             if are_many(len(new)):
                 yield from self._batches(self._stage_batch_in_process, new, PROCESS_BATCH_FILES)
@@ -141,7 +151,7 @@ class StageJob:
 
     def check_space(self) -> None:
         """Refuse what cannot fit, before a byte is copied: all snapshots are there at once."""
-        layout, files = self.store.layout, self.files
+        layout, files, workspace = self.store.layout, self.files, self.workspace
         if layout.shares_blocks:
             return
         large = [file for file in self.plan.files if file.size > SMALL_BYTES]
@@ -150,7 +160,7 @@ class StageJob:
             sum(
                 file.size
                 for file in large
-                if files.is_cached(file) and files.known_md5(file) is None
+                if workspace.is_cached(file) and files.known_md5(file) is None
             ),
         )
 
@@ -189,7 +199,7 @@ class StageJob:
         )
 
     def make_dirs(self) -> None:
-        if self.files.copies_all_bytes and not self.store.layout.shares_blocks:
+        if self.workspace.copies_all_bytes and not self.store.layout.shares_blocks:
             self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
         for directory in self.plan.dirs:
             from_thread.check_cancelled()
@@ -207,14 +217,18 @@ class StageJob:
     @property
     def made(self) -> list[str]:
         """All that was made beside, or may have been."""
-        return [path for path in (*self.large.temps, self.beside, *self.files.made) if path]
+        return [path for path in (*self.large.temps, self.beside, *self.workspace.made) if path]
+
+    def explained(self, func: Callable[[], T]) -> T:
+        with translate_os_errors(self.plan.request.source):
+            return func()
 
     def _stage_batch(self, files: list[PlannedFile]) -> Batch:
         return self.files.stage_batch(files, from_thread.check_cancelled)
 
     def _stage_batch_in_process(self, files: list[PlannedFile]) -> Batch:
         from_thread.check_cancelled()
-        return self.processes.stage_batch(self.files, files)
+        return self.processes.stage_batch(self.workspace, files)
 
 
 def without_doubtful(files: Sequence[StoredFile], released_at_ns: int) -> list[StoredFile]:

@@ -21,7 +21,7 @@ from .._cache.hash_cache_file import publish_hashes
 from .._cache.object_store import ObjectStore
 from .._fs.free_space import Space
 from .._ingest.batch_processes import BatchProcesses
-from .._ingest.small_files import Batch
+from .._ingest.workspace_files import Batch
 from .._instrumentation.staging_progress import StagingProgress
 from .._instrumentation.statistics import Counters
 from .._workers.bounded_gather import run_together
@@ -98,7 +98,7 @@ class Stager:
         job = StageJob(
             plan, self._store, self._workers, self._processes, self._space, progress, is_awaited
         )
-        job.files.keeps_newer = taken is not None
+        job.workspace.keeps_newer = taken is not None
         run = job.runner.run
         if plan.total_bytes > QUICK_BYTES:
             await self._trash.emptied()
@@ -114,20 +114,20 @@ class Stager:
                     self._counters.count_unchanged(unchanged.nfiles, unchanged.size)
                     return unchanged
             if job.beside and plan.isdir:
-                await run(partial(job.files.explained, job.make_dirs))
+                await run(partial(job.explained, job.make_dirs))
             if taken is None:
                 batches = await self._run(job, job.steps())
             else:
                 with self._workers.precedence:
                     if plan.isdir:  # a file's own reservation is enough
-                        await run(partial(job.files.explained, job.check_space))
+                        await run(partial(job.explained, job.check_space))
                     batches = await self._run(job, job.steps())
                 await job.source_settled()
                 job.runner.stand_back = True
                 await taken()
                 batches += await self._run(job, job.large.left())
             if job.beside and plan.isdir:
-                await run(partial(job.files.explained, job.finish_dirs))
+                await run(partial(job.explained, job.finish_dirs))
             staged = job.result(batches)
             await self._write_down(job, staged, HashCacheEntry())
             if self._save_hashes is not None and job.many_small:
@@ -184,7 +184,7 @@ class Stager:
         if not self._store.layout.sync.wanted:
             return
         for steps in sync_rounds(job.plan, staged, known, self._store):
-            jobs = (partial(job.runner.run, partial(job.files.explained, step)) for step in steps)
+            jobs = (partial(job.runner.run, partial(job.explained, step)) for step in steps)
             await run_together(jobs, self._workers.workers)
 
     async def remember(self, tracked: TrackedArtifact) -> None:

@@ -18,7 +18,7 @@ from asynclive._cache.hash_cache_file import publish_hashes
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._ingest import batch_processes
-from asynclive._ingest.small_files import FileStager
+from asynclive._ingest.workspace_files import WorkspaceFiles
 from asynclive._stage import stage_job
 from asynclive._stage import stager as stager_module
 from asynclive._stage.stager import Stager
@@ -128,9 +128,9 @@ async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
     given: set[tuple[str, ...]] = set()
     stage_batch = batch_processes.BatchProcesses.stage_batch
 
-    def spy(self: Any, stager: FileStager, files: Sequence[PlannedFile]) -> Any:
+    def spy(self: Any, workspace: WorkspaceFiles, files: Sequence[PlannedFile]) -> Any:
         given.update(file.key for file in files)
-        return stage_batch(self, stager, files)
+        return stage_batch(self, workspace, files)
 
     monkeypatch.setattr(batch_processes.BatchProcesses, "stage_batch", spy)
     again = await stager.stage(await plan_of(stager, source, copy=copy))
@@ -214,7 +214,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
     request = request_of(source)
     plan = make_plan(request, store.layout.root, lambda: lambda *names: names[1:], lambda: None)
     try:
-        batch = processes.stage_batch(FileStager(request, True, store, ""), plan.files)
+        batch = processes.stage_batch(WorkspaceFiles(request, True, store, ""), plan.files)
     finally:
         processes.close()
     assert batch.files_staged == len(batch.stored) == len(plan.files)
@@ -267,10 +267,10 @@ async def test_a_process_that_is_killed_fails_the_call_and_the_next_one_works(
     plan = await plan_of(stager, source, copy=copy)
     real_stage = batch_processes._BatchProcess.stage_batch
 
-    def killed_first(process: Any, files: FileStager, batch: Any) -> Any:
+    def killed_first(process: Any, workspace: WorkspaceFiles, batch: Any) -> Any:
         os.kill(process._process.pid, signal.SIGKILL)
         process._process.wait()
-        return real_stage(process, files, batch)
+        return real_stage(process, workspace, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(batch_processes._BatchProcess, "stage_batch", killed_first)
@@ -367,7 +367,7 @@ def test_what_lies_in_the_working_directory_is_not_imported(
     monkeypatch.chdir(tmp_path)
     processes = batch_processes.BatchProcesses(store.layout)
     try:
-        stager = FileStager(request_of(source), True, store, "")
-        assert processes.stage_batch(stager, []).stored == []
+        workspace = WorkspaceFiles(request_of(source), True, store, "")
+        assert processes.stage_batch(workspace, []).stored == []
     finally:
         processes.close()

@@ -21,7 +21,7 @@ from asynclive._artifact.plan import ArtifactPlan
 from asynclive._artifact.records import StagedArtifact
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
-from asynclive._ingest import copy_and_hash, small_files
+from asynclive._ingest import copy_and_hash, workspace_files
 from asynclive._ingest.copy_and_hash import LargeFile
 from asynclive._stage import stage_job
 from asynclive._stage.stager import Stager
@@ -541,13 +541,13 @@ async def test_a_file_replaced_before_its_link_could_take_its_place_is_refused(
     bench = Bench(make_store(tmp_path, "symlink"))
     KINDS[kind](bench.source)
     plan = await bench.plan()
-    link_type = small_files.link_type
+    link_type = workspace_files.link_type
 
     def replace_first(*args: Any, **kwargs: Any) -> str | None:
         replace(bench.source)
         return link_type(*args, **kwargs)
 
-    monkeypatch.setattr(small_files, "link_type", replace_first)
+    monkeypatch.setattr(workspace_files, "link_type", replace_first)
     with pytest.raises(ArtifactChangedError):
         await bench.stager.stage(plan)
     assert not bench.source.is_symlink()
