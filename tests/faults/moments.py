@@ -193,7 +193,7 @@ def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     for lead in ("LEAD_BYTES", "DISK_LEAD_BYTES"):
         monkeypatch.setattr(asynclive._ingest.copy_and_hash, lead, 128_000)
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "CHUNK_BYTES", 32_000)
-    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(asynclive._stage.stage_job, "CHUNKS_AT_ONCE", 1)
     monkeypatch.setattr(asynclive._stage.stager, "KNOWN_BYTES", 1)
 
 

@@ -43,7 +43,7 @@ STAGES = {
     "asynclive._workspace.apply_placement": "place",
     "asynclive._fs.atomic_rename": "place",
     "asynclive._fs.remove_tree:remove_tree": "clean up",
-    "asynclive._stage.stager:discard": "clean up",
+    "asynclive._stage.deferred_removal:discard": "clean up",
     "asynclive._dvc.tracking.dvc_state:save_files": "DVC's state",
     "asynclive._dvc.tracking.dvc_state:save_group": "DVC's state",
     "asynclive._dvcyaml.dvcyaml_file": "dvc.yaml",

@@ -99,10 +99,10 @@ async def test_a_file_that_says_it_is_empty_and_is_not_is_refused(repo: Path, pa
     async with AsyncLive(root=repo) as live:
         for way in WAYS:
             for given in (path, "link", "data"):
-                with refused(repo, ArtifactPathError, match="no plain file", objects=False):
+                with refused(repo, ArtifactPathError, match="not a regular file", objects=False):
                     await live.log_artifact(given, **way)
         for given in ("link", "data"):
-            with refused(repo, ArtifactPathError, match="no plain file", objects=False):
+            with refused(repo, ArtifactPathError, match="not a regular file", objects=False):
                 await live.log_artifact(given)
     assert_nothing_lost(repo)
 

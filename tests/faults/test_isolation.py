@@ -42,8 +42,14 @@ from asynclive._ingest import copy_and_hash
 from asynclive._isolation.messages import Numbers
 from asynclive._isolation.portable_errors import RemoteError
 from asynclive._isolation.process_engine import ProcessEngine
-from asynclive._workers import os_priority
-from asynclive._workers.os_priority import BULK_SLICE_NS, NICENESS, SLICE_NS
+from asynclive._stage import stage_job
+from asynclive._workers.os_priority import (
+    BULK_SLICE_NS,
+    NICENESS,
+    SLICE_NS,
+    Scheduling,
+    WorkerScheduling,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -449,19 +455,17 @@ async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo
         os.kill(pid, 0)
 
 
-def test_its_threads_are_interrupted_by_one_another_where_they_work_on_what_is_large(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(os_priority, "_take_turns", None)
+def test_its_threads_are_interrupted_by_one_another_where_they_work_on_what_is_large() -> None:
     slices: list[int] = []
 
     def look() -> None:
         slices.append(slice_of(threading.get_native_id()))
 
     def run() -> None:
-        os_priority.in_bulk(look)  # not in a process of its own: as ever
-        os_priority.take_long_turns()
-        os_priority.in_bulk(look)
+        Scheduling().run_bulk(look)  # not in a worker process: the slice is unchanged
+        scheduling = WorkerScheduling()
+        scheduling.start()
+        scheduling.run_bulk(look)
         look()
 
     usual = slice_of(os.getpid())
@@ -499,7 +503,7 @@ copy_and_hash.read_at = counting
         await live.log_artifact("model.pt")
     sizes, frozen = zip(*(line.split() for line in said.read_text().splitlines()), strict=True)
     # A training loop in Python has the interpreter to itself for so long, or has one of its own.
-    chunks = 1 if isolation == "process" else copy_and_hash.CHUNKS_AT_ONCE
+    chunks = 1 if isolation == "process" else stage_job.CHUNKS_AT_ONCE
     assert max(map(int, sizes)) == chunks * copy_and_hash.CHUNK_BYTES
     # What is the caller's own is left to the caller's collector.
     assert set(frozen) == {str(isolation == "process")}

@@ -27,6 +27,7 @@ from .._instrumentation.statistics import Counters
 from .._stage.deferred_removal import DeferredRemoval
 from .._stage.stager import Stager
 from .._workers.file_workers import FileWorkers
+from .._workers.os_priority import Scheduling
 from .dvc_thread import DvcThread
 from .group_commit import GroupCommitter
 from .interface import Listener
@@ -43,6 +44,7 @@ class LocalEngine:
         counters: count files, bytes and groups.
         listener: the callbacks of the session.
         experiment: is entered and left with the repository.
+        scheduling: how the worker threads share processors with others.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class LocalEngine:
         counters: Counters,
         listener: Listener,
         experiment: SessionExperiment,
+        scheduling: Scheduling | None = None,
     ) -> None:
         self._settings = settings
         self._counters = counters
         self._listener = listener
         self._experiment = experiment
+        self._scheduling = scheduling
         self._conflicts: Conflicts[Call] = Conflicts()
         self._left_normally = False
         # Set while the engine serves.
@@ -132,7 +136,8 @@ class LocalEngine:
         task_status: anyio.abc.TaskStatus[None],
     ) -> None:
         """Compose the steps of the pipeline, and own the tasks that work on calls."""
-        settings, workers = self._settings, FileWorkers(self._settings.workers)
+        settings = self._settings
+        workers = FileWorkers(settings.workers, self._scheduling)
         tasks = anyio.create_task_group()
 
         async def save_hashes(path: str, files: Sequence[StoredFile]) -> None:

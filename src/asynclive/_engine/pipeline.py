@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from .._calls.call import Call
 from .._calls.conflicts import Conflicts
 from .._errors import ArtifactChangedError
 from .._stage.stage_job import is_bulk
-from .._stage.stager import Stager
+from .._stage.stager import Release, Stager
 from .._workers.file_workers import FileWorkers
 from .._workspace.moved_source import MovedSource, restored
 from .._workspace.source_scan import IgnoreFilter
@@ -27,8 +27,6 @@ from .dvc_repro import left_to_pipeline
 from .dvc_thread import DvcThread
 from .group_commit import GroupCommitter
 from .interface import Listener
-
-Release = Callable[[], Awaitable[None]]
 
 
 class Repository(Protocol):
@@ -92,6 +90,7 @@ class Pipeline:
         self._workers = workers
         self._stager = stager
         self._sources = stager.sources
+        self._removal = stager.removal
         self._committer = committer
         self._listener = listener
         self._await_all = False
@@ -118,7 +117,7 @@ class Pipeline:
             await call.wait_for_earlier()
         call.mark_begun()
         with ExitStack() as small_first:
-            small_first.enter_context(self._workers.courtesy.asked())
+            small_first.enter_context(self._workers.small_first.small_running())
             request = await self._without_outputs_of_repro(call.request)
             async with self._open_source(call, request) as source:
                 if is_bulk(source.plan):
@@ -188,7 +187,7 @@ class Pipeline:
         )
         comes_first = call.comes_first
         try:
-            return await stage(source.plan, source.release, looks_at_copy=comes_first)
+            return await stage(source.plan, source.release, may_reuse_copy=comes_first)
         except ArtifactChangedError:
             if comes_first or source.release is None or call.is_released:
                 raise
@@ -212,12 +211,12 @@ class Pipeline:
             self._listener.on_committed(call, tracked.md5)
             await self._stager.remember(tracked)
         except Exception:
-            await self._stager.discard(staged)
+            await self._removal.discard(staged)
             raise
         except BaseException:  # cancelled
-            await self._stager.discard_soon(staged)
+            await self._removal.discard_later(staged)
             raise
-        await self._stager.discard_soon(staged)
+        await self._removal.discard_later(staged)
         if call.options.move and not staged.isdir and staged.files:
             self._placed[staged.request.path] = staged.files[0].marks
         self._conflicts.remember(call.request)

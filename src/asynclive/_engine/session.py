@@ -30,6 +30,8 @@ from .settings import Settings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .._workers.os_priority import Scheduling
+
 
 class Display(Protocol):
     """Shows progress. Both methods block, for a moment."""
@@ -276,12 +278,16 @@ class Session:
 
 
 def make_local_engine(
-    settings: Settings, counters: Counters, listener: Listener, experiment: SessionExperiment
+    settings: Settings,
+    counters: Counters,
+    listener: Listener,
+    experiment: SessionExperiment,
+    scheduling: Scheduling | None = None,
 ) -> Engine:
     """Return an engine that works in threads. Its imports take a while: call it in a thread."""
     from .local_engine import LocalEngine
 
-    return LocalEngine(settings, counters, listener, experiment)
+    return LocalEngine(settings, counters, listener, experiment, scheduling)
 
 
 def _unwrapped(error: BaseException) -> BaseException:

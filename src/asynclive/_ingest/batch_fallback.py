@@ -1,4 +1,4 @@
-"""In a batch process: every case that batch_worker does not know, by FileStager."""
+"""Every case in a batch process that batch_worker does not handle, by FileStager."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from .workspace_files import Batch, WorkspaceFiles
 
 
 class BatchFallback:
-    """In a worker process: stages what is not plain, and says what is wrong."""
+    """Stages files that are not plain, or that failed in batch_worker, and reports their errors."""
 
     def __init__(self, worker: bytes) -> None:
         number, layout = pickle.loads(worker)
         self._store = ObjectStore(layout, f"p{number}-")
 
-    def stage(self, asked: bytes) -> bytes:
-        (request, isdir, beside), files = pickle.loads(asked)
-        workspace = WorkspaceFiles(request, isdir, self._store, beside)
+    def stage(self, pickled: bytes) -> bytes:
+        """Stage the files of a pickled request, and return the pickled answer."""
+        (request, isdir, copy_root), files = pickle.loads(pickled)
+        workspace = WorkspaceFiles(request, isdir, self._store, copy_root)
         batch, error = Batch(), None
         try:
             batch = FileStager(workspace).stage_batch(
-                [PlannedFile(*file) for file in files], _never
+                [PlannedFile(*file) for file in files], _no_checkpoint
             )
         except Exception as caught:
             error = caught
         batch.stored = [tuple(each) for each in batch.stored]  # type: ignore[misc]
-        answer = batch, workspace.made, error, error and error.__cause__
+        answer = batch, workspace.temp_paths, error, error and error.__cause__
         return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
 
 
-def _never() -> None:
-    """A batch is short: cancellation is looked for between two of them."""
+def _no_checkpoint() -> None:
+    """Do nothing: the parent checks for cancellation between two batches."""

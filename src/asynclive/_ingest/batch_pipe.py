@@ -12,13 +12,17 @@ _LENGTH_BYTES = 8
 
 
 def message(value: Any) -> bytes:
-    """Plain values as they go through a pipe, which both ends of the same Python understand."""
+    """Return plain values as the bytes of one message; both ends run the same Python."""
     data = marshal.dumps(value)
     return len(data).to_bytes(_LENGTH_BYTES, "little") + data
 
 
 def receive(pipe: IO[bytes]) -> Any:
-    """The next message; EOFError: there is none, or not all of it."""
+    """Read the next message and return its values.
+
+    Raises:
+        EOFError: the other end has closed the pipe, or was killed in the middle of a message.
+    """
     length = int.from_bytes(pipe.read(_LENGTH_BYTES), "little")
     data = pipe.read(length)
     if not length or len(data) < length:

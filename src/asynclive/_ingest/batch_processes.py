@@ -1,11 +1,11 @@
-"""Worker processes that stage small files, where there are very many of them.
+"""A pool of processes that stage small files, for directories of very many of them.
 
-A small file is a dozen system calls, and between any two of them a thread needs the
-interpreter's lock. Two threads that do nothing else wait for each other as long as they work,
-and the event loop waits with them. A process has an interpreter of its own.
+A small file takes a dozen system calls, and between any two of them a thread needs the GIL. Two
+threads that do nothing else wait for each other all the time, and the event loop waits with them.
+A process has a GIL of its own.
 
-A thread of ``FileWorkers`` hands a batch to a process and waits for the answer, so that the
-bound on threads bounds the processes too. Blocking.
+A thread of ``FileWorkers`` sends a batch to a process and waits for the answer. So the limit on
+threads is a limit on the processes too. Blocking.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from .._fs.file_io import UNNAMED, write_all
 from .batch_pipe import message, receive
 from .workspace_files import Batch, WorkspaceFiles, stored
 
-# In isolated mode: nothing in the working directory or the environment is imported by accident.
-# The path is the parent's. The package is made by hand, since its __init__ imports what only the
-# parent needs, and would take longer than some thousand files do.
+# Runs in isolated mode, so that nothing in the working directory or the environment is imported by
+# accident. The path is that of the parent. The package is made by hand: importing its __init__
+# would take longer than staging some thousand files.
 _COMMAND = """
 import marshal, sys
 sys.path[:], package_path = marshal.load(sys.stdin.buffer)
@@ -41,40 +41,43 @@ from asynclive._ingest.batch_worker import serve
 serve()
 """
 
-# What a pipe to a process that was killed says: at once, between answers, or within one.
-_ENDED = (BrokenPipeError, EOFError)
+# The errors of a pipe to a process that was killed: on writing, or on reading.
+_PROCESS_ENDED = (BrokenPipeError, EOFError)
 
 _Answer = tuple[Batch, list[str], "Exception | None", "BaseException | None"]
-"""What came of a batch, the files made for places in the workspace, an error and its cause."""
+"""The result of a batch, the temp paths of single files, an error and its cause."""
 
 
 class BatchProcesses:
-    """Started when first needed, one for each thread that waits for one; ended by ``close``."""
+    """Starts processes when they are first needed, one for each thread that waits for one.
+
+    ``close`` ends them.
+    """
 
     def __init__(self, layout: CacheLayout) -> None:
         self._layout = layout
         self._numbers = itertools.count()
-        self._lock = threading.Lock()  # guards both lists
+        self._lock = threading.Lock()  # protects both lists
         self._idle: list[_BatchProcess] = []
         self._all: list[_BatchProcess] = []
-        # What embeds Python, or was frozen, has no interpreter to start. Without a lock of the
-        # interpreter there is nothing to gain.
+        # A program that embeds Python, or is frozen, has no interpreter to start. Without a GIL
+        # there is nothing to gain.
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
         self._possible = bool(sys.executable) and not getattr(sys, "frozen", False) and gil
 
     def can_stage(self, workspace: WorkspaceFiles) -> bool:
-        """Whether what is to be done is the plain case: files that are to be no links.
+        """Return whether processes can stage the artifact: its files must not become links.
 
-        Those that are known already are not for a process: it does not know them.
+        Files with a cached hash must not be sent: a process has no hash cache.
         """
-        return self._possible and workspace.leaves_plain
+        return self._possible and workspace.keeps_plain_files
 
     def stage_batch(self, workspace: WorkspaceFiles, files: Sequence[PlannedFile]) -> Batch:
-        """As ``FileStager.stage_batch``, in a process that has nothing else to do.
+        """Stage files as ``FileStager.stage_batch`` does, in an idle process.
 
         Raises:
-            AsyncLiveError: as there.
-            StorageError: the process could not be started, or has ended.
+            AsyncLiveError: as ``FileStager.stage_batch`` does.
+            StorageError: also if the process cannot be started, or has ended.
         """
         try:
             with self._lock:
@@ -82,7 +85,7 @@ class BatchProcesses:
             if process is None:
                 process = self._start()
             answer: _Answer = process.stage_batch(workspace, files)
-        except _ENDED as error:
+        except _PROCESS_ENDED as error:
             failed = OSError(None, "its worker process has ended")
             raise StorageError(workspace.request.source, failed) from error
         except OSError as error:
@@ -90,17 +93,18 @@ class BatchProcesses:
             raise StorageError(workspace.request.source, failed) from error
         with self._lock:
             self._idle.append(process)
-        batch, made, failure, cause = answer
-        workspace.made += made
+        batch, temp_paths, failure, cause = answer
+        workspace.temp_paths += temp_paths
         if failure is not None:
             raise failure from cause
         return batch
 
     def start_ahead(self, count: int) -> None:
-        """Have ``count`` of them get ready, while it is still looked at what there is to stage."""
+        """Start ``count`` processes, while the directory is still being scanned."""
         if not self._possible:
             return
-        with contextlib.suppress(OSError):  # it is met again, and said, when one is needed
+        # An error here is dropped. It comes again, and is raised, when a process is needed.
+        with contextlib.suppress(OSError):
             while len(self._all) < count:
                 process = self._start()
                 with self._lock:
@@ -113,7 +117,7 @@ class BatchProcesses:
         return process
 
     def close(self) -> None:
-        """End them; none is at work any more."""
+        """End the processes; call it when none of them is at work."""
         for process in self._all:
             process.close()
         self._all.clear()
@@ -122,18 +126,18 @@ class BatchProcesses:
 
 class _BatchProcess:
     def __init__(self, number: int, layout: CacheLayout) -> None:
-        import subprocess  # for few: most sessions start no process
+        import subprocess  # late, since most sessions start no process
 
         self._process = subprocess.Popen(
-            # Without a search for site-packages, which the path names.
+            # -S: site-packages need not be searched for, since the path names them.
             [sys.executable, "-I", "-S", "-c", _COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's to handle
+            start_new_session=True,  # the parent handles Ctrl-C
         )
-        # The lean part of the worker neither syncs nor knows another way to publish.
-        self._has_plain = bool(UNNAMED) and not layout.sync.wanted
+        # stage_plain neither syncs nor publishes in another way than by an unnamed file.
+        self._can_stage_plain = bool(UNNAMED) and not layout.sync.wanted
         path = [str(each) for each in sys.path if isinstance(each, str)]
         cache = layout.cache_dir, layout.object_mode, layout.dir_mode
         self._send(marshal.dumps((path, [os.path.dirname(os.path.dirname(__file__))])))
@@ -141,18 +145,19 @@ class _BatchProcess:
 
     def stage_batch(self, workspace: WorkspaceFiles, files: Sequence[PlannedFile]) -> _Answer:
         batch = Batch()
-        left = self._stage_plain(workspace, files, batch) if self._has_plain else files
-        if not left:
+        if self._can_stage_plain:
+            files = self._stage_plain(workspace, files, batch)
+        if not files:
             return batch, [], None, None
-        # Less the metadata, which may be large, and matter only to dvc.yaml.
+        # Without the metadata, which may be large and is needed only for dvc.yaml.
         request = replace(
             workspace.request, entry=None, type=None, desc=None, labels=None, meta=None
         )
         if workspace.moved_to is not None:
             request = replace(request, source=workspace.moved_to)
-        spec = request, workspace.isdir, workspace.beside
-        asked = pickle.dumps((spec, [tuple(file) for file in left]), pickle.HIGHEST_PROTOCOL)
-        rest, *others = pickle.loads(self._ask(asked))
+        spec = request, workspace.isdir, workspace.copy_root
+        pickled = pickle.dumps((spec, [tuple(file) for file in files]), pickle.HIGHEST_PROTOCOL)
+        rest, *others = pickle.loads(self._ask(pickled))
         rest.stored = [StoredFile(*each) for each in rest.stored]
         batch.add(rest)
         return batch, *others
@@ -160,26 +165,26 @@ class _BatchProcess:
     def _stage_plain(
         self, workspace: WorkspaceFiles, files: Sequence[PlannedFile], batch: Batch
     ) -> list[PlannedFile]:
-        """Stage what is plain into ``batch``; returns what is not, or could not be."""
+        """Stage plain files into ``batch``; return those that are not plain, or that failed."""
         plain: list[PlannedFile] = []
-        left: list[PlannedFile] = []
+        others: list[PlannedFile] = []
         for file in files:
-            (plain if workspace.is_plain(file) else left).append(file)
-        asked = [
+            (plain if workspace.is_plain(file) else others).append(file)
+        sent = [
             (os.sep.join(file.key), file.size, file.mode, file.inode, file.mtime_ns)
             for file in plain
         ]
-        source, beside = workspace.moved_to or workspace.request.source, workspace.beside
-        answer = self._ask((f"{source}{os.sep}", beside and f"{beside}{os.sep}", asked))
+        source, copy_root = workspace.moved_to or workspace.request.source, workspace.copy_root
+        answer = self._ask((f"{source}{os.sep}", copy_root and f"{copy_root}{os.sep}", sent))
         for file, staged in zip(plain, answer, strict=True):
             if staged is None:
-                left.append(file)
+                others.append(file)
             else:
                 batch.count(file)
                 batch.stored.append(stored(file, *staged))
-        # A file system without files that have no name leaves them all.
-        self._has_plain = any(answer) or not plain
-        return left
+        # All of them fail where the file system has no unnamed files: do not try again.
+        self._can_stage_plain = any(answer) or not plain
+        return others
 
     def _ask(self, question: Any) -> Any:
         self._send(message(question))
@@ -187,10 +192,10 @@ class _BatchProcess:
         return receive(self._process.stdout)
 
     def close(self) -> None:
-        with self._process:  # closes its input, at the end of which it ends; waits for that
+        with self._process:  # closes its input, which ends it, and waits for its end
             pass
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        # Not into the buffer, which could not be closed if the process has ended.
+        # Past the buffer: closing a buffer with data fails if the process has ended.
         write_all(self._process.stdin.fileno(), data)

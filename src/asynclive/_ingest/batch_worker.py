@@ -1,8 +1,8 @@
-"""What a worker process runs: it stages small files, a batch at a time.
+"""The program of a batch process: stages small files, a batch at a time.
 
-The plain case, which nearly all files are, it does by itself, with next to nothing imported:
-what ``FileStager`` imports takes as long as some thousand files. What is not plain, or goes
-wrong, it leaves for ``FileStager``, which knows every case and says what is wrong.
+It handles the plain case, which nearly all files are, and imports next to nothing for it: the
+imports of ``FileStager`` take as long as some thousand files. All other files, and those that fail,
+it leaves to ``FileStager``, which knows every case and every error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import sys
 
 from .._fs.file_io import READ, is_object, link_new, make_dir, remove_file, write_new
-from .._workers.os_priority import give_precedence
+from .._workers.os_priority import lower_priority
 from .batch_pipe import message, receive
 
 TYPE_CHECKING = False
@@ -21,52 +21,52 @@ if TYPE_CHECKING:
 
 
 Cache = tuple[str, int, int]
-"""Where objects lie; their mode, and that of directories."""
+"""The cache directory, the mode of objects, and the mode of directories."""
 PlainFile = tuple[str, int, int, int, int]
-"""Its place in the artifact, with a separator before it; size, mode, inode, mtime (ns)."""
+"""Its path in the artifact, size, mode, inode and mtime (ns)."""
 StagedPlain = tuple[str, int, int]
-"""Its MD5; inode and mtime (ns) of the workspace file that holds these bytes."""
+"""Its MD5, and the inode and mtime (ns) of the workspace file that holds these bytes."""
 
 
 def serve() -> None:
-    """Stage what is asked for on standard input, until there is no more."""
+    """Answer the requests on standard input until it ends."""
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    give_precedence()
+    lower_priority()
     cache, worker = receive(requests)
-    any_files = None
+    fallback = None
     while True:
         try:
-            asked = receive(requests)
+            request = receive(requests)
         except EOFError:
             return
-        if isinstance(asked, bytes):
-            if any_files is None:
+        if isinstance(request, bytes):
+            if fallback is None:
                 from .batch_fallback import BatchFallback
 
-                any_files = BatchFallback(worker)
-            answer: Any = any_files.stage(asked)
+                fallback = BatchFallback(worker)
+            answer: Any = fallback.stage(request)
         else:
-            answer = stage_plain(cache, *asked)
+            answer = stage_plain(cache, *request)
         answers.write(message(answer))
         answers.flush()
 
 
 def stage_plain(
-    cache: Cache, source: str, beside: str, files: list[PlainFile]
+    cache: Cache, source: str, copy_root: str, files: list[PlainFile]
 ) -> list[StagedPlain | None]:
-    """Put files into the cache, and their copies beside; None for each that is left.
+    """Store files and copy them; return a record of each, or None for a file that failed.
 
     Args:
-        cache: where they go.
-        source: the artifact.
-        beside: where its copy is built; empty when there is none.
-        files: regular files of it, all to be cached, none to be made anew in its place.
+        cache: the cache.
+        source: the path of the artifact, with a separator at its end.
+        copy_root: the temp path at which the copy is built, likewise; empty if there is none.
+        files: plain files of the artifact, all of them cached.
     """
     staged: list[StagedPlain | None] = []
     for path, *file in files:
         try:
-            staged.append(_stage(cache, source + path, beside and beside + path, *file))
-        except Exception:  # whatever it is, it will be met again, and said
+            staged.append(_stage(cache, source + path, copy_root and copy_root + path, *file))
+        except Exception:  # FileStager tries the file again, and raises a lasting error
             staged.append(None)
     return staged
 
@@ -100,11 +100,11 @@ def _stage(
 
 
 def _store(cache: Cache, md5: str, data: bytes) -> bool:
-    """Have the cache hold an object; False: it cannot be done in the plain way."""
+    """Store an object unless the cache has it; return False if the one in the cache is broken."""
     cache_dir, object_mode, dir_mode = cache
     directory = f"{cache_dir}{os.sep}{md5[:2]}"
     path = f"{directory}{os.sep}{md5[2:]}"
-    # Asked first, for most are new: a stat of what is not there costs an exception.
+    # access before stat: most objects are new, and a stat of a missing file costs an exception.
     if os.access(path, os.F_OK):
         return is_object(os.stat(path, follow_symlinks=False), len(data), object_mode)
     try:
@@ -112,6 +112,6 @@ def _store(cache: Cache, md5: str, data: bytes) -> bool:
     except FileNotFoundError:
         make_dir(directory, dir_mode)
         link_new(path, data, object_mode)
-    except FileExistsError:  # published by another process meanwhile
+    except FileExistsError:  # another process has published it in between
         return is_object(os.stat(path, follow_symlinks=False), len(data), object_mode)
     return True

@@ -1,13 +1,13 @@
-"""One large file on its way into the cache: one thread copies it, another hashes what is copied.
+"""Copies and hashes one large file: one thread copies it, another hashes the bytes copied so far.
 
-MD5 cannot be split within a file, so the hash of a large one takes a core for as long as it
-takes. Where the caller waits for all of it, all copying is hidden behind it: the kernel copies the
-next part into the temp file, and from there into the workspace's copy, while the part before is
-hashed. The hash is taken from the temp file: what was hashed is what was stored. Where the file
-system shares blocks, nothing is copied, and only the hash is left.
+MD5 cannot be split within a file, so hashing a large file takes one core for its whole length. All
+copying is hidden behind that. The kernel copies the next part into the temp file, and from there
+into the workspace's copy, while the previous part is hashed. The hash is taken from the temp file,
+so the bytes that were hashed are the bytes that are stored. Where the file system shares blocks,
+nothing is copied, and only the hash remains.
 
-Where the caller goes on once the source may be overwritten, the temp file is a snapshot: it is
-copied first, as fast as that goes, and hashed, and copied into the workspace, afterwards.
+If the caller waits only until it may overwrite the source, the temp file is a snapshot. It is
+copied first, as fast as possible. It is hashed, and copied into the workspace, afterwards.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -29,141 +30,180 @@ from .._artifact.plan import PlannedFile, check_unchanged
 from .._errors import ArtifactChangedError
 from .._fs.file_io import READ, create
 from .._fs.free_space import Reservation, Space
-from .._fs.fsync import NO_SYNC, Sync
+from .._fs.fsync import Sync
 from .._fs.kernel_copy import clone, copy_step, read_at
 from .._workers.bounded_gather import run_together
-from .._workers.os_priority import shares_interpreter
 
-# What one hop to a thread does: long enough that the hop costs nothing, short enough that
-# others get their turn every few hundredths of a second.
+# Bytes of one step, which is one hop to a thread: enough that the hop costs nothing, and few
+# enough that other artifacts get the thread every few hundredths of a second.
 STEP_BYTES = 8 * 2**20
-# The same, of a snapshot: somebody waits for it, and a hop may take as long as a step above where
-# all cores are at work.
+# Bytes of one step of a snapshot. A caller waits for it, and where all cores are busy, a hop may
+# take as long as a step of STEP_BYTES.
 SNAPSHOT_STEP_BYTES = 64 * 2**20
-# How far copying may run ahead of hashing. Where memory is slow to be had for the first time, it is
-# slower than hashing for a while, and faster before and after. So little that what is hashed need
-# not be read from the disk again.
+# The most bytes that copying may be ahead of hashing. Where memory is slow to get at first, copying
+# is slower than hashing for a while, and faster before and after. With this little, the bytes to
+# hash need not be read from the disk again.
 LEAD_BYTES = 64 * STEP_BYTES
-# The same of the disk, where that is waited for: who cancels does not wait long for it.
+# The most bytes that copying may be ahead of fsync: a cancelled call waits for the rest of it.
 DISK_LEAD_BYTES = 4 * STEP_BYTES
-# A chunk stays in a core's own cache between its two copies, and ext4 does not take it for a
-# large folio, whose making costs more (perf/chunks.py). Cancellation is looked for once a chunk.
+# A chunk stays in a core's own cache between its two copies, and ext4 does not put it into a large
+# folio, which costs more to make (perf/chunks.py). Cancellation is checked once a chunk.
 CHUNK_BYTES = 256 * 2**10
-# So many chunks are hashed, or copied once, at a time, where a training loop in Python needs the
-# same interpreter: each time the thread needs it again, the loop has to wait (perf/stall.py).
-# Elsewhere it is one, for which nobody waits long: Linux, as it is often built, does not interrupt
-# a copy, however slowly its memory is to be had (perf/beside_large.py).
-CHUNKS_AT_ONCE = 8
-# So many steps of a snapshot are hashed in a hop, which costs the event loop about as much.
+# Steps of a snapshot that are hashed in one hop, which costs the event loop about as much as one.
 STEPS_AT_ONCE = 4
 
-# The clock of a file system that shares blocks moves on within this.
+# The tick of the clock that file systems with shared blocks use is at most this long.
 _TICK_NS = 50_000_000
 
 Run = Callable[[Callable[[], bool]], Awaitable[bool]]
 """Runs a function in a worker thread."""
 
 
+class Task(Enum):
+    """What is done with the bytes of the source."""
+
+    COPY_AND_HASH = "copy and hash"
+    """Copy the source into ``temp``, and from there into ``copy``; hash ``temp``."""
+    COPY = "copy"
+    """Copy the source into ``copy``: its hash is known, or not needed."""
+    SNAPSHOT = "snapshot"
+    """Copy the source into ``temp``; a second LargeFile hashes it."""
+    HASH_SNAPSHOT = "hash snapshot"
+    """The source is a snapshot: hash it, and copy it into ``copy``."""
+
+
+class _Copying(Enum):
+    """How the bytes get into the new files."""
+
+    WRITE = "write"
+    """They are written into each of them."""
+    WRITE_ONCE = "write once"
+    """They are written into the first one; the second one is cloned from it at the end."""
+    CLONED = "cloned"
+    """All new files share the blocks of the source: nothing is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """How the large files of one artifact are copied and hashed."""
+
+    shares_blocks: bool
+    """Whether the file system can share blocks between files: cloning is tried first."""
+    space: Space
+    """Reserves the space of files in progress."""
+    sync: Sync
+    """Waits for the disk, or does nothing."""
+    chunks_at_once: int
+    """Chunks that are hashed, or copied once, in one call that releases the GIL."""
+    should_yield: Callable[[], bool]
+    """Returns whether a small artifact needs the thread: the step then ends early."""
+
+
+# The positions in ``LargeFile._fds``.
+_SOURCE, _TEMP = 0, 1
+
+
 @dataclass(eq=False, slots=True)
 class LargeFile:
     """Copies and hashes one file, a step at a time.
 
-    Between two steps the files stay open: what a saver puts in the place of the source meanwhile
-    is another file, and what was planned is still read whole.
+    The files stay open between two steps. A file that replaces the source in between is another
+    file, so the planned file is still read as a whole.
     """
 
     planned: PlannedFile
     source: str
     temp: str | None
-    """The new file that becomes the object; None: no object is made."""
+    """The path of the new file that becomes the object; None: no object is made."""
     copy: str | None
-    """The new file that becomes the workspace's copy; None: there is none."""
-    clones: bool
-    """The file system can share blocks: try that first."""
-    space: Space
-    sync: Sync = NO_SYNC
-    """What waits for the disk."""
-    is_snapshot: bool = False
-    """The source is a snapshot, and is hashed itself: ``temp`` is None."""
+    """The path of the new file that becomes the workspace's copy; None: there is none."""
+    task: Task
+    options: CopyOptions
     passes: int = 1
-    """In how many passes the file gets done, of which this is one: taken first, 2."""
-    is_asked: Callable[[], bool] = lambda: False
-    """Whether somebody asks for the thread: a step ends early then."""
-    md5: Any = field(init=False)
+    """In how many passes, each of them a LargeFile, the bytes are done: 2 with a snapshot."""
+    _md5: Any = field(init=False)
     _copied_bytes: int = 0
     _hashed_bytes: int = 0
     _synced_bytes: int = 0
+    _copying: _Copying = _Copying.WRITE
     _fds: list[int] = field(default_factory=list)
-    """Source, temp, copy."""
+    """Of the source, the temp file and the copy, as far as they exist and are open."""
+    _hashed_fd: int = field(init=False)
+    """Which of ``_fds`` is hashed."""
     _reservation: Reservation | None = None
-    _cloned: bool = False
-    _hashes_source: bool = False
-    _takes: bool = False
-    """Only copies for now."""
-    _taken: PlannedFile | None = None
+    _snapshot: PlannedFile | None = None
     _advanced: anyio.Event = field(default_factory=anyio.Event)
+    """Set, and replaced, when any of the counts of bytes has grown."""
 
     def __post_init__(self) -> None:
-        self.md5 = hashlib.md5(usedforsecurity=False)
-        self._hashes_source = self.is_snapshot
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._hashed_fd = _SOURCE if self.task is Task.HASH_SNAPSHOT else _TEMP
 
     @property
     def _hashes(self) -> bool:
-        return self.temp is not None or self.is_snapshot
+        return self.task in (Task.COPY_AND_HASH, Task.HASH_SNAPSHOT)
+
+    @property
+    def new_object(self) -> str | None:
+        """The file that holds the hashed bytes and becomes the object; None: there is none."""
+        return self.source if self.task is Task.HASH_SNAPSHOT else self.temp
 
     async def snapshot(self, run: Run) -> PlannedFile:
-        """Make ``temp`` alone, and hash nothing yet; returns it as a source of its own.
+        """Copy the source into ``temp`` and return the copy as a source of its own.
 
-        Raises as ``transfer`` does, and is cancelled like it. Without an error, the files are
-        closed.
+        If this raises no error, the files are closed.
+
+        Raises:
+            ArtifactChangedError, OSError: as ``transfer`` does.
+
+        Cancellation: as of ``transfer``.
         """
-        self._takes = True
         try:
-            while not await run(self._take_step):
+            while not await run(self._snapshot_step):
                 pass
         finally:
             self._release()
-        assert self._taken is not None
-        return self._taken
+        assert self._snapshot is not None
+        return self._snapshot
 
-    def _take_step(self) -> bool:
-        """Copy the next bytes; whether all are, and the files closed."""
+    def _snapshot_step(self) -> bool:
+        """Copy the next bytes. Return whether all are copied and the files closed."""
         if not self._copy_step(SNAPSHOT_STEP_BYTES):
             return False
-        found = os.fstat(self._fds[1])
-        self._taken = self.planned._replace(inode=found.st_ino, mtime_ns=found.st_mtime_ns)
+        found = os.fstat(self._fds[_TEMP])
+        self._snapshot = self.planned._replace(inode=found.st_ino, mtime_ns=found.st_mtime_ns)
         self.close()
         return True
 
     async def transfer(self, run: Run) -> str | None:
-        """Make ``temp`` and ``copy``; returns the MD5 of what is in ``temp``, or in the snapshot.
+        """Make ``temp`` and ``copy``, and return the MD5; None if the task does not hash.
 
         Raises:
-            ArtifactChangedError: the source changed since it was planned, or meanwhile.
-            OSError: reading or writing failed, or it is sure that the files will not fit.
+            ArtifactChangedError: the source has changed since it was planned.
+            OSError: reading or writing failed, or the files are sure not to fit.
 
-        Cancellation: takes effect within a chunk; both files are left to the caller, as is
-            ``close``, whatever the outcome.
+        Cancellation: takes effect within a chunk. The caller must call ``close`` and remove both
+            files, whatever the outcome.
         """
         loops = [partial(self._copy_all, run)]
         if self._hashes:
             loops.append(partial(self._hash_all, run))
-        if self.sync.wanted:
+        if self.options.sync.wanted:
             loops.append(partial(self._sync_all, run))
         try:
             await run_together(loops, len(loops))
         finally:
             self._release()
-        return self.md5.hexdigest() if self._hashes else None
+        return self._md5.hexdigest() if self._hashes else None
 
     def _release(self) -> None:
         if self._reservation is not None:
-            self.space.release(self._reservation)
+            self.options.space.release(self._reservation)
 
     def close(self) -> None:
-        """Close the files, once or more often. Blocking.
+        """Close the files; may be called more than once. Blocks.
 
-        It frees the source, if that has lost its name meanwhile.
+        If the source has lost its name, this frees its blocks, which may take long.
         """
         while self._fds:
             os.close(self._fds.pop())
@@ -178,24 +218,25 @@ class LargeFile:
     @property
     def _is_far_ahead(self) -> bool:
         unhashed = self._copied_bytes - self._hashed_bytes if self._hashes else 0
-        unsynced = self._copied_bytes - self._synced_bytes if self.sync.wanted else 0
+        unsynced = self._copied_bytes - self._synced_bytes if self.options.sync.wanted else 0
         return unhashed > LEAD_BYTES or unsynced > DISK_LEAD_BYTES
 
     @property
     def done_bytes(self) -> int:
-        """How far it is, for who looks on; from any thread."""
-        return (self._copied_bytes if self._takes else self._followed_bytes) // self.passes
+        """How many bytes of the file count as done, for its progress. Thread-safe."""
+        is_snapshot = self.task is Task.SNAPSHOT
+        return (self._copied_bytes if is_snapshot else self._finished_bytes) // self.passes
 
     @property
-    def _followed_bytes(self) -> int:
-        """How far all who follow the copying have come."""
+    def _finished_bytes(self) -> int:
+        """How many bytes are copied, hashed and on the disk, as far as each is needed."""
         hashed = self._hashed_bytes if self._hashes else self._copied_bytes
-        return min(hashed, self._synced_bytes) if self.sync.wanted else hashed
+        return min(hashed, self._synced_bytes) if self.options.sync.wanted else hashed
 
     async def _sync_all(self, run: Run) -> None:
-        """Bring the bytes onto the disk while others are copied.
+        """Bring the bytes onto the disk while the next ones are copied.
 
-        What is left to do when the file is whole is little, and so it can be cancelled until then.
+        Little remains to sync when the file is whole, so the call can be cancelled until then.
         """
         while self._synced_bytes < self.planned.size:
             if self._synced_bytes == self._copied_bytes:
@@ -217,71 +258,79 @@ class LargeFile:
         self._advanced = anyio.Event()
 
     def _copy_step(self, step_bytes: int) -> bool:
-        """Copy the next bytes; whether all are."""
+        """Copy the next bytes. Return whether all are copied."""
         if not self._fds:
             self._open()
         assert self._reservation is not None
-        if len(self._fds) == 1:  # a snapshot of which no copy is wanted
+        if len(self._fds) == 1:  # a snapshot of which no copy is made
             self._copied_bytes = self.planned.size
             return True
         source_fd, first_fd, *more_fds = self._fds
         end = min(self._copied_bytes + step_bytes, self.planned.size)
-        chunk_bytes = CHUNK_BYTES if more_fds else _most_at_once()
+        # With two new files, one chunk at a time: the second is copied from the core's cache.
+        chunk_bytes = CHUNK_BYTES if more_fds else self._bytes_at_once
+        written_fds = more_fds if self._copying is _Copying.WRITE else ()
         while self._copied_bytes < end:
             from_thread.check_cancelled()
             count = min(chunk_bytes, end - self._copied_bytes)
             copied = copy_step(source_fd, first_fd, self._copied_bytes, count)
             if not copied:
                 raise ArtifactChangedError(self.source, "grew or shrank")
-            # Where blocks are shared the copy is made at the end, as a clone.
-            for fd in () if self.clones else more_fds:
+            for fd in written_fds:
                 _copy_range(first_fd, fd, self._copied_bytes, copied)
             self._copied_bytes += copied
-            if not self._takes and self.is_asked():
+            if self.task is not Task.SNAPSHOT and self.options.should_yield():
                 break
         self._reservation.bytes_to_come = self.planned.size - self._copied_bytes
         check_unchanged(os.fstat(source_fd), self.planned, self.source)
         done = self._copied_bytes == self.planned.size
-        if done and self.clones and not self._cloned:
+        if done and self._copying is _Copying.WRITE_ONCE:
             for fd in more_fds:
                 if not clone(first_fd, fd):
                     _copy_range(first_fd, fd, 0, self.planned.size)
         return done
 
     def _open(self) -> None:
+        """Open the source, make the new files, and clone them if the file system can."""
         self._fds.append(os.open(self.source, READ))
-        check_unchanged(os.fstat(self._fds[0]), self.planned, self.source)
-        paths = [path for path in (self.temp, self.copy) if path is not None]
-        for path in paths:  # one by one: the next may fail
+        check_unchanged(os.fstat(self._fds[_SOURCE]), self.planned, self.source)
+        written = [path for path in (self.temp, self.copy) if path is not None]
+        for path in written:  # one by one, so that `close` finds those made before an error
             self._fds.append(create(path))
-        if self.clones:
-            self._cloned = all(clone(one, other) for one, other in pairwise(self._fds))
-        if self._cloned:
-            self._copied_bytes = self.planned.size
-            # A write from now on moves the mtime. So as long as that stays, the source holds what
-            # the clone holds, and it is the one in the page cache.
-            settled = self.planned.mtime_ns < time.time_ns() - _TICK_NS
-            self._hashes_source = self.is_snapshot or settled
-            paths = []
-        # Where blocks are shared only the first is written.
-        self._reservation = self.space.reserve(
-            paths[:1] if self.clones else paths, self.planned.size
-        )
+        if self.options.shares_blocks:
+            if all(clone(one, other) for one, other in pairwise(self._fds)):
+                self._copying, written = _Copying.CLONED, []
+                self._copied_bytes = self.planned.size
+                self._hash_source_if_settled()
+            else:
+                self._copying, written = _Copying.WRITE_ONCE, written[:1]
+        self._reservation = self.options.space.reserve(written, self.planned.size)
+
+    def _hash_source_if_settled(self) -> None:
+        """Hash the source instead of its clone, if a write to the source is sure to show.
+
+        From now on a write changes the mtime. While the mtime stays, the source holds the bytes of
+        the clone, and the source is in the page cache.
+        """
+        if self.planned.mtime_ns < time.time_ns() - _TICK_NS:
+            self._hashed_fd = _SOURCE
 
     def _sync_step(self) -> bool:
         copied_bytes = self._copied_bytes
-        for fd in self._fds[0 if self.is_snapshot else 1 :]:
+        # A snapshot becomes the object, so it has to be on the disk too.
+        first = _SOURCE if self.task is Task.HASH_SNAPSHOT else _TEMP
+        for fd in self._fds[first:]:
             from_thread.check_cancelled()
-            self.sync.data(fd)
+            self.options.sync.data(fd)
         self._synced_bytes = copied_bytes
         return True
 
     def _hash_step(self) -> bool:
         """Hash the next of the bytes that are copied."""
-        step_bytes = STEPS_AT_ONCE * STEP_BYTES if self.is_snapshot else STEP_BYTES
-        end = min(self._hashed_bytes + step_bytes, self._copied_bytes)
-        buffer = _memory.of(_most_at_once())
-        fd = self._fds[0 if self._hashes_source else 1]
+        steps = STEPS_AT_ONCE if self.task is Task.HASH_SNAPSHOT else 1
+        end = min(self._hashed_bytes + steps * STEP_BYTES, self._copied_bytes)
+        buffer = _read_buffer.of(self._bytes_at_once)
+        fd = self._fds[self._hashed_fd]
         path = self.temp or self.source
         while self._hashed_bytes < end:
             from_thread.check_cancelled()
@@ -289,17 +338,25 @@ class LargeFile:
             count = read_at(fd, path, wanted, self._hashed_bytes)
             if not count:
                 raise ArtifactChangedError(self.source, "grew or shrank")
-            self.md5.update(buffer[:count])
+            self._md5.update(buffer[:count])
             self._hashed_bytes += count
-            if self.is_asked():
+            if self.options.should_yield():
                 break
-        if self._hashes_source:
+        if self._hashed_fd == _SOURCE:
             check_unchanged(os.fstat(fd), self.planned, self.source)
         return True
 
+    @property
+    def _bytes_at_once(self) -> int:
+        """How many bytes are hashed, or copied once, before others may have the processor."""
+        return CHUNK_BYTES * self.options.chunks_at_once
 
-class _Memory(threading.local):
-    """What a thread reads into: new memory would be zeroed each time, and hold the interpreter."""
+
+class _ReadBuffer(threading.local):
+    """The memory that a thread reads into, made once.
+
+    New memory would be zeroed each time, and the thread would hold the GIL for that.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -310,12 +367,7 @@ class _Memory(threading.local):
         return memoryview(self._buffer)[:size]
 
 
-_memory = _Memory()
-
-
-def _most_at_once() -> int:
-    """So many bytes are hashed, or copied once, before others may have the processor."""
-    return CHUNK_BYTES * (CHUNKS_AT_ONCE if shares_interpreter() else 1)
+_read_buffer = _ReadBuffer()
 
 
 def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None:

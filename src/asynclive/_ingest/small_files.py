@@ -1,7 +1,7 @@
-"""Stages the files of one artifact: bytes into the cache, and what the workspace gets of them.
+"""Stages small files in batches: reads, hashes and stores each, and makes what the workspace gets.
 
-Blocking, and without a look at the event loop: it runs in worker threads, and for directories
-of very many small files in worker processes, to which it is sent.
+Blocking: it runs in worker threads, and in batch processes for directories of very many small
+files.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from .._fs.file_io import READ, write_new
 from .os_errors import translate_os_errors
 from .workspace_files import Batch, WorkspaceFiles
 
+# Files between two checks for cancellation. The check and the block that translates errors cost as
+# much as a file.
 CHECKED_FILES = 16
 
 
@@ -26,14 +28,28 @@ class FileStager:
     """Stages files of one artifact, several at once."""
 
     workspace: WorkspaceFiles
-    """Makes what the workspace gets of each file."""
     known: HashCacheEntry = field(default_factory=HashCacheEntry)
+    """The cached hashes of the artifact."""
+
+    def use_hashes(self, known: HashCacheEntry) -> None:
+        """Do not read files again that have a cached hash."""
+        self.known = known
+
+    def known_md5(self, planned: PlannedFile) -> str | None:
+        """Return the cached MD5 of an unchanged file if its object exists, else None."""
+        same, store = self.known.same(planned), self.workspace.store
+        return same.md5 if same is not None and store.holds(same.md5, planned.size) else None
 
     def stage_batch(self, files: Sequence[PlannedFile], checkpoint: Callable[[], None]) -> Batch:
+        """Stage small files; ``checkpoint`` is called now and then and raises to stop.
+
+        Raises:
+            ArtifactChangedError: a file has changed since it was planned.
+            ArtifactPathError: a file has more or fewer bytes than the system says.
+            StorageError: reading or writing failed.
+        """
         batch = Batch()
         for start in range(0, len(files), CHECKED_FILES):
-            # One look for cancellation, and one block that translates errors, for some files:
-            # for each of them they would cost as much as the file.
             checkpoint()
             with translate_os_errors(self.workspace.request.source):
                 for planned in files[start : start + CHECKED_FILES]:
@@ -42,26 +58,27 @@ class FileStager:
 
     def _stage_small(self, planned: PlannedFile, batch: Batch) -> None:
         workspace = self.workspace
-        md5 = None if workspace.beside else self.known_md5(planned)
+        # Every file of a copy is read: its bytes are written again.
+        md5 = None if workspace.copy_root else self.known_md5(planned)
         batch.count(planned, unchanged=md5 is not None)
         if md5 is not None:
             workspace.place(planned, md5, False, None, batch)
             return
-        data = _read_planned(workspace.source(planned), planned)
+        data = _read_planned(workspace.source_path(planned), planned)
         if not workspace.is_cached(planned):
-            write_new(workspace.target(planned), data, planned.mode, planned.mtime_ns)
+            write_new(workspace.new_path(planned), data, planned.mode, planned.mtime_ns)
             return
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         workspace.place(planned, md5, workspace.store.put(data, md5), data, batch)
 
-    def known_md5(self, planned: PlannedFile) -> str | None:
-        """The hash of a file that is known, and whose object is there."""
-        same, store = self.known.same(planned), self.workspace.store
-        return same.md5 if same is not None and store.holds(same.md5, planned.size) else None
-
 
 def _read_planned(path: str, planned: PlannedFile) -> bytes:
-    """All bytes of a small file, which is as it was planned before and after the read."""
+    """Return all bytes of a small file, unchanged since it was planned.
+
+    Raises:
+        ArtifactChangedError: it has changed, before the read or during it.
+        ArtifactPathError: its size is not the number of its bytes.
+    """
     size = planned.size
     fd = os.open(path, READ)
     try:
@@ -69,7 +86,7 @@ def _read_planned(path: str, planned: PlannedFile) -> bytes:
             data = os.read(fd, size + 1)
             while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
                 data += more
-        except OSError:  # not a file any more?
+        except OSError:  # it may no longer be a regular file
             check_unchanged(os.fstat(fd), planned, path)
             raise
         check_unchanged(os.fstat(fd), planned, path)
@@ -78,8 +95,8 @@ def _read_planned(path: str, planned: PlannedFile) -> bytes:
     if len(data) != size:
         raise ArtifactPathError(
             path,
-            f"is no plain file: the system says that it holds {size} bytes, and gives "
-            f"{'more' if len(data) > size else len(data)}, as of files in /proc. Write what it "
-            "holds to a file, and log that.",
+            f"is not a regular file: the system reports {size} bytes, but a read returns "
+            f"{'more' if len(data) > size else len(data)}, as with files in /proc. Copy its bytes "
+            "to a regular file, and log that file.",
         )
     return data

@@ -28,7 +28,7 @@ from .._errors import InvalidMetadataError
 from .._instrumentation.event_hub import EventHub
 from .._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
 from .._instrumentation.sampler import INTERVAL
-from .._workers.os_priority import give_precedence, take_long_turns
+from .._workers.os_priority import Scheduling, WorkerScheduling, lower_priority
 from .channel import Channel
 from .live_proxy import LiveProxy
 from .log_forwarding import records_sent_to
@@ -64,13 +64,14 @@ def serve() -> None:
     session to build. With a ``dvclive.Live`` there is a second socket.
     """
     parent, addresses, start = pickle.load(sys.stdin.buffer)
-    give_precedence()
-    take_long_turns()
+    lower_priority()
+    scheduling = WorkerScheduling()
+    scheduling.start()
     if sys.platform == "win32":
         socks = [socket.fromshare(address) for address in addresses]
     else:
         socks = [socket.socket(fileno=address) for address in addresses]
-    anyio.run(_Worker(start, *socks).run, parent, start.log_level)
+    anyio.run(_Worker(start, scheduling, *socks).run, parent, start.log_level)
     # Everything is closed. To take DVC apart would take the interpreter as long as leaving did.
     sys.stderr.flush()
     os._exit(0)
@@ -81,16 +82,22 @@ class _Worker:
 
     Args:
         start: the session to build.
+        scheduling: of the worker threads.
         sock: carries the messages.
         live: leads to the ``dvclive.Live`` of the parent, if there is one.
     """
 
     def __init__(
-        self, start: Start, sock: socket.socket, live: socket.socket | None = None
+        self,
+        start: Start,
+        scheduling: Scheduling,
+        sock: socket.socket,
+        live: socket.socket | None = None,
     ) -> None:
         self._live_proxy = None if live is None else LiveProxy(live)
         experiment = self._live_proxy or _experiment(start)
-        self._session = Session(start.settings, experiment, make_local_engine, EventHub())
+        make_engine = partial(make_local_engine, scheduling=scheduling)
+        self._session = Session(start.settings, experiment, make_engine, EventHub())
         self._sock = sock
         self._socks = [sock] if live is None else [sock, live]
         self._channel = Channel(self._new_numbers)

@@ -1,8 +1,8 @@
-"""What of a staged artifact has to be on the disk before it may be committed, where that is wanted.
+"""durable=True: brings a staged artifact onto the disk before it may be committed.
 
-New objects are there already: their bytes went first, then they got their names. What is left are
-those names, the objects of an artifact that was found unchanged, whoever wrote them, and what is
-to stand in the workspace. Blocking and without DVC.
+The bytes of new objects are on the disk already: they were synced before the objects got their
+names. This syncs those names, the objects of an unchanged artifact, which another program may have
+written, and the files that the workspace gets. Blocking and without DVC.
 """
 
 from __future__ import annotations
@@ -21,27 +21,29 @@ from .._cache.object_store import ObjectStore
 
 Step = Callable[[], None]
 
-# So many a hop to a thread, between two of which is looked for cancellation.
+# Paths that one hop to a thread syncs. Cancellation is also checked before each path.
 _AT_A_TIME = 16
 
 
 def sync_rounds(
     plan: ArtifactPlan, staged: StagedArtifact, known: HashCacheEntry, store: ObjectStore
 ) -> Iterator[list[Step]]:
-    """Steps for worker threads; those of a round in any order, one round after the other.
+    """Return rounds of steps for worker threads.
+
+    The steps of a round may run in any order. A round begins when the one before it has ended.
 
     Args:
-        plan: what the artifact holds.
-        staged: what came of it.
-        known: what it held when it was logged last: its objects, where it is unchanged.
-        store: where they are.
+        plan: the files and directories of the artifact.
+        staged: the artifact as it was staged.
+        known: the cached hashes, if the artifact is unchanged.
+        store: the cache that holds its objects.
     """
     unchanged = staged.placement is None
     hashes = {file.md5 for file in (known.files.values() if unchanged else staged.files)}
     if staged.tree_md5 is not None:
         hashes.add(staged.tree_md5)
     objects = map(store.object_path, sorted(hashes)) if unchanged else ()
-    files, dirs = _workspace(plan, staged)
+    files, dirs = _workspace_paths(plan, staged)
     sync = store.layout.sync
     yield list(_steps(partial(_each, sync.file), chain(objects, files)))
     by_directory = sorted({md5[:2]: md5 for md5 in hashes}.values())
@@ -51,12 +53,14 @@ def sync_rounds(
     ]
 
 
-def _workspace(plan: ArtifactPlan, staged: StagedArtifact) -> tuple[Iterator[str], Iterator[str]]:
-    """The files and directories of the copy, or the files made for places in the workspace."""
+def _workspace_paths(
+    plan: ArtifactPlan, staged: StagedArtifact
+) -> tuple[Iterator[str], Iterator[str]]:
+    """Return the files and directories of the copy, or else the files that replace sources."""
     moves = () if staged.placement is None else staged.placement.moves
     if not plan.request.copy:
         return (move.source for move in moves), iter(())
-    # The copy itself is the one move there is. Unchanged, it is in its place.
+    # A copy has one move: that of the copy itself. An unchanged copy is in its place.
     root = moves[-1].source if moves else plan.request.path
     return (
         (os.sep.join((root, *file.key)) for file in plan.files),

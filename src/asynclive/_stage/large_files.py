@@ -1,7 +1,7 @@
-"""The large files of one artifact: each is copied and hashed, and becomes an object.
+"""The large files of one artifact: each is copied and hashed, and becomes an object of the cache.
 
-Where its caller waits only until the bytes are taken, a file is copied first, into a snapshot,
-and hashed afterwards.
+If the caller waits only until the source's bytes are copied, a file is first copied into a
+snapshot, and the snapshot is hashed afterwards.
 """
 
 from __future__ import annotations
@@ -10,104 +10,99 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import anyio
 
 from .._artifact.plan import PlannedFile
-from .._cache.object_store import ObjectStore
 from .._fs.change_detection import marks_of
-from .._fs.free_space import Space
-from .._ingest.copy_and_hash import LargeFile
-from .._ingest.os_errors import translate_os_errors
+from .._ingest.copy_and_hash import CopyOptions, LargeFile, Task
 from .._ingest.small_files import FileStager
-from .._ingest.workspace_files import Batch, WorkspaceFiles, keep_times
+from .._ingest.workspace_files import Batch, keep_times
 from .._instrumentation.staging_progress import StagingProgress
-from .._workers.file_workers import FileWorkers, StepRunner
-
-pass
-
-T = TypeVar("T")
+from .step_runner import StepRunner
 
 
 @dataclass(slots=True)
 class LargeStager:
-    """Stages them side by side, each a step at a time in worker threads."""
+    """Stages the large files of one artifact concurrently, each a step at a time."""
 
     files: FileStager
-    workspace: WorkspaceFiles
-    store: ObjectStore
-    workers: FileWorkers
-    space: Space
-    progress: StagingProgress
     runner: StepRunner
+    progress: StagingProgress
+    options: CopyOptions
     temps: set[str] = field(default_factory=set)
-    """Objects in the making."""
+    """Temp files that become objects."""
     snapshots: list[Snapshot] = field(default_factory=list)
-    """Of files which are still to be hashed; where the source is not waited for."""
+    """Snapshots that are not hashed yet."""
 
     async def stage(self, planned: PlannedFile) -> Batch:
-        """Copy and hash a file, whose source stays as it is until then."""
-        workspace = self.workspace
-        md5, batch = await self._known(planned)
+        """Copy and hash a file whose source must not change until this returns."""
+        workspace = self.files.workspace
+        md5, batch = await self._cached_hash(planned)
         temp = self._temp_path() if md5 is None and workspace.is_cached(planned) else None
-        copy = workspace.target(planned) if workspace.copies_bytes(planned) else None
+        copy = workspace.new_path(planned) if workspace.copies_bytes(planned) else None
         if temp is None and copy is None:
-            await self._run_explained(partial(self._place, planned, md5, batch))
+            await self.runner.run(partial(self._place, planned, md5, batch))
             return batch
-        large = self._large_file(planned, workspace.source(planned), temp, copy)
-        # Where its caller waits for it, it must not wait for what stands back and keeps its place.
-        first = self.workspace.keeps_newer
-        places = self.workers.snapshots if first else self.workers.large_files
-        await self._transfer(large, planned, temp, md5, batch, places)
+        task = Task.COPY if temp is None else Task.COPY_AND_HASH
+        source = workspace.source_path(planned)
+        large = LargeFile(planned, source, temp, copy, task, self.options)
+        # If the caller waits for this file, it must not wait for a background file's slot.
+        workers = self.runner.workers
+        slots = workers.snapshots if workspace.releases_source else workers.large_files
+        await self._transfer(large, planned, md5, batch, slots)
         return batch
 
-    async def take(self, planned: PlannedFile) -> Batch:
-        """Copy a file, for its source is about to change; the rest is done afterwards."""
-        md5, batch = await self._known(planned)
-        if md5 is not None:  # its object does not change
-            path = self.store.object_path(md5)
-            taken = await self._run_explained(partial(as_planned, planned, path))
-            self.snapshots.append(Snapshot(planned, path, taken, md5))
-            self.progress.count(-1, -_bytes_left(planned))
+    async def snapshot(self, planned: PlannedFile) -> Batch:
+        """Copy a file whose source may change once this returns.
+
+        One of ``remaining_steps`` does the rest.
+        """
+        md5, batch = await self._cached_hash(planned)
+        if md5 is not None:  # the object is the snapshot: it does not change
+            path = self.files.workspace.store.object_path(md5)
+            snapshot = await self.runner.run(partial(with_marks_of, path, planned))
+            self.snapshots.append(Snapshot(planned, path, snapshot, md5))
+            self.progress.count(-1, -_second_half(planned))
             return batch
         temp = self._temp_path()
-        large = self._large_file(planned, self.workspace.source(planned), temp, None, passes=2)
-        async with self.workers.snapshots:
+        source = self.files.workspace.source_path(planned)
+        large = LargeFile(planned, source, temp, None, Task.SNAPSHOT, self.options, passes=2)
+        workers = self.runner.workers
+        async with workers.snapshots:
             with self.progress.in_work(large):
                 try:
-                    taken = await large.snapshot(self._run_first)
+                    snapshot = await large.snapshot(self.runner.run_first)
                 except BaseException:
-                    await self.workers.run_to_end(large.close)
+                    await workers.run_to_end(large.close)
                     raise
-        self.snapshots.append(Snapshot(planned, temp, taken))
-        # What is counted next is taken, and no more.
-        self.progress.count(-1, -_bytes_left(planned))
+        self.snapshots.append(Snapshot(planned, temp, snapshot))
+        # The caller of this counts the whole file; its second half is done later.
+        self.progress.count(-1, -_second_half(planned))
         return batch
 
-    def left(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
-        """What is to be run once the source is no longer needed."""
+    def remaining_steps(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
+        """Return the jobs to run after the source was released: one for each snapshot."""
         for snapshot in self.snapshots:
             yield partial(self._finish_snapshot, snapshot)
 
     async def _finish_snapshot(self, snapshot: Snapshot) -> Batch:
-        """Hash it, make its object, and what the workspace gets."""
+        """Hash a snapshot, make it an object, and make what the workspace gets."""
         planned, path, md5 = snapshot.planned, snapshot.path, snapshot.md5
-        batch, workspace = Batch(), self.workspace
-        temp = path if md5 is None else None
-        copy = workspace.target(planned) if workspace.copies_bytes(planned) else None
+        batch, workspace = Batch(), self.files.workspace
+        copy = workspace.new_path(planned) if workspace.copies_bytes(planned) else None
         if md5 is not None and copy is None:
-            await self._run_explained(partial(self._place, planned, md5, batch))
+            await self.runner.run(partial(self._place, planned, md5, batch))
         else:
-            large = self._large_file(
-                snapshot.taken, path, None, copy, is_snapshot=md5 is None, passes=2
-            )
-            places = self.workers.large_files
-            await self._transfer(large, planned, temp, md5, batch, places)
-        self.progress.count(1, _bytes_left(planned))
+            task = Task.HASH_SNAPSHOT if md5 is None else Task.COPY
+            large = LargeFile(snapshot.as_source, path, None, copy, task, self.options, passes=2)
+            slots = self.runner.workers.large_files
+            await self._transfer(large, planned, md5, batch, slots)
+        self.progress.count(1, _second_half(planned))
         return batch
 
-    async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
+    async def _cached_hash(self, planned: PlannedFile) -> tuple[str | None, Batch]:
+        """Return the cached MD5, if the file is unchanged, and a batch that counts the file."""
         md5 = None
         if self.files.known.same(planned) is not None:
             md5 = await self.runner.run(partial(self.files.known_md5, planned))
@@ -116,66 +111,46 @@ class LargeStager:
         return md5, batch
 
     def _temp_path(self) -> str:
-        temp = self.store.temp_path()
+        temp = self.files.workspace.store.temp_path()
         self.temps.add(temp)
         return temp
-
-    def _large_file(
-        self,
-        planned: PlannedFile,
-        source: str,
-        temp: str | None,
-        copy: str | None,
-        *,
-        is_snapshot: bool = False,
-        passes: int = 1,
-    ) -> LargeFile:
-        clones, sync = self.store.layout.shares_blocks, self.store.layout.sync
-        is_asked = self.runner.is_asked
-        return LargeFile(
-            planned, source, temp, copy, clones, self.space, sync, is_snapshot, passes, is_asked
-        )
 
     async def _transfer(
         self,
         large: LargeFile,
         planned: PlannedFile,
-        temp: str | None,
         md5: str | None,
         batch: Batch,
-        places: anyio.CapacityLimiter,
+        slots: anyio.CapacityLimiter,
     ) -> None:
-        """Copy and hash what is to be, and put all of it where it belongs.
+        """Copy and hash the file, publish the object, and make what the workspace gets.
 
         Args:
-            temp: what becomes the object; None: there is one, or none is made.
-            md5: where it is known.
-            places: bounds how many are in the making.
+            large: the file.
+            planned: the file as it was planned, also where a snapshot of it is copied.
+            md5: the MD5 if it is known.
+            batch: gets the result.
+            slots: limits how many files are in progress.
         """
-        async with places:
+        async with slots:
             with self.progress.in_work(large):
                 try:
-                    hashed = await large.transfer(self._run_behind)
-                    finish = partial(self._finish_large, large, planned, temp, md5 or hashed, batch)
-                    await self._run_explained(finish)
+                    hashed = await large.transfer(self.runner.run_yielding)
+                    finish = partial(self._finish_large, large, planned, md5 or hashed, batch)
+                    await self.runner.run(finish)
                 except BaseException:
-                    await self.workers.run_to_end(large.close)
+                    await self.runner.workers.run_to_end(large.close)
                     raise
 
     def _finish_large(
-        self,
-        large: LargeFile,
-        planned: PlannedFile,
-        temp: str | None,
-        md5: str | None,
-        batch: Batch,
+        self, large: LargeFile, planned: PlannedFile, md5: str | None, batch: Batch
     ) -> None:
         large.close()
         isnew = False
-        if temp is not None:
+        if large.new_object is not None:
             assert md5 is not None
-            isnew = self.store.publish(temp, md5, planned.size)
-            self.temps.discard(temp)
+            isnew = self.files.workspace.store.publish(large.new_object, md5, planned.size)
+            self.temps.discard(large.new_object)
         if large.copy is not None and md5 is None:
             keep_times(large.copy, planned)
         else:
@@ -185,42 +160,28 @@ class LargeStager:
         self, planned: PlannedFile, md5: str | None, batch: Batch, *, isnew: bool = False
     ) -> None:
         assert md5 is not None  # hashed, or known
-        self.workspace.place(planned, md5, isnew, None, batch)
-
-    def _translated(self, step: Callable[[], T]) -> T:
-        with translate_os_errors(self.workspace.request.source):
-            return step()
-
-    async def _run_explained(self, step: Callable[[], T]) -> T:
-        return await self.runner.run(partial(self._translated, step))
-
-    async def _run_behind(self, step: Callable[[], T]) -> T:
-        return await self.runner.run_behind(partial(self._translated, step))
-
-    async def _run_first(self, step: Callable[[], T]) -> T:
-        """Run what a caller waits for, ahead of what nobody does."""
-        return await self.workers.run(partial(self._translated, step), bulk=False)
-
-
-def _bytes_left(planned: PlannedFile) -> int:
-    """Of a file that is taken: half of the way is behind it."""
-    return planned.size - planned.size // 2
+        self.files.workspace.place(planned, md5, isnew, None, batch)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The bytes of one large file, in a file that nobody else writes to."""
+    """The bytes of one large file, in a file that no other program writes to."""
 
     planned: PlannedFile
-    """The source, as it was."""
+    """The source when it was planned."""
     path: str
-    taken: PlannedFile
-    """The same file, with the marks of the one at ``path``."""
+    as_source: PlannedFile
+    """``planned`` with the inode and mtime of the file at ``path``."""
     md5: str | None = None
-    """Where it is known, ``path`` being its object; None: it is still to be hashed."""
+    """The MD5 if it is known: ``path`` is then the object. None: it must be hashed."""
 
 
-def as_planned(planned: PlannedFile, path: str) -> PlannedFile:
-    """The file, with the marks of another one that holds its bytes."""
+def with_marks_of(path: str, planned: PlannedFile) -> PlannedFile:
+    """Return ``planned`` with the inode and mtime of the file at ``path``, which has its bytes."""
     inode, mtime_ns = marks_of(os.stat(path))
     return planned._replace(inode=inode, mtime_ns=mtime_ns)
+
+
+def _second_half(planned: PlannedFile) -> int:
+    """Return how many bytes of a file with a snapshot count as done only once it is hashed."""
+    return planned.size - planned.size // 2

@@ -1,6 +1,6 @@
-"""One artifact being staged: which steps it takes, and what each of them does.
+"""One artifact being staged: its steps, their order, and the record that comes out.
 
-Large files first, each by itself, then small ones in batches, in worker threads or processes.
+Large files come first, each by itself; then small ones in batches, in threads or processes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import anyio
 from anyio import from_thread
@@ -17,41 +16,44 @@ from anyio import from_thread
 from .._artifact.placement import Mode, Move, Placement
 from .._artifact.plan import ArtifactPlan, PlannedFile
 from .._artifact.records import StagedArtifact, StoredFile
+from .._cache.hash_cache import HashCacheEntry
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
 from .._fs.free_space import Space
 from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
-from .._ingest.os_errors import translate_os_errors
+from .._ingest.copy_and_hash import CopyOptions
 from .._ingest.small_files import FileStager
 from .._ingest.workspace_files import Batch, WorkspaceFiles
 from .._instrumentation.staging_progress import StagingProgress
-from .._workers.file_workers import FileWorkers, StepRunner
+from .._workers.file_workers import FileWorkers
 from .large_files import LargeStager
+from .step_runner import StepRunner
 
-pass
-
-T = TypeVar("T")
-
-# A file up to this size is read whole, and handled in a batch of such: a thread hop costs
-# more than a small file does.
+# A file up to this size is read whole, in a batch of small files: a thread hop costs more than a
+# small file does.
 SMALL_BYTES = 2**20
 BATCH_FILES = 64
 BATCH_BYTES = 8 * 2**20
-# From so many small files on, worker processes stage them: starting these costs as much as the
-# interpreter's lock costs threads that stage a thousand or two.
+# With at least this many small files, batch processes stage them. To start the processes costs as
+# much as threads lose by waiting for the GIL over one or two thousand files.
 PROCESS_FILES = 3000
 PROCESS_BATCH_FILES = 256
+# Chunks per call that releases the GIL, where the user's event loop runs in the same process. Each
+# time the thread takes the GIL again, the loop may have to wait (perf/stall.py). In a worker
+# process there is no such loop, and it uses 1: a Linux kernel without preemption does not
+# interrupt a copy, however slow its memory is, and other threads would wait (perf/beside_large.py).
+CHUNKS_AT_ONCE = 8
 
 
 def is_bulk(plan: ArtifactPlan) -> bool:
-    """Whether it is so large that small artifacts go first."""
+    """Return whether the artifact is so large that small artifacts go first."""
     return len(plan.files) > BATCH_FILES or plan.total_bytes > BATCH_BYTES
 
 
 def are_many(small_files: int) -> bool:
-    """Whether they are so many that worker processes should stage them."""
+    """Return whether this number of small files is worth batch processes."""
     return small_files >= PROCESS_FILES
 
 
@@ -66,64 +68,83 @@ class StageJob:
     space: Space
     progress: StagingProgress
     is_awaited: Callable[[], bool] = lambda: True
-    """Whether somebody waits for the end by now."""
+    """Returns whether a task waits for the artifact at that moment."""
+    releases_source: bool = False
+    """Whether the caller may change the source before the artifact is staged."""
     runner: StepRunner = field(init=False)
     workspace: WorkspaceFiles = field(init=False)
     files: FileStager = field(init=False)
     large: LargeStager = field(init=False)
-    many_small: bool = False
-    unread: set[tuple[str, ...]] = field(default_factory=set)
-    """Those of very many small files that are as they were: looked up, not read."""
-    released_at_ns: int | None = None
-    """When the source came to be its caller's again."""
+    many_small: bool = field(init=False)
+    """Whether the artifact is cached and has so many small files that processes may stage them."""
+    _unchanged: set[tuple[str, ...]] = field(default_factory=set)
+    """The keys of unchanged files, if ``many_small``: they need not be read."""
+    _released_at_ns: int | None = None
+    """When the caller got its source back."""
 
     def __post_init__(self) -> None:
-        self.runner = StepRunner(self.workers, is_bulk(self.plan), self.is_awaited)
-        # What was moved is not waited for from the start.
-        self.runner.stand_back = self.plan.moved_to is not None
+        plan, request, layout = self.plan, self.plan.request, self.store.layout
         self.many_small = (
-            self.plan.request.cache
-            and are_many(len(self.plan.files))
-            and are_many(sum(file.size <= SMALL_BYTES for file in self.plan.files))
+            request.cache
+            and are_many(len(plan.files))
+            and are_many(sum(file.size <= SMALL_BYTES for file in plan.files))
         )
-        request = self.plan.request
-        beside = self.store.workspace_temp_path() if request.copy else ""
-        self.workspace = WorkspaceFiles(request, self.plan.isdir, self.store, beside)
-        self.workspace.moved_to = self.plan.moved_to
-        self.workspace.checkpoint = from_thread.check_cancelled
-        self.files = FileStager(self.workspace)
-        self.large = LargeStager(
-            self.files,
-            self.workspace,
+        # The caller of a source that was moved has gone on before it was planned.
+        in_background = plan.moved_to is not None
+        self.runner = StepRunner(
+            self.workers, request.source, is_bulk(plan), self.is_awaited, in_background
+        )
+        self.workspace = WorkspaceFiles(
+            request,
+            plan.isdir,
             self.store,
-            self.workers,
-            self.space,
-            self.progress,
-            self.runner,
+            copy_root=self.store.workspace_temp_path() if request.copy else "",
+            moved_to=plan.moved_to,
+            releases_source=self.releases_source,
+            checkpoint=from_thread.check_cancelled,
         )
+        self.files = FileStager(self.workspace)
+        options = CopyOptions(
+            layout.shares_blocks,
+            self.space,
+            layout.sync,
+            CHUNKS_AT_ONCE if self.workers.scheduling.shares_interpreter else 1,
+            self.runner.should_yield,
+        )
+        self.large = LargeStager(self.files, self.runner, self.progress, options)
 
     @property
-    def beside(self) -> str:
-        """Where the copy is built; empty when there is none."""
-        return self.workspace.beside
+    def copy_root(self) -> str:
+        """The temp path at which the copy is built; empty if there is none."""
+        return self.workspace.copy_root
+
+    @property
+    def copies_directory(self) -> bool:
+        return bool(self.copy_root) and self.plan.isdir
+
+    @property
+    def temp_paths(self) -> list[str]:
+        """All paths that the job has made, or may have."""
+        paths = (*self.large.temps, self.copy_root, *self.workspace.temp_paths)
+        return [path for path in paths if path]
 
     def steps(self) -> Iterator[Callable[[], Awaitable[Batch]]]:
-        """What is to be run: large files first, so that none of them is left to the end."""
+        """Return the jobs to run: large files first, so that none of them is left to the end."""
         request = self.plan.request
         if not request.is_read:
             return
         files = [file for file in self.plan.files if file.tracked or request.copy]
         for file in files:
             if file.size > SMALL_BYTES:
-                snapshot = self.workspace.keeps_newer and self.workspace.is_cached(file)
-                yield partial(self.large.take if snapshot else self.large.stage, file)
+                snapshot = self.releases_source and self.workspace.is_cached(file)
+                yield partial(self.large.snapshot if snapshot else self.large.stage, file)
         small = [file for file in files if file.size <= SMALL_BYTES]
         if self.many_small and self.processes.can_stage(self.workspace):
-            new = [file for file in small if file.key not in self.unread]
-            if are_many(len(new)):
-                yield from self._batches(self._stage_batch_in_process, new, PROCESS_BATCH_FILES)
-                small = [file for file in small if file.key in self.unread]
-        yield from self._batches(self._stage_batch, small, BATCH_FILES)
+            changed = [file for file in small if file.key not in self._unchanged]
+            if are_many(len(changed)):
+                yield from self._batches(self._stage_in_process, changed, PROCESS_BATCH_FILES)
+                small = [file for file in small if file.key in self._unchanged]
+        yield from self._batches(self._stage_in_thread, small, BATCH_FILES)
 
     def _batches(
         self, stage: Callable[[list[PlannedFile]], Batch], files: list[PlannedFile], most: int
@@ -134,23 +155,32 @@ class StageJob:
             batch.append(file)
             batch_bytes += file.size
             if len(batch) >= most or batch_bytes >= BATCH_BYTES:
-                yield partial(self.runner.run_behind, partial(stage, batch))
+                yield partial(self.runner.run_yielding, partial(stage, batch))
                 batch, batch_bytes = [], 0
         if batch:
-            yield partial(self.runner.run_behind, partial(stage, batch))
+            yield partial(self.runner.run_yielding, partial(stage, batch))
 
-    def find_unread(self, checkpoint: Callable[[], None]) -> None:
-        """Find the files that need not be read again; of a copy all are."""
-        if self.beside:
+    def _stage_in_thread(self, files: list[PlannedFile]) -> Batch:
+        return self.files.stage_batch(files, from_thread.check_cancelled)
+
+    def _stage_in_process(self, files: list[PlannedFile]) -> Batch:
+        from_thread.check_cancelled()
+        return self.processes.stage_batch(self.workspace, files)
+
+    def use_hashes(self, known: HashCacheEntry, checkpoint: Callable[[], None]) -> None:
+        """Use the cached hashes of the artifact: unchanged files are not read again. Blocks."""
+        self.files.use_hashes(known)
+        # Every file of a copy is read, unchanged or not.
+        if not known.files or not self.many_small or self.copy_root:
             return
         for number, file in enumerate(self.plan.files):
             if number % BATCH_FILES == 0:
                 checkpoint()
-            if self.files.known.same(file) is not None:
-                self.unread.add(file.key)
+            if known.same(file) is not None:
+                self._unchanged.add(file.key)
 
     def check_space(self) -> None:
-        """Refuse what cannot fit, before a byte is copied: all snapshots are there at once."""
+        """Raise OSError if the snapshots do not fit; all of them exist at the same time. Blocks."""
         layout, files, workspace = self.store.layout, self.files, self.workspace
         if layout.shares_blocks:
             return
@@ -164,20 +194,49 @@ class StageJob:
             ),
         )
 
-    async def source_settled(self) -> None:
-        """Wait, for a tick of its file system, until a write to the source is sure to show."""
+    async def prepare_release(self) -> None:
+        """Wait until a write to the source is sure to show; then the caller may have it back.
+
+        This takes at most a tick of the file system's clock. The rest of the job is background
+        work.
+        """
         layout, isdir = self.store.layout, self.plan.isdir
-        if not (self.beside or leaves_plain_files(layout, isdir)) and self.plan.files:
+        is_replaced = not self.copy_root and not leaves_plain_files(layout, isdir)
+        if is_replaced and self.plan.files:
             newest_ns = max(file.mtime_ns for file in self.plan.files)
             await anyio.sleep(seconds_to_next_stamp(newest_ns, stamp_ns()))
-        self.released_at_ns = stamp_ns()
+        self._released_at_ns = stamp_ns()
+        self.runner.move_to_background()
+
+    def make_dirs(self) -> None:
+        """Make the directories of the copy, writable to us alone. Blocks.
+
+        Raises:
+            OSError: also if the copy does not fit.
+        """
+        if self.workspace.copies_all_bytes and not self.store.layout.shares_blocks:
+            self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
+        for directory in self.plan.dirs:
+            from_thread.check_cancelled()
+            os.mkdir(os.path.join(self.copy_root, *directory.key), 0o700)
+
+    def finish_dirs(self) -> None:
+        """Give the directories of the copy their modes and times. Blocks."""
+        # Children first: filling a directory changes its mtime, and may need its write bit.
+        for directory in reversed(self.plan.dirs):
+            from_thread.check_cancelled()
+            path = os.path.join(self.copy_root, *directory.key)
+            # The copy itself stays writable until it is in its place: renaming it needs that.
+            os.chmod(path, directory.mode if directory.key else directory.mode | 0o200)
+            os.utime(path, ns=(directory.mtime_ns, directory.mtime_ns))
 
     def result(self, batches: Sequence[Batch]) -> StagedArtifact:
+        """Return the record of the artifact from the results of all steps."""
         request = self.plan.request
         moves = [move for batch in batches for move in batch.moves]
         modes = [mode for batch in batches for mode in batch.modes]
-        if self.beside:
-            moves.append(Move(self.beside, request.path))
+        if self.copy_root:
+            moves.append(Move(self.copy_root, request.path))
             modes += [Mode(request.path, top.mode) for top in self.plan.dirs[:1]]
         elif self.plan.moved_to is not None:
             moves.append(Move(self.plan.moved_to, request.path, if_free=True))
@@ -187,8 +246,8 @@ class StageJob:
             ]
         tracked = list(self.plan.tracked)
         stored = [stored for batch in batches for stored in batch.stored]
-        if self.released_at_ns is not None and not self.beside:
-            stored = without_doubtful(stored, self.released_at_ns)
+        if self._released_at_ns is not None and not self.copy_root:
+            stored = without_doubtful(stored, self._released_at_ns)
         return StagedArtifact(
             request=request,
             isdir=self.plan.isdir,
@@ -198,43 +257,11 @@ class StageJob:
             placement=Placement(tuple(moves), tuple(modes)),
         )
 
-    def make_dirs(self) -> None:
-        if self.workspace.copies_all_bytes and not self.store.layout.shares_blocks:
-            self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
-        for directory in self.plan.dirs:
-            from_thread.check_cancelled()
-            os.mkdir(os.path.join(self.beside, *directory.key), 0o700)
-
-    def finish_dirs(self) -> None:
-        # Children first: filling a directory changes its mtime, and may need its write bit.
-        for directory in reversed(self.plan.dirs):
-            from_thread.check_cancelled()
-            path = os.path.join(self.beside, *directory.key)
-            # To be moved into place, the copy itself has to be writable until it is there.
-            os.chmod(path, directory.mode if directory.key else directory.mode | 0o200)
-            os.utime(path, ns=(directory.mtime_ns, directory.mtime_ns))
-
-    @property
-    def made(self) -> list[str]:
-        """All that was made beside, or may have been."""
-        return [path for path in (*self.large.temps, self.beside, *self.workspace.made) if path]
-
-    def explained(self, func: Callable[[], T]) -> T:
-        with translate_os_errors(self.plan.request.source):
-            return func()
-
-    def _stage_batch(self, files: list[PlannedFile]) -> Batch:
-        return self.files.stage_batch(files, from_thread.check_cancelled)
-
-    def _stage_batch_in_process(self, files: list[PlannedFile]) -> Batch:
-        from_thread.check_cancelled()
-        return self.processes.stage_batch(self.workspace, files)
-
 
 def without_doubtful(files: Sequence[StoredFile], released_at_ns: int) -> list[StoredFile]:
-    """Take the marks from files whose next bytes may have the same ones.
+    """Return the files without inodes where a write may have left inode and mtime unchanged.
 
-    DVC's state would say of the newer bytes that they have the hash of the older.
+    Otherwise DVC's state would give the newer bytes the hash of the older ones.
     """
     return [
         file._replace(inode=0) if seconds_to_next_stamp(file.mtime_ns, released_at_ns) else file

@@ -1,9 +1,8 @@
-"""Stage an artifact: every file copied and hashed in one pass, by bounded worker threads.
+"""Stages artifacts: copies and hashes every file in one pass, in a bounded number of threads.
 
-The bytes go into the DVC cache under their MD5, and what will stand in the workspace is
-made complete beside it. Nothing refers to either yet: a stage that is cancelled or fails
-leaves no trace but objects that ``dvc gc`` knows to remove. What has not changed since it was
-logged is not read again.
+The bytes go into the DVC cache under their MD5. What the workspace gets is built completely at a
+temp path. Nothing refers to either yet: a stage that is cancelled or fails leaves only objects
+that ``dvc gc`` removes. Files that are unchanged since they were logged are not read again.
 """
 
 from __future__ import annotations
@@ -32,15 +31,21 @@ from .fsync_staged import sync_rounds
 from .source import Sources
 from .stage_job import StageJob
 
-Taken = Callable[[], Awaitable[None]]
+Release = Callable[[], Awaitable[None]]
+"""Gives the source back to the caller."""
 SaveHashes = Callable[[str, Sequence[StoredFile]], Awaitable[None]]
 
 
 class Stager:
-    """Stages artifacts side by side, within the bounds of ``workers``.
+    """Stages artifacts concurrently, within the limits of ``workers``.
 
-    Counts the files that are done in ``counters``. ``save_hashes`` tells DVC of the files that
-    are to lie in a directory, while others of it are staged. ``trash`` removes what is made beside.
+    Args:
+        store: the cache of the repository.
+        workers: the threads to work in.
+        counters: counts the files that are done.
+        save_hashes: tells DVC's state the hashes of files in a directory, while others of it are
+            still staged. None: that is left to the commit.
+        removal: removes temp files. None: every removal is waited for.
     """
 
     def __init__(
@@ -49,125 +54,145 @@ class Stager:
         workers: FileWorkers,
         counters: Counters | None = None,
         save_hashes: SaveHashes | None = None,
-        trash: DeferredRemoval | None = None,
+        removal: DeferredRemoval | None = None,
     ) -> None:
         self._store = store
         self._workers = workers
         self._counters = counters or Counters()
         self._save_hashes = save_hashes
-        self._trash = trash or DeferredRemoval(workers)
-        self._known = HashCache(store.layout)
-        # One for each thread of bulk work, which waits for it.
+        self.removal = removal or DeferredRemoval(workers)
+        self._hash_cache = HashCache(store.layout)
+        # At most one process for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
         self._space = Space()
-        self.sources = Sources(store, workers, self._known, self._processes)
+        self.sources = Sources(store, workers, self._hash_cache, self._processes)
 
     def close(self) -> None:
-        """End the worker processes. Blocking; nothing is being staged any more."""
+        """End the batch processes. Blocks; call it when nothing is being staged."""
         self._processes.close()
 
     async def stage(
         self,
         plan: ArtifactPlan,
-        taken: Taken | None = None,
+        release: Release | None = None,
         *,
-        looks_at_copy: bool = True,
+        may_reuse_copy: bool = True,
         progress: StagingProgress | None = None,
         is_awaited: Callable[[], bool] = lambda: True,
     ) -> StagedArtifact:
-        """Copy and hash what the plan names, and is not known already.
+        """Copy and hash the files of the plan, unless they are unchanged.
 
         Args:
-            plan: what there is.
-            taken: waited for once all bytes are taken, from when on the source may be
-                overwritten or deleted: large files are copied first, then, and hashed after it.
-                None: the source stays as it is until this has returned.
-            looks_at_copy: whether a copy that is there already will still be there.
-            progress: is told how far it has come.
-            is_awaited: whether somebody waits for the end by now. What nobody does leaves a core
-                to whoever goes on meanwhile.
+            plan: the files and directories of the artifact.
+            release: awaited once all bytes are copied. After that the source may be overwritten or
+                deleted, so large files are copied before it and hashed after it. None: the source
+                stays as it is until this returns.
+            may_reuse_copy: whether an unchanged copy in the workspace may be left as it is. False
+                if an earlier call may still replace that copy.
+            progress: is told how far the artifact has come.
+            is_awaited: returns whether a task waits for the artifact at that moment. If none does,
+                the work leaves a core to the caller.
 
         Raises:
-            ArtifactChangedError: a file changed under the read.
+            ArtifactChangedError: a file changed while it was read.
             StorageError: reading or writing failed.
 
-        Cancellation: nothing is left but cache objects nobody names. What takes long to remove
-            is removed after this has returned.
+        Cancellation: leaves only cache objects that nothing refers to. Removing large temp files
+            goes on after this has raised.
         """
-        progress = progress or StagingProgress()
         job = StageJob(
-            plan, self._store, self._workers, self._processes, self._space, progress, is_awaited
+            plan,
+            self._store,
+            self._workers,
+            self._processes,
+            self._space,
+            progress or StagingProgress(),
+            is_awaited,
+            releases_source=release is not None,
         )
-        job.workspace.keeps_newer = taken is not None
-        run = job.runner.run
         if plan.total_bytes > QUICK_BYTES:
-            await self._trash.emptied()
-        read_at_ns = time.time_ns()
+            await self.removal.wait_until_empty()
         try:
-            if plan.request.cache and plan.total_bytes >= KNOWN_BYTES and not plan.moved_to:
-                looks_at_copy = looks_at_copy or not plan.request.copy
-                unchanged = await run(partial(self._look, job, looks_at_copy=looks_at_copy))
-                if unchanged is not None:
-                    if taken is not None:
-                        await taken()
-                    await self._write_down(job, unchanged, job.files.known)
-                    self._counters.count_unchanged(unchanged.nfiles, unchanged.size)
-                    return unchanged
-            if job.beside and plan.isdir:
-                await run(partial(job.explained, job.make_dirs))
-            if taken is None:
-                batches = await self._run(job, job.steps())
-            else:
-                with self._workers.precedence:
-                    if plan.isdir:  # a file's own reservation is enough
-                        await run(partial(job.explained, job.check_space))
-                    batches = await self._run(job, job.steps())
-                await job.source_settled()
-                job.runner.stand_back = True
-                await taken()
-                batches += await self._run(job, job.large.left())
-            if job.beside and plan.isdir:
-                await run(partial(job.explained, job.finish_dirs))
-            staged = job.result(batches)
-            await self._write_down(job, staged, HashCacheEntry())
-            if self._save_hashes is not None and job.many_small:
-                staged = replace(staged, hashes_saved=True)
-            if plan.total_bytes >= KNOWN_BYTES:
-                record = await run(
-                    partial(
-                        self._known.prepare, plan, staged.files, read_at_ns, checkpoint_in_thread
-                    )
-                )
-                staged = replace(staged, record=record)
-            return staged
+            return await self._stage(job, release, may_reuse_copy=may_reuse_copy)
         except Exception:
-            await self._trash.remove(job.made)
+            await self.removal.remove(job.temp_paths)
             raise
         except BaseException:  # cancelled
-            await self._trash.remove_soon(job.made, plan.total_bytes, len(plan.files))
+            await self.removal.remove_later(job.temp_paths, plan.total_bytes, len(plan.files))
             raise
 
-    def _look(self, job: StageJob, *, looks_at_copy: bool) -> StagedArtifact | None:
-        """Have the job know what is known of its files; all of them, if none has changed."""
-        known = self._known.load(job.plan.request, checkpoint_in_thread)
-        if looks_at_copy:
-            unchanged = find_unchanged(job.plan, known, self._store, checkpoint_in_thread)
+    async def _stage(
+        self, job: StageJob, release: Release | None, *, may_reuse_copy: bool
+    ) -> StagedArtifact:
+        read_at_ns = time.time_ns()
+        unchanged = await self._reuse_unchanged(job, release, may_reuse_copy=may_reuse_copy)
+        if unchanged is not None:
+            return unchanged
+        if job.copies_directory:
+            await job.runner.run(job.make_dirs)
+        if release is None:
+            batches = await self._run(job, job.steps())
         else:
-            unchanged = None
-        job.files.known = known
-        if unchanged is None and known.files and job.many_small:
-            job.find_unread(checkpoint_in_thread)
+            batches = await self._snapshot_then_stage(job, release)
+        if job.copies_directory:
+            await job.runner.run(job.finish_dirs)
+        staged = job.result(batches)
+        await self._sync(job, staged, HashCacheEntry())
+        return await self._prepare_hashes(job, staged, read_at_ns)
+
+    async def _reuse_unchanged(
+        self, job: StageJob, release: Release | None, *, may_reuse_copy: bool
+    ) -> StagedArtifact | None:
+        """Return the artifact as it was staged last, if it is unchanged.
+
+        Otherwise the job uses the cached hashes of its unchanged files.
+        """
+        plan = job.plan
+        if not plan.request.cache or plan.total_bytes < KNOWN_BYTES or plan.moved_to:
+            return None
+        may_reuse = may_reuse_copy or not plan.request.copy
+        look_up = partial(self._look_up_hashes, job, may_reuse=may_reuse)
+        unchanged, known = await job.runner.run(look_up)
+        if unchanged is None:
+            return None
+        if release is not None:
+            await release()
+        await self._sync(job, unchanged, known)
+        self._counters.count_unchanged(unchanged.nfiles, unchanged.size)
         return unchanged
+
+    def _look_up_hashes(
+        self, job: StageJob, *, may_reuse: bool
+    ) -> tuple[StagedArtifact | None, HashCacheEntry]:
+        """Return the unchanged artifact, or None, and its cached hashes. Blocks."""
+        known = self._hash_cache.load(job.plan.request, checkpoint_in_thread)
+        if may_reuse:
+            unchanged = find_unchanged(job.plan, known, self._store, checkpoint_in_thread)
+            if unchanged is not None:
+                return unchanged, known
+        job.use_hashes(known, checkpoint_in_thread)
+        return None, known
+
+    async def _snapshot_then_stage(self, job: StageJob, release: Release) -> list[Batch]:
+        """Copy large files, stage small ones, release the source, and then do the rest."""
+        with self._workers.waited_for_first:
+            if job.plan.isdir:  # a single file reserves its space itself
+                await job.runner.run(job.check_space)
+            batches = await self._run(job, job.steps())
+        await job.prepare_release()
+        await release()
+        return batches + await self._run(job, job.large.remaining_steps())
 
     async def _run(
         self, job: StageJob, steps: Iterable[Callable[[], Awaitable[Batch]]]
     ) -> list[Batch]:
-        counted = (partial(self._counted, step, job) for step in steps)
+        counted = (partial(self._run_counted, step, job) for step in steps)
         return await run_together(counted, self._workers.workers)
 
-    async def _counted(self, step: Callable[[], Awaitable[Batch]], job: StageJob) -> Batch:
+    async def _run_counted(self, step: Callable[[], Awaitable[Batch]], job: StageJob) -> Batch:
         batch = await step()
-        # No other task runs between the end of a large file and this.
+        # No other task runs between the end of a large file and this, so no event counts its
+        # bytes twice, or not at all.
         job.progress.count(
             batch.files_staged + batch.files_unchanged, batch.bytes_staged + batch.bytes_unchanged
         )
@@ -177,31 +202,32 @@ class Stager:
         self._counters.count_unchanged(batch.files_unchanged, batch.bytes_unchanged)
         return batch
 
-    async def _write_down(
-        self, job: StageJob, staged: StagedArtifact, known: HashCacheEntry
-    ) -> None:
-        """Wait until what is staged is on the disk, where that is wanted."""
+    async def _sync(self, job: StageJob, staged: StagedArtifact, known: HashCacheEntry) -> None:
+        """Wait until the staged artifact is on the disk, if the session is durable."""
         if not self._store.layout.sync.wanted:
             return
         for steps in sync_rounds(job.plan, staged, known, self._store):
-            jobs = (partial(job.runner.run, partial(job.explained, step)) for step in steps)
+            jobs = (partial(job.runner.run, step) for step in steps)
             await run_together(jobs, self._workers.workers)
 
+    async def _prepare_hashes(
+        self, job: StageJob, staged: StagedArtifact, read_at_ns: int
+    ) -> StagedArtifact:
+        """Write the file of cached hashes; ``remember`` publishes it once the artifact is tracked.
+
+        Returns:
+            the artifact, with a record of the hashes that are saved or wait to be published.
+        """
+        if self._save_hashes is not None and job.many_small:
+            staged = replace(staged, hashes_saved=True)
+        if job.plan.total_bytes >= KNOWN_BYTES:
+            prepare = partial(self._hash_cache.prepare, job.plan, staged.files, read_at_ns)
+            record = await job.runner.run(partial(prepare, checkpoint_in_thread))
+            staged = replace(staged, record=record)
+        return staged
+
     async def remember(self, tracked: TrackedArtifact) -> None:
-        """The artifact is tracked: from now on its files are known."""
+        """Publish the hashes of a tracked artifact: later calls reuse them."""
         record = tracked.staged.record
         if record is not None:
             await self._workers.run_to_end(partial(publish_hashes, record, tracked.md5))
-
-    async def discard(self, staged: StagedArtifact) -> None:
-        """Take back a staged artifact that is not to be committed, or clear up after it."""
-        await self._trash.remove(_beside(staged))
-
-    async def discard_soon(self, staged: StagedArtifact) -> None:
-        """The same for a caller who does not wait for what takes long to remove."""
-        await self._trash.remove_soon(_beside(staged), staged.size, staged.nfiles)
-
-
-def _beside(staged: StagedArtifact) -> list[str]:
-    beside = [] if staged.placement is None else staged.placement.beside
-    return beside if staged.record is None else [*beside, staged.record.temp]

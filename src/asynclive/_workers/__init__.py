@@ -1,7 +1,7 @@
 """Worker threads, their priorities, and fairness between them. Start with ``file_workers``.
 
 - ``file_workers``: the bounded worker threads, in two lanes
-- ``fairness``: scheduling order: awaited calls first, small artifacts before large
-- ``os_priority``: niceness and time slices of worker processes and threads
-- ``bounded_gather``: runs jobs, at most so many at a time; the first error stops all
+- ``fairness``: scheduling order: awaited work first, small artifacts before large
+- ``os_priority``: niceness and time slices of worker processes
+- ``bounded_gather``: runs jobs, at most a given number at a time; the first error stops all
 """

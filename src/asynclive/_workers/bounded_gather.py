@@ -1,4 +1,4 @@
-"""Run jobs, at most so many at a time; the first error stops all."""
+"""Runs jobs concurrently, at most a given number at a time; the first error stops the rest."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 async def run_together(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: int) -> list[T]:
-    """Run every job, at most ``at_once`` at a time; results in no given order.
+    """Run every job, at most ``at_once`` at a time, and return the results in no given order.
 
-    The first error stops the rest and is raised, alone, once none of them runs any more.
+    The first error cancels the other jobs. It is raised, alone, once all of them have ended.
     """
     results: list[T] = []
     errors: list[Exception] = []
@@ -25,7 +25,8 @@ async def run_together(jobs: Iterable[Callable[[], Awaitable[T]]], at_once: int)
         try:
             while job is not None:
                 results.append(await job())
-                await anyio.lowlevel.checkpoint_if_cancelled()  # a job that was may not say so
+                # A job that was cancelled may return a result instead of raising.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 job = next(remaining, None)
         except Exception as error:
             errors.append(error)

@@ -1,4 +1,8 @@
-"""Who goes first, where threads would take the processors from one another. No I/O."""
+"""Scheduling order between artifacts: awaited work first, small artifacts before large ones.
+
+Threads of the same priority share the processors evenly; these classes make some of them wait.
+No I/O.
+"""
 
 from __future__ import annotations
 
@@ -10,96 +14,104 @@ from contextlib import contextmanager
 import anyio
 from anyio import from_thread
 
-# So long a step of bulk work waits for small artifacts, at most: it is never starved (seconds).
-COURTESY = 0.05
-# So long an artifact counts as small: one that waits for DVC's lock does not hold up the others.
-PATIENCE = 0.1
+# The longest that one step of bulk work waits for small artifacts (seconds). The bound keeps bulk
+# work from starving.
+MAX_YIELD_SECONDS = 0.05
+# An artifact counts as small for this long (seconds). Without the bound, a small artifact that
+# waits for DVC's lock would hold up every large one.
+SMALL_FOR_SECONDS = 0.1
 
 
 class WaitedForFirst:
-    """Work that a caller waits for goes first: what nobody waits for stands still meanwhile.
+    """Makes background work pause while a caller waits for its own work.
 
-    Two threads that hash take as much of two cores as they get, and a snapshot beside them twice
-    as long. What goes first waits for nothing that stands still.
+    Enter it, as often as needed, around work that a caller waits for. Without the pause, two
+    threads that hash use two cores fully, and a snapshot that runs next to them takes twice as
+    long. Work inside the block must not wait for work that pauses.
     """
 
     def __init__(self) -> None:
-        self._first = 0
-        self._none = anyio.Event()
+        self._waited_for = 0
+        self._none_left = anyio.Event()
 
     def __enter__(self) -> None:
-        self._first += 1
+        self._waited_for += 1
 
     def __exit__(self, *_: object) -> None:
-        self._first -= 1
-        if not self._first:
-            self._none.set()
-            self._none = anyio.Event()
+        self._waited_for -= 1
+        if not self._waited_for:
+            self._none_left.set()
+            self._none_left = anyio.Event()
 
-    async def given(self) -> None:
-        """Wait until nobody goes first."""
-        while self._first:
-            await self._none.wait()
+    async def yield_to_waited_for(self) -> None:
+        """Wait until no block of this object is entered."""
+        while self._waited_for:
+            await self._none_left.wait()
 
 
 class SmallFirst:
-    """Small artifacts go before the next step of a large one, which would take their processor.
+    """Makes each step of a large artifact wait for the small artifacts that run at that moment.
 
-    A large one waits for those under way, not for those that come meanwhile, and not for long.
+    Without the wait the step would compete with them for a processor. A step does not wait for
+    small artifacts that start later, and never longer than ``MAX_YIELD_SECONDS``.
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[anyio.Event, float] = {}
+        # When each small artifact started. Bounded by the number of calls in flight.
+        self._started_at: dict[anyio.Event, float] = {}
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
-        """Meanwhile a small artifact is under way."""
+    def small_running(self) -> Iterator[None]:
+        """Count a small artifact as running for the duration of the block."""
         done = anyio.Event()
-        self._under_way[done] = anyio.current_time()
+        self._started_at[done] = anyio.current_time()
         try:
             yield
         finally:
-            del self._under_way[done]
+            del self._started_at[done]
             done.set()
 
-    def is_asked(self) -> bool:
-        """Whether a small artifact is under way. From any thread."""
-        return bool(self._under_way)
+    def is_small_running(self) -> bool:
+        """Return whether a small artifact runs. Thread-safe."""
+        return bool(self._started_at)
 
-    async def shown(self) -> None:
-        """Wait for what is small, before a step of what is large."""
-        if not self._under_way:
+    async def yield_to_small(self) -> None:
+        """Wait for the small artifacts that run now; call it before a step of a large one."""
+        if not self._started_at:
             return
-        lately = anyio.current_time() - PATIENCE
-        with anyio.move_on_after(COURTESY):
-            for done in [done for done, since in self._under_way.items() if since > lately]:
+        oldest = anyio.current_time() - SMALL_FOR_SECONDS
+        with anyio.move_on_after(MAX_YIELD_SECONDS):
+            for done in [done for done, since in self._started_at.items() if since > oldest]:
                 await done.wait()
 
 
-class _Turn(threading.local):
-    began_at = 0.0
+class _GilHold(threading.local):
+    """When this thread last took the interpreter's lock after a sleep."""
+
+    since = 0.0
 
 
-_turn = _Turn()
+_gil_hold = _GilHold()
 
 
-# So long a thread may go on before an event loop that wakes up has to wait noticeably (seconds).
-_TURN = 0.001
+# A thread that holds the interpreter's lock for longer delays the event loop noticeably (seconds).
+_MAX_GIL_HOLD_SECONDS = 0.001
 
 
-def give_way() -> None:
-    """Let another thread have the interpreter, in a long stretch of Python that never waits.
+def yield_gil() -> None:
+    """Let another thread take the interpreter's lock, at most once a millisecond.
 
-    Python takes it from a thread only after 5 ms, during which an event loop that wakes up
-    stands still. Merely letting it go is no help, since it is taken back before another thread is
-    awake: this sleeps for the shortest time there is, some 100 microseconds, once a millisecond.
+    Call it in long loops of Python that never wait. CPython takes the lock from a thread only
+    after 5 ms, and the event loop stands still for that time. Releasing the lock without a sleep
+    does not help: this thread takes it back before another one is awake. So this sleeps for the
+    shortest time there is, about 100 microseconds.
     """
-    if time.perf_counter() - _turn.began_at > _TURN:
+    if time.perf_counter() - _gil_hold.since > _MAX_GIL_HOLD_SECONDS:
         time.sleep(1e-6)
-        _turn.began_at = time.perf_counter()
+        _gil_hold.since = time.perf_counter()
 
 
 def checkpoint_in_thread() -> None:
-    """In a thread that walks and compares: stop if cancelled, and let the event loop run."""
+    """Raise if the call was cancelled, and let the event loop run. Call it in worker threads."""
     from_thread.check_cancelled()
-    give_way()
+    yield_gil()

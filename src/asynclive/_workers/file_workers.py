@@ -1,10 +1,9 @@
-"""The bounded worker threads that touch the artifacts' bytes."""
+"""The bounded worker threads that read and write the bytes of artifacts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -13,13 +12,16 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from .fairness import SmallFirst, WaitedForFirst
-from .os_priority import in_bulk
+from .os_priority import Scheduling
 
 T = TypeVar("T")
 
 
 def default_workers() -> int:
-    """One a core that hashes, one more that waits for the disk, one kept for small artifacts."""
+    """Return the number of worker threads where the user gives none: cores + 2, at most 32.
+
+    One a core hashes, one more waits for the disk, and one is kept for small artifacts.
+    """
     return min(_cores() + 2, 32)
 
 
@@ -33,63 +35,70 @@ def _cores() -> int:
 class FileWorkers:
     """At most ``workers`` threads over all artifacts together.
 
-    Work waits in two lanes, small and bulk, first come first served in each. Bulk work leaves
-    one thread free, so that a small artifact need not wait for it, and a thread that gets free
-    goes to the small lane. Only where no bulk work runs at all do the lanes take turns, so that
-    it is never starved.
+    Jobs wait in two lanes, small and bulk, each in the order of the calls. Bulk jobs leave one
+    thread free, so that a small artifact need not wait for them. A thread that becomes free goes
+    to the small lane. Only while no bulk job runs at all do the lanes alternate, so that bulk work
+    never starves.
+
+    Args:
+        workers: the number of threads.
+        scheduling: how threads that run bulk jobs share the processors with others.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, scheduling: Scheduling | None = None) -> None:
         self.workers = workers
+        self.scheduling = scheduling or Scheduling()
         self._limiter = anyio.CapacityLimiter(workers)
-        # Large files in the making, each of which keeps its source open. So many that the next
-        # would only share the threads with them; so few that the process may have them open.
+        # Limit on large files in progress, since each keeps its source open. More than 4 a thread
+        # would only share the threads; the process may have this many files open.
         self.large_files = anyio.CapacityLimiter(4 * workers)
-        # Snapshots in the making, likewise. Apart from those: they are not to wait for one another.
+        # Limit on snapshots in progress, for the same reason. A limiter of its own: a caller waits
+        # for a snapshot, which must not wait for a large file that yields to it.
         self.snapshots = anyio.CapacityLimiter(4 * workers)
-        self.precedence = WaitedForFirst()
-        self.courtesy = SmallFirst()
-        # Work that nobody waits for, while its caller goes on. One core is the caller's: a thread
-        # more than there are cores slows all of them down.
+        self.waited_for_first = WaitedForFirst()
+        self.small_first = SmallFirst()
+        # Limit on steps of artifacts whose caller has gone on and that no task awaits. It leaves
+        # the caller a core: one more thread than there are cores slows all of them down.
         self.background = anyio.CapacityLimiter(max(1, _cores() - 1))
         self._free = workers
         self.bulk_limit = max(1, workers - 1)
-        # Ordered sets, so that who gives up waiting leaves in O(1). Bounded by the tasks
-        # that wait: each artifact has at most `workers`.
+        # Ordered sets, so that a task that is cancelled leaves in O(1). Bounded by the tasks that
+        # wait: each artifact has at most `workers`.
         self._small: dict[anyio.Event, None] = {}
         self._bulk: dict[anyio.Event, None] = {}
         self._bulk_running = 0
-        self._bulk_turn = False
+        self._is_bulk_next = False
 
     @property
     def busy(self) -> int:
-        """How many threads are at work, or about to be."""
+        """The number of threads that run a job or are granted to one."""
         return self.workers - self._free
 
     async def run(self, func: Callable[[], T], *, bulk: bool) -> T:
-        """Run ``func`` in a worker thread and return what it returns.
+        """Run ``func`` in a worker thread and return its result.
 
-        Cancellation: takes effect at once while waiting for a thread. A running ``func``
-        is waited for; it looks for cancellation itself, with ``from_thread.check_cancelled``.
+        Cancellation: takes effect at once while this waits for a thread. A ``func`` that runs is
+            waited for; it should call ``from_thread.check_cancelled`` itself.
         """
         await self._acquire(bulk=bulk)
         try:
             if bulk:
-                func = partial(in_bulk, func)
+                func = partial(self.scheduling.run_bulk, func)
             return await anyio.to_thread.run_sync(func, limiter=self._limiter)
         finally:
             self._bulk_running -= bulk
             self._release()
 
     async def run_to_end(self, func: Callable[[], T], *, bulk: bool = False) -> T:
-        """Like ``run``, and not interrupted by cancellation: for taking things back."""
+        """Run ``func`` as ``run`` does, shielded from cancellation: for undoing and clearing up."""
         scope = anyio.CancelScope(shield=True)
         with scope:
             return await self.run(func, bulk=bulk)
-        raise AssertionError("nobody cancels this scope")
+        raise AssertionError("this scope is never cancelled")
 
     async def _acquire(self, *, bulk: bool) -> None:
-        if self._free and (not bulk or self._bulk_running < self.bulk_limit):  # nobody waits
+        if self._free and (not bulk or self._bulk_running < self.bulk_limit):
+            # No job of this kind waits: the thread would have been granted to it.
             self._free -= 1
             self._bulk_running += bulk
             return
@@ -99,17 +108,17 @@ class FileWorkers:
         try:
             await granted.wait()
         except BaseException:
-            if lane.pop(granted, self) is self:  # granted and cancelled at once: hand it on
+            if lane.pop(granted, self) is self:  # granted and cancelled at once: pass it on
                 self._bulk_running -= bulk
                 self._release()
             raise
 
     def _release(self) -> None:
-        """Hand the thread that got free to whoever waits for it."""
+        """Grant the thread that became free to the next job, if one waits."""
         bulk = bool(self._bulk) and self._bulk_running < self.bulk_limit
         if self._small and bulk:
-            self._bulk_turn = not self._bulk_running and not self._bulk_turn
-            bulk = self._bulk_turn
+            self._is_bulk_next = not self._bulk_running and not self._is_bulk_next
+            bulk = self._is_bulk_next
         lane = self._bulk if bulk else self._small
         if lane:
             granted = next(iter(lane))
@@ -118,38 +127,3 @@ class FileWorkers:
             granted.set()
         else:
             self._free += 1
-
-
-@dataclass(slots=True)
-class StepRunner:
-    """Runs the steps of one artifact in worker threads."""
-
-    workers: FileWorkers
-    bulk: bool
-    """Smaller artifacts go first."""
-    is_awaited: Callable[[], bool] = lambda: True
-    """Whether somebody waits for the end by now."""
-    stand_back: bool = False
-    """The caller has its source back, and goes on."""
-
-    async def run(self, func: Callable[[], T]) -> T:
-        """Run it as soon as there is a thread."""
-        return await self.workers.run(func, bulk=self.bulk)
-
-    def is_asked(self) -> bool:
-        """Whether what is small would have this thread's processor. From any thread."""
-        return self.bulk and self.workers.courtesy.is_asked()
-
-    async def run_behind(self, func: Callable[[], T]) -> T:
-        """Run it after what a caller waits for, and beside a caller who has gone on."""
-        if self.bulk:
-            await self.workers.courtesy.shown()
-        if not self.stand_back:
-            return await self.run(func)
-        if self.is_awaited():
-            await self.workers.precedence.given()
-            return await self.run(func)
-        async with self.workers.background:
-            # What goes first takes no turn at this limiter, and so does not wait for it.
-            await self.workers.precedence.given()
-            return await self.run(func)

@@ -1,4 +1,7 @@
-"""A worker process lets the event loop that it works for, and the training beside it, go first."""
+"""Niceness and time slices of worker processes: the process that they work for runs first.
+
+Batch processes begin with this module, so it imports next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,76 +17,79 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 NICENESS = 10
-# So long it would like to run at a time (nanoseconds). Who asks for less, as everybody does by
-# default, and wakes up meanwhile, need not wait until a tick ends its turn, which is 4 ms with
-# 250 of them a second. With far longer turns single waits were longer (perf/looplag.py).
+# Requested scheduler slice (ns). A longer slice makes this process preemptible: a thread with a
+# shorter slice, as is the default, that wakes up runs at once instead of at the next tick, which
+# is up to 4 ms away at HZ=250. With far longer slices, single waits were longer (perf/looplag.py).
 SLICE_NS = 5_000_000
-# The same of its threads that work on what is large: the others in it, which work on what is
-# small, need not wait for these either (perf/beside_large.py).
+# The slice of threads that run bulk work. It is longer than SLICE_NS, so that the threads of the
+# same process that work on small artifacts preempt them too (perf/beside_large.py).
 BULK_SLICE_NS = 10_000_000
-# The number of sched_setattr, which Python has no function for, nor most C libraries.
-_SYSCALLS = {"x86_64": 314, "aarch64": 274}
-# size, policy, flags, nice, priority, runtime, deadline, period, two limits of utilization
-_ATTRIBUTES = "IIQiIQQQII"
+# The numbers of sched_setattr. Python has no function for it, nor have most C libraries.
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+# struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period, and the two
+# limits of utilization. Of a normal thread, runtime is the slice.
+_SCHED_ATTR = "IIQiIQQQII"
 
 
-_works_for_another = False
+def lower_priority() -> None:
+    """Lower the priority of this process. Call it in a process that leads its own session.
 
-
-def shares_interpreter() -> bool:
-    """Whether the event loop that all this is for runs in this process."""
-    return not _works_for_another
-
-
-def give_precedence() -> None:
-    """Lower the priority of this process, which leads a session of its own.
-
-    Linux mostly shares the processors among sessions first: how nice a process is counts only
-    within its own, and as a whole that would be as good as the parent's.
+    Linux mostly shares the processors among sessions first. The niceness of a process counts only
+    within its session, so without its own session the process would be as nice as its parent.
     """
-    global _works_for_another
-    _works_for_another = True
     if hasattr(os, "setpriority"):
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-    # Not Linux, or without autogroups.
+    # Raises on other systems than Linux, and where autogroups are off.
     with suppress(OSError), open("/proc/self/autogroup", "w") as file:
         file.write(str(NICENESS))
 
 
-def take_long_turns() -> None:
-    """Ask for long turns, for this process and those it starts: they can be interrupted then.
+class Scheduling:
+    """How the threads of a process share processors: here, as the system does it by default."""
 
-    Before Linux 6.12 it has no effect.
+    shares_interpreter = True
+    """Whether the user's event loop runs in the same process as the worker threads."""
+
+    def run_bulk(self, func: Callable[[], T]) -> T:
+        """Run bulk work in the calling thread."""
+        return func()
+
+
+class WorkerScheduling(Scheduling):
+    """The scheduling of a worker process: its event loop has no user code to hold up.
+
+    On Linux its threads ask for time slices. Before Linux 6.12 the slices have no effect.
     """
-    number = _SYSCALLS.get(os.uname().machine) if sys.platform == "linux" else None
-    if number is None:
-        return
-    import ctypes
-    import struct
 
-    size, syscall = struct.calcsize(_ATTRIBUTES), ctypes.CDLL(None).syscall
+    shares_interpreter = False
 
-    def take_turns(slice_ns: int) -> None:
+    def __init__(self) -> None:
+        self._number = _SCHED_SETATTR.get(os.uname().machine) if sys.platform == "linux" else None
+        if self._number is not None:
+            import ctypes
+            import struct
+
+            self._syscall = ctypes.CDLL(None).syscall
+            self._attributes = struct.Struct(_SCHED_ATTR)
+
+    def start(self) -> None:
+        """Ask for a long slice for the calling thread and for those it starts after this."""
+        self._set_slice(SLICE_NS)
+
+    def run_bulk(self, func: Callable[[], T]) -> T:
+        """Run bulk work so that the other threads of this process can preempt it."""
+        self._set_slice(BULK_SLICE_NS)
+        try:
+            return func()
+        finally:
+            self._set_slice(SLICE_NS)
+
+    def _set_slice(self, slice_ns: int) -> None:
+        """Ask for a slice for the calling thread, if the system has slices."""
+        if self._number is None:
+            return
         nice = os.getpriority(os.PRIO_PROCESS, 0)
-        attributes = struct.pack(_ATTRIBUTES, size, 0, 0, nice, 0, slice_ns, 0, 0, 0, 0)
-        # A sandbox that forbids it says so by its result: then it goes without.
-        syscall(number, 0, attributes, 0)
-
-    global _take_turns
-    _take_turns = take_turns
-    take_turns(SLICE_NS)
-
-
-_take_turns: Callable[[int], None] | None = None
-"""Of the thread that calls it; None where none of this is wanted, or possible."""
-
-
-def in_bulk(func: Callable[[], T]) -> T:
-    """Run ``func``, interrupted by the other threads of a process that takes long turns."""
-    if _take_turns is None:
-        return func()
-    _take_turns(BULK_SLICE_NS)
-    try:
-        return func()
-    finally:
-        _take_turns(SLICE_NS)
+        size = self._attributes.size
+        attributes = self._attributes.pack(size, 0, 0, nice, 0, slice_ns, 0, 0, 0, 0)
+        # A sandbox may forbid the call. It then returns an error, and the slice stays as it is.
+        self._syscall(self._number, 0, attributes, 0)

@@ -109,7 +109,7 @@ async def test_processes_stage_what_threads_stage(
             if below.is_file():
                 assert (one / below.relative_to(other)).read_bytes() == below.read_bytes()
     for staged in (in_processes, in_threads):
-        await stager.discard(staged)
+        await stager.removal.discard(staged)
     assert leftovers(store) == []
 
 
@@ -141,7 +141,7 @@ async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
     assert changed == new
     assert again.nfiles == staged.nfiles
     for each in (staged, again):
-        await stager.discard(each)
+        await stager.removal.discard(each)
 
 
 @in_both_ways
@@ -167,7 +167,7 @@ async def test_what_the_lean_part_of_a_process_cannot_do_is_staged_all_the_same(
     staged = await stager.stage(plan)
     assert {file.key for file in staged.files} == {file.key for file in plan.files}
     assert len(objects(store)) == len({file.md5 for file in staged.files})
-    await stager.discard(staged)
+    await stager.removal.discard(staged)
     assert leftovers(store) == []
 
 
@@ -243,7 +243,7 @@ async def test_an_error_in_a_process_is_the_callers_and_leaves_nothing(
     assert leftovers(store) == []
     staged = await stager.stage(await plan_of(stager, source, copy=copy))
     assert staged.nfiles == len(plan.files)
-    await stager.discard(staged)
+    await stager.removal.discard(staged)
 
 
 async def test_a_file_that_is_gone_has_its_cause_chained(
@@ -280,7 +280,7 @@ async def test_a_process_that_is_killed_fails_the_call_and_the_next_one_works(
     assert leftovers(store) == []
     staged = await stager.stage(plan)
     assert staged.nfiles == len(plan.files)
-    await stager.discard(staged)
+    await stager.removal.discard(staged)
 
 
 async def test_processes_end_when_they_are_closed(
@@ -314,7 +314,7 @@ async def test_none_gets_ready_for_a_small_directory(
 
 
 async def test_none_gets_ready_for_what_may_be_known(stager: Stager, source: Path) -> None:
-    known = Path(stager._known._path(request_of(source)))
+    known = Path(stager._hash_cache._path(request_of(source)))
     known.parent.mkdir(parents=True, exist_ok=True)
     known.touch()
     await plan_of(stager, source, copy=False)
@@ -343,7 +343,7 @@ async def test_where_there_can_be_none_threads_do_it(
         stager = Stager(store, FileWorkers(3))
     staged = await stager.stage(await plan_of(stager, source, copy=False))
     assert stager._processes._all == []
-    await stager.discard(staged)
+    await stager.removal.discard(staged)
 
 
 @pytest.mark.parametrize("types", [("hardlink", "copy"), ("symlink",)], ids="-".join)
@@ -355,7 +355,7 @@ async def test_links_are_made_in_threads(tmp_path: Path, types: tuple[str, ...])
     stager = Stager(store, FileWorkers(3))
     staged = await stager.stage(await plan_of(stager, source, copy=False))
     assert stager._processes._all == []
-    await stager.discard(staged)
+    await stager.removal.discard(staged)
     assert leftovers(store) == []
 
 

@@ -1,4 +1,4 @@
-"""What is removed at once, what later, and that nothing is forgotten."""
+"""DeferredRemoval: which files are removed at once, which later, and that all are removed."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ LONG = (QUICK_BYTES + 1, 1)
 
 
 class Later:
-    """Keeps what is to be done later until it is told to."""
+    """Keeps the tasks that are started until the test runs them."""
 
     def __init__(self) -> None:
-        self.waits: list[Any] = []
+        self.tasks: list[Any] = []
 
-    async def do(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            while self.waits:
-                tasks.start_soon(self.waits.pop())
+    async def run(self) -> None:
+        async with anyio.create_task_group() as task_group:
+            while self.tasks:
+                task_group.start_soon(self.tasks.pop())
 
 
 @asynccontextmanager
-async def trash() -> AsyncIterator[tuple[DeferredRemoval, Later]]:
+async def removal_and_tasks() -> AsyncIterator[tuple[DeferredRemoval, Later]]:
     later = Later()
-    yield DeferredRemoval(FileWorkers(2), later.waits.append), later
-    await later.do()
+    yield DeferredRemoval(FileWorkers(2), later.tasks.append), later
+    await later.run()
 
 
 def make(base: Path, *names: str) -> list[str]:
@@ -50,102 +50,100 @@ def make(base: Path, *names: str) -> list[str]:
 
 
 async def test_a_large_file_loses_its_name_at_once_and_is_closed_later(tmp_path: Path) -> None:
-    async with trash() as (bin, later):
+    async with removal_and_tasks() as (removal, later):
         before = open_files()
-        await bin.remove_soon([*make(tmp_path, "a", "b"), str(tmp_path / "none")], *LONG)
+        await removal.remove_later([*make(tmp_path, "a", "b"), str(tmp_path / "none")], *LONG)
         assert list(tmp_path.iterdir()) == []
         assert open_files() == before + 2
-        await later.do()
+        await later.run()
         assert open_files() == before
-        await bin.emptied()
+        await removal.wait_until_empty()
 
 
 async def test_a_large_directory_is_removed_later(tmp_path: Path) -> None:
-    async with trash() as (bin, later):
+    async with removal_and_tasks() as (removal, later):
         before = open_files()
-        await bin.remove_soon(make(tmp_path, "dir/a"), *LONG)
+        await removal.remove_later(make(tmp_path, "dir/a"), *LONG)
         assert open_files() == before
         assert (tmp_path / "dir" / "a").exists()
-        await later.do()
+        await later.run()
         assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [(QUICK_BYTES, QUICK_FILES), (0, 0)])
-async def test_what_is_removed_quickly_is_removed_at_once(
-    tmp_path: Path, size: tuple[int, int]
-) -> None:
-    async with trash() as (bin, later):
-        await bin.remove_soon(make(tmp_path, "dir/a", "b"), *size)
+async def test_small_files_are_removed_at_once(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with removal_and_tasks() as (removal, later):
+        await removal.remove_later(make(tmp_path, "dir/a", "b"), *size)
         assert list(tmp_path.iterdir()) == []
-        assert later.waits == []
+        assert later.tasks == []
 
 
-async def test_without_anybody_who_does_it_later_it_is_done_at_once(tmp_path: Path) -> None:
-    await DeferredRemoval(FileWorkers(1)).remove_soon(make(tmp_path, "dir/a", "b"), *LONG)
+async def test_without_a_way_to_start_tasks_files_are_removed_at_once(tmp_path: Path) -> None:
+    await DeferredRemoval(FileWorkers(1)).remove_later(make(tmp_path, "dir/a", "b"), *LONG)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_of_many_files_few_are_kept_open(tmp_path: Path) -> None:
-    async with trash() as (bin, later):
+async def test_only_a_few_of_many_files_are_kept_open(tmp_path: Path) -> None:
+    async with removal_and_tasks() as (removal, later):
         before = open_files()
-        await bin.remove_soon(make(tmp_path, *map(str, range(100))), 0, QUICK_FILES + 1)
+        await removal.remove_later(make(tmp_path, *map(str, range(100))), 0, QUICK_FILES + 1)
         assert open_files() == before + 8
-        await later.do()
+        await later.run()
         assert list(tmp_path.iterdir()) == []
         assert open_files() == before
 
 
 @pytest.mark.parametrize("name", ["open", "unlink"])
-async def test_what_cannot_lose_its_name_at_once_is_removed_later(
+async def test_a_file_that_cannot_be_opened_or_unlinked_is_removed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    # No descriptor is free; or on Windows, where an open file keeps its name.
+    # open: the process has no descriptor free. unlink: Windows, where an open file keeps its name.
     def refused(*_: object) -> None:
         raise OSError(errno.EMFILE if name == "open" else errno.EACCES, "refused")
 
-    async with trash() as (bin, later):
+    async with removal_and_tasks() as (removal, later):
         before = open_files()
         paths = make(tmp_path, "a")
         with monkeypatch.context() as patched:
             patched.setattr(deferred_removal.os, name, refused)
-            await bin.remove_soon(paths, *LONG)
+            await removal.remove_later(paths, *LONG)
         assert open_files() == before
-        await later.do()
+        await later.run()
         assert list(tmp_path.iterdir()) == []
 
 
-async def test_what_a_link_points_to_stays(tmp_path: Path) -> None:
+async def test_the_target_of_a_link_stays(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("theirs")
     (tmp_path / "link").symlink_to("target")
-    async with trash() as (bin, _):
-        await bin.remove_soon([str(tmp_path / "link")], *LONG)
+    async with removal_and_tasks() as (removal, _):
+        await removal.remove_later([str(tmp_path / "link")], *LONG)
     assert (tmp_path / "target").read_text() == "theirs"
     assert os.listdir(tmp_path) == ["target"]
 
 
-async def test_it_is_empty_once_all_was_done(tmp_path: Path) -> None:
+async def test_it_is_empty_once_all_removals_are_done(tmp_path: Path) -> None:
     happened: list[str] = []
 
-    async def wait(bin: DeferredRemoval) -> None:
-        await bin.emptied()
-        happened.append("emptied")
+    async def wait(removal: DeferredRemoval) -> None:
+        await removal.wait_until_empty()
+        happened.append("empty")
 
-    async with trash() as (bin, later), anyio.create_task_group() as tasks:
-        await wait(bin)
+    async with removal_and_tasks() as (removal, later), anyio.create_task_group() as tasks:
+        await wait(removal)
         for name in ("a", "b"):
-            await bin.remove_soon(make(tmp_path, name), *LONG)
-        tasks.start_soon(wait, bin)
+            await removal.remove_later(make(tmp_path, name), *LONG)
+        tasks.start_soon(wait, removal)
         await anyio.wait_all_tasks_blocked()
-        assert happened == ["emptied"]
-        await later.waits.pop()()
+        assert happened == ["empty"]
+        await later.tasks.pop()()
         await anyio.wait_all_tasks_blocked()
-        assert happened == ["emptied"]
-        await later.do()
-    assert happened == ["emptied", "emptied"]
+        assert happened == ["empty"]
+        await later.run()
+    assert happened == ["empty", "empty"]
 
 
 def open_files() -> int:
-    """How many descriptors of regular files the process has."""
+    """Return the number of descriptors of regular files that the process has."""
     count = 0
     for fd in range(256):
         try:

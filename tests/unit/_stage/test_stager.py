@@ -41,7 +41,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a file of some KiB is a large one, of many chunks and some steps."""
     monkeypatch.setattr(stage_job, "SMALL_BYTES", SMALL)
     monkeypatch.setattr(copy_and_hash, "CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr(copy_and_hash, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(stage_job, "CHUNKS_AT_ONCE", 1)
     monkeypatch.setattr(copy_and_hash, "STEP_BYTES", STEP)
     monkeypatch.setattr(copy_and_hash, "LEAD_BYTES", 2 * STEP)
     monkeypatch.setattr(copy_and_hash, "DISK_LEAD_BYTES", 2 * STEP)
@@ -185,7 +185,7 @@ async def test_what_is_stored_is_what_the_source_holds_and_dvc_is_told_so(
     for file in staged.files:
         found = path.joinpath(*file.key).stat()
         assert (file.inode, file.mtime) == (found.st_ino, found.st_mtime)
-    await bench.stager.discard(staged)
+    await bench.stager.removal.discard(staged)
     assert leftovers(bench.store) == []
     assert contents(path) == before
 
@@ -301,7 +301,7 @@ async def test_many_equal_artifacts_at_once_become_one_object(tmp_path: Path) ->
         staged = await bench.stager.stage(plan)
         assert staged.placement is not None
         apply_placement(staged.placement)
-        await bench.stager.discard(staged)
+        await bench.stager.removal.discard(staged)
 
     async with anyio.create_task_group() as task_group:
         for path in paths:
@@ -342,7 +342,7 @@ async def test_a_link_in_place_becomes_a_copy_of_what_it_leads_to(
     apply_placement(staged.placement)
     assert not bench.source.is_symlink()
     assert bench.source.read_bytes() == real.read_bytes()
-    await bench.stager.discard(staged)
+    await bench.stager.removal.discard(staged)
     assert leftovers(bench.store) == []
 
 
@@ -407,7 +407,7 @@ CHANGES = [
 async def test_a_step_of_a_large_one_ends_early_where_a_small_one_is_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, copy: bool
 ) -> None:
-    monkeypatch.setattr(fairness, "COURTESY", 0)
+    monkeypatch.setattr(fairness, "MAX_YIELD_SECONDS", 0)
     monkeypatch.setattr(stage_job, "BATCH_BYTES", STEP)
     longest: dict[str, int] = {}
 
@@ -427,7 +427,7 @@ async def test_a_step_of_a_large_one_ends_early_where_a_small_one_is_under_way(
     workers = FileWorkers(3)
     bench = Bench(make_store(tmp_path), workers)
     make_large(bench.source)
-    with workers.courtesy.asked() if asked else nullcontext():
+    with workers.small_first.small_running() if asked else nullcontext():
         await bench.stage(copy=copy)
     assert longest["_copied_bytes"] == (CHUNK if asked else STEP)
     assert longest["_hashed_bytes"] == CHUNK or not asked
@@ -668,13 +668,13 @@ async def cancel_anywhere(
             staged = await bench.stager.stage(plan)
             if not scope.cancel_called:
                 break
-            await bench.stager.discard(staged)  # cancelled too late to be noticed
+            await bench.stager.removal.discard(staged)  # cancelled too late to be noticed
         assert leftovers(bench.store) == []
         assert look(bench.source) == before
         for md5_, data in objects(bench.store).items():
             assert md5(data) == md5_
     assert cancel_at > 1
-    await bench.stager.discard(staged)
+    await bench.stager.removal.discard(staged)
     assert leftovers(bench.store) == []
 
 
@@ -710,7 +710,7 @@ async def test_a_stage_that_is_not_to_be_committed_is_discarded(tmp_path: Path) 
         make_dir(bench.source)
         before = look(bench.source)
         for copy in (False, True):
-            await bench.stager.discard(await bench.stage(copy=copy))
+            await bench.stager.removal.discard(await bench.stage(copy=copy))
         assert leftovers(bench.store) == []
         assert look(bench.source) == before
 
@@ -729,13 +729,13 @@ async def test_a_write_protected_directory_is_copied_and_can_be_discarded(
         path.chmod(0o555)
     before = look(bench.source)
     try:
-        await bench.stager.discard(await bench.stage(copy=True))
+        await bench.stager.removal.discard(await bench.stage(copy=True))
         assert leftovers(bench.store) == []
         staged = await bench.stage(copy=True)
         assert staged.placement is not None
         apply_placement(staged.placement)
         assert look(destination) == before
-        await bench.stager.discard(staged)
+        await bench.stager.removal.discard(staged)
         assert leftovers(bench.store) == []
     finally:
         for path in protected:  # or pytest could not remove them

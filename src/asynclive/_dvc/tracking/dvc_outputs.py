@@ -16,7 +16,7 @@ from ..._errors import ArtifactPathError
 from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.gitignore_rules import can_be_said
-from ..._workers.fairness import give_way
+from ..._workers.fairness import yield_gil
 from ..._workspace.apply_placement import make_parents
 from ..dvc_errors import or_copy
 from .dvc_state import AT_A_TIME
@@ -92,7 +92,7 @@ class Outputs:
                 for number, file in enumerate(staged.files):
                     obj.add(file.key, None, HashInfo("md5", file.md5))
                     if number % AT_A_TIME == 0:
-                        give_way()
+                        yield_gil()
                 _digest(obj, lambda: self._add_tree(output.cache, obj))
                 hash_info = obj.hash_info
         else:

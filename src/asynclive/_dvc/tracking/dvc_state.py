@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._artifact.records import StoredFile, TrackedArtifact
-from ..._workers.fairness import give_way
+from ..._workers.fairness import yield_gil
 from ..dvc_errors import text_of
 
 logger = getLogger(__name__)
@@ -59,7 +59,7 @@ class State:
                 state.save_many(some, self._repo.fs)
                 some = list(itertools.islice(rows, AT_A_TIME))
                 if some:
-                    give_way()
+                    yield_gil()
 
     def _save_group(self, group: Sequence[TrackedArtifact]) -> None:
         from dvc_data.hashfile.utils import to_nanoseconds
@@ -132,7 +132,7 @@ def mtimes_token(path: str, files: Sequence[StoredFile]) -> str:
     for start in range(0, len(mtimes), AT_A_TIME):
         some = json.dumps(dict(mtimes[start : start + AT_A_TIME]))[1:-1]
         digest.update((", " if start else "").encode() + some.encode())
-        give_way()
+        yield_gil()
     digest.update(b"}")
     return digest.hexdigest()
 
