@@ -40,7 +40,8 @@ def find_unchanged(
     for number, planned in enumerate(plan.files):
         if number % _CHECKED_FILES == 0:
             checkpoint()
-        same = known.same(planned)
+        # A file that is ignored now may have been stored before.
+        same = known.same(planned) if planned.tracked else None
         if same is None or not store.has(same.md5, planned.size):
             return None
         if request.copy:

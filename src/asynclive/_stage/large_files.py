@@ -104,7 +104,8 @@ class LargeStager:
     async def _cached_hash(self, planned: PlannedFile) -> tuple[str | None, Batch]:
         """Return the cached MD5, if the file is unchanged, and a batch that counts the file."""
         md5 = None
-        if self.files.known.same(planned) is not None:
+        # A file that is ignored now may have been stored before.
+        if self.files.workspace.is_cached(planned) and self.files.known.same(planned) is not None:
             md5 = await self.runner.run(partial(self.files.known_md5, planned))
         batch = Batch()
         batch.count(planned, unchanged=md5 is not None)

@@ -19,11 +19,14 @@ from layouts import leftovers, make_store, objects, request_of
 
 from asynclive._artifact.plan import ArtifactPlan
 from asynclive._artifact.records import StagedArtifact
+from asynclive._cache import hash_cache
+from asynclive._cache.hash_cache_file import publish_hashes
 from asynclive._cache.object_store import ObjectStore
 from asynclive._errors import ArtifactChangedError, StorageError
 from asynclive._ingest import copy_and_hash, workspace_files
 from asynclive._ingest.copy_and_hash import LargeFile
 from asynclive._stage import stage_job
+from asynclive._stage import stager as stager_module
 from asynclive._stage.stager import Stager
 from asynclive._workers import fairness
 from asynclive._workers.file_workers import FileWorkers
@@ -277,6 +280,39 @@ async def test_sizes_at_the_edges_of_chunks_and_steps_are_stored_whole(
     assert staged.placement is not None
     apply_placement(staged.placement)
     assert Path(staged.request.path).read_bytes() == data_of(size)
+
+
+@pytest.mark.parametrize("placed", [False, True], ids=["copied again", "copy unchanged"])
+async def test_files_that_are_ignored_now_are_copied_along_and_no_longer_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool
+) -> None:
+    monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
+    bench = Bench(make_store(tmp_path))
+    make_dir(bench.source)
+    staged = await bench.stage(copy=True)
+    assert staged.record is not None
+    assert staged.placement is not None
+    if placed:
+        apply_placement(staged.placement)
+    publish_hashes(staged.record, "tree.dir")
+    tree = Path(bench.store.object_path("tree.dir"))
+    tree.parent.mkdir()
+    tree.touch()  # find_unchanged only asks whether it exists
+    again = await bench.stage(copy=True)
+    assert (again.tree_md5 == "tree.dir") == placed
+
+    def ignore(root: str, dirs: list[str], files: list[str]) -> tuple[list[str], list[str]]:
+        return dirs, [name for name in files if name != "large"]
+
+    again = await bench.stage(copy=True, ignore=ignore)
+    assert {file.key for file in again.files} == {
+        file.key for file in staged.files if file.key[-1] != "large"
+    }
+    assert again.nfiles == len(again.files)
+    assert again.placement is not None
+    apply_placement(again.placement)
+    assert contents(bench.workspace / "out" / "data") == contents(bench.source)
 
 
 async def test_objects_that_are_there_are_left_alone(tmp_path: Path) -> None:
