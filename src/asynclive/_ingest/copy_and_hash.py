@@ -47,7 +47,8 @@ LEAD_BYTES = 64 * STEP_BYTES
 # The most bytes that copying may be ahead of fsync: a cancelled call waits for the rest of it.
 DISK_LEAD_BYTES = 4 * STEP_BYTES
 # A chunk stays in a core's own cache between its two copies, and ext4 does not put it into a large
-# folio, which costs more to make (perf/chunks.py). Cancellation is checked once a chunk.
+# folio, which costs more to make (perf/benches/chunk_size.py). Cancellation is checked before
+# each chunk.
 CHUNK_BYTES = 256 * 2**10
 # Steps of a snapshot that are hashed in one hop, which costs the event loop about as much as one.
 STEPS_AT_ONCE = 4
@@ -60,7 +61,7 @@ Run = Callable[[Callable[[], bool]], Awaitable[bool]]
 
 
 class Task(Enum):
-    """What is done with the bytes of the source."""
+    """The work on the bytes of the source."""
 
     COPY_AND_HASH = "copy and hash"
     """Copy the source into ``temp``, and from there into ``copy``; hash ``temp``."""

@@ -1,4 +1,4 @@
-"""OSErrors as the errors that the caller of an artifact gets."""
+"""Translates OSErrors into the errors that the caller of an artifact gets."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .._fs.paths import is_inside
 
 @contextlib.contextmanager
 def translate_os_errors(source: str) -> Iterator[None]:
-    """Raise an OSError as what it means for the artifact read from ``source``.
+    """Translate an OSError of the block into an error of the artifact read from ``source``.
 
     Raises:
         ArtifactChangedError: a file of the source vanished.
-        StorageError: anything else.
+        StorageError: for any other OSError.
     """
     try:
         yield

@@ -25,7 +25,7 @@ from .._workers.file_workers import FileWorkers
 StartSoon = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 """Runs a function in a task that leaving the block waits for."""
 
-# Limits on what is removed at once: it takes some hundredths of a second.
+# Limits on a removal that the caller waits for: it takes some hundredths of a second.
 QUICK_BYTES = 64 * 2**20
 QUICK_FILES = 256
 # Limit on the files that are kept open until they are freed. A large file has two names, of the

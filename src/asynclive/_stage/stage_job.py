@@ -41,9 +41,10 @@ BATCH_BYTES = 8 * 2**20
 PROCESS_FILES = 3000
 PROCESS_BATCH_FILES = 256
 # Chunks per call that releases the GIL, where the user's event loop runs in the same process. Each
-# time the thread takes the GIL again, the loop may have to wait (perf/stall.py). In a worker
-# process there is no such loop, and it uses 1: a Linux kernel without preemption does not
-# interrupt a copy, however slow its memory is, and other threads would wait (perf/beside_large.py).
+# time the thread takes the GIL again, the loop may have to wait (perf/benches/training_stall.py).
+# In a worker process there is no such loop, and one chunk is better. A Linux kernel without
+# preemption does not interrupt a copy, however slow its memory is, so other threads would wait for
+# all of it (perf/benches/large_in_flight.py).
 CHUNKS_AT_ONCE = 8
 
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 NICENESS = 10
 # Requested scheduler slice (ns). A longer slice makes this process preemptible: a thread with a
 # shorter slice, as is the default, that wakes up runs at once instead of at the next tick, which
-# is up to 4 ms away at HZ=250. With far longer slices, single waits were longer (perf/looplag.py).
+# is up to 4 ms away at HZ=250. With far longer slices, single waits were longer
+# (perf/benches/loop_lag.py).
 SLICE_NS = 5_000_000
 # The slice of threads that run bulk work. It is longer than SLICE_NS, so that the threads of the
-# same process that work on small artifacts preempt them too (perf/beside_large.py).
+# same process that work on small artifacts preempt them too (perf/benches/large_in_flight.py).
 BULK_SLICE_NS = 10_000_000
 # The numbers of sched_setattr. Python has no function for it, nor have most C libraries.
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
@@ -32,10 +33,11 @@ _SCHED_ATTR = "IIQiIQQQII"
 
 
 def lower_priority() -> None:
-    """Lower the priority of this process. Call it in a process that leads its own session.
+    """Lower the priority of this process, which must lead a session of its own.
 
-    Linux mostly shares the processors among sessions first. The niceness of a process counts only
-    within its session, so without its own session the process would be as nice as its parent.
+    Linux mostly shares the processors among sessions first, and the niceness of a process counts
+    only within its session. So the session (its autogroup) gets a lower priority as well: by
+    default it has the same one as that of the parent.
     """
     if hasattr(os, "setpriority"):
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
