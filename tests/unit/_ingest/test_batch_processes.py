@@ -1,4 +1,4 @@
-"""Staging small files in worker processes: as in threads, and what becomes of the processes."""
+"""BatchProcesses: they stage what threads would, and they start, fail and end as they should."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def stager(store: ObjectStore) -> Iterator[Stager]:
 
 @pytest.fixture
 def source(store: ObjectStore) -> Path:
-    """Small files, one of them an executable, one empty, one twice, one that is a link."""
+    """Make small files: some equal, one executable, one empty, and a link."""
     source = Path(store.layout.root) / "data"
     for number in range(50):
         path = source / f"{number % 3}" / f"{number}"
@@ -83,7 +83,7 @@ def comparable(staged: StagedArtifact, *, copy: bool) -> Any:
 
 
 @in_both_ways
-async def test_processes_stage_what_threads_stage(
+async def test_processes_give_the_same_result_as_threads(
     stager: Stager,
     store: ObjectStore,
     source: Path,
@@ -114,7 +114,7 @@ async def test_processes_stage_what_threads_stage(
 
 
 @in_both_ways
-async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
+async def test_of_a_directory_with_cached_hashes_processes_stage_the_changed_files(
     stager: Stager, source: Path, copy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
@@ -134,7 +134,7 @@ async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
 
     monkeypatch.setattr(batch_processes.BatchProcesses, "stage_batch", spy)
     again = await stager.stage(await plan_of(stager, source, copy=copy))
-    # For a copy all are read, in processes then.
+    # Every file of a copy is read, so processes stage all of them.
     assert given == {file.key for file in again.files} if copy else given == new
     md5s = {file.key: file.md5 for file in staged.files}
     changed = {file.key for file in again.files if file.md5 != md5s[file.key]}
@@ -146,7 +146,7 @@ async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
 
 @in_both_ways
 @pytest.mark.parametrize("refused", [["open", "O_TMPFILE"], ["link"], ["utime"]], ids=str)
-async def test_what_the_lean_part_of_a_process_cannot_do_is_staged_all_the_same(
+async def test_files_that_the_plain_case_cannot_store_are_staged_by_the_fallback(
     stager: Stager,
     store: ObjectStore,
     source: Path,
@@ -158,7 +158,7 @@ async def test_what_the_lean_part_of_a_process_cannot_do_is_staged_all_the_same(
         batch_processes, "_COMMAND", _REFUSING.format(refused) + batch_processes._COMMAND
     )
     if refused == ["utime"] and copy:
-        # It is refused in the other part too, and the error is the caller's.
+        # It is refused in the fallback too, and the caller gets the error.
         with pytest.raises(StorageError, match="not here"):
             await stager.stage(await plan_of(stager, source, copy=copy))
         assert leftovers(store) == []
@@ -187,7 +187,7 @@ setattr(os, name, refused)
 """
 
 
-async def test_a_file_in_the_cache_that_was_touched_is_stored_anew(
+async def test_an_object_that_was_changed_in_the_cache_is_replaced(
     stager: Stager, store: ObjectStore, source: Path
 ) -> None:
     plan = await plan_of(stager, source, copy=False)
@@ -232,7 +232,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
 
 
 @in_both_ways
-async def test_an_error_in_a_process_is_the_callers_and_leaves_nothing(
+async def test_an_error_in_a_process_is_raised_and_leaves_nothing(
     stager: Stager, store: ObjectStore, source: Path, copy: bool
 ) -> None:
     plan = await plan_of(stager, source, copy=copy)
@@ -246,7 +246,7 @@ async def test_an_error_in_a_process_is_the_callers_and_leaves_nothing(
     await stager.removal.discard(staged)
 
 
-async def test_a_file_that_is_gone_has_its_cause_chained(
+async def test_the_error_of_a_file_that_vanished_has_a_cause(
     stager: Stager, store: ObjectStore, source: Path
 ) -> None:
     plan = await plan_of(stager, source, copy=False)
@@ -294,7 +294,7 @@ async def test_processes_end_when_they_are_closed(
     assert [process.poll() for process in started] == [0] * len(started)
 
 
-async def test_they_get_ready_while_a_large_directory_is_looked_at(
+async def test_processes_start_while_a_large_directory_is_scanned(
     stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_job, "PROCESS_FILES", 51)  # with the link
@@ -305,7 +305,7 @@ async def test_they_get_ready_while_a_large_directory_is_looked_at(
     assert stager._processes._all == started
 
 
-async def test_none_gets_ready_for_a_small_directory(
+async def test_no_process_starts_for_a_small_directory(
     stager: Stager, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_job, "PROCESS_FILES", 52)
@@ -313,7 +313,9 @@ async def test_none_gets_ready_for_a_small_directory(
     assert stager._processes._all == []
 
 
-async def test_none_gets_ready_for_what_may_be_known(stager: Stager, source: Path) -> None:
+async def test_no_process_starts_ahead_for_an_artifact_with_cached_hashes(
+    stager: Stager, source: Path
+) -> None:
     known = Path(stager._hash_cache._path(request_of(source)))
     known.parent.mkdir(parents=True, exist_ok=True)
     known.touch()
@@ -330,9 +332,9 @@ async def test_none_gets_ready_for_what_may_be_known(stager: Stager, source: Pat
             batch_processes.sys, "_is_gil_enabled", lambda: False, raising=False
         ),
     ],
-    ids=["embedded", "frozen", "without the interpreter's lock"],
+    ids=["embedded", "frozen", "without the GIL"],
 )
-async def test_where_there_can_be_none_threads_do_it(
+async def test_threads_stage_the_files_where_no_process_can_start(
     store: ObjectStore,
     source: Path,
     forbid: Callable[[pytest.MonkeyPatch], None],
@@ -347,7 +349,7 @@ async def test_where_there_can_be_none_threads_do_it(
 
 
 @pytest.mark.parametrize("types", [("hardlink", "copy"), ("symlink",)], ids="-".join)
-async def test_links_are_made_in_threads(tmp_path: Path, types: tuple[str, ...]) -> None:
+async def test_threads_make_links(tmp_path: Path, types: tuple[str, ...]) -> None:
     store = make_store(tmp_path, *types)
     source = Path(store.layout.root) / "data"
     source.mkdir()
@@ -359,7 +361,7 @@ async def test_links_are_made_in_threads(tmp_path: Path, types: tuple[str, ...])
     assert leftovers(store) == []
 
 
-def test_what_lies_in_the_working_directory_is_not_imported(
+def test_a_process_imports_nothing_from_the_working_directory(
     store: ObjectStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("pickle.py", "types.py", "asynclive.py"):

@@ -1,10 +1,11 @@
-"""Stager, on real files: what gets into the cache, what waits beside, and what is left."""
+"""Stager, on real files: which objects it stores, which temp files it makes, and what it leaves."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import os
+import pickle
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ STEP = 2**10
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that a file of some KiB is a large one, of many chunks and some steps."""
+    """Make a file of some KiB a large file of many chunks and some steps."""
     monkeypatch.setattr(stage_job, "SMALL_BYTES", SMALL)
     monkeypatch.setattr(copy_and_hash, "CHUNK_BYTES", CHUNK)
     monkeypatch.setattr(stage_job, "CHUNKS_AT_ONCE", 1)
@@ -51,8 +52,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_job, "BATCH_FILES", 8)
 
 
-def on_each_look(monkeypatch: pytest.MonkeyPatch, func: Callable[[], None]) -> None:
-    """Call ``func`` in the place of each look for cancellation."""
+def on_each_check(monkeypatch: pytest.MonkeyPatch, func: Callable[[], None]) -> None:
+    """Call ``func`` instead of each check for cancellation."""
     monkeypatch.setattr(anyio.from_thread, "check_cancelled", func)
 
 
@@ -73,7 +74,7 @@ def make_empty(path: Path) -> None:
 
 
 def make_dir(path: Path) -> None:
-    """Large ones, small ones, equal ones, empty ones, an executable, an empty directory."""
+    """Make large, small, equal and empty files, an executable and an empty directory."""
     for name, size, seed in (
         ("large", 5 * STEP, 0),
         ("sub/large", 4 * STEP + 1, 1),
@@ -104,7 +105,7 @@ def keep_all(root: str, dirs: list[str], files: list[str]) -> tuple[list[str], l
 
 
 class Bench:
-    """One artifact at ``workspace/data``, its copy's place at ``workspace/out/data``."""
+    """An artifact at ``workspace/data`` and its copy at ``workspace/out/data``."""
 
     def __init__(self, store: ObjectStore, workers: FileWorkers | None = None) -> None:
         self.store = store
@@ -143,8 +144,8 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
-def look(path: Path) -> dict[str, tuple[int, int, bytes | None]]:
-    """Mode, mtime and bytes of everything at and below ``path``."""
+def describe(path: Path) -> dict[str, tuple[int, int, bytes | None]]:
+    """Return mode, mtime and bytes of every file and directory at and below ``path``."""
     return {
         str(below.relative_to(path)): (
             stat.S_IMODE(below.stat().st_mode),
@@ -155,13 +156,13 @@ def look(path: Path) -> dict[str, tuple[int, int, bytes | None]]:
     }
 
 
-# --- What is staged -------------------------------------------------------------------------
+# --- Objects and workspace files ------------------------------------------------------------
 
 
 @every_type
 @every_kind
 @in_both_ways
-async def test_what_is_stored_is_what_the_source_holds_and_dvc_is_told_so(
+async def test_the_bytes_of_the_source_are_stored_and_recorded_for_dvc(
     tmp_path: Path, kind: str, types: tuple[str, ...], copy: bool
 ) -> None:
     bench = Bench(make_store(tmp_path, *types))
@@ -203,13 +204,13 @@ async def test_a_copy_of_a_directory_keeps_modes_and_times(
     bench.source.chmod(0o750 if kind == "directory" else 0o640)
     if kind == "directory":
         (bench.source / "sub" / "deep").chmod(0o555)
-    before = look(bench.source)
+    before = describe(bench.source)
     staged = await bench.stage(copy=True, cache=cache)
     assert staged.placement is not None
     apply_placement(staged.placement)
-    after = look(Path(staged.request.path))
+    after = describe(Path(staged.request.path))
     if kind != "directory" and cache:
-        # DVC makes a single file anew: its mode, and the time of now.
+        # DVC makes a single file anew: with its own mode, and the current time.
         assert after["."][0] == 0o644
         assert after["."][2] == before["."][2]
     else:
@@ -217,9 +218,7 @@ async def test_a_copy_of_a_directory_keeps_modes_and_times(
 
 
 @every_kind
-async def test_what_is_not_cached_is_counted_and_nothing_of_it_read(
-    tmp_path: Path, kind: str
-) -> None:
+async def test_an_artifact_without_cache_is_counted_and_not_read(tmp_path: Path, kind: str) -> None:
     bench = Bench(make_store(tmp_path))
     KINDS[kind](bench.source)
     before = contents(bench.source)
@@ -246,7 +245,7 @@ async def test_a_copy_without_cache_stores_nothing(
     assert contents(Path(staged.request.path)) == contents(bench.source)
 
 
-async def test_what_is_ignored_is_copied_along_and_not_cached(tmp_path: Path) -> None:
+async def test_ignored_files_are_copied_along_and_not_stored(tmp_path: Path) -> None:
     bench = Bench(make_store(tmp_path))
     make_dir(bench.source)
 
@@ -269,7 +268,7 @@ async def test_what_is_ignored_is_copied_along_and_not_cached(tmp_path: Path) ->
 )
 @pytest.mark.parametrize("step", [1, CHUNK, STEP, 10**6])
 @in_both_ways
-async def test_sizes_at_the_edges_of_chunks_and_steps_are_stored_whole(
+async def test_files_with_sizes_at_the_edges_of_chunks_and_steps_are_stored_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, step: int, copy: bool
 ) -> None:
     monkeypatch.setattr(copy_and_hash, "STEP_BYTES", step)
@@ -315,7 +314,7 @@ async def test_files_that_are_ignored_now_are_copied_along_and_no_longer_stored(
     assert contents(bench.workspace / "out" / "data") == contents(bench.source)
 
 
-async def test_objects_that_are_there_are_left_alone(tmp_path: Path) -> None:
+async def test_existing_objects_are_left_alone(tmp_path: Path) -> None:
     bench = Bench(make_store(tmp_path))
     make_dir(bench.source)
     await bench.stage()
@@ -361,12 +360,12 @@ async def test_a_single_file_in_place_becomes_what_cache_type_says(
     obj = bench.store.object_path(staged.files[0].md5)
     assert bench.source.is_symlink() == (types[0] == "symlink")
     assert os.path.samefile(bench.source, obj) == (types[0] != "copy")
-    # u+x, through links: as DVC.
+    # As DVC does, u+x is set through links.
     assert stat.S_IMODE(bench.source.stat().st_mode) == (0o744 if types[0] == "copy" else 0o544)
 
 
 @pytest.mark.parametrize("make", [make_small, make_large])
-async def test_a_link_in_place_becomes_a_copy_of_what_it_leads_to(
+async def test_a_link_in_place_becomes_a_copy_of_its_target(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     bench = Bench(make_store(tmp_path))
@@ -382,7 +381,7 @@ async def test_a_link_in_place_becomes_a_copy_of_what_it_leads_to(
     assert leftovers(bench.store) == []
 
 
-# --- Changed under the read -----------------------------------------------------------------
+# --- Sources that change while they are read ------------------------------------------------
 
 
 def rewrite(path: Path) -> None:
@@ -438,10 +437,10 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("small_runs", [False, True])
 @in_both_ways
-async def test_a_step_of_a_large_one_ends_early_where_a_small_one_is_under_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, copy: bool
+async def test_a_step_of_a_large_file_ends_early_while_a_small_artifact_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_runs: bool, copy: bool
 ) -> None:
     monkeypatch.setattr(fairness, "MAX_YIELD_SECONDS", 0)
     monkeypatch.setattr(stage_job, "BATCH_BYTES", STEP)
@@ -463,10 +462,10 @@ async def test_a_step_of_a_large_one_ends_early_where_a_small_one_is_under_way(
     workers = FileWorkers(3)
     bench = Bench(make_store(tmp_path), workers)
     make_large(bench.source)
-    with workers.small_first.small_running() if asked else nullcontext():
+    with workers.small_first.small_running() if small_runs else nullcontext():
         await bench.stage(copy=copy)
-    assert longest["_copied_bytes"] == (CHUNK if asked else STEP)
-    assert longest["_hashed_bytes"] == CHUNK or not asked
+    assert longest["_copied_bytes"] == (CHUNK if small_runs else STEP)
+    assert longest["_hashed_bytes"] == CHUNK or not small_runs
     assert [*objects(bench.store)] == [md5(bench.source.read_bytes())]
 
 
@@ -479,7 +478,7 @@ async def test_a_file_that_changed_since_it_was_planned_is_refused(
     bench = Bench(make_store(tmp_path))
     bench.source.mkdir()
     KINDS[kind](bench.source / "file")
-    make_small(bench.source / "beside")
+    make_small(bench.source / "other")
     plan = await bench.plan(copy=copy)
     change(bench.source / "file")
     with pytest.raises(ArtifactChangedError, match="while it was being logged") as caught:
@@ -503,18 +502,18 @@ async def test_a_large_file_that_changes_while_it_is_read_is_refused_and_not_sto
     bench = Bench(make_store(tmp_path))
     make_large(bench.source)
     plan = await bench.plan(copy=copy, cache=cache)
-    looks = 0
+    checks = 0
 
     def change_in_the_middle() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 12:
+        nonlocal checks
+        checks += 1
+        if checks == 12:
             change(bench.source)
 
-    on_each_look(monkeypatch, change_in_the_middle)
+    on_each_check(monkeypatch, change_in_the_middle)
     with pytest.raises(ArtifactChangedError):
         await bench.stager.stage(plan)
-    assert looks >= 12
+    assert checks >= 12
     assert objects(bench.store) == {}
     assert leftovers(bench.store) == []
 
@@ -549,22 +548,22 @@ async def test_a_small_file_that_changes_while_it_is_read_is_refused_and_not_sto
 async def test_a_large_file_replaced_while_it_is_read_is_stored_as_it_was_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As savers that write beside and rename do: the bytes read are whole, and of one version.
+    # Programs that save write to a temp file and rename it: the bytes read are of one version.
     bench = Bench(make_store(tmp_path, "hardlink", "copy"))
     bench.source.mkdir()
     make_large(bench.source / "file")
     old = (bench.source / "file").read_bytes()
     plan = await bench.plan(copy=True)
-    looks = 0
+    checks = 0
 
     def replace_in_the_middle() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 12:
+        nonlocal checks
+        checks += 1
+        if checks == 12:
             make_small(bench.source / "new")
             (bench.source / "new").rename(bench.source / "file")
 
-    on_each_look(monkeypatch, replace_in_the_middle)
+    on_each_check(monkeypatch, replace_in_the_middle)
     staged = await bench.stager.stage(plan)
     assert objects(bench.store) == {md5(old): old}
     assert staged.files[0].md5 == md5(old)
@@ -595,7 +594,7 @@ async def test_a_file_replaced_before_its_link_could_take_its_place_is_refused(
 @pytest.mark.usefixtures("unprivileged")
 @pytest.mark.parametrize("kind", ["small", "large"])
 @in_both_ways
-async def test_a_file_that_may_not_be_read_is_a_storage_error(
+async def test_a_file_without_read_permission_is_a_storage_error(
     tmp_path: Path, kind: str, copy: bool
 ) -> None:
     bench = Bench(make_store(tmp_path))
@@ -651,7 +650,7 @@ async def test_a_full_disk_leaves_nothing_behind(
         ("directory", True),
     ],
 )
-async def test_cancelled_anywhere_nothing_is_left_but_objects(
+async def test_a_stage_cancelled_anywhere_leaves_nothing_but_objects(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
@@ -666,7 +665,7 @@ async def test_cancelled_anywhere_nothing_is_left_but_objects(
     [("reflink", "copy"), ("symlink",), ("hardlink",)],
     ids="-".join,
 )
-async def test_cancelled_anywhere_in_a_directory_in_place_nothing_is_left_but_objects(
+async def test_a_stage_of_a_directory_in_place_cancelled_anywhere_leaves_nothing_but_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, types: tuple[str, ...]
 ) -> None:
     await cancel_anywhere(tmp_path, monkeypatch, "directory", types, copy=False)
@@ -681,32 +680,32 @@ async def cancel_anywhere(
 ) -> None:
     bench = Bench(make_store(tmp_path, *types), FileWorkers(2))
     KINDS[kind](bench.source)
-    before = look(bench.source)
+    before = describe(bench.source)
     plan = await bench.plan(copy=copy)
     real_check = anyio.from_thread.check_cancelled
-    cancel_at = looks = 0
+    cancel_at = checks = 0
 
     lock = threading.Lock()  # a large file is copied in one thread and hashed in another
 
-    def cancel_in_time() -> None:
-        nonlocal looks
+    def cancel_when_due() -> None:
+        nonlocal checks
         with lock:
-            looks += 1
-            isnow = looks == cancel_at
-        if isnow:
+            checks += 1
+            is_time = checks == cancel_at
+        if is_time:
             anyio.from_thread.run_sync(scope.cancel)
         real_check()
 
-    on_each_look(monkeypatch, cancel_in_time)
+    on_each_check(monkeypatch, cancel_when_due)
     while True:
-        cancel_at, looks = cancel_at + 1, 0
+        cancel_at, checks = cancel_at + 1, 0
         with anyio.CancelScope() as scope:
             staged = await bench.stager.stage(plan)
             if not scope.cancel_called:
                 break
             await bench.stager.removal.discard(staged)  # cancelled too late to be noticed
         assert leftovers(bench.store) == []
-        assert look(bench.source) == before
+        assert describe(bench.source) == before
         for md5_, data in objects(bench.store).items():
             assert md5(data) == md5_
     assert cancel_at > 1
@@ -714,7 +713,7 @@ async def cancel_anywhere(
     assert leftovers(bench.store) == []
 
 
-async def test_when_one_file_of_many_fails_nothing_is_left_of_the_others(tmp_path: Path) -> None:
+async def test_one_file_that_fails_leaves_nothing_of_the_others(tmp_path: Path) -> None:
     bench = Bench(make_store(tmp_path))
     make_dir(bench.source)
     plan = await bench.plan(copy=True)
@@ -725,13 +724,13 @@ async def test_when_one_file_of_many_fails_nothing_is_left_of_the_others(tmp_pat
 
 
 @pytest.mark.parametrize("types", [("symlink",), ("hardlink", "copy"), ("copy",)], ids="-".join)
-async def test_in_place_when_one_file_of_many_fails_nothing_is_left_of_the_others(
+async def test_one_file_in_place_that_fails_leaves_nothing_of_the_others(
     tmp_path: Path, types: tuple[str, ...]
 ) -> None:
     bench = Bench(make_store(tmp_path, *types), FileWorkers(1))
     make_large(bench.workspace / "real")
     bench.source.mkdir()
-    (bench.source / "link").symlink_to(bench.workspace / "real")  # large ones go first
+    (bench.source / "link").symlink_to(bench.workspace / "real")  # large files go first
     make_small(bench.source / "other")
     plan = await bench.plan()
     (bench.source / "other").write_bytes(b"changed")
@@ -740,37 +739,59 @@ async def test_in_place_when_one_file_of_many_fails_nothing_is_left_of_the_other
     assert leftovers(bench.store) == []
 
 
-async def test_a_stage_that_is_not_to_be_committed_is_discarded(tmp_path: Path) -> None:
+@in_both_ways
+async def test_a_staged_artifact_can_be_pickled(tmp_path: Path, copy: bool) -> None:
+    bench = Bench(make_store(tmp_path, "symlink"))
+    make_dir(bench.source)
+    staged = await bench.stage(copy=copy)
+    assert pickle.loads(pickle.dumps(staged)) == staged
+
+
+async def test_an_os_error_of_the_look_up_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "out/data")
+
+    monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(stager_module, "find_unchanged", refused)
+    bench = Bench(make_store(tmp_path))
+    make_small(bench.source)
+    with pytest.raises(StorageError, match="Permission denied"):
+        await bench.stage()
+
+
+async def test_discarding_a_staged_artifact_leaves_nothing(tmp_path: Path) -> None:
     for number, types in enumerate(TYPES):
         bench = Bench(make_store(tmp_path / str(number), *types))
         make_dir(bench.source)
-        before = look(bench.source)
+        before = describe(bench.source)
         for copy in (False, True):
             await bench.stager.removal.discard(await bench.stage(copy=copy))
         assert leftovers(bench.store) == []
-        assert look(bench.source) == before
+        assert describe(bench.source) == before
 
 
-@pytest.mark.parametrize("there", [False, True], ids=["new", "replaced"])
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "replaced"])
 async def test_a_write_protected_directory_is_copied_and_can_be_discarded(
-    tmp_path: Path, there: bool
+    tmp_path: Path, exists: bool
 ) -> None:
     bench = Bench(make_store(tmp_path))
     make_dir(bench.source)
     destination = bench.workspace / "out" / "data"
-    if there:
+    if exists:
         make_dir(destination)
     protected = [bench.source, bench.source / "sub", bench.source / "sub" / "deep"]
     for path in protected:
         path.chmod(0o555)
-    before = look(bench.source)
+    before = describe(bench.source)
     try:
         await bench.stager.removal.discard(await bench.stage(copy=True))
         assert leftovers(bench.store) == []
         staged = await bench.stage(copy=True)
         assert staged.placement is not None
         apply_placement(staged.placement)
-        assert look(destination) == before
+        assert describe(destination) == before
         await bench.stager.removal.discard(staged)
         assert leftovers(bench.store) == []
     finally:
