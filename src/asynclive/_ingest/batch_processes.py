@@ -63,14 +63,14 @@ class BatchProcesses:
         # A program that embeds Python, or is frozen, has no interpreter to start. Without a GIL
         # there is nothing to gain.
         gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-        self._possible = bool(sys.executable) and not getattr(sys, "frozen", False) and gil
+        self._can_start = bool(sys.executable) and not getattr(sys, "frozen", False) and gil
 
     def can_stage(self, workspace: WorkspaceFiles) -> bool:
         """Return whether processes can stage the artifact: its files must not become links.
 
         Files with a cached hash must not be sent: a process has no hash cache.
         """
-        return self._possible and workspace.keeps_plain_files
+        return self._can_start and workspace.keeps_plain_files
 
     def stage_batch(self, workspace: WorkspaceFiles, files: Sequence[PlannedFile]) -> Batch:
         """Stage files as ``FileStager.stage_batch`` does, in an idle process.
@@ -94,14 +94,14 @@ class BatchProcesses:
         with self._lock:
             self._idle.append(process)
         batch, temp_paths, failure, cause = answer
-        workspace.temp_paths += temp_paths
+        workspace.temp_paths.extend(temp_paths)
         if failure is not None:
             raise failure from cause
         return batch
 
     def start_ahead(self, count: int) -> None:
         """Start ``count`` processes, while the directory is still being scanned."""
-        if not self._possible:
+        if not self._can_start:
             return
         # An error here is dropped. It comes again, and is raised, when a process is needed.
         with contextlib.suppress(OSError):
