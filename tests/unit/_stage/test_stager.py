@@ -1,4 +1,4 @@
-"""Stager, on real files: which objects it stores, which temp files it makes, and what it leaves."""
+"""Stager, on real files: which objects it stores, and which temp files it makes and removes."""
 
 from __future__ import annotations
 
