@@ -123,11 +123,11 @@ class AdoptedLive(SessionExperiment):
         self._saver = saver
         self._repository = repository
 
-    def turn(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         return self._turn.take()
 
     @contextlib.contextmanager
-    def told(self, entries: Entries) -> Iterator[Callable[[], object]]:
+    def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
         with self._turn.take():
             known = self._live._artifacts
             before = {name: known[name] for name in entries if name in known}

@@ -17,11 +17,11 @@ from .entry_lines import Entries
 class CoWriter(Protocol):
     """Somebody else in this process who writes dvc.yaml, in his own way, from what he knows."""
 
-    def turn(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Held while dvc.yaml is looked at or replaced: he does neither meanwhile. Blocks."""
         ...
 
-    def told(self, entries: Entries) -> AbstractContextManager[Callable[[], object]]:
+    def recording(self, entries: Entries) -> AbstractContextManager[Callable[[], object]]:
         """Entered: a turn, in which he knows these entries too.
 
         He forgets them at its end, unless what is returned was called. Blocks.
@@ -33,12 +33,12 @@ class CoWriterTurns:
     """What is done to dvc.yaml while he does nothing to it.
 
     Args:
-        beside: who else writes it.
+        co_writer: who else writes it.
         files: runs it, in its threads.
     """
 
-    def __init__(self, beside: CoWriter, files: AsyncFiles) -> None:
-        self._beside = beside
+    def __init__(self, co_writer: CoWriter, files: AsyncFiles) -> None:
+        self._co_writer = co_writer
         self._files = files
 
     async def read(self, path: str) -> tuple[str, FileStamp] | None:
@@ -46,7 +46,7 @@ class CoWriterTurns:
         return await self._files.run(self._read, path)
 
     def _read(self, path: str) -> tuple[str, FileStamp] | None:
-        with self._beside.turn():
+        with self._co_writer.lock():
             return read_text_now(path)
 
     async def replace(
@@ -66,7 +66,7 @@ class CoWriterTurns:
     def _replace(
         self, entries: Entries, first: Callable[[], bool], again: Callable[[], bool]
     ) -> bool:
-        with self._beside.told(entries) as keep:
+        with self._co_writer.recording(entries) as keep:
             at_once = first()
             if not at_once:
                 # In this same turn, for he may write faster than it takes us to prepare.

@@ -62,7 +62,7 @@ class DvcYaml:
         files: runs all file operations, and the merge, in its threads.
         temp_for: says where to write what is to be renamed to a path. Blocks.
         root: the directory that a link must not lead out of; None: it may.
-        beside: who else writes it in this process; None: nobody.
+        co_writer: who else writes it in this process; None: nobody.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class DvcYaml:
         files: AsyncFiles,
         temp_for: Callable[[str], str],
         root: str | None = None,
-        beside: CoWriter | None = None,
+        co_writer: CoWriter | None = None,
     ) -> None:
         self.path = path
         self._root = root
         self._files = files
-        self._in_turn = None if beside is None else CoWriterTurns(beside, files)
+        self._in_turn = None if co_writer is None else CoWriterTurns(co_writer, files)
         self._temp_for = temp_for
         self._merger = Merger()
         # What we put in place last, with its stamp: while the file has it, it need not be read.

@@ -95,38 +95,38 @@ def path(tmp_path: Path) -> Path:
     return directory / "dvc.yaml"
 
 
-class SomebodyElse:
+class OtherWriter:
     """Writes dvc.yaml too, but not now. Told of entries, he keeps those that were recorded."""
 
     def __init__(self, path: Path) -> None:
         self._turn = FileLock(str(path))
         self.knows: list[dict[str, Any]] = []
 
-    def turn(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         return self._turn.take()
 
     @contextmanager
-    def told(self, entries: dict[str, Any]) -> Iterator[Callable[[], None]]:
+    def recording(self, entries: dict[str, Any]) -> Iterator[Callable[[], None]]:
         with self._turn.take():
             yield lambda: self.knows.append(dict(entries))
 
 
-@pytest.fixture(params=["alone", "beside"])
+@pytest.fixture(params=["alone", "with a co-writer"])
 async def dvcyaml(
     path: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> DvcYaml:
     if request.param == "alone":
         return open_dvcyaml(path)
-    return open_dvcyaml(path, SomebodyElse(tmp_path_factory.mktemp("turn") / "turn"))
+    return open_dvcyaml(path, OtherWriter(tmp_path_factory.mktemp("turn") / "turn"))
 
 
-def open_dvcyaml(path: Path, beside: SomebodyElse | None = None) -> DvcYaml:
+def open_dvcyaml(path: Path, co_writer: OtherWriter | None = None) -> DvcYaml:
     numbers = itertools.count()
     return DvcYaml(
         str(path),
         AsyncFiles(anyio.CapacityLimiter(2)),
         lambda target: f"{target}.{next(numbers)}.tmp",
-        beside=beside,
+        co_writer=co_writer,
     )
 
 
@@ -413,16 +413,16 @@ def test_entry_paths_are_posix_and_relative_to_the_file_as_in_dvclive(tmp_path: 
 async def test_who_writes_it_too_knows_what_was_recorded_and_no_more(
     path: Path, tmp_path: Path
 ) -> None:
-    beside = SomebodyElse(tmp_path / "turn")
-    dvcyaml = open_dvcyaml(path, beside)
+    co_writer = OtherWriter(tmp_path / "turn")
+    dvcyaml = open_dvcyaml(path, co_writer)
     await dvcyaml.replace(await dvcyaml.prepare({**A, **B}, 0o644), ["b"])
-    assert beside.knows == [B]
+    assert co_writer.knows == [B]
     update = await dvcyaml.prepare(A, 0o644)
     path.write_text("not: [closed\n")
     with pytest.raises(DvcYamlError):
         await dvcyaml.replace(update, A)
-    assert beside.knows == [B]
+    assert co_writer.knows == [B]
     path.write_text("edited: 1\n")
     await dvcyaml.replace(await dvcyaml.prepare(A, 0o644), A)
-    assert beside.knows == [B, A]
+    assert co_writer.knows == [B, A]
     assert load(path.read_text()) == {"edited": 1, "artifacts": A}
