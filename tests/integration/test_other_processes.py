@@ -18,7 +18,7 @@ from asynclive._artifact.records import StagedArtifact, TrackedArtifact
 from asynclive._artifact.request import make_request
 from asynclive._cache.object_store import ObjectStore
 from asynclive._dvc.repository.dvc_repository import DvcRepository
-from asynclive._index.directory_watch import ByStamps
+from asynclive._index.directory_watch import StatWatch
 from asynclive._index.inotify import open_inotify
 from asynclive._stage.stager import Stager
 from asynclive._workers.file_workers import FileWorkers
@@ -78,10 +78,10 @@ def group(
     request: pytest.FixtureRequest, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Group]:
     monkeypatch.chdir(repo)
-    watch = ByStamps(is_valid_filename) if request.param == "by_stamps" else open_inotify()
+    watch = StatWatch(is_valid_filename) if request.param == "by_stamps" else open_inotify()
     if watch is None:
         pytest.skip("no inotify here")
-    repository = DvcRepository(Repo(str(repo)), [watch, ByStamps(is_valid_filename)])
+    repository = DvcRepository(Repo(str(repo)), [watch, StatWatch(is_valid_filename)])
     yield Group(repo.resolve(), repository)
     repository.close()
 

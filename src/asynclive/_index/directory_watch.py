@@ -72,7 +72,7 @@ class _Seen:
     files: dict[str, Stamp | None]
 
 
-class ByStamps:
+class StatWatch:
     """Looks at the stamp of each directory added and of each file of interest in it."""
 
     def __init__(self, is_dvc_file: Callable[[str], bool]) -> None:

@@ -53,12 +53,12 @@ def open_inotify() -> Watch | None:
     if not sys.platform.startswith("linux"):
         return None
     try:
-        return Inotify()
+        return InotifyWatch()
     except (UnwatchableError, OSError, AttributeError):  # a libc without it
         return None
 
 
-class Inotify:
+class InotifyWatch:
     """Watches by inotify(7). For one thread at a time, and for the process that made it."""
 
     def __init__(self) -> None:

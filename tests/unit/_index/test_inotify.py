@@ -1,4 +1,4 @@
-"""Inotify: what the kernel says, on real files; and ByStamps, which says the same."""
+"""InotifyWatch: what the kernel says, on real files; and StatWatch, which says the same."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._index.directory_watch import ByStamps, Change, UnwatchableError
-from asynclive._index.inotify import Inotify, open_inotify
+from asynclive._index.directory_watch import StatWatch, Change, UnwatchableError
+from asynclive._index.inotify import InotifyWatch, open_inotify
 
 pytestmark = pytest.mark.skipif(open_inotify() is None, reason="no inotify here")
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Inotify]:
-    watch = Inotify()
+def watch(tmp_path: Path) -> Iterator[InotifyWatch]:
+    watch = InotifyWatch()
     try:
         watch.add(str(tmp_path))
     except UnwatchableError:
@@ -26,11 +26,11 @@ def watch(tmp_path: Path) -> Iterator[Inotify]:
     watch.close()
 
 
-def names(watch: Inotify | ByStamps) -> set[tuple[str, bool]]:
+def names(watch: InotifyWatch | StatWatch) -> set[tuple[str, bool]]:
     return {(change.name, change.is_dir) for change in watch.changes() or ()}
 
 
-def test_every_way_a_name_changes_is_told_once(tmp_path: Path, watch: Inotify) -> None:
+def test_every_way_a_name_changes_is_told_once(tmp_path: Path, watch: InotifyWatch) -> None:
     for name in ("gone", "written", "moved away"):
         (tmp_path / name).touch()
     (tmp_path / "dir gone").mkdir()
@@ -56,7 +56,7 @@ def test_every_way_a_name_changes_is_told_once(tmp_path: Path, watch: Inotify) -
     assert watch.changes() == []
 
 
-def test_a_directory_is_told_of_by_the_one_that_holds_it(tmp_path: Path, watch: Inotify) -> None:
+def test_a_directory_is_told_of_by_the_one_that_holds_it(tmp_path: Path, watch: InotifyWatch) -> None:
     for name in ("moved", "removed"):
         (tmp_path / name).mkdir()
     watch.add(str(tmp_path))
@@ -68,7 +68,7 @@ def test_a_directory_is_told_of_by_the_one_that_holds_it(tmp_path: Path, watch: 
 
 
 def test_of_a_directory_that_nobody_holds_anything_may_be_true(
-    tmp_path: Path, watch: Inotify
+    tmp_path: Path, watch: InotifyWatch
 ) -> None:
     (tmp_path / "root").mkdir()
     watch.add(str(tmp_path / "root"))
@@ -76,7 +76,7 @@ def test_of_a_directory_that_nobody_holds_anything_may_be_true(
     assert watch.changes() is None
 
 
-def test_of_what_was_removed_nothing_is_told(tmp_path: Path, watch: Inotify) -> None:
+def test_of_what_was_removed_nothing_is_told(tmp_path: Path, watch: InotifyWatch) -> None:
     (tmp_path / "sub").mkdir()
     watch.add(str(tmp_path))
     watch.add(str(tmp_path / "sub"))
@@ -91,7 +91,7 @@ def test_of_what_was_removed_nothing_is_told(tmp_path: Path, watch: Inotify) -> 
 
 
 def test_what_is_no_directory_is_an_error_and_a_foreign_file_system_refused(
-    tmp_path: Path, watch: Inotify
+    tmp_path: Path, watch: InotifyWatch
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileNotFoundError):
@@ -104,7 +104,7 @@ def test_what_is_no_directory_is_an_error_and_a_foreign_file_system_refused(
 
 def test_nothing_is_told_after_closing_and_the_descriptor_is_given_back(tmp_path: Path) -> None:
     before = sorted(os.listdir("/proc/self/fd"))
-    watch = Inotify()
+    watch = InotifyWatch()
     watch.add(str(tmp_path))
     watch.close()
     watch.close()
@@ -113,7 +113,7 @@ def test_nothing_is_told_after_closing_and_the_descriptor_is_given_back(tmp_path
         watch.changes()
 
 
-def test_a_forked_child_takes_nothing_from_the_queue(tmp_path: Path, watch: Inotify) -> None:
+def test_a_forked_child_takes_nothing_from_the_queue(tmp_path: Path, watch: InotifyWatch) -> None:
     watch.add(str(tmp_path))
     (tmp_path / "a").touch()
     child = os.fork()
@@ -129,13 +129,13 @@ def test_a_forked_child_takes_nothing_from_the_queue(tmp_path: Path, watch: Inot
     assert names(watch) == {("a", False)}
 
 
-def test_looking_finds_what_the_kernel_tells_of(tmp_path: Path, watch: Inotify) -> None:
+def test_looking_finds_what_the_kernel_tells_of(tmp_path: Path, watch: InotifyWatch) -> None:
     for name in ("gone.dvc", "written.dvc", "same.dvc"):
         (tmp_path / name).write_text("a")
     (tmp_path / "sub").mkdir()
     for path in (*tmp_path.iterdir(), tmp_path):
         os.utime(path, ns=(10**18, 10**18))
-    looking = ByStamps(lambda name: name.endswith(".dvc"))
+    looking = StatWatch(lambda name: name.endswith(".dvc"))
     for each in (watch, looking):
         each.add(str(tmp_path))
     (tmp_path / "gone.dvc").unlink()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclive._index.directory_watch import ByStamps, Change, UnwatchableError, Watch
+from asynclive._index.directory_watch import StatWatch, Change, UnwatchableError, Watch
 from asynclive._index.inotify import open_inotify
 from asynclive._index.tracked_outputs import OutputIndex
 from asynclive._index.workspace_index import WorkspaceIndex
@@ -164,14 +164,14 @@ def files() -> Files:
 @pytest.fixture(params=["inotify", "by_stamps"])
 def watch(request: pytest.FixtureRequest, files: Files) -> Watch:
     if request.param == "by_stamps":
-        return ByStamps(files.is_dvc_file)
+        return StatWatch(files.is_dvc_file)
     return inotify_for(request.getfixturevalue("tmp_path"))
 
 
 @pytest.fixture
 def index(tmp_path: Path, watch: Watch, files: Files) -> Iterator[WorkspaceIndex[Output]]:
     index: WorkspaceIndex[Output] = WorkspaceIndex(
-        str(tmp_path), watch, ByStamps(files.is_dvc_file)
+        str(tmp_path), watch, StatWatch(files.is_dvc_file)
     )
     yield index
     index.close()
@@ -522,7 +522,7 @@ def test_where_nothing_is_reported_the_next_watch_is_taken(tmp_path: Path, files
     track(tmp_path, "a", "sub/b")
     deaf = [Deaf(), Deaf(watched=1)]
     index: WorkspaceIndex[Output] = WorkspaceIndex(
-        str(tmp_path), *deaf, ByStamps(files.is_dvc_file)
+        str(tmp_path), *deaf, StatWatch(files.is_dvc_file)
     )
     assert owns(index.refresh(files), tmp_path, "sub/b")
     assert all(watch.closed for watch in deaf)
@@ -532,7 +532,7 @@ def test_where_nothing_is_reported_the_next_watch_is_taken(tmp_path: Path, files
 
 def test_a_watch_that_fails_later_is_replaced(tmp_path: Path, files: Files) -> None:
     deaf = Deaf(watched=1)
-    index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), deaf, ByStamps(files.is_dvc_file))
+    index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), deaf, StatWatch(files.is_dvc_file))
     index.refresh(files)
     track(tmp_path, "sub/a")
     deaf.changes = lambda: [Change(str(tmp_path), "sub", True, False)]  # type: ignore[method-assign]
@@ -598,12 +598,12 @@ def test_after_any_changes_all_is_known_that_an_index_made_anew_finds(
     with tempfile.TemporaryDirectory() as base:
         root = Path(base, "root")
         root.mkdir()
-        watch = inotify_for(root) if kind == "inotify" else ByStamps(files.is_dvc_file)
+        watch = inotify_for(root) if kind == "inotify" else StatWatch(files.is_dvc_file)
         index: WorkspaceIndex[Output] = WorkspaceIndex(str(root), watch)
         for group in groups:
             for change in group:
                 change_something(root, change)
-            anew: WorkspaceIndex[Output] = WorkspaceIndex(str(root), ByStamps(files.is_dvc_file))
+            anew: WorkspaceIndex[Output] = WorkspaceIndex(str(root), StatWatch(files.is_dvc_file))
             expected = anew.refresh(Files())
             found = index.refresh(files)
             for path in [str(root / place) for place in PATHS]:
