@@ -33,7 +33,7 @@ from asynclive import (
     RepositoryError,
     StorageError,
 )
-from asynclive._index.gitignore_rules import can_be_said
+from asynclive._index.gitignore_rules import can_be_gitignored
 
 pytestmark = pytest.mark.anyio
 
@@ -394,7 +394,7 @@ async def log_each(repo: Path, directory: str, names: Iterable[str]) -> None:
             except ArtifactPathError:
                 assert tree(repo / directory) == before
     # Of some names no line can be written.
-    assert not {path for path in logged if can_be_said(os.path.basename(path))} & unseen(repo)
+    assert not {path for path in logged if can_be_gitignored(os.path.basename(path))} & unseen(repo)
     assert_nothing_lost(repo)
 
 

@@ -53,34 +53,34 @@ class DvcRules:
         self._repo.dvcignore = self._dvcignore
         if self._gitignore is not None:
             self._repo.scm.dulwich.ignore_manager = self._gitignore
-            self._rules_changed |= self._gitignore.renew()
+            self._rules_changed |= self._gitignore.reload()
 
     def forget_dvcignore(self) -> None:
         """DVC has asked for rules where nobody sees them change."""
         self._dvcignore = None
 
-    def wrote_gitignore(self, directory: str) -> None:
+    def on_gitignore_written(self, directory: str) -> None:
         """DVC has written to its .gitignore."""
         if self._gitignore is not None:
             self._gitignore.forget(directory)
 
-    def renew(self) -> None:
+    def reload(self) -> None:
         if self._gitignore is not None:
             self._gitignore.forget()
         # Made anew, it lists the root; what lies in a directory it asks only once.
         self._dvcignore = self._dvc.ignore_filter(self._repo.fs, self._repo.root_dir)
         self._repo.dvcignore = self._dvcignore
 
-    def outdated(self) -> bool:
+    def outside_rules_changed(self) -> bool:
         changed, self._rules_changed = self._rules_changed, False
         if self._gitignore is not None:
             directory, top = self._repo.root_dir, self._repo.scm.root_dir
             while directory != top and is_inside(directory, top):
                 directory = os.path.dirname(directory)
-                changed |= self.news(directory) != set()
+                changed |= self.take_changed_names(directory) != set()
         return changed
 
-    def kept(
+    def filter_visible(
         self, directory: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]:
         dirs, files = self._repo.dvcignore(directory, dirs, files)
@@ -97,10 +97,10 @@ class DvcRules:
             return bool(dvcignore.is_ignored_dir(path) or scm.is_ignored(os.path.join(path, "")))
         return bool(dvcignore.is_ignored_file(path) or scm.is_ignored(path))
 
-    def news(self, directory: str) -> set[str] | None:
+    def take_changed_names(self, directory: str) -> set[str] | None:
         if self._gitignore is None:
             return None if self._has_git else set()
-        return self._gitignore.file(directory).take_news()
+        return self._gitignore.file(directory).take_changed_names()
 
     def load(self, path: str) -> list[Any] | None:
         if os.path.basename(path) != self._dvc.project_file:

@@ -29,7 +29,7 @@ class GitIndex:
         self._data = b""
         self._names: frozenset[str] | None = None
 
-    def renew(self) -> None:
+    def reload(self) -> None:
         """Look at the index as it is now.
 
         Raises:

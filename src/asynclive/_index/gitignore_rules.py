@@ -22,7 +22,7 @@ _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 
-def can_be_said(name: str) -> bool:
+def can_be_gitignored(name: str) -> bool:
     """Whether the line that DVC writes for a name is one that hides it from Git.
 
     A line ends at a line end, and Git takes spaces and a carriage return off its end: it would
@@ -51,7 +51,7 @@ class GitIgnore:
         vars(dulwich.IgnoreFilter([]))["_patterns"].copy()
         self._manager._path_filters.copy()
 
-    def renew(self) -> bool:
+    def reload(self) -> bool:
         """Look again at every file from now on; whether rules outside of the tree changed."""
         self._filter_of.clear()
         before = self._common
@@ -133,7 +133,7 @@ class IgnoreFile:
         self.root = root
         self._dulwich = dulwich
         self._ignorecase = ignorecase
-        self._news: set[str] | None = set()
+        self._changed_names: set[str] | None = set()
         self._known = False
         self._clear()
 
@@ -145,9 +145,9 @@ class IgnoreFile:
         self._literals: dict[bytes, tuple[int, bytes]] = {}
         self._filter: Any = self._dulwich.IgnoreFilter([], self._ignorecase, self.path)
 
-    def take_news(self) -> set[str] | None:
+    def take_changed_names(self) -> set[str] | None:
         """Names in this directory that may be hidden or not since last asked; None: any below."""
-        news, self._news = self._news, set()
+        news, self._changed_names = self._changed_names, set()
         return news if self.readable else None
 
     def refresh(self) -> None:
@@ -158,11 +158,11 @@ class IgnoreFile:
             return
         if not self.readable:
             self._clear()
-            self._news = None
+            self._changed_names = None
         if content != self._content:
-            self._news = _joined(self._news, self._take_in(content))
+            self._changed_names = _joined(self._changed_names, self._take_in(content))
         if not self._known:
-            self._news = set()  # nobody has gone by what it said before
+            self._changed_names = set()  # nobody has gone by what it said before
         self._known = True
 
     def _take_in(self, content: bytes) -> set[str] | None:
@@ -211,7 +211,7 @@ class IgnoreFile:
             write_all(fd, line)
         finally:
             os.close(fd)
-        self._news = _joined(self._news, self._append(line))
+        self._changed_names = _joined(self._changed_names, self._append(line))
         return True
 
     @property

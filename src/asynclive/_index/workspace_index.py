@@ -3,7 +3,7 @@
 DVC walks the workspace and parses every DVC file for each command
 (``dvc.repo.index.collect_files``). Here the workspace is walked once, and then looked at again
 only where a ``Watch`` reports a change. What DVC would make of a name is asked of DVC, through
-``Declarations``.
+``TrackingRules``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ OutputT_co = TypeVar("OutputT_co", bound=TrackedOutput, covariant=True)
 _SUBREPO = ".dvc"
 
 
-class Declarations(Protocol[OutputT_co]):
+class TrackingRules(Protocol[OutputT_co]):
     """What has to be asked of DVC."""
 
-    def renew(self) -> None:
+    def reload(self) -> None:
         """All is looked at anew: forget what the rules said."""
         ...
 
-    def outdated(self) -> bool:
+    def outside_rules_changed(self) -> bool:
         """Whether rules that do not lie in the workspace changed since last asked."""
         ...
 
@@ -43,7 +43,7 @@ class Declarations(Protocol[OutputT_co]):
         """Whether DVC reads declarations from a file of this name."""
         ...
 
-    def kept(
+    def filter_visible(
         self, directory: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]:
         """Of all names in a directory, those that neither .dvcignore nor .gitignore hides."""
@@ -53,7 +53,7 @@ class Declarations(Protocol[OutputT_co]):
         """Whether .dvcignore or .gitignore hides this one."""
         ...
 
-    def news(self, directory: str) -> Collection[str] | None:
+    def take_changed_names(self, directory: str) -> Collection[str] | None:
         """Names that the .gitignore of ``directory`` may hide or not since last asked.
 
         None: any name there or below.
@@ -107,22 +107,22 @@ class WorkspaceIndex(Generic[OutputT]):
         # What makes a hidden directory a DVC repository of its own.
         self._subrepos: set[str] = set()
 
-    def refresh(self, declarations: Declarations[OutputT]) -> OutputIndex[OutputT]:
+    def refresh(self, rules: TrackingRules[OutputT]) -> OutputIndex[OutputT]:
         """Look what changed, and return all outputs.
 
         Raises:
-            Exception: whatever ``declarations`` raises; the next call looks again.
+            Exception: whatever ``rules`` raises; the next call looks again.
         """
         complete, self._complete = self._complete, False
-        outdated = declarations.outdated()
-        if not complete or outdated or not self._look_at_changes(declarations):
-            while not self._look_at_all(declarations):
+        outdated = rules.outside_rules_changed()
+        if not complete or outdated or not self._look_at_changes(rules):
+            while not self._look_at_all(rules):
                 self._watch.close()
                 self._watch = self._other_watches.pop(0)
         self._complete = True
         return self._outputs
 
-    def wrote(self, dvc_file: str, outputs: Sequence[OutputT]) -> None:
+    def record_written(self, dvc_file: str, outputs: Sequence[OutputT]) -> None:
         """We have just written this DVC file, under DVC's lock; it declares these outputs."""
         try:
             found = stamp_of(dvc_file)
@@ -144,11 +144,11 @@ class WorkspaceIndex(Generic[OutputT]):
         except _LookAtAllError:
             self._complete = False
 
-    def reread(self, dvc_file: str, declarations: Declarations[OutputT]) -> None:
+    def reread(self, dvc_file: str, rules: TrackingRules[OutputT]) -> None:
         """What is known of this DVC file is not what stands in it."""
         self._dvc_files.pop(dvc_file, None)
         try:
-            self._read(dvc_file, declarations)
+            self._read(dvc_file, rules)
         except Exception:  # the next refresh finds it again, and says so
             self._complete = False
 
@@ -157,23 +157,23 @@ class WorkspaceIndex(Generic[OutputT]):
         for watch in (self._watch, *self._other_watches):
             watch.close()
 
-    def _look_at_changes(self, declarations: Declarations[OutputT]) -> bool:
+    def _look_at_changes(self, rules: TrackingRules[OutputT]) -> bool:
         """False: that is not enough."""
         try:
             changes = self._watch.changes()
             if changes is None or not all(map(os.path.exists, self._subrepos)):
                 return False
             for change in chain(changes, self._changed_links()):
-                self._look_at(change, declarations)
+                self._look_at(change, rules)
             self._pending += self._unreadable
-            self._visit_pending(declarations)
+            self._visit_pending(rules)
         except (_LookAtAllError, UnwatchableError):
             return False
         return True
 
-    def _look_at_all(self, declarations: Declarations[OutputT]) -> bool:
+    def _look_at_all(self, rules: TrackingRules[OutputT]) -> bool:
         """False: this workspace cannot be watched in this way."""
-        declarations.renew()
+        rules.reload()
         self._directories.clear()
         self._links.clear()
         self._subrepos.clear()
@@ -182,39 +182,39 @@ class WorkspaceIndex(Generic[OutputT]):
         self._visiting_all = True
         try:
             self._watch.clear()
-            self._visit(self._root, declarations)
-            self._visit_pending(declarations)
+            self._visit(self._root, rules)
+            self._visit_pending(rules)
             # What a file that is gone declared may have kept others from being visited.
             while lost := [path for path in self._dvc_files if not self._is_kept(path, "")]:
                 for path in lost:
                     self._drop_file(path)
-                self._visit_pending(declarations)
+                self._visit_pending(rules)
         except UnwatchableError:
             return False
         finally:
             self._visiting_all = False
         return True
 
-    def _visit_pending(self, declarations: Declarations[OutputT]) -> None:
+    def _visit_pending(self, rules: TrackingRules[OutputT]) -> None:
         while self._pending:
             path = self._pending.pop()
-            # As DVC: what is tracked as a whole is not searched for declarations.
+            # As DVC: what is tracked as a whole is not searched for rules.
             if path in self._outputs or path in self._directories:
                 continue
             if self._is_kept(path, os.sep):
-                self._visit(path, declarations)
+                self._visit(path, rules)
 
-    def _visit(self, path: str, declarations: Declarations[OutputT]) -> None:
+    def _visit(self, path: str, rules: TrackingRules[OutputT]) -> None:
         try:
             self._watch.add(path)  # before it is listed, or what comes between is missed
-            found = list_directory(path, declarations.is_dvc_file)
+            found = list_directory(path, rules.is_dvc_file)
         except OSError:  # as os.walk, which DVC uses
             self._unreadable.add(path)
             return
         self._unreadable.discard(path)
         if DVCIGNORE in found.rules or (path != self._root and _SUBREPO in found.dirs):
             self._needs_all()
-        dirs, files = declarations.kept(path, found.dirs, found.dvc_files)
+        dirs, files = rules.filter_visible(path, found.dirs, found.dvc_files)
         kept = {f"{name}{os.sep}" for name in dirs}.union(files)
         hidden = {f"{name}{os.sep}" for name in found.dirs}.union(found.dvc_files) - kept
         self._directories[path] = _Directory(kept, hidden, DVCIGNORE in found.rules)
@@ -225,7 +225,7 @@ class WorkspaceIndex(Generic[OutputT]):
         for name in found.rules:
             self._note_link(f"{path}{os.sep}{name}")
         for name in files:
-            self._read(f"{path}{os.sep}{name}", declarations)
+            self._read(f"{path}{os.sep}{name}", rules)
         self._pending += [f"{path}{os.sep}{name}" for name in dirs]
 
     def _changed_links(self) -> Iterator[Change]:
@@ -235,7 +235,7 @@ class WorkspaceIndex(Generic[OutputT]):
                 directory, name = os.path.split(path)
                 yield Change(directory, name, False, False)
 
-    def _look_at(self, change: Change, declarations: Declarations[OutputT]) -> None:
+    def _look_at(self, change: Change, rules: TrackingRules[OutputT]) -> None:
         directory = self._directories.get(change.directory)
         if directory is None:
             return
@@ -246,23 +246,23 @@ class WorkspaceIndex(Generic[OutputT]):
             name = f"{change.name}{os.sep}"
             self._drop(directory, path, name)
             if os.path.isdir(path) and not os.path.islink(path):
-                self._place(directory, path, name, declarations)
+                self._place(directory, path, name, rules)
         elif change.name == DVCIGNORE:
             raise _LookAtAllError
         elif change.name == GITIGNORE:
-            self._look_at_rules(change.directory, directory, declarations)
-        elif declarations.is_dvc_file(change.name):
+            self._look_at_rules(change.directory, directory, rules)
+        elif rules.is_dvc_file(change.name):
             if os.path.isdir(path) or not os.path.lexists(path):
                 self._drop(directory, path, change.name)
             elif change.name in directory.kept:
-                self._read(path, declarations, changed=change.written)
+                self._read(path, rules, changed=change.written)
             elif change.name not in directory.hidden:
-                self._place(directory, path, change.name, declarations)
+                self._place(directory, path, change.name, rules)
 
     def _look_at_rules(
-        self, path: str, directory: _Directory, declarations: Declarations[OutputT]
+        self, path: str, directory: _Directory, rules: TrackingRules[OutputT]
     ) -> None:
-        names = declarations.news(path)
+        names = rules.take_changed_names(path)
         if names is None:
             raise _LookAtAllError
         for name in names:
@@ -270,21 +270,21 @@ class WorkspaceIndex(Generic[OutputT]):
                 if known in directory.kept or known in directory.hidden:
                     below = f"{path}{os.sep}{name}"
                     self._drop(directory, below, known)
-                    self._place(directory, below, known, declarations)
+                    self._place(directory, below, known, rules)
 
     def _place(
-        self, directory: _Directory, path: str, name: str, declarations: Declarations[OutputT]
+        self, directory: _Directory, path: str, name: str, rules: TrackingRules[OutputT]
     ) -> None:
         """The directory has this name now."""
         isdir = name.endswith(os.sep)
-        if declarations.is_hidden(path, isdir):
+        if rules.is_hidden(path, isdir):
             directory.hidden.add(name)
             return
         directory.kept.add(name)
         if isdir:
             self._pending.append(path)
         else:
-            self._read(path, declarations)
+            self._read(path, rules)
 
     def _drop(self, directory: _Directory, path: str, name: str) -> None:
         """The directory has this name no more."""
@@ -314,9 +314,7 @@ class WorkspaceIndex(Generic[OutputT]):
         self._links.pop(path, None)
         self._pending += [output.fs_path for output in self._outputs.retract(path)]
 
-    def _read(
-        self, path: str, declarations: Declarations[OutputT], *, changed: bool = False
-    ) -> None:
+    def _read(self, path: str, rules: TrackingRules[OutputT], *, changed: bool = False) -> None:
         found = stamp_of(path)
         if found is not None and found == self._dvc_files.get(path) and not changed:
             return
@@ -326,7 +324,7 @@ class WorkspaceIndex(Generic[OutputT]):
         if found is None:
             return
         stamp = unless_racy(found)
-        outputs = declarations.load(path)
+        outputs = rules.load(path)
         self._dvc_files[path] = stamp
         self._declare(path, outputs)
 

@@ -54,7 +54,7 @@ def test_every_answer_is_that_of_git(tree: Path, version: str) -> None:
         git(tree, "update-index", "--index-version", version)
     assert (tree / ".git" / "index").read_bytes()[7] == int(version)
     index = GitIndex(Repo(str(tree)), str(tree))
-    index.renew()
+    index.reload()
     scm = Git(str(tree))
     for path in PATHS:
         assert index.tracks(str(tree / path)) == scm.is_tracked(str(tree / path)), path
@@ -63,7 +63,7 @@ def test_every_answer_is_that_of_git(tree: Path, version: str) -> None:
 
 def test_there_need_not_be_an_index(tree: Path) -> None:
     index = GitIndex(Repo(str(tree)), str(tree))
-    index.renew()
+    index.reload()
     assert not index.tracks(str(tree / "a"))
 
 
@@ -75,14 +75,14 @@ def test_it_is_parsed_only_for_a_name_that_is_in_it_and_once_until_it_changes(tr
     repo = Counted(tree)
     index = GitIndex(repo, str(tree))
     for _ in range(2):
-        index.renew()
+        index.reload()
         assert not index.tracks(str(tree / "data"))
         assert not index.tracks(str(tree / "new"))
     assert repo.parsed == 0
     for _ in range(2):
-        index.renew()
+        index.reload()
         assert index.tracks(str(tree / "tracked"))
     assert repo.parsed == 1
     git(tree, "rm", "--quiet", "--cached", "tracked")
-    index.renew()
+    index.reload()
     assert not index.tracks(str(tree / "tracked"))

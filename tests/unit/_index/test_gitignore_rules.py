@@ -86,7 +86,7 @@ def test_every_answer_is_dulwichs_also_after_the_files_changed(
                 path.unlink(missing_ok=True)
                 if directory in contents:
                     path.write_bytes(contents[directory].encode())
-            ignore.renew()
+            ignore.reload()
             for path in asked:
                 assert ignore.is_ignored(path) == dulwichs_answer(Path(root), path), path
 
@@ -128,8 +128,8 @@ def test_a_line_that_is_added_is_known_without_reading_the_file_again(tree: Path
     assert (tree / ".gitignore").read_text() == "/a\n/b\n"
     assert ignore.is_ignored("a")
     assert ignore.is_ignored("c") is None
-    assert rules.take_news() == {"a", "b"}
-    assert rules.take_news() == set()
+    assert rules.take_changed_names() == {"a", "b"}
+    assert rules.take_changed_names() == set()
 
 
 def test_nothing_is_added_where_another_process_wrote_meanwhile(tree: Path) -> None:
@@ -140,7 +140,7 @@ def test_nothing_is_added_where_another_process_wrote_meanwhile(tree: Path) -> N
     assert (tree / ".gitignore").read_text() == "/other\n"
     ignore.forget(str(tree))
     assert ignore.file(str(tree)).add("/a")
-    assert rules.take_news() == {"other", "a"}
+    assert rules.take_changed_names() == {"other", "a"}
 
 
 @pytest.mark.parametrize(
@@ -162,28 +162,28 @@ def test_the_news_are_the_names_that_lines_of_dvc_speak_of(
     (tree / ".gitignore").write_text(before)
     ignore = ignore_of(tree)
     rules = ignore.file(str(tree))
-    assert rules.take_news() == set()
+    assert rules.take_changed_names() == set()
     (tree / ".gitignore").write_text(after)
-    assert not ignore.renew()
+    assert not ignore.reload()
     assert ignore.file(str(tree)) is rules
-    assert rules.take_news() == news
+    assert rules.take_changed_names() == news
 
 
 def test_a_file_that_dulwich_has_to_judge_is_news_each_time(tree: Path) -> None:
     (tree / "rules").write_text("/a\n")
     (tree / ".gitignore").symlink_to("rules")
     ignore = ignore_of(tree)
-    assert ignore.file(str(tree)).take_news() is None
+    assert ignore.file(str(tree)).take_changed_names() is None
     assert ignore.is_ignored("a") == dulwichs_answer(tree, "a")
     assert not ignore.file(str(tree)).add("/b")
 
 
 def test_rules_outside_of_the_tree_are_looked_at_again(tree: Path) -> None:
     ignore = ignore_of(tree)
-    assert not ignore.renew()
+    assert not ignore.reload()
     (tree / ".git" / "info").mkdir(exist_ok=True)
     (tree / ".git" / "info" / "exclude").write_text("*.tmp\n")
-    assert ignore.renew()
+    assert ignore.reload()
     assert ignore.is_ignored("a.tmp")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._index.directory_watch import StatWatch, Change, UnwatchableError
+from asynclive._index.directory_watch import Change, StatWatch, UnwatchableError
 from asynclive._index.inotify import InotifyWatch, open_inotify
 
 pytestmark = pytest.mark.skipif(open_inotify() is None, reason="no inotify here")
@@ -56,7 +56,9 @@ def test_every_way_a_name_changes_is_told_once(tmp_path: Path, watch: InotifyWat
     assert watch.changes() == []
 
 
-def test_a_directory_is_told_of_by_the_one_that_holds_it(tmp_path: Path, watch: InotifyWatch) -> None:
+def test_a_directory_is_told_of_by_the_one_that_holds_it(
+    tmp_path: Path, watch: InotifyWatch
+) -> None:
     for name in ("moved", "removed"):
         (tmp_path / name).mkdir()
     watch.add(str(tmp_path))

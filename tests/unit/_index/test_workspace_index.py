@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclive._index.directory_watch import StatWatch, Change, UnwatchableError, Watch
+from asynclive._index.directory_watch import Change, StatWatch, UnwatchableError, Watch
 from asynclive._index.inotify import open_inotify
 from asynclive._index.tracked_outputs import OutputIndex
 from asynclive._index.workspace_index import WorkspaceIndex
@@ -46,20 +46,20 @@ class Files:
     loaded: list[str] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    renewed: int = 0
+    reloads: int = 0
     told: dict[str, set[str]] = field(default_factory=dict)
 
-    def renew(self) -> None:
-        self.renewed += 1
+    def reload(self) -> None:
+        self.reloads += 1
         self.told.clear()
 
-    def outdated(self) -> bool:
+    def outside_rules_changed(self) -> bool:
         return False
 
     def is_dvc_file(self, name: str) -> bool:
         return name.endswith(".dvc")
 
-    def kept(
+    def filter_visible(
         self, directory: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]:
         self.listed.append(directory)
@@ -74,7 +74,7 @@ class Files:
         directory, name = os.path.split(path)
         return name in self._hidden(directory)
 
-    def news(self, directory: str) -> set[str] | None:
+    def take_changed_names(self, directory: str) -> set[str] | None:
         """A line that begins with a slash tells of that name alone."""
         told, now = self.told.get(directory, set()), self._lines(directory)
         self.told[directory] = now
@@ -212,7 +212,7 @@ def test_nothing_is_read_or_listed_again_when_nothing_changed(
     files.clear()
     outputs = index.refresh(files)
     assert files.loaded == files.listed == files.asked == []
-    assert files.renewed == 1
+    assert files.reloads == 1
     assert owns(outputs, tmp_path, "sub/b")
 
 
@@ -277,7 +277,7 @@ def test_only_a_rule_for_more_than_one_name_has_all_looked_at_again(
     index.refresh(files)
     (tmp_path / ".gitignore").write_text(f"{slash}a.dvc")
     index.refresh(files)
-    assert files.renewed == (1 if slash else 2)
+    assert files.reloads == (1 if slash else 2)
 
 
 @pytest.mark.parametrize("change", ["appears", "changes", "goes", "goes with its directory"])
@@ -297,7 +297,7 @@ def test_a_change_of_dvcignore_has_all_looked_at_again(
     else:
         rules.write_text("b.dvc")
     index.refresh(files)
-    assert files.renewed == 2
+    assert files.reloads == 2
 
 
 def test_a_directory_that_becomes_a_repository_has_all_looked_at_again(
@@ -308,7 +308,7 @@ def test_a_directory_that_becomes_a_repository_has_all_looked_at_again(
     index.refresh(files)
     (tmp_path / "sub" / ".dvc").mkdir()
     index.refresh(files)
-    assert files.renewed == 2
+    assert files.reloads == 2
 
 
 def test_a_hidden_directory_that_is_a_repository_no_more_has_all_looked_at_again(
@@ -319,10 +319,10 @@ def test_a_hidden_directory_that_is_a_repository_no_more_has_all_looked_at_again
     settle(tmp_path)
     index.refresh(files)
     index.refresh(files)
-    assert files.renewed == 1
+    assert files.reloads == 1
     (tmp_path / "sub" / ".dvc").rmdir()
     index.refresh(files)
-    assert files.renewed == 2
+    assert files.reloads == 2
 
 
 def test_directories_that_come_are_searched_and_those_that_go_are_forgotten(
@@ -428,7 +428,7 @@ def write_as_we_do(root: Path, index: WorkspaceIndex[Output], name: str) -> None
     dvc_file, temp = root / f"{name}.dvc", root.parent / f"{root.name}.tmp"
     temp.write_text(dvc_file.stem)
     temp.replace(dvc_file)
-    index.wrote(str(dvc_file), [Output(str(root / name), Stage(str(dvc_file)))])
+    index.record_written(str(dvc_file), [Output(str(root / name), Stage(str(dvc_file)))])
 
 
 def test_a_directory_that_we_track_is_left(
@@ -460,7 +460,7 @@ def test_our_own_line_in_gitignore_has_its_name_looked_at_and_nothing_else(
     index.refresh(files)
     assert files.listed == []
     assert files.asked == [str(tmp_path / "data")]
-    assert files.renewed == 1
+    assert files.reloads == 1
 
 
 @pytest.mark.parametrize("tracked", [2, 50])
@@ -532,7 +532,9 @@ def test_where_nothing_is_reported_the_next_watch_is_taken(tmp_path: Path, files
 
 def test_a_watch_that_fails_later_is_replaced(tmp_path: Path, files: Files) -> None:
     deaf = Deaf(watched=1)
-    index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), deaf, StatWatch(files.is_dvc_file))
+    index: WorkspaceIndex[Output] = WorkspaceIndex(
+        str(tmp_path), deaf, StatWatch(files.is_dvc_file)
+    )
     index.refresh(files)
     track(tmp_path, "sub/a")
     deaf.changes = lambda: [Change(str(tmp_path), "sub", True, False)]  # type: ignore[method-assign]

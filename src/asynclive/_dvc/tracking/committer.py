@@ -66,7 +66,7 @@ class Committer:
             self._declarations.reset()
             tracked = self._index.refresh(self._declarations)
             if self._git_index is not None:
-                self._git_index.renew()
+                self._git_index.reload()
         except Exception as error:
             return [caused(unreadable(self._layout.root, error), error) for _ in group]
         try:
@@ -158,7 +158,7 @@ class Committer:
         undo.callback(self._repo.scm_context.files_to_track.discard, relpath)
         # It is tracked: from here on nothing fails but the wait for the disk.
         self._repo.scm_context.track_file(relpath)
-        self._index.wrote(dvc_file, output.stage.outs)
+        self._index.record_written(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file)
 
 
