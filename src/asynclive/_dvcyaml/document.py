@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .entry_lines import KEY, Place, Spans, locate
+from .entry_lines import KEY, EntryPieces, Spans, locate
 from .fast_scan import scan_regular_entries
 from .rendering import Style, detect_style
 
@@ -22,15 +22,15 @@ class Document:
     text: str
     data: dict[Any, Any]
     """As DVC reads it, less the entries that were skimmed off."""
-    place: Place | None
+    pieces: EntryPieces | None
     """None if the lines of the entries cannot be told from others."""
     style: Style
     newline: str
     foreign: frozenset[str] = frozenset()
-    """Those of the entries in ``place`` that others wrote, and that are not regular."""
-    skimmed: frozenset[str] = frozenset()
+    """Those of the entries in ``pieces`` that others wrote, and that are not regular."""
+    unparsed: frozenset[str] = frozenset()
     """Those of them that were not parsed, since they are regular, and are as they were."""
-    checked: bool = False
+    is_verified: bool = False
     """Whether a text made by exchanging some of its lines was read back."""
 
     @property
@@ -38,7 +38,7 @@ class Document:
         """Those that were not skimmed off."""
         return self.data.get(KEY) or {}  # null is an empty mapping
 
-    def ended_alike(self, merged: str) -> str:
+    def with_same_end(self, merged: str) -> str:
         """Drop the last line end if this text has none."""
         return merged if _is_ended(self.text) else merged.removesuffix(self.newline)
 
@@ -57,13 +57,13 @@ def parse(text: str) -> Document:
         data, rest, style = _read(skimmed.rest, newline)
     except DocumentError:
         return parse_whole(text)  # for the right number of the line
-    spans = rest and skimmed.spans_of(rest)
+    spans = rest and skimmed.spans_in_document(rest)
     # A merge key may bring names that are hidden by what was skimmed off.
     if not spans or not skimmed.entries.keys().isdisjoint(data[KEY]):
         return parse_whole(text)
-    place = Place.of(_ended(text, newline), spans, newline)
+    pieces = EntryPieces.of(_ended(text, newline), spans, newline)
     away = frozenset(skimmed.entries)
-    return Document(text, data, place, style, newline, frozenset(place.index) - away, away)
+    return Document(text, data, pieces, style, newline, frozenset(pieces.index) - away, away)
 
 
 def parse_whole(text: str) -> Document:
@@ -72,8 +72,8 @@ def parse_whole(text: str) -> Document:
     data, spans, style = _read(text, newline)
     if spans is None:
         return Document(text, data, None, style, newline)
-    place = Place.of(_ended(text, newline), spans, newline)
-    return Document(text, data, place, style, newline, foreign=frozenset(place.index))
+    pieces = EntryPieces.of(_ended(text, newline), spans, newline)
+    return Document(text, data, pieces, style, newline, foreign=frozenset(pieces.index))
 
 
 def _newline(text: str) -> str:

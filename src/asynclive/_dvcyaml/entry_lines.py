@@ -33,7 +33,7 @@ class Spans:
 
 
 @dataclass(frozen=True)
-class Place:
+class EntryPieces:
     """The text in pieces, so that a merge exchanges some of them and joins them all.
 
     A merge costs what its entries cost: what it does for all of them, to copy the two
@@ -50,7 +50,7 @@ class Place:
     """Of the key ``artifacts``."""
 
     @classmethod
-    def of(cls, text: str, spans: Spans, newline: str) -> Place:
+    def of(cls, text: str, spans: Spans, newline: str) -> EntryPieces:
         """Cut the text, whose last line has a line end."""
         pieces: list[str] = []
         index: dict[str, int] = {}
@@ -67,14 +67,14 @@ class Place:
         return cls([*pieces, before, text[spans.end :]], index, spans.column)
 
     @property
-    def last(self) -> str | None:
+    def last_name(self) -> str | None:
         """The name of the last entry."""
         return next(reversed(self.index), None)
 
     def lines(self, name: str) -> str:
         return self.pieces[self.index[name]]
 
-    def exchanged(self, lines: Mapping[str, str]) -> Place:
+    def with_lines(self, lines: Mapping[str, str]) -> EntryPieces:
         """Return it with these lines of entries, each in its old place or after the last."""
         pieces, index = self.pieces.copy(), self.index.copy()
         after = pieces.pop()
@@ -85,7 +85,7 @@ class Place:
                 index[name] = len(pieces)
                 pieces += [new, ""]
         pieces.append(after)
-        return Place(pieces, index, self.column)
+        return EntryPieces(pieces, index, self.column)
 
     def text(self, without: Iterable[str] = ()) -> str:
         pieces = self.pieces

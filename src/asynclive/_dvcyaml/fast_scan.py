@@ -14,9 +14,9 @@ This is sound for entries of block style, since YAML's parsers keep no memory of
   the parser expects the next key in just that column: whatever was open before is closed. An
   entry put there is read as an entry, and leaves the parser as it found it.
 
-So the document is the rest with these entries put in. :meth:`RegularEntries.spans_of` looks whether
-each of them stands before such a key; where one does not (they were lines of a quoted text),
-nothing of this is used.
+So the document is the rest with these entries put in.
+:meth:`RegularEntries.spans_in_document` looks whether each of them stands before such a key; where
+one does not (they were lines of a quoted text), nothing of this is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from itertools import accumulate
 from .entry_lines import KEY, MAX_INDENT, Span, Spans
 
 # Below, the parser is quick enough.
-FEWEST = 16
+MIN_ENTRIES = 16
 
 _LETTER = "A-Za-z\u00c0-\u167f\u3041-\ud7a3"
 # Inside a plain text: no "#", no quotation marks but "'", no brackets, no control characters.
@@ -69,7 +69,7 @@ class RegularEntries:
     entries: dict[str, Span]
     """Where each of them stands in the document."""
 
-    def spans_of(self, rest: Spans) -> Spans | None:
+    def spans_in_document(self, rest: Spans) -> Spans | None:
         """Return the spans of the document from those of the rest; None if nothing fits."""
         removed = [0, *accumulate(end - start for start, end in self.runs)]
         at = [start - gone for (start, _), gone in zip(self.runs, removed, strict=False)]
@@ -134,7 +134,7 @@ def scan_regular_entries(text: str, newline: str) -> RegularEntries | None:
                 runs[-1][1] = position
             else:
                 runs.append([start, position])
-    if len(found) < FEWEST:
+    if len(found) < MIN_ENTRIES:
         return None
     bounds = [0, *(bound for run in runs for bound in run), len(text)]
     rest = "".join(text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True))

@@ -66,12 +66,12 @@ class Merger:
         if not changed:
             return bom + text
         spliced = _splice(document, changed)
-        if spliced is None and document.skimmed:
+        if spliced is None and document.unparsed:
             document = parse_whole(text)
             spliced = _splice(document, changed)
         self._written = spliced
         if spliced is not None:
-            self._read = dataclasses.replace(document, checked=True)
+            self._read = dataclasses.replace(document, is_verified=True)
             return bom + spliced.text
         dumped = _dump(document, changed)
         if dumped is not None:
@@ -94,31 +94,31 @@ def _changed(document: Document, entries: Entries) -> Entries:
 
 
 def _has(document: Document, name: str, entry: Mapping[str, Any]) -> bool:
-    if name not in document.skimmed:
-        return name in document.entries and _same(document.entries[name], entry)
-    assert document.place is not None
+    if name not in document.unparsed:
+        return name in document.entries and is_same_data(document.entries[name], entry)
+    assert document.pieces is not None
     # Mostly it is written as we would write it: then nothing need be parsed.
     lines = document.style.plain({name: entry}).get(name, "").replace("\n", document.newline)
-    return lines == document.place.lines(name) or _same(_alone(document, name), entry)
+    return lines == document.pieces.lines(name) or is_same_data(parse_alone(document, name), entry)
 
 
 def _splice(document: Document, changed: Entries) -> Document | None:
     """Exchange the lines of the entries and copy all else; None where that cannot be done."""
-    place = document.place
-    if place is None:
+    pieces = document.pieces
+    if pieces is None:
         return None
     plain = document.style.plain(changed)
     rendered = document.style.render({name: changed[name] for name in changed.keys() - plain})
     lines = {name: plain.get(name) or rendered[name] for name in changed}
-    indent = " " * place.column
-    merged = place.exchanged(
+    indent = " " * pieces.column
+    merged = pieces.with_lines(
         {
             name: textwrap.indent(new, indent).replace("\n", document.newline)
             for name, new in lines.items()
         }
     )
     wanted = {**document.data, KEY: {**document.entries, **changed}}
-    skimmed = _less(document.skimmed, changed)
+    unparsed = _less(document.unparsed, changed)
     if _can_be_exchanged(document, changed):
         # All but the new lines is what was checked before, and the plain ones need no check.
         others = {name: changed[name] for name in rendered}
@@ -126,24 +126,24 @@ def _splice(document: Document, changed: Entries) -> Document | None:
     else:
         # Less the entries that were skimmed off, and the plain ones before a new one: the lines
         # of each are a mapping of its own with and without the others (see _regular).
-        added = [name for name in changed if name not in place.index]
-        without = skimmed.union(
+        added = [name for name in changed if name not in pieces.index]
+        without = unparsed.union(
             name for name in added[:-1] if name in plain and name not in document.entries
         )
         holds = _holds(
-            document.ended_alike(merged.text(without)),
+            document.with_same_end(merged.text(without)),
             {**wanted, KEY: {k: v for k, v in wanted[KEY].items() if k not in without}},
         )
     if not holds:
         return None
     return dataclasses.replace(
         document,
-        text=document.ended_alike(merged.text()),
+        text=document.with_same_end(merged.text()),
         data=wanted,
-        place=merged,
+        pieces=merged,
         foreign=_less(document.foreign, changed),
-        skimmed=skimmed,
-        checked=True,
+        unparsed=unparsed,
+        is_verified=True,
     )
 
 
@@ -158,25 +158,26 @@ def _can_be_exchanged(document: Document, changed: Entries) -> bool:
     them. What others wrote may have an anchor that is used elsewhere, or lines that
     belong to an entry in a way of their own.
     """
-    place = document.place
-    assert place is not None
-    if not document.checked:
+    pieces = document.pieces
+    assert pieces is not None
+    if not document.is_verified:
         return False
-    isadded = not place.index.keys() >= changed.keys()
-    if isadded and (place.last is None or place.last in document.foreign):
+    isadded = not pieces.index.keys() >= changed.keys()
+    if isadded and (pieces.last_name is None or pieces.last_name in document.foreign):
         return False
     return all(
-        "&" not in place.lines(name) and _same(_alone(document, name), document.entries.get(name))
+        "&" not in pieces.lines(name)
+        and is_same_data(parse_alone(document, name), document.entries.get(name))
         for name in document.foreign.intersection(changed)
     )
 
 
-def _alone(document: Document, name: str) -> Any:
+def parse_alone(document: Document, name: str) -> Any:
     """Return what the lines of an entry hold by themselves; None if they do not say."""
     from ruamel.yaml import YAML
 
-    assert document.place is not None
-    text = f"{' ' * document.place.column}{KEY}:\n{document.place.lines(name)}"
+    assert document.pieces is not None
+    text = f"{' ' * document.pieces.column}{KEY}:\n{document.pieces.lines(name)}"
     try:
         found = YAML(typ="safe").load(text)[KEY]
     except Exception:  # not readable, for whatever reason
@@ -209,7 +210,7 @@ def _dump(document: Document, changed: Entries) -> str | None:
         yaml.dump(root, stream)
     except Exception:  # whatever keeps ruamel.yaml from it; merge() says what to do
         return None
-    dumped = document.ended_alike(stream.getvalue().replace("\n", document.newline))
+    dumped = document.with_same_end(stream.getvalue().replace("\n", document.newline))
     wanted = {**document.data, KEY: {**document.entries, **changed}}
     return dumped if _holds(dumped, wanted) else None
 
@@ -218,21 +219,22 @@ def _holds(text: str, wanted: dict[Any, Any]) -> bool:
     from ruamel.yaml import YAML
 
     try:
-        return _same(YAML(typ="safe").load(text), wanted)
+        return is_same_data(YAML(typ="safe").load(text), wanted)
     except Exception:  # not readable, for whatever reason: not what was wanted
         return False
 
 
-def _same(one: Any, other: Any) -> bool:
+def is_same_data(one: Any, other: Any) -> bool:
     """Equal, and of one type: 1, 1.0 and True differ, nan does not."""
     if isinstance(one, dict) and isinstance(other, Mapping):
         # By repr: the keys 1 and True are equal, and nan is not even itself.
         others = {repr(key): value for key, value in other.items()}
         return len(one) == len(other) and all(
-            repr(key) in others and _same(value, others[repr(key)]) for key, value in one.items()
+            repr(key) in others and is_same_data(value, others[repr(key)])
+            for key, value in one.items()
         )
     if isinstance(one, list) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(is_same_data, one, other))
     if type(one) is not type(other):
         return False
     if isinstance(one, datetime.datetime) and None not in (one.utcoffset(), other.utcoffset()):

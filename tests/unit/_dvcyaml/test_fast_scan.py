@@ -14,19 +14,19 @@ from ruamel.yaml import YAML
 from asynclive._dvcyaml import fast_scan
 from asynclive._dvcyaml.document import Document, DocumentError, parse, parse_whole
 from asynclive._dvcyaml.entry_lines import KEY
-from asynclive._dvcyaml.merge_entries import Merger, _alone, _same, merge
+from asynclive._dvcyaml.merge_entries import Merger, is_same_data, merge, parse_alone
 
 NEW = {"path": "x", "labels": ["a"]}
 
 
 @contextmanager
 def skimming(fewest: int) -> Iterator[None]:
-    usual = fast_scan.FEWEST
-    fast_scan.FEWEST = fewest
+    usual = fast_scan.MIN_ENTRIES
+    fast_scan.MIN_ENTRIES = fewest
     try:
         yield
     finally:
-        fast_scan.FEWEST = usual
+        fast_scan.MIN_ENTRIES = usual
 
 
 def outcome(function: Callable[..., Any], *args: Any) -> Any:
@@ -38,7 +38,7 @@ def outcome(function: Callable[..., Any], *args: Any) -> Any:
 
 def data_of(document: Document) -> dict[Any, Any]:
     """All of it, with the entries that were skimmed off."""
-    alone = {name: _alone(document, name) for name in document.skimmed}
+    alone = {name: parse_alone(document, name) for name in document.unparsed}
     return {**document.data, KEY: {**document.entries, **alone}}
 
 
@@ -51,12 +51,12 @@ def assert_parsed_alike(text: str) -> bool:
         assert found == whole
         return False
     assert isinstance(found, Document), found
-    assert found.place == whole.place
+    assert found.pieces == whole.pieces
     assert found.style == whole.style
     assert found.newline == whole.newline
-    if found.skimmed:
-        assert _same(data_of(found), whole.data)
-    return bool(found.skimmed)
+    if found.unparsed:
+        assert is_same_data(data_of(found), whole.data)
+    return bool(found.unparsed)
 
 
 def merged_again_and_again(text: str, groups: list[dict[str, Any]]) -> list[Any]:
@@ -254,13 +254,13 @@ ODD = "  odd: {path: x}  # flow\n\n  # a comment\n  odder:\n    path: &p x\n    
 )
 def test_a_large_document_is_skimmed_and_merged_into_as_if_it_were_parsed(text: str) -> None:
     assert assert_parsed_alike(text)
-    assert len(parse(text).skimmed) >= 36
+    assert len(parse(text).unparsed) >= 36
     for change in ({"new": NEW}, {"e-7": NEW}, {"e-0": NEW, "e-39": NEW, "e-20": NEW, "z": NEW}):
         merged = merge(text, change)
         with skimming(10**9):
             assert merged == merge(text, change)
         old = YAML(typ="safe").load(text)
-        assert _same(
+        assert is_same_data(
             YAML(typ="safe").load(merged), {**old, "artifacts": {**old["artifacts"], **change}}
         )
 
@@ -294,7 +294,7 @@ def test_a_regular_entry_with_equal_values_is_left_as_it_is() -> None:
 
 def test_what_looks_like_entries_in_a_text_is_not_taken_for_them() -> None:
     text = 'other: "\n' + large().partition("# Ours.\n")[2] + '"\n'
-    assert not parse(text).skimmed
+    assert not parse(text).unparsed
     merged = merge(text, {"new": NEW})
     assert YAML(typ="safe").load(merged) == {
         **YAML(typ="safe").load(text),

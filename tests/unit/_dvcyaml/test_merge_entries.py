@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from asynclive._dvcyaml.document import DocumentError, parse
-from asynclive._dvcyaml.merge_entries import Merger, _same, merge
+from asynclive._dvcyaml.merge_entries import Merger, is_same_data, merge
 
 MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
 MODEL_LINES = """\
@@ -312,7 +312,7 @@ values = st.recursive(
 def test_dvc_reads_back_the_values_that_were_given(desc: str, meta: dict[Any, Any]) -> None:
     entry = {"path": "p", "desc": desc, "meta": meta}
     for text in (None, "artifacts: {a: {path: x}}\n", MIDDLE.format(net="  net: {path: x}\n")):
-        assert _same(load(merge(text, {"net": entry}))["artifacts"]["net"], entry)
+        assert is_same_data(load(merge(text, {"net": entry}))["artifacts"]["net"], entry)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -322,7 +322,7 @@ def test_all_but_the_named_entries_is_kept(found: dict[str, Any]) -> None:
     entries = {name: {"path": "p", "meta": {"v": value}} for name, value in found.items()}
     old = load(text)
     merged = merge(text, entries)
-    assert _same(load(merged), {**old, "artifacts": {**old["artifacts"], **entries}})
+    assert is_same_data(load(merged), {**old, "artifacts": {**old["artifacts"], **entries}})
     assert merged.endswith(text[text.index("\n  # nothing follows") :])
     assert merged.startswith(text[: text.index("  first")])
 
@@ -355,10 +355,10 @@ def test_an_instant_of_any_time_zone_is_read_back(zone: datetime.tzinfo) -> None
 
 
 def test_types_are_told_apart_that_python_calls_equal() -> None:
-    assert not _same({"a": 1}, {"a": True})
-    assert not _same({"a": 1}, {"a": 1.0})
-    assert not _same({1: "a"}, {True: "a"})
-    assert _same({"a": float("nan")}, {"a": float("nan")})
+    assert not is_same_data({"a": 1}, {"a": True})
+    assert not is_same_data({"a": 1}, {"a": 1.0})
+    assert not is_same_data({1: "a"}, {True: "a"})
+    assert is_same_data({"a": float("nan")}, {"a": float("nan")})
 
 
 def test_importing_the_module_does_not_import_ruamel() -> None:
@@ -410,7 +410,7 @@ def test_a_merger_that_remembers_writes_what_one_that_parses_would(
         written = merger._written
         if written is not None:
             parsed = parse(text)
-            assert written.place == parsed.place
+            assert written.pieces == parsed.pieces
             assert written.data == parsed.data
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive._dvcyaml.merge_entries import _same
+from asynclive._dvcyaml.merge_entries import is_same_data
 from asynclive._dvcyaml.plain_rendering import render_plain
 from asynclive._dvcyaml.rendering import Style
 
@@ -43,7 +43,7 @@ def test_what_is_plain_is_written_as_ruamel_writes_it(
         for version in (None, "1.1"):
             yaml = YAML(typ="safe")
             yaml.version = version  # type: ignore[assignment]
-            assert _same(yaml.load(lines), {name: entry})
+            assert is_same_data(yaml.load(lines), {name: entry})
 
 
 @pytest.mark.parametrize("text", WORDS[0:1] + WORDS[4:])
