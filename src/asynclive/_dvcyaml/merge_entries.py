@@ -18,12 +18,13 @@ import io
 import re
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from .document import Document, DocumentError, parse, parse_whole
 from .entry_lines import KEY, Entries
-from .rendering import escaped
+from .rendering import Style, escaped
 
 
 def merge(text: str | None, entries: Entries) -> str:
@@ -98,60 +99,93 @@ def _has(document: Document, name: str, entry: Mapping[str, Any]) -> bool:
         return name in document.entries and is_same_data(document.entries[name], entry)
     assert document.pieces is not None
     # Mostly it is written as we would write it: then nothing need be parsed.
-    lines = document.style.plain({name: entry}).get(name, "").replace("\n", document.newline)
+    lines = document.style.render_plain({name: entry}).get(name, "").replace("\n", document.newline)
     return lines == document.pieces.lines(name) or is_same_data(parse_alone(document, name), entry)
 
 
+@dataclass(frozen=True, slots=True)
+class _NewLines:
+    """The lines of the entries to write, as below ``artifacts:`` in column 0."""
+
+    plain: dict[str, str]
+    """Entries of plain values. They read back equal without a check (see ``plain_rendering``)."""
+    rendered: dict[str, str]
+    """Entries that ruamel.yaml wrote. They must be read back before they are trusted."""
+
+    @classmethod
+    def of(cls, entries: Entries, style: Style) -> _NewLines:
+        plain = style.render_plain(entries)
+        others = {name: entries[name] for name in entries.keys() - plain}
+        return cls(plain, style.render(others))
+
+    def in_document(self, names: Iterable[str], column: int, newline: str) -> dict[str, str]:
+        """Return the lines in the order of the names, with the document's column and line ends."""
+        indent = " " * column
+        lines = {**self.plain, **self.rendered}
+        return {name: textwrap.indent(lines[name], indent).replace("\n", newline) for name in names}
+
+
 def _splice(document: Document, changed: Entries) -> Document | None:
-    """Exchange the lines of the entries and copy all else; None where that cannot be done."""
-    pieces = document.pieces
-    if pieces is None:
+    """Return the document with new lines for these entries; None if it would read back otherwise.
+
+    All other bytes are copied.
+    """
+    if document.pieces is None:
         return None
-    plain = document.style.plain(changed)
-    rendered = document.style.render({name: changed[name] for name in changed.keys() - plain})
-    lines = {name: plain.get(name) or rendered[name] for name in changed}
-    indent = " " * pieces.column
-    merged = pieces.with_lines(
-        {
-            name: textwrap.indent(new, indent).replace("\n", document.newline)
-            for name, new in lines.items()
-        }
+    new_lines = _NewLines.of(changed, document.style)
+    pieces = document.pieces.with_lines(
+        new_lines.in_document(changed, document.pieces.column, document.newline)
     )
-    wanted = {**document.data, KEY: {**document.entries, **changed}}
-    unparsed = _less(document.unparsed, changed)
-    if _can_be_exchanged(document, changed):
-        # All but the new lines is what was checked before, and the plain ones need no check.
-        others = {name: changed[name] for name in rendered}
-        holds = not others or _holds(f"{KEY}:\n{''.join(rendered.values())}", {KEY: others})
-    else:
-        # Less the entries that were skimmed off, and the plain ones before a new one: the lines
-        # of each are a mapping of its own with and without the others (see _regular).
-        added = [name for name in changed if name not in pieces.index]
-        without = unparsed.union(
-            name for name in added[:-1] if name in plain and name not in document.entries
-        )
-        holds = _holds(
-            document.with_same_end(merged.text(without)),
-            {**wanted, KEY: {k: v for k, v in wanted[KEY].items() if k not in without}},
-        )
-    if not holds:
-        return None
-    return dataclasses.replace(
+    spliced = dataclasses.replace(
         document,
-        text=document.with_same_end(merged.text()),
-        data=wanted,
-        pieces=merged,
-        foreign=_less(document.foreign, changed),
-        unparsed=unparsed,
+        text=document.with_same_end(pieces.text()),
+        data={**document.data, KEY: {**document.entries, **changed}},
+        pieces=pieces,
+        foreign=_without(document.foreign, changed),
+        unparsed=_without(document.unparsed, changed),
         is_verified=True,
     )
+    # 1. The new lines cannot affect other entries: only those of ruamel.yaml are read back.
+    # 2. They might: the whole document is read back.
+    if _leaves_other_entries_alone(document, changed):
+        reads_back = _rendered_lines_read_back(new_lines, changed)
+    else:
+        reads_back = _document_reads_back(spliced, document, new_lines, changed)
+    return spliced if reads_back else None
 
 
-def _less(names: frozenset[str], changed: Entries) -> frozenset[str]:
+def _rendered_lines_read_back(new_lines: _NewLines, changed: Entries) -> bool:
+    if not new_lines.rendered:
+        return True
+    text = f"{KEY}:\n{''.join(new_lines.rendered.values())}"
+    return _reads_back_as(text, {KEY: {name: changed[name] for name in new_lines.rendered}})
+
+
+def _document_reads_back(
+    spliced: Document, document: Document, new_lines: _NewLines, changed: Entries
+) -> bool:
+    """Return whether the new text holds the wanted data.
+
+    The check leaves out unparsed entries, and new plain ones that another new entry follows. The
+    lines of such an entry are the same mapping with and without the others (see ``fast_scan``).
+    """
+    assert document.pieces is not None
+    assert spliced.pieces is not None
+    added = [name for name in changed if name not in document.pieces.index]
+    left_out = spliced.unparsed.union(
+        name for name in added[:-1] if name in new_lines.plain and name not in document.entries
+    )
+    wanted = {name: entry for name, entry in spliced.entries.items() if name not in left_out}
+    return _reads_back_as(
+        document.with_same_end(spliced.pieces.text(left_out)), {**spliced.data, KEY: wanted}
+    )
+
+
+def _without(names: frozenset[str], changed: Entries) -> frozenset[str]:
     return names if names.isdisjoint(changed) else names.difference(changed)
 
 
-def _can_be_exchanged(document: Document, changed: Entries) -> bool:
+def _leaves_other_entries_alone(document: Document, changed: Entries) -> bool:
     """Whether new lines for these entries leave the data of all others as it is.
 
     That holds for lines of our own making and for regular ones: nothing in them reaches out of
@@ -162,8 +196,8 @@ def _can_be_exchanged(document: Document, changed: Entries) -> bool:
     assert pieces is not None
     if not document.is_verified:
         return False
-    isadded = not pieces.index.keys() >= changed.keys()
-    if isadded and (pieces.last_name is None or pieces.last_name in document.foreign):
+    adds_an_entry = not pieces.index.keys() >= changed.keys()
+    if adds_an_entry and (pieces.last_name is None or pieces.last_name in document.foreign):
         return False
     return all(
         "&" not in pieces.lines(name)
@@ -212,10 +246,10 @@ def _dump(document: Document, changed: Entries) -> str | None:
         return None
     dumped = document.with_same_end(stream.getvalue().replace("\n", document.newline))
     wanted = {**document.data, KEY: {**document.entries, **changed}}
-    return dumped if _holds(dumped, wanted) else None
+    return dumped if _reads_back_as(dumped, wanted) else None
 
 
-def _holds(text: str, wanted: dict[Any, Any]) -> bool:
+def _reads_back_as(text: str, wanted: dict[Any, Any]) -> bool:
     from ruamel.yaml import YAML
 
     try:

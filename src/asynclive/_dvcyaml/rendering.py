@@ -40,7 +40,7 @@ class Style:
         yaml.version = self.version
         return yaml
 
-    def plain(self, entries: Entries) -> dict[str, str]:
+    def render_plain(self, entries: Entries) -> dict[str, str]:
         """Return the lines of those that are plain, as ``render`` would."""
         if self.version is not None:
             return {}
