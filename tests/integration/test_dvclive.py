@@ -223,12 +223,12 @@ REFUSE = """
 import os
 from asynclive._dvcyaml.async_files import AsyncFiles
 
-def refuse(self, *args, replace_now=AsyncFiles.replace_now):
+def refuse(self, *args, replace_blocking=AsyncFiles.replace_blocking):
     if os.path.exists({flag!r}):
         raise PermissionError(13, "Permission denied")
-    return replace_now(self, *args)
+    return replace_blocking(self, *args)
 
-AsyncFiles.replace_now = refuse
+AsyncFiles.replace_blocking = refuse
 """
 
 
@@ -246,7 +246,7 @@ async def test_what_could_not_be_recorded_is_not_known_to_it(
     flag.touch()
     code = REFUSE.format(flag=str(flag))
     in_worker(monkeypatch, code)
-    monkeypatch.setattr(AsyncFiles, "replace_now", AsyncFiles.replace_now)  # and back
+    monkeypatch.setattr(AsyncFiles, "replace_blocking", AsyncFiles.replace_blocking)  # and back
     exec(code, {})
     with make() as live:
         live.log_artifact("a.pt", "model", name="m")

@@ -171,13 +171,15 @@ class AsyncFiles:
             NotSyncedError: it was replaced, and nobody knows whether that is on the disk.
             OSError: it was not.
         """
-        return await self.run(self.replace_now, source, destination, stamp)
+        return await self.run(self.replace_blocking, source, destination, stamp)
 
-    def replace_now(self, source: str | None, destination: str, stamp: FileStamp | None) -> bool:
+    def replace_blocking(
+        self, source: str | None, destination: str, stamp: FileStamp | None
+    ) -> bool:
         """As ``replace``, in a thread already."""
         return _replace(source, destination, stamp, self._sync)
 
-    def write_now(self, path: str, data: bytes, mode: int) -> FileStamp | None:
+    def write_blocking(self, path: str, data: bytes, mode: int) -> FileStamp | None:
         """As ``write``, in a thread already."""
         with open(path, "xb", buffering=0, opener=_open_private) as file:
             try:
@@ -199,7 +201,7 @@ class AsyncFiles:
             pass
 
 
-def read_text_now(path: str) -> tuple[str, FileStamp] | None:
+def read_text_blocking(path: str) -> tuple[str, FileStamp] | None:
     """As ``AsyncFiles.read_text``, in a thread already."""
     try:
         with open(path, encoding="utf-8", newline="") as file:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from .async_files import AsyncFiles, FileStamp, read_text_now
+from .async_files import AsyncFiles, FileStamp, read_text_blocking
 from .entry_lines import Entries
 
 
@@ -47,7 +47,7 @@ class CoWriterTurns:
 
     def _read(self, path: str) -> tuple[str, FileStamp] | None:
         with self._co_writer.lock():
-            return read_text_now(path)
+            return read_text_blocking(path)
 
     async def replace(
         self, entries: Entries, first: Callable[[], bool], again: Callable[[], bool]

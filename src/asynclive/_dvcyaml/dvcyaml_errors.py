@@ -12,7 +12,7 @@ from .document import DocumentError
 
 
 @contextmanager
-def explained(path: str) -> Iterator[None]:
+def translate_dvcyaml_errors(path: str) -> Iterator[None]:
     """Raise as DvcYamlError, saying what to do, what keeps us from dvc.yaml."""
     fail = partial(DvcYamlError, path)
     try:

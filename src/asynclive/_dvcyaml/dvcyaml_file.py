@@ -13,9 +13,10 @@ from pathlib import Path
 import anyio
 
 from .._errors import DvcYamlError
-from .async_files import AsyncFiles, FileStamp, read_text_now
+from .._fs.paths import is_inside
+from .async_files import AsyncFiles, FileStamp, read_text_blocking
 from .co_writer import CoWriter, CoWriterTurns
-from .dvcyaml_errors import explained
+from .dvcyaml_errors import translate_dvcyaml_errors
 from .entry_lines import Entries
 from .merge_entries import Merger
 
@@ -28,11 +29,11 @@ class Update:
     """The file itself: dvc.yaml, or what it is a symlink to."""
     text: str
     """What it will hold."""
-    stamp: FileStamp | None
+    base_stamp: FileStamp | None
     """Of the text that was merged into; None if there was none."""
     entries: Entries
     mode: int
-    made: tuple[str, ...]
+    made_dirs: tuple[str, ...]
     """The directories that had to be made for it, outermost first."""
     temp: str | None = None
     """The new file; None when there is nothing to change."""
@@ -42,11 +43,11 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class _Merged:
-    stamp: FileStamp | None
+    base_stamp: FileStamp | None
     text: str
     data: bytes | None
     """What to write; None when there is nothing to change."""
-    made: tuple[str, ...] = ()
+    made_dirs: tuple[str, ...] = ()
 
 
 class DvcYaml:
@@ -76,11 +77,11 @@ class DvcYaml:
         self.path = path
         self._root = root
         self._files = files
-        self._in_turn = None if co_writer is None else CoWriterTurns(co_writer, files)
+        self._co_writer_turns = None if co_writer is None else CoWriterTurns(co_writer, files)
         self._temp_for = temp_for
         self._merger = Merger()
         # What we put in place last, with its stamp: while the file has it, it need not be read.
-        self._placed: tuple[FileStamp, str] | None = None
+        self._last_written: tuple[FileStamp, str] | None = None
 
     def entry_path(self, path: str) -> str:
         """Return ``path`` as an entry has it: POSIX, relative to the directory of dvc.yaml.
@@ -102,16 +103,18 @@ class DvcYaml:
 
         Cancellation: nothing is left of it.
         """
-        with explained(self.path):
-            target, merged = await self._files.run(self._merge_known, entries)
+        with translate_dvcyaml_errors(self.path):
+            target, merged = await self._files.run(self._merge_without_reading, entries)
             if merged is None:
-                if self._in_turn is not None:
-                    read = await self._in_turn.read(target)
+                if self._co_writer_turns is not None:
+                    read = await self._co_writer_turns.read(target)
                 else:
                     read = await self._files.read_text(target)
                 text, stamp = read or (None, None)
                 merged = await self._files.run(self._merge, target, text, stamp, entries)
-            update = Update(target, merged.text, merged.stamp, dict(entries), mode, merged.made)
+            update = Update(
+                target, merged.text, merged.base_stamp, dict(entries), mode, merged.made_dirs
+            )
             if merged.data is None:
                 return update
             written = False
@@ -119,7 +122,7 @@ class DvcYaml:
                 temp = await self._files.run(self._temp_for, target)
                 update = dataclasses.replace(update, temp=temp)
                 temp_stamp = await self._files.write(
-                    temp, merged.data, mode if merged.stamp is None else merged.stamp.mode
+                    temp, merged.data, mode if merged.base_stamp is None else merged.base_stamp.mode
                 )
                 written = True
             finally:
@@ -127,10 +130,10 @@ class DvcYaml:
                     await self.discard(update)
             return dataclasses.replace(update, temp_stamp=temp_stamp)
 
-    def _merge_known(self, entries: Entries) -> tuple[str, _Merged | None]:
+    def _merge_without_reading(self, entries: Entries) -> tuple[str, _Merged | None]:
         """Return the file to replace; and what to write, unless it has to be read for that."""
         target = os.path.realpath(self.path)
-        if self._root is not None and self._leads_out(target, self._root):
+        if self._root is not None and self._leads_outside(target, self._root):
             raise DvcYamlError(
                 self.path,
                 f"is a link that leads out of '{self._root}', to '{target}', where nothing is "
@@ -139,8 +142,8 @@ class DvcYaml:
         stamp = FileStamp.at(target)
         if stamp is None:
             return target, self._merge(target, None, None, entries)
-        if self._placed is not None and self._placed[0] == stamp:
-            return target, self._merge(target, self._placed[1], stamp, entries)
+        if self._last_written is not None and self._last_written[0] == stamp:
+            return target, self._merge(target, self._last_written[1], stamp, entries)
         return target, None
 
     def _merge(
@@ -152,9 +155,10 @@ class DvcYaml:
             return _Merged(stamp, merged, None)
         return _Merged(stamp, merged, merged.encode(), _make_dirs(os.path.dirname(target)))
 
-    def _leads_out(self, target: str, root: str) -> bool:
+    def _leads_outside(self, target: str, root: str) -> bool:
         """What was given as a path outside is meant."""
-        return _is_inside(self.path, root) and not _is_inside(target, os.path.realpath(root))
+        directory, real_directory = os.path.dirname(self.path), os.path.dirname(target)
+        return is_inside(directory, root) and not is_inside(real_directory, os.path.realpath(root))
 
     async def replace(self, update: Update, names: Collection[str]) -> None:
         """Put the entries with these names in place, atomically; the others are dropped.
@@ -167,61 +171,81 @@ class DvcYaml:
         Cancellation: dvc.yaml is as it was, or has all of these entries. No temp file is left.
         """
         entries = {name: update.entries[name] for name in update.entries if name in names}
-        done = False
+        if not entries:
+            await self.discard(update)
+        elif self._co_writer_turns is None:
+            await self._replace_alone(update, entries)
+        else:
+            await self._replace_in_turn(self._co_writer_turns, update, entries)
+
+    async def _replace_alone(self, update: Update, entries: Entries) -> None:
+        is_used = False
         try:
-            while entries:
-                with explained(self.path):
-                    if self._in_turn is not None:
-                        done = await self._in_turn.replace(
-                            entries,
-                            partial(self._replace_now, update, entries),
-                            partial(self._merge_and_replace, entries, update.mode),
-                        )
-                        return
+            while True:
+                with translate_dvcyaml_errors(self.path):
                     if entries.keys() == update.entries.keys() and await self._files.replace(
-                        update.temp, update.target, update.stamp
+                        update.temp, update.target, update.base_stamp
                     ):
-                        done = True
-                        self._has_placed(update.temp, update.temp_stamp, update.text)
+                        is_used = True
+                        self._remember_written(update.temp, update.temp_stamp, update.text)
                         return
+                # dvc.yaml changed on disk, or some entries are dropped: merge again.
                 fresh = await self.prepare(entries, update.mode)
-                stale, made = update, update.made + fresh.made
-                update = dataclasses.replace(fresh, made=made)
-                await self.discard(dataclasses.replace(stale, made=()))
+                # The fresh update uses the directories that the stale one made.
+                stale, made_dirs = update, update.made_dirs + fresh.made_dirs
+                update = dataclasses.replace(fresh, made_dirs=made_dirs)
+                await self.discard(dataclasses.replace(stale, made_dirs=()))
         finally:
-            if not done:
+            if not is_used:
                 await self.discard(update)
 
-    def _replace_now(self, update: Update, entries: Entries) -> bool:
+    async def _replace_in_turn(
+        self, turns: CoWriterTurns, update: Update, entries: Entries
+    ) -> None:
+        is_used = False
+        try:
+            with translate_dvcyaml_errors(self.path):
+                is_used = await turns.replace(
+                    entries,
+                    partial(self._replace_with_prepared, update, entries),
+                    partial(self._merge_and_replace, entries, update.mode),
+                )
+        finally:
+            if not is_used:
+                await self.discard(update)
+
+    def _replace_with_prepared(self, update: Update, entries: Entries) -> bool:
+        """Return whether the update fits and took the place of dvc.yaml. Blocks."""
         if entries.keys() != update.entries.keys():
             return False
-        if not self._files.replace_now(update.temp, update.target, update.stamp):
+        if not self._files.replace_blocking(update.temp, update.target, update.base_stamp):
             return False
-        self._has_placed(update.temp, update.temp_stamp, update.text)
+        self._remember_written(update.temp, update.temp_stamp, update.text)
         return True
 
     def _merge_and_replace(self, entries: Entries, mode: int) -> bool:
-        target, merged = self._merge_known(entries)
+        """Read, merge and replace; return False if dvc.yaml changed in between. Blocks."""
+        target, merged = self._merge_without_reading(entries)
         if merged is None:
-            text, stamp = read_text_now(target) or (None, None)
+            text, stamp = read_text_blocking(target) or (None, None)
             merged = self._merge(target, text, stamp, entries)
         temp = temp_stamp = None
         with contextlib.ExitStack() as undo:
-            undo.callback(_remove_dirs, merged.made)
+            undo.callback(_remove_dirs, merged.made_dirs)
             if merged.data is not None:
                 temp = self._temp_for(target)
-                mode = mode if merged.stamp is None else merged.stamp.mode
-                temp_stamp = self._files.write_now(temp, merged.data, mode)
+                mode = mode if merged.base_stamp is None else merged.base_stamp.mode
+                temp_stamp = self._files.write_blocking(temp, merged.data, mode)
                 undo.callback(os.remove, temp)
-            if not self._files.replace_now(temp, target, merged.stamp):
+            if not self._files.replace_blocking(temp, target, merged.base_stamp):
                 return False
             undo.pop_all()
-        self._has_placed(temp, temp_stamp, merged.text)
+        self._remember_written(temp, temp_stamp, merged.text)
         return True
 
-    def _has_placed(self, temp: str | None, stamp: FileStamp | None, text: str) -> None:
+    def _remember_written(self, temp: str | None, stamp: FileStamp | None, text: str) -> None:
         if temp is not None:
-            self._placed = stamp and (stamp, text)
+            self._last_written = stamp and (stamp, text)
 
     async def discard(self, update: Update) -> None:
         """Remove what ``prepare`` left on disk; what is gone already will do.
@@ -234,11 +258,7 @@ class DvcYaml:
                     await self._files.remove(update.temp)
             except OSError:
                 pass  # on the way out of a failure, which is the one to report
-            await self._files.run(_remove_dirs, update.made)
-
-
-def _is_inside(path: str, directory: str) -> bool:
-    return path.startswith(directory.rstrip(os.sep) + os.sep)
+            await self._files.run(_remove_dirs, update.made_dirs)
 
 
 def _make_dirs(directory: str) -> tuple[str, ...]:
