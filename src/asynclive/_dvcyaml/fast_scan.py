@@ -23,10 +23,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
+from typing import NamedTuple
 
 from .entry_lines import KEY, MAX_INDENT, Span, Spans
 
@@ -72,18 +73,26 @@ class RegularEntries:
     def spans_in_document(self, rest: Spans) -> Spans | None:
         """Return the spans of the document from those of the rest; None if nothing fits."""
         removed = [0, *accumulate(end - start for start, end in self.runs)]
-        at = [start - gone for (start, _), gone in zip(self.runs, removed, strict=False)]
+        run_starts = [start - gone for (start, _), gone in zip(self.runs, removed, strict=False)]
         starts = {start for start, _ in rest.entries.values()}
-        if rest.column or not starts.issuperset(at):
+        if rest.column or not starts.issuperset(run_starts):
             return None
         if not self.entries.keys().isdisjoint(rest.entries):
             return None
         spans = dict(self.entries)
         for name, (start, end) in rest.entries.items():
-            gone = removed[bisect_right(at, start)]
+            gone = removed[bisect_right(run_starts, start)]
             spans[name] = start + gone, end + gone
         ordered = dict(sorted(spans.items(), key=lambda item: item[1]))
         return Spans(ordered, rest.end + removed[-1], rest.column, rest.has_key)
+
+
+class _Section(NamedTuple):
+    """Where the entries stand below ``artifacts:``, and their indentation."""
+
+    start: int
+    end: int
+    indent: str
 
 
 def scan_regular_entries(text: str, newline: str) -> RegularEntries | None:
@@ -91,54 +100,78 @@ def scan_regular_entries(text: str, newline: str) -> RegularEntries | None:
 
     Only what the YAML parser says of the rest tells whether these are entries at all.
     """
+    section = _find_entries(text, newline)
+    entries = section and _regular_spans(text, newline, section)
+    if not entries or len(entries) < MIN_ENTRIES:
+        return None
+    runs = _runs_of(entries.values())
+    bounds = [0, *(bound for run in runs for bound in run), len(text)]
+    rest = "".join(text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True))
+    return RegularEntries(rest, runs, entries)
+
+
+def _find_entries(text: str, newline: str) -> _Section | None:
     if text.startswith("%") or "\n%" in text:
         return None  # a directive may change what values mean
     # Each of these searches is one step for the interpreter, and no other thread runs meanwhile:
     # a line end to begin with is found ten times as fast as "^".
     head = re.compile(rf"{KEY}: *(?:#.*)?(?={newline})")
-    top = head.match(text) or re.compile(rf"\n{head.pattern}").search(text)
-    first = top and re.compile(r"\n( +)[^ #\r\n]").search(text, top.end())
-    if not top or not first or len(first[1]) > MAX_INDENT:
+    key = head.match(text) or re.compile(rf"\n{head.pattern}").search(text)
+    first = key and re.compile(r"\n( +)[^ #\r\n]").search(text, key.end())
+    if not key or not first or len(first[1]) > MAX_INDENT:
         return None
-    after = re.compile(r"\n[^\s#]").search(text, top.end())
-    end = after.start() + 1 if after else len(text)
+    following = re.compile(r"\n[^\s#]").search(text, key.end())
+    end = following.start() + 1 if following else len(text)
     # A merge key among the entries adds names, and lets the parser accept a name twice.
-    if re.compile(rf"\n{first[1]}<< *:").search(text, top.end(), end):
+    if re.compile(rf"\n{first[1]}<< *:").search(text, key.end(), end):
         return None
-    start_of_first = first.start() + 1
-    entry, line, key = _patterns(first[1], newline)
-    found: dict[str, Span] = {}
-    runs: list[list[int]] = []
-    sound: dict[tuple[tuple[str, ...], ...], bool] = {}
-    listed = False
-    position = start_of_first
-    while position < end:
-        match = entry.match(text, position, end)
+    return _Section(first.start() + 1, end, first[1])
+
+
+def _regular_spans(text: str, newline: str, section: _Section) -> dict[str, Span] | None:
+    """Return where each regular entry stands; None if a name comes twice.
+
+    The parser gets the first entry, and the first that has a list: they tell how the document is
+    written.
+    """
+    entry, line, key = _patterns(section.indent, newline)
+    spans: dict[str, Span] = {}
+    is_mapping: dict[tuple[tuple[str, ...], ...], bool] = {}
+    is_list_parsed = False
+    position = section.start
+    while position < section.end:
+        match = entry.match(text, position, section.end)
         if match is None:
-            following = key.search(text, position, end)
-            position = following.start() + 1 if following else end
+            following = key.search(text, position, section.end)
+            position = following.start() + 1 if following else section.end
             continue
         start, position = match.span()
-        shape = tuple(line.findall(match[2]))
-        if shape not in sound:
-            sound[shape] = _is_sound(shape, len(first[1]))
-        has_list = not listed and any(mark == "-" for _, mark, _ in shape)
+        lines = tuple(line.findall(match[2]))
+        if lines not in is_mapping:
+            is_mapping[lines] = _is_mapping(lines, len(section.indent))
+        if not is_mapping[lines]:
+            continue
+        if not is_list_parsed and any(mark == "-" for _, mark, _ in lines):
+            is_list_parsed = True
+            continue
+        if start == section.start:
+            continue
         name = match[1].strip("'")
-        if start == start_of_first or has_list or not sound[shape]:
-            listed = listed or (has_list and sound[shape])
-        elif name in found:
+        if name in spans:
             return None
+        spans[name] = start, position
+    return spans
+
+
+def _runs_of(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Join the spans, which are in order, where one begins at the end of another."""
+    runs: list[Span] = []
+    for start, end in spans:
+        if runs and runs[-1][1] == start:
+            runs[-1] = runs[-1][0], end
         else:
-            found[name] = start, position
-            if runs and runs[-1][1] == start:
-                runs[-1][1] = position
-            else:
-                runs.append([start, position])
-    if len(found) < MIN_ENTRIES:
-        return None
-    bounds = [0, *(bound for run in runs for bound in run), len(text)]
-    rest = "".join(text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True))
-    return RegularEntries(rest, tuple((a, b) for a, b in runs), found)
+            runs.append((start, end))
+    return tuple(runs)
 
 
 @lru_cache(maxsize=8)
@@ -159,26 +192,29 @@ def _patterns(
     )
 
 
-def _is_sound(lines: Sequence[tuple[str, ...]], column: int) -> bool:
-    """Whether indentation and keys make a mapping below a name in this column.
+def _is_mapping(lines: Sequence[tuple[str, ...]], column: int) -> bool:
+    """Return whether indentation and keys make a mapping below a name in this column.
 
     Args:
         lines: of each its indentation, its dash or key or nothing, and whether a value follows.
     """
     blocks: list[tuple[int, set[str] | None]] = []  # open ones: column, and keys of a mapping
-    opening: int | None = column  # of the key that has no value yet
-    above = column
-    for indent, mark, filled in lines:
+    empty_key: int | None = column  # of the key that has no value yet
+    previous = column
+    for indent, mark, has_value in lines:
         here = len(indent)
         is_item = mark == "-"
+        # 1. The line goes on with a text.
         if not mark:
-            if here <= above:
+            if here <= previous:
                 return False
             continue
-        if opening is not None and (here > opening or (is_item and here == opening > column)):
-            if is_item and (not blocks or here - opening > MAX_INDENT):
+        # 2. It is the first of a block, the value of the key above it.
+        if empty_key is not None and (here > empty_key or (is_item and here == empty_key > column)):
+            if is_item and (not blocks or here - empty_key > MAX_INDENT):
                 return False
             blocks.append((here, None if is_item else set()))
+        # 3. It is the next of an open block, and closes the blocks within that.
         else:
             while blocks and (blocks[-1][0] > here or (blocks[-1] == (here, None) and not is_item)):
                 blocks.pop()
@@ -190,6 +226,6 @@ def _is_sound(lines: Sequence[tuple[str, ...]], column: int) -> bool:
             if name in keys:
                 return False
             keys.add(name)
-        opening = None if is_item or filled else here
-        above = here
+        empty_key = None if is_item or has_value else here
+        previous = here
     return True
