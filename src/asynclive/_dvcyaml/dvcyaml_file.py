@@ -1,4 +1,4 @@
-"""The async reader and writer of one dvc.yaml: merge into a temp file, then replace it."""
+"""Reads and writes one dvc.yaml: merges entries into a temp file, then replaces the file."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from .merge_entries import Merger
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A change of dvc.yaml that is complete in a temp file and waits to take its place."""
+    """A new dvc.yaml, complete in a temp file, that has not replaced the old one yet."""
 
     target: str
-    """The file itself: dvc.yaml, or what it is a symlink to."""
+    """The file to replace: dvc.yaml, or the target of the symlink at its path."""
     text: str
-    """What it will hold."""
+    """The text of the new file."""
     base_stamp: FileStamp | None
-    """Of the text that was merged into; None if there was none."""
+    """The stamp of the file that was merged into; None if there was none."""
     entries: Entries
     mode: int
     made_dirs: tuple[str, ...]
-    """The directories that had to be made for it, outermost first."""
+    """The directories that were made for the file, outermost first."""
     temp: str | None = None
-    """The new file; None when there is nothing to change."""
+    """The path of the temp file; None if there is nothing to change."""
     temp_stamp: FileStamp | None = None
-    """Of the new file; None if a later one might have the same."""
+    """The stamp of the temp file; None if a later file might have the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +46,25 @@ class _Merged:
     base_stamp: FileStamp | None
     text: str
     data: bytes | None
-    """What to write; None when there is nothing to change."""
+    """The bytes to write; None if there is nothing to change."""
     made_dirs: tuple[str, ...] = ()
 
 
 class DvcYaml:
     """Reads and replaces one dvc.yaml, in two steps: ``prepare``, then ``replace`` or ``discard``.
 
-    It does no locking: the caller holds an async lock, and DVC's repository lock. Users edit
-    dvc.yaml without either, so a change on disk between the steps is merged into.
+    The caller must hold an async lock and DVC's repository lock. Users edit dvc.yaml without
+    either lock. If the file changed on disk between the two steps, the entries are merged again.
 
-    To be used in a task of ours, as :class:`~asynclive._dvcyaml.async_files.AsyncFiles`.
+    Call the methods in a task of this library, never in the caller's task, for the reason given in
+    :class:`~asynclive._dvcyaml.async_files.AsyncFiles`.
 
     Args:
         path: the dvc.yaml, absolute.
         files: runs all file operations, and the merge, in its threads.
-        temp_for: says where to write what is to be renamed to a path. Blocks.
-        root: the directory that a link must not lead out of; None: it may.
-        co_writer: who else writes it in this process; None: nobody.
+        temp_for: returns the path of a temp file that can be renamed to a path. Blocks.
+        root: the directory that a symlink must not lead out of; None: it may.
+        co_writer: another writer of the file in this process; None: there is none.
     """
 
     def __init__(
@@ -80,11 +81,11 @@ class DvcYaml:
         self._co_writer_turns = None if co_writer is None else CoWriterTurns(co_writer, files)
         self._temp_for = temp_for
         self._merger = Merger()
-        # What we put in place last, with its stamp: while the file has it, it need not be read.
+        # The stamp and text that we wrote last. A file with this stamp need not be read.
         self._last_written: tuple[FileStamp, str] | None = None
 
     def entry_path(self, path: str) -> str:
-        """Return ``path`` as an entry has it: POSIX, relative to the directory of dvc.yaml.
+        """Return ``path`` for an entry: with slashes, relative to the directory of dvc.yaml.
 
         Symlinks are not resolved, as in ``dvclive.utils.rel_path``.
         """
@@ -92,16 +93,16 @@ class DvcYaml:
         return Path(os.path.relpath(os.path.abspath(path), directory)).as_posix()
 
     async def prepare(self, entries: Entries, mode: int) -> Update:
-        """Write the merged file to a temp file; dvc.yaml stays as it is.
+        """Write the merged text to a temp file. dvc.yaml is unchanged.
 
         Args:
-            entries: name to values.
+            entries: the values of each entry, by its name.
             mode: permission bits for a dvc.yaml that does not exist yet.
 
         Raises:
-            DvcYamlError: dvc.yaml cannot be read, merged or written; nothing is left of it.
+            DvcYamlError: dvc.yaml cannot be read, merged or written. No temp file is left.
 
-        Cancellation: nothing is left of it.
+        Cancellation: no temp file is left.
         """
         with translate_dvcyaml_errors(self.path):
             target, merged = await self._files.run(self._merge_without_reading, entries)
@@ -117,27 +118,30 @@ class DvcYaml:
             )
             if merged.data is None:
                 return update
-            written = False
+            is_written = False
             try:
                 temp = await self._files.run(self._temp_for, target)
                 update = dataclasses.replace(update, temp=temp)
                 temp_stamp = await self._files.write(
                     temp, merged.data, mode if merged.base_stamp is None else merged.base_stamp.mode
                 )
-                written = True
+                is_written = True
             finally:
-                if not written:
+                if not is_written:
                     await self.discard(update)
             return dataclasses.replace(update, temp_stamp=temp_stamp)
 
     def _merge_without_reading(self, entries: Entries) -> tuple[str, _Merged | None]:
-        """Return the file to replace; and what to write, unless it has to be read for that."""
+        """Return the file to replace, and the merged text; None if the file must be read first.
+
+        Blocks.
+        """
         target = os.path.realpath(self.path)
         if self._root is not None and self._leads_outside(target, self._root):
             raise DvcYamlError(
                 self.path,
-                f"is a link that leads out of '{self._root}', to '{target}', where nothing is "
-                "written. Put a file in its place.",
+                f"is a symlink that leads out of '{self._root}', to '{target}'. AsyncLive does not "
+                "write there. Replace the symlink by a file.",
             )
         stamp = FileStamp.at(target)
         if stamp is None:
@@ -149,26 +153,31 @@ class DvcYaml:
     def _merge(
         self, target: str, text: str | None, stamp: FileStamp | None, entries: Entries
     ) -> _Merged:
-        # In a thread: hundreds of entries, or a first look at thousands, take their time.
+        # Runs in a thread: merging hundreds of entries, or the first parse of thousands, would
+        # block the event loop.
         merged = self._merger.merge(text, entries)
         if merged == text:
             return _Merged(stamp, merged, None)
         return _Merged(stamp, merged, merged.encode(), _make_dirs(os.path.dirname(target)))
 
     def _leads_outside(self, target: str, root: str) -> bool:
-        """What was given as a path outside is meant."""
+        """Return whether a symlink leads out of ``root``.
+
+        A path that the user gave outside ``root`` is intended, and its symlinks are followed.
+        """
         directory, real_directory = os.path.dirname(self.path), os.path.dirname(target)
         return is_inside(directory, root) and not is_inside(real_directory, os.path.realpath(root))
 
     async def replace(self, update: Update, names: Collection[str]) -> None:
-        """Put the entries with these names in place, atomically; the others are dropped.
+        """Replace dvc.yaml atomically by one that has the entries with these names, and no others.
 
-        The update is used up, whether this returns or raises.
+        The update cannot be used again, whether this returns or raises.
 
         Raises:
-            DvcYamlError: dvc.yaml cannot be read, merged or replaced; it is as it was.
+            DvcYamlError: dvc.yaml cannot be read, merged or replaced. The file is unchanged,
+                unless the message says that it is written but may not be on the disk.
 
-        Cancellation: dvc.yaml is as it was, or has all of these entries. No temp file is left.
+        Cancellation: dvc.yaml is unchanged, or has all of these entries. No temp file is left.
         """
         entries = {name: update.entries[name] for name in update.entries if name in names}
         if not entries:
@@ -191,7 +200,8 @@ class DvcYaml:
                         return
                 # dvc.yaml changed on disk, or some entries are dropped: merge again.
                 fresh = await self.prepare(entries, update.mode)
-                # The fresh update uses the directories that the stale one made.
+                # The fresh update lies in directories that were made for the stale one: discarding
+                # the stale one must not remove them.
                 stale, made_dirs = update, update.made_dirs + fresh.made_dirs
                 update = dataclasses.replace(fresh, made_dirs=made_dirs)
                 await self.discard(dataclasses.replace(stale, made_dirs=()))
@@ -215,7 +225,7 @@ class DvcYaml:
                 await self.discard(update)
 
     def _replace_with_prepared(self, update: Update, entries: Entries) -> bool:
-        """Return whether the update fits and took the place of dvc.yaml. Blocks."""
+        """Replace dvc.yaml by the update; return False if that does not fit any more. Blocks."""
         if entries.keys() != update.entries.keys():
             return False
         if not self._files.replace_blocking(update.temp, update.target, update.base_stamp):
@@ -248,21 +258,21 @@ class DvcYaml:
             self._last_written = stamp and (stamp, text)
 
     async def discard(self, update: Update) -> None:
-        """Remove what ``prepare`` left on disk; what is gone already will do.
+        """Remove the temp file and directories of ``prepare``. Missing ones are no error.
 
-        Cancellation: finishes first.
+        Cancellation: finishes before it is cancelled.
         """
         with anyio.CancelScope(shield=True):
             try:
                 if update.temp is not None:
                     await self._files.remove(update.temp)
             except OSError:
-                pass  # on the way out of a failure, which is the one to report
+                pass  # called because of another error, which is the one to report
             await self._files.run(_remove_dirs, update.made_dirs)
 
 
 def _make_dirs(directory: str) -> tuple[str, ...]:
-    """Make a directory and its parents; return those that were missing, outermost first."""
+    """Make a directory and its parents; return the ones that were missing, outermost first."""
     missing = []
     while directory and not os.path.lexists(directory):
         missing.append(directory)
@@ -283,4 +293,4 @@ def _remove_dirs(made: tuple[str, ...]) -> None:
         try:
             os.rmdir(path)
         except OSError:
-            return  # somebody uses it by now
+            return  # not empty: another program uses it

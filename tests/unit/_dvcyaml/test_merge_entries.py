@@ -407,7 +407,7 @@ def test_a_merger_that_remembers_writes_what_one_that_parses_would(
         fresh = merge(text, entries)
         text = merger.merge(text, entries)
         assert text == fresh
-        written = merger._written
+        written = merger._last_written
         if written is not None:
             parsed = parse(text)
             assert written.pieces == parsed.pieces
