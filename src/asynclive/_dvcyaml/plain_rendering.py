@@ -22,7 +22,7 @@ _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+")
 # Columns. ruamel.yaml folds lines beyond 80.
 _MAX_LINE = 72
-# ruamel.yaml writes integers of up to this many digits in the same way.
+# ruamel.yaml writes smaller integers as str() does.
 _MAX_INT = 10**15
 
 
