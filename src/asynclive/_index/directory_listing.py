@@ -15,7 +15,7 @@ class Listing:
 
     dirs: list[str]
     dvc_files: list[str]
-    rules: list[str]
+    rule_files: list[str]
     """The files that hide names."""
 
 
@@ -25,15 +25,15 @@ def list_directory(path: str, is_dvc_file: Callable[[str], bool]) -> Listing:
     Raises:
         OSError: it is not a directory, or cannot be read.
     """
-    found = Listing([], [], [])
+    listing = Listing([], [], [])
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name
             if entry.is_dir():
                 if not entry.is_symlink():
-                    found.dirs.append(name)
+                    listing.dirs.append(name)
             elif is_dvc_file(name):
-                found.dvc_files.append(name)
+                listing.dvc_files.append(name)
             elif name in RULES:
-                found.rules.append(name)
-    return found
+                listing.rule_files.append(name)
+    return listing

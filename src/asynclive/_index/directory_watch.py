@@ -24,7 +24,7 @@ class Change(NamedTuple):
     directory: str
     name: str
     is_dir: bool
-    written: bool
+    is_write: bool
     """It was written into where it stands, rather than put there."""
 
 
@@ -66,7 +66,7 @@ class Watch(Protocol):
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Snapshot:
     stamp: Stamp | None
     dirs: set[str]
     files: dict[str, Stamp | None]
@@ -77,46 +77,50 @@ class StatWatch:
 
     def __init__(self, is_dvc_file: Callable[[str], bool]) -> None:
         self._is_dvc_file = is_dvc_file
-        self._seen: dict[str, _Seen] = {}
+        self._snapshots: dict[str, _Snapshot] = {}
 
     def add(self, directory: str) -> None:
-        self._seen[directory] = self._look(directory)
+        self._snapshots[directory] = self._take_snapshot(directory)
 
     def remove(self, directory: str) -> None:
-        self._seen.pop(directory, None)
+        self._snapshots.pop(directory, None)
 
     def changes(self) -> Iterable[Change] | None:
-        return [change for directory in list(self._seen) for change in self._changes_in(directory)]
+        return [
+            change for directory in list(self._snapshots) for change in self._changes_in(directory)
+        ]
 
     def clear(self) -> None:
-        self._seen.clear()
+        self._snapshots.clear()
 
     def close(self) -> None:
-        self._seen.clear()
+        self._snapshots.clear()
 
-    def _look(self, directory: str) -> _Seen:
+    def _take_snapshot(self, directory: str) -> _Snapshot:
         stamp = unless_racy(stamp_of(directory))
-        found = list_directory(directory, self._is_dvc_file)
-        files = [*found.dvc_files, *found.rules]
-        return _Seen(stamp, set(found.dirs), {name: _stamp_in(directory, name) for name in files})
+        listing = list_directory(directory, self._is_dvc_file)
+        files = [*listing.dvc_files, *listing.rule_files]
+        return _Snapshot(
+            stamp, set(listing.dirs), {name: _stamp_in(directory, name) for name in files}
+        )
 
     def _changes_in(self, directory: str) -> Iterator[Change]:
-        seen = self._seen[directory]
-        if stamp_of(directory) == seen.stamp:
-            for name, stamp in seen.files.items():
+        before = self._snapshots[directory]
+        if stamp_of(directory) == before.stamp:
+            for name, stamp in before.files.items():
                 if (now := stamp_of(f"{directory}{os.sep}{name}")) != stamp:
-                    seen.files[name] = unless_racy(now)
+                    before.files[name] = unless_racy(now)
                     yield Change(directory, name, False, False)
             return
         try:
-            now_seen = self._seen[directory] = self._look(directory)
+            after = self._snapshots[directory] = self._take_snapshot(directory)
         except OSError:  # the directory that held it says so
             return
-        for name in now_seen.dirs ^ seen.dirs:
+        for name in after.dirs ^ before.dirs:
             yield Change(directory, name, True, False)
-        for name in now_seen.files.keys() | seen.files.keys():
-            stamp = now_seen.files.get(name)
-            if stamp is None or is_racy(stamp) or stamp != seen.files.get(name):
+        for name in after.files.keys() | before.files.keys():
+            stamp = after.files.get(name)
+            if stamp is None or is_racy(stamp) or stamp != before.files.get(name):
                 yield Change(directory, name, False, False)
 
 

@@ -68,7 +68,7 @@ class TrackingRules(Protocol[OutputT_co]):
         ...
 
 
-class _LookAtAllError(Exception):
+class _RescanAllError(Exception):
     """What changed decides about more than itself."""
 
 
@@ -76,7 +76,7 @@ class _LookAtAllError(Exception):
 class _Directory:
     """Names of directories end with a separator; of files, only DVC's are of interest."""
 
-    kept: set[str]
+    visible: set[str]
     hidden: set[str]
     has_dvcignore: bool
 
@@ -93,8 +93,8 @@ class WorkspaceIndex(Generic[OutputT]):
         self._root = root
         self._watch, *self._other_watches = watches
         # False: something went unseen, and the next refresh looks at all.
-        self._complete = False
-        self._visiting_all = False
+        self._is_current = False
+        self._is_full_scan = False
         self._directories: dict[str, _Directory] = {}
         self._dvc_files: dict[str, Stamp | None] = {}
         self._outputs: OutputIndex[OutputT] = OutputIndex(root)
@@ -113,13 +113,13 @@ class WorkspaceIndex(Generic[OutputT]):
         Raises:
             Exception: whatever ``rules`` raises; the next call looks again.
         """
-        complete, self._complete = self._complete, False
+        is_current, self._is_current = self._is_current, False
         outdated = rules.outside_rules_changed()
-        if not complete or outdated or not self._look_at_changes(rules):
-            while not self._look_at_all(rules):
+        if not is_current or outdated or not self._apply_changes(rules):
+            while not self._rescan_all(rules):
                 self._watch.close()
                 self._watch = self._other_watches.pop(0)
-        self._complete = True
+        self._is_current = True
         return self._outputs
 
     def record_written(self, dvc_file: str, outputs: Sequence[OutputT]) -> None:
@@ -127,13 +127,13 @@ class WorkspaceIndex(Generic[OutputT]):
         try:
             found = stamp_of(dvc_file)
         except OSError:  # it is written all the same; the next refresh looks again
-            self._complete = False
+            self._is_current = False
             return
         if found is None:  # removed by its owner meanwhile
             return
         directory = self._directories.get(os.path.dirname(dvc_file))
         if directory is not None:
-            directory.kept.add(os.path.basename(dvc_file))
+            directory.visible.add(os.path.basename(dvc_file))
         self._dvc_files[dvc_file] = found
         self.declare(dvc_file, outputs)
 
@@ -141,37 +141,37 @@ class WorkspaceIndex(Generic[OutputT]):
         """This DVC file, as it is known, declares these outputs."""
         try:
             self._declare(dvc_file, outputs)
-        except _LookAtAllError:
-            self._complete = False
+        except _RescanAllError:
+            self._is_current = False
 
     def reread(self, dvc_file: str, rules: TrackingRules[OutputT]) -> None:
         """What is known of this DVC file is not what stands in it."""
         self._dvc_files.pop(dvc_file, None)
         try:
-            self._read(dvc_file, rules)
+            self._read_dvc_file(dvc_file, rules)
         except Exception:  # the next refresh finds it again, and says so
-            self._complete = False
+            self._is_current = False
 
     def close(self) -> None:
         """Watch nothing any more."""
         for watch in (self._watch, *self._other_watches):
             watch.close()
 
-    def _look_at_changes(self, rules: TrackingRules[OutputT]) -> bool:
+    def _apply_changes(self, rules: TrackingRules[OutputT]) -> bool:
         """False: that is not enough."""
         try:
             changes = self._watch.changes()
             if changes is None or not all(map(os.path.exists, self._subrepos)):
                 return False
             for change in chain(changes, self._changed_links()):
-                self._look_at(change, rules)
+                self._apply_change(change, rules)
             self._pending += self._unreadable
-            self._visit_pending(rules)
-        except (_LookAtAllError, UnwatchableError):
+            self._scan_pending(rules)
+        except (_RescanAllError, UnwatchableError):
             return False
         return True
 
-    def _look_at_all(self, rules: TrackingRules[OutputT]) -> bool:
+    def _rescan_all(self, rules: TrackingRules[OutputT]) -> bool:
         """False: this workspace cannot be watched in this way."""
         rules.reload()
         self._directories.clear()
@@ -179,53 +179,53 @@ class WorkspaceIndex(Generic[OutputT]):
         self._subrepos.clear()
         self._unreadable.clear()
         self._pending.clear()
-        self._visiting_all = True
+        self._is_full_scan = True
         try:
             self._watch.clear()
-            self._visit(self._root, rules)
-            self._visit_pending(rules)
+            self._scan_directory(self._root, rules)
+            self._scan_pending(rules)
             # What a file that is gone declared may have kept others from being visited.
-            while lost := [path for path in self._dvc_files if not self._is_kept(path, "")]:
+            while lost := [path for path in self._dvc_files if not self._is_visible(path, "")]:
                 for path in lost:
-                    self._drop_file(path)
-                self._visit_pending(rules)
+                    self._forget_file(path)
+                self._scan_pending(rules)
         except UnwatchableError:
             return False
         finally:
-            self._visiting_all = False
+            self._is_full_scan = False
         return True
 
-    def _visit_pending(self, rules: TrackingRules[OutputT]) -> None:
+    def _scan_pending(self, rules: TrackingRules[OutputT]) -> None:
         while self._pending:
             path = self._pending.pop()
             # As DVC: what is tracked as a whole is not searched for rules.
             if path in self._outputs or path in self._directories:
                 continue
-            if self._is_kept(path, os.sep):
-                self._visit(path, rules)
+            if self._is_visible(path, os.sep):
+                self._scan_directory(path, rules)
 
-    def _visit(self, path: str, rules: TrackingRules[OutputT]) -> None:
+    def _scan_directory(self, path: str, rules: TrackingRules[OutputT]) -> None:
         try:
             self._watch.add(path)  # before it is listed, or what comes between is missed
-            found = list_directory(path, rules.is_dvc_file)
+            listing = list_directory(path, rules.is_dvc_file)
         except OSError:  # as os.walk, which DVC uses
             self._unreadable.add(path)
             return
         self._unreadable.discard(path)
-        if DVCIGNORE in found.rules or (path != self._root and _SUBREPO in found.dirs):
-            self._needs_all()
-        dirs, files = rules.filter_visible(path, found.dirs, found.dvc_files)
-        kept = {f"{name}{os.sep}" for name in dirs}.union(files)
-        hidden = {f"{name}{os.sep}" for name in found.dirs}.union(found.dvc_files) - kept
-        self._directories[path] = _Directory(kept, hidden, DVCIGNORE in found.rules)
+        if DVCIGNORE in listing.rule_files or (path != self._root and _SUBREPO in listing.dirs):
+            self._require_rescan()
+        dirs, files = rules.filter_visible(path, listing.dirs, listing.dvc_files)
+        visible = {f"{name}{os.sep}" for name in dirs}.union(files)
+        hidden = {f"{name}{os.sep}" for name in listing.dirs}.union(listing.dvc_files) - visible
+        self._directories[path] = _Directory(visible, hidden, DVCIGNORE in listing.rule_files)
         for name in hidden:
             subrepo = f"{path}{os.sep}{name}{_SUBREPO}"
             if name.endswith(os.sep) and os.path.isdir(subrepo):
                 self._subrepos.add(subrepo)
-        for name in found.rules:
+        for name in listing.rule_files:
             self._note_link(f"{path}{os.sep}{name}")
         for name in files:
-            self._read(f"{path}{os.sep}{name}", rules)
+            self._read_dvc_file(f"{path}{os.sep}{name}", rules)
         self._pending += [f"{path}{os.sep}{name}" for name in dirs]
 
     def _changed_links(self) -> Iterator[Change]:
@@ -235,44 +235,44 @@ class WorkspaceIndex(Generic[OutputT]):
                 directory, name = os.path.split(path)
                 yield Change(directory, name, False, False)
 
-    def _look_at(self, change: Change, rules: TrackingRules[OutputT]) -> None:
+    def _apply_change(self, change: Change, rules: TrackingRules[OutputT]) -> None:
         directory = self._directories.get(change.directory)
         if directory is None:
             return
         path = f"{change.directory}{os.sep}{change.name}"
         if change.is_dir:
             if change.name == _SUBREPO and change.directory != self._root:
-                raise _LookAtAllError
+                raise _RescanAllError
             name = f"{change.name}{os.sep}"
-            self._drop(directory, path, name)
+            self._remove_name(directory, path, name)
             if os.path.isdir(path) and not os.path.islink(path):
-                self._place(directory, path, name, rules)
+                self._add_name(directory, path, name, rules)
         elif change.name == DVCIGNORE:
-            raise _LookAtAllError
+            raise _RescanAllError
         elif change.name == GITIGNORE:
-            self._look_at_rules(change.directory, directory, rules)
+            self._apply_rule_changes(change.directory, directory, rules)
         elif rules.is_dvc_file(change.name):
             if os.path.isdir(path) or not os.path.lexists(path):
-                self._drop(directory, path, change.name)
-            elif change.name in directory.kept:
-                self._read(path, rules, changed=change.written)
+                self._remove_name(directory, path, change.name)
+            elif change.name in directory.visible:
+                self._read_dvc_file(path, rules, changed=change.is_write)
             elif change.name not in directory.hidden:
-                self._place(directory, path, change.name, rules)
+                self._add_name(directory, path, change.name, rules)
 
-    def _look_at_rules(
+    def _apply_rule_changes(
         self, path: str, directory: _Directory, rules: TrackingRules[OutputT]
     ) -> None:
         names = rules.take_changed_names(path)
         if names is None:
-            raise _LookAtAllError
+            raise _RescanAllError
         for name in names:
             for known in (name, f"{name}{os.sep}"):
-                if known in directory.kept or known in directory.hidden:
+                if known in directory.visible or known in directory.hidden:
                     below = f"{path}{os.sep}{name}"
-                    self._drop(directory, below, known)
-                    self._place(directory, below, known, rules)
+                    self._remove_name(directory, below, known)
+                    self._add_name(directory, below, known, rules)
 
-    def _place(
+    def _add_name(
         self, directory: _Directory, path: str, name: str, rules: TrackingRules[OutputT]
     ) -> None:
         """The directory has this name now."""
@@ -280,46 +280,48 @@ class WorkspaceIndex(Generic[OutputT]):
         if rules.is_hidden(path, isdir):
             directory.hidden.add(name)
             return
-        directory.kept.add(name)
+        directory.visible.add(name)
         if isdir:
             self._pending.append(path)
         else:
-            self._read(path, rules)
+            self._read_dvc_file(path, rules)
 
-    def _drop(self, directory: _Directory, path: str, name: str) -> None:
+    def _remove_name(self, directory: _Directory, path: str, name: str) -> None:
         """The directory has this name no more."""
-        directory.kept.discard(name)
+        directory.visible.discard(name)
         directory.hidden.discard(name)
         if name.endswith(os.sep):
-            self._drop_tree(path)
+            self._forget_directory(path)
         else:
-            self._drop_file(path)
+            self._forget_file(path)
 
-    def _drop_tree(self, path: str) -> None:
+    def _forget_directory(self, path: str) -> None:
         directory = self._directories.pop(path, None)
         if directory is None:
             return
         self._watch.remove(path)
         if directory.has_dvcignore:
-            self._needs_all()  # DVC would still go by it
-        for name in directory.kept:
+            self._require_rescan()  # DVC would still go by it
+        for name in directory.visible:
             below = f"{path}{os.sep}{name}"
             if name.endswith(os.sep):
-                self._drop_tree(below.rstrip(os.sep))
+                self._forget_directory(below.rstrip(os.sep))
             else:
-                self._drop_file(below)
+                self._forget_file(below)
 
-    def _drop_file(self, path: str) -> None:
+    def _forget_file(self, path: str) -> None:
         self._dvc_files.pop(path, None)
         self._links.pop(path, None)
         self._pending += [output.fs_path for output in self._outputs.retract(path)]
 
-    def _read(self, path: str, rules: TrackingRules[OutputT], *, changed: bool = False) -> None:
+    def _read_dvc_file(
+        self, path: str, rules: TrackingRules[OutputT], *, changed: bool = False
+    ) -> None:
         found = stamp_of(path)
         if found is not None and found == self._dvc_files.get(path) and not changed:
             return
         if found is None:
-            self._drop_file(path)
+            self._forget_file(path)
         self._note_link(path)
         if found is None:
             return
@@ -335,12 +337,12 @@ class WorkspaceIndex(Generic[OutputT]):
         self._outputs.declare(path, outputs)
         for output in outputs:
             if not is_inside(path, output.fs_path):
-                self._drop_tree(output.fs_path)
+                self._forget_directory(output.fs_path)
 
-    def _is_kept(self, path: str, end: str) -> bool:
+    def _is_visible(self, path: str, end: str) -> bool:
         directory, name = os.path.split(path)
         known = self._directories.get(directory)
-        return known is not None and f"{name}{end}" in known.kept
+        return known is not None and f"{name}{end}" in known.visible
 
     def _note_link(self, path: str) -> None:
         try:
@@ -350,6 +352,6 @@ class WorkspaceIndex(Generic[OutputT]):
         if stat.S_ISLNK(found.st_mode) or found.st_nlink > 1:
             self._links[path] = stamp_of(path)
 
-    def _needs_all(self) -> None:
-        if not self._visiting_all:
-            raise _LookAtAllError
+    def _require_rescan(self) -> None:
+        if not self._is_full_scan:
+            raise _RescanAllError
