@@ -1,4 +1,4 @@
-"""What of a directory decides what DVC tracks, and how to tell that a file changed."""
+"""Lists the names in a directory that decide what DVC tracks."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ GITIGNORE, DVCIGNORE = RULES = (".gitignore", ".dvcignore")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The names in a directory, less the files that are none of DVC's."""
+    """The names in a directory, without the files that DVC does not read."""
 
     dirs: list[str]
     dvc_files: list[str]
     rule_files: list[str]
-    """The files that hide names."""
+    """The files that hide names: .gitignore and .dvcignore."""
 
 
 def list_directory(path: str, is_dvc_file: Callable[[str], bool]) -> Listing:
-    """List it, as DVC walks: a link to a directory is nothing.
+    """List a directory as DVC walks it: without symlinks to directories.
 
     Raises:
-        OSError: it is not a directory, or cannot be read.
+        OSError: ``path`` is not a directory, or cannot be read.
     """
     listing = Listing([], [], [])
     with os.scandir(path) as entries:

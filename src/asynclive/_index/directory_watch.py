@@ -1,6 +1,6 @@
-"""What changed in which directory since last asked: the question, and the answer by looking.
+"""Watches directories for changes: the protocol, and an implementation that calls stat.
 
-``_inotify`` has the answer that costs nothing where nothing changed.
+``inotify`` has an implementation that costs nothing if nothing changed.
 """
 
 from __future__ import annotations
@@ -15,65 +15,76 @@ from .directory_listing import list_directory
 
 
 class UnwatchableError(Exception):
-    """Changes are not reported here, or not any more."""
+    """This watch cannot report changes here, or not any more. Use another one."""
 
 
 class Change(NamedTuple):
-    """Something happened to a name in a watched directory."""
+    """A name in a watched directory that was added, removed, replaced or written to."""
 
     directory: str
     name: str
     is_dir: bool
     is_write: bool
-    """It was written into where it stands, rather than put there."""
+    """The file itself was written to. Its stamp may be unchanged."""
 
 
 class Watch(Protocol):
-    """Directories whose changes are reported."""
+    """Reports the changes in directories that were added to it.
+
+    Not thread-safe: one thread at a time may call the methods.
+    """
 
     def add(self, directory: str) -> None:
-        """Report what changes in ``directory`` from now on.
+        """Report changes in ``directory`` that happen after this call.
 
         Raises:
-            OSError: it is not a directory that can be read.
-            UnwatchableError: its changes cannot be reported.
+            OSError: ``directory`` is not a directory, or cannot be read.
+            UnwatchableError: changes in it cannot be reported.
         """
         ...
 
     def remove(self, directory: str) -> None:
-        """Report nothing more of ``directory``, where it is watched."""
+        """Stop reporting changes in ``directory``. It need not be watched."""
         ...
 
     def changes(self) -> Iterable[Change] | None:
-        """What changed since last asked, in order, each once; None: anything may have changed.
+        """Return the changes since the last call, in order, each once.
+
+        Returns:
+            The changes; None if anything may have changed.
 
         Raises:
-            UnwatchableError: nobody knows.
+            UnwatchableError: the changes cannot be found out.
         """
         ...
 
     def clear(self) -> None:
-        """Report nothing more of any directory added so far.
+        """Stop reporting changes in all directories, and forget changes not reported yet.
 
         Raises:
-            UnwatchableError: nothing can be watched any more.
+            UnwatchableError: no directory can be watched any more.
         """
         ...
 
     def close(self) -> None:
-        """Give back what the system lent for it. It is of no use any more."""
+        """Release the resources of the system. After that, only ``close`` may be called."""
         ...
 
 
 @dataclass(slots=True)
 class _Snapshot:
+    """A directory at one moment: its stamp, and the names in it that DVC reads."""
+
     stamp: Stamp | None
     dirs: set[str]
     files: dict[str, Stamp | None]
 
 
 class StatWatch:
-    """Looks at the stamp of each directory added and of each file of interest in it."""
+    """Finds changes by stat of each directory, and of each file in it that DVC reads.
+
+    A file that changed within the last tick of the clock is reported again by the next call.
+    """
 
     def __init__(self, is_dvc_file: Callable[[str], bool]) -> None:
         self._is_dvc_file = is_dvc_file
@@ -114,7 +125,7 @@ class StatWatch:
             return
         try:
             after = self._snapshots[directory] = self._take_snapshot(directory)
-        except OSError:  # the directory that held it says so
+        except OSError:  # the directory is gone: its parent reports that
             return
         for name in after.dirs ^ before.dirs:
             yield Change(directory, name, True, False)

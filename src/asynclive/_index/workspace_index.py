@@ -1,8 +1,8 @@
-"""Keeps up with what DVC tracks in a workspace, at the cost of what changed since last looked.
+"""An index of all outputs that DVC tracks in a workspace. An update costs only what changed.
 
-DVC walks the workspace and parses every DVC file for each command
-(``dvc.repo.index.collect_files``). Here the workspace is walked once, and then looked at again
-only where a ``Watch`` reports a change. What DVC would make of a name is asked of DVC, through
+For each command DVC walks the workspace and parses every DVC file
+(``dvc.repo.index.collect_files``). This index walks the workspace once. After that it checks only
+the names for which a ``Watch`` reports a change. It asks DVC about each name, through
 ``TrackingRules``.
 """
 
@@ -24,57 +24,68 @@ from .tracked_outputs import OutputIndex, TrackedOutput
 OutputT = TypeVar("OutputT", bound=TrackedOutput)
 OutputT_co = TypeVar("OutputT_co", bound=TrackedOutput, covariant=True)
 
-# What makes a directory below the root a DVC repository of its own, and none of ours.
+# A directory below the root that has this directory is a DVC repository of its own. It does not
+# belong to the index.
 _SUBREPO = ".dvc"
 
 
 class TrackingRules(Protocol[OutputT_co]):
-    """What has to be asked of DVC."""
+    """The questions about a workspace that DVC answers."""
 
     def reload(self) -> None:
-        """All is looked at anew: forget what the rules said."""
+        """Drop cached rules: the whole workspace is scanned again."""
         ...
 
     def outside_rules_changed(self) -> bool:
-        """Whether rules that do not lie in the workspace changed since last asked."""
+        """Return whether rules outside the workspace changed since the last call."""
         ...
 
     def is_dvc_file(self, name: str) -> bool:
-        """Whether DVC reads declarations from a file of this name."""
+        """Return whether DVC reads declarations from a file of this name."""
         ...
 
     def filter_visible(
         self, directory: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]:
-        """Of all names in a directory, those that neither .dvcignore nor .gitignore hides."""
+        """Return the names in a directory that neither .dvcignore nor .gitignore hides.
+
+        Args:
+            directory: absolute.
+            dirs: the names of all directories in it.
+            files: the names of all DVC files in it.
+        """
         ...
 
     def is_hidden(self, path: str, isdir: bool) -> bool:
-        """Whether .dvcignore or .gitignore hides this one."""
+        """Return whether .dvcignore or .gitignore hides ``path``."""
         ...
 
     def take_changed_names(self, directory: str) -> Collection[str] | None:
-        """Names that the .gitignore of ``directory`` may hide or not since last asked.
+        """Return the names whose rules changed in the .gitignore of ``directory``.
 
-        None: any name there or below.
+        The changes since the last call count. None: the rules for any path below may have changed.
         """
         ...
 
     def load(self, path: str) -> Sequence[OutputT_co] | None:
-        """The local outputs that a DVC file declares; None: it declares no stage at all.
+        """Return the local outputs that a DVC file declares; None if it declares no stage.
 
-        Raises when it cannot be read.
+        Raises:
+            Exception: the file cannot be read.
         """
         ...
 
 
 class _RescanAllError(Exception):
-    """What changed decides about more than itself."""
+    """A change may affect other paths: the whole workspace must be scanned again."""
 
 
 @dataclass(slots=True)
 class _Directory:
-    """Names of directories end with a separator; of files, only DVC's are of interest."""
+    """The names of directories and DVC files in one directory.
+
+    The name of a directory ends with a separator.
+    """
 
     visible: set[str]
     hidden: set[str]
@@ -82,36 +93,38 @@ class _Directory:
 
 
 class WorkspaceIndex(Generic[OutputT]):
-    """Everything DVC tracks below ``root``, by path. For one thread at a time.
+    """All outputs that DVC tracks below ``root``. Not thread-safe.
 
     Args:
         root: the DVC repository.
-        watches: report changes; the first that can. The last one always can.
+        watches: the first one that can watch the workspace is used. The last one must be able to.
     """
 
     def __init__(self, root: str, *watches: Watch) -> None:
         self._root = root
         self._watch, *self._other_watches = watches
-        # False: something went unseen, and the next refresh looks at all.
+        # False: a change may be missing. The next refresh scans the whole workspace.
         self._is_current = False
+        # True during such a scan.
         self._is_full_scan = False
         self._directories: dict[str, _Directory] = {}
         self._dvc_files: dict[str, Stamp | None] = {}
         self._outputs: OutputIndex[OutputT] = OutputIndex(root)
-        # Directories to visit, where they are kept and not covered by an output.
+        # Directories to scan, if they are visible and no output contains them.
         self._pending: list[str] = []
-        # Directories that could not be read, to be tried again.
+        # Directories that could not be read. The next refresh tries again.
         self._unreadable: set[str] = set()
-        # Files that change without an event where they are listed: they are links.
+        # Symlinks and files with other names: they can change without an event in their directory.
         self._links: dict[str, Stamp | None] = {}
-        # What makes a hidden directory a DVC repository of its own.
+        # The .dvc directories in hidden directories. If one vanishes, DVC may no longer hide its
+        # parent, and the whole workspace is scanned.
         self._subrepos: set[str] = set()
 
     def refresh(self, rules: TrackingRules[OutputT]) -> OutputIndex[OutputT]:
-        """Look what changed, and return all outputs.
+        """Apply the changes since the last call, and return all outputs.
 
         Raises:
-            Exception: whatever ``rules`` raises; the next call looks again.
+            Exception: an error of ``rules``. The next call scans the whole workspace.
         """
         is_current, self._is_current = self._is_current, False
         outdated = rules.outside_rules_changed()
@@ -123,42 +136,42 @@ class WorkspaceIndex(Generic[OutputT]):
         return self._outputs
 
     def record_written(self, dvc_file: str, outputs: Sequence[OutputT]) -> None:
-        """We have just written this DVC file, under DVC's lock; it declares these outputs."""
+        """Add a DVC file that we have just written under DVC's lock, and its outputs."""
         try:
-            found = stamp_of(dvc_file)
-        except OSError:  # it is written all the same; the next refresh looks again
+            stamp = stamp_of(dvc_file)
+        except OSError:  # the file is written, so the artifact is logged: do not fail here
             self._is_current = False
             return
-        if found is None:  # removed by its owner meanwhile
+        if stamp is None:  # the user has removed the file
             return
         directory = self._directories.get(os.path.dirname(dvc_file))
         if directory is not None:
             directory.visible.add(os.path.basename(dvc_file))
-        self._dvc_files[dvc_file] = found
+        self._dvc_files[dvc_file] = stamp
         self.declare(dvc_file, outputs)
 
     def declare(self, dvc_file: str, outputs: Sequence[OutputT] | None) -> None:
-        """This DVC file, as it is known, declares these outputs."""
+        """Replace the outputs of a DVC file that is in the index."""
         try:
             self._declare(dvc_file, outputs)
         except _RescanAllError:
             self._is_current = False
 
     def reread(self, dvc_file: str, rules: TrackingRules[OutputT]) -> None:
-        """What is known of this DVC file is not what stands in it."""
+        """Read a DVC file again: the index has outputs that are not in the file."""
         self._dvc_files.pop(dvc_file, None)
         try:
             self._read_dvc_file(dvc_file, rules)
-        except Exception:  # the next refresh finds it again, and says so
+        except Exception:  # the next refresh reads the file again and raises the error
             self._is_current = False
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Close all watches."""
         for watch in (self._watch, *self._other_watches):
             watch.close()
 
     def _apply_changes(self, rules: TrackingRules[OutputT]) -> bool:
-        """False: that is not enough."""
+        """Apply the reported changes; return False if the whole workspace must be scanned."""
         try:
             changes = self._watch.changes()
             if changes is None or not all(map(os.path.exists, self._subrepos)):
@@ -172,7 +185,7 @@ class WorkspaceIndex(Generic[OutputT]):
         return True
 
     def _rescan_all(self, rules: TrackingRules[OutputT]) -> bool:
-        """False: this workspace cannot be watched in this way."""
+        """Scan the whole workspace; return False if the watch cannot watch it."""
         rules.reload()
         self._directories.clear()
         self._links.clear()
@@ -184,9 +197,10 @@ class WorkspaceIndex(Generic[OutputT]):
             self._watch.clear()
             self._scan_directory(self._root, rules)
             self._scan_pending(rules)
-            # What a file that is gone declared may have kept others from being visited.
-            while lost := [path for path in self._dvc_files if not self._is_visible(path, "")]:
-                for path in lost:
+            # A DVC file that vanished may have hidden directories from the scan: they were part of
+            # its output. Remove the file, then scan them.
+            while missing := [path for path in self._dvc_files if not self._is_visible(path, "")]:
+                for path in missing:
                     self._forget_file(path)
                 self._scan_pending(rules)
         except UnwatchableError:
@@ -198,7 +212,7 @@ class WorkspaceIndex(Generic[OutputT]):
     def _scan_pending(self, rules: TrackingRules[OutputT]) -> None:
         while self._pending:
             path = self._pending.pop()
-            # As DVC: what is tracked as a whole is not searched for rules.
+            # DVC, too, does not search a tracked directory for DVC files.
             if path in self._outputs or path in self._directories:
                 continue
             if self._is_visible(path, os.sep):
@@ -206,9 +220,9 @@ class WorkspaceIndex(Generic[OutputT]):
 
     def _scan_directory(self, path: str, rules: TrackingRules[OutputT]) -> None:
         try:
-            self._watch.add(path)  # before it is listed, or what comes between is missed
+            self._watch.add(path)  # before the listing: no change in between is missed
             listing = list_directory(path, rules.is_dvc_file)
-        except OSError:  # as os.walk, which DVC uses
+        except OSError:  # skip it, as os.walk does, which DVC uses
             self._unreadable.add(path)
             return
         self._unreadable.discard(path)
@@ -229,6 +243,7 @@ class WorkspaceIndex(Generic[OutputT]):
         self._pending += [f"{path}{os.sep}{name}" for name in dirs]
 
     def _changed_links(self) -> Iterator[Change]:
+        """Yield a change for each link whose target has another stamp."""
         for path, stamp in list(self._links.items()):
             if (now := stamp_of(path)) != stamp:
                 self._links[path] = now
@@ -240,6 +255,7 @@ class WorkspaceIndex(Generic[OutputT]):
         if directory is None:
             return
         path = f"{change.directory}{os.sep}{change.name}"
+        # 1. A directory. A .dvc in it makes its parent a repository of its own, or no longer one.
         if change.is_dir:
             if change.name == _SUBREPO and change.directory != self._root:
                 raise _RescanAllError
@@ -247,10 +263,12 @@ class WorkspaceIndex(Generic[OutputT]):
             self._remove_name(directory, path, name)
             if os.path.isdir(path) and not os.path.islink(path):
                 self._add_name(directory, path, name, rules)
+        # 2. Rules. DVC applies a .dvcignore to all paths below, a .gitignore often to one name.
         elif change.name == DVCIGNORE:
             raise _RescanAllError
         elif change.name == GITIGNORE:
             self._apply_rule_changes(change.directory, directory, rules)
+        # 3. A DVC file. All other files do not matter.
         elif rules.is_dvc_file(change.name):
             if os.path.isdir(path) or not os.path.lexists(path):
                 self._remove_name(directory, path, change.name)
@@ -275,7 +293,7 @@ class WorkspaceIndex(Generic[OutputT]):
     def _add_name(
         self, directory: _Directory, path: str, name: str, rules: TrackingRules[OutputT]
     ) -> None:
-        """The directory has this name now."""
+        """Add a name to a directory, as visible or hidden."""
         isdir = name.endswith(os.sep)
         if rules.is_hidden(path, isdir):
             directory.hidden.add(name)
@@ -287,7 +305,7 @@ class WorkspaceIndex(Generic[OutputT]):
             self._read_dvc_file(path, rules)
 
     def _remove_name(self, directory: _Directory, path: str, name: str) -> None:
-        """The directory has this name no more."""
+        """Remove a name from a directory, and all outputs that it declares."""
         directory.visible.discard(name)
         directory.hidden.discard(name)
         if name.endswith(os.sep):
@@ -301,7 +319,7 @@ class WorkspaceIndex(Generic[OutputT]):
             return
         self._watch.remove(path)
         if directory.has_dvcignore:
-            self._require_rescan()  # DVC would still go by it
+            self._require_rescan()  # DVC's ignore filter has cached its rules
         for name in directory.visible:
             below = f"{path}{os.sep}{name}"
             if name.endswith(os.sep):
@@ -317,15 +335,16 @@ class WorkspaceIndex(Generic[OutputT]):
     def _read_dvc_file(
         self, path: str, rules: TrackingRules[OutputT], *, changed: bool = False
     ) -> None:
-        found = stamp_of(path)
-        if found is not None and found == self._dvc_files.get(path) and not changed:
+        """Read a DVC file, unless its stamp is in the index and it was not ``changed``."""
+        stamp = stamp_of(path)
+        if stamp is not None and stamp == self._dvc_files.get(path) and not changed:
             return
-        if found is None:
+        if stamp is None:
             self._forget_file(path)
         self._note_link(path)
-        if found is None:
+        if stamp is None:
             return
-        stamp = unless_racy(found)
+        stamp = unless_racy(stamp)
         outputs = rules.load(path)
         self._dvc_files[path] = stamp
         self._declare(path, outputs)
@@ -340,18 +359,21 @@ class WorkspaceIndex(Generic[OutputT]):
                 self._forget_directory(output.fs_path)
 
     def _is_visible(self, path: str, end: str) -> bool:
+        """Return whether the index has the path; ``end`` is a separator for a directory."""
         directory, name = os.path.split(path)
         known = self._directories.get(directory)
         return known is not None and f"{name}{end}" in known.visible
 
     def _note_link(self, path: str) -> None:
+        """Remember a file that can change without an event in its directory."""
         try:
-            found = os.lstat(path)
+            status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return
-        if stat.S_ISLNK(found.st_mode) or found.st_nlink > 1:
+        if stat.S_ISLNK(status.st_mode) or status.st_nlink > 1:
             self._links[path] = stamp_of(path)
 
     def _require_rescan(self) -> None:
+        """Raise _RescanAllError, unless the whole workspace is being scanned."""
         if not self._is_full_scan:
             raise _RescanAllError
