@@ -204,26 +204,30 @@ def _is_mapping(lines: Sequence[tuple[str, ...]], column: int) -> bool:
     """
     # The open blocks: the column, and the keys of a mapping (None for a list).
     blocks: list[tuple[int, set[str] | None]] = []
-    empty_key: int | None = column  # the column of a key that has no value yet
+    pending_key: int | None = column  # the column of a key that has no value yet
     previous = column
     for indent, mark, has_value in lines:
-        here = len(indent)
+        indentation = len(indent)
         is_item = mark == "-"
         # 1. The line continues a text.
         if not mark:
-            if here <= previous:
+            if indentation <= previous:
                 return False
             continue
         # 2. The line is the first of a block: the value of the key above it.
-        if empty_key is not None and (here > empty_key or (is_item and here == empty_key > column)):
-            if is_item and (not blocks or here - empty_key > MAX_INDENT):
+        if pending_key is not None and (
+            indentation > pending_key or (is_item and indentation == pending_key > column)
+        ):
+            if is_item and (not blocks or indentation - pending_key > MAX_INDENT):
                 return False
-            blocks.append((here, None if is_item else set()))
+            blocks.append((indentation, None if is_item else set()))
         # 3. The line is the next of an open block, and closes the blocks inside that.
         else:
-            while blocks and (blocks[-1][0] > here or (blocks[-1] == (here, None) and not is_item)):
+            while blocks and (
+                blocks[-1][0] > indentation or (blocks[-1] == (indentation, None) and not is_item)
+            ):
                 blocks.pop()
-        if not blocks or blocks[-1][0] != here or (blocks[-1][1] is None) != is_item:
+        if not blocks or blocks[-1][0] != indentation or (blocks[-1][1] is None) != is_item:
             return False
         keys = blocks[-1][1]
         if keys is not None:
@@ -231,6 +235,6 @@ def _is_mapping(lines: Sequence[tuple[str, ...]], column: int) -> bool:
             if name in keys:
                 return False
             keys.add(name)
-        empty_key = None if is_item or has_value else here
-        previous = here
+        pending_key = None if is_item or has_value else indentation
+        previous = indentation
     return True

@@ -119,8 +119,8 @@ class StatWatch:
         before = self._snapshots[directory]
         if stamp_of(directory) == before.stamp:
             for name, stamp in before.files.items():
-                if (now := stamp_of(f"{directory}{os.sep}{name}")) != stamp:
-                    before.files[name] = unless_racy(now)
+                if (new_stamp := stamp_of(f"{directory}{os.sep}{name}")) != stamp:
+                    before.files[name] = unless_racy(new_stamp)
                     yield Change(directory, name, False, False)
             return
         try:

@@ -68,14 +68,15 @@ class InotifyWatch:
         self._libc: Any = ctypes.CDLL(None, use_errno=True)
         self._errno = ctypes.get_errno
         self._statfs = ctypes.create_string_buffer(512)
+        self._paths: dict[int, str] = {}
+        self._watches: dict[str, int] = {}
+        # The devices whose file systems are known to report changes.
+        self._devices: set[int] = set()
+        self._process = os.getpid()
         self._fd = -1
         self._open()
 
     def _open(self) -> None:
-        self._paths: dict[int, str] = {}
-        self._watches: dict[str, int] = {}
-        self._devices: set[int] = set()
-        self._process = os.getpid()
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise UnwatchableError(os.strerror(self._errno()))
@@ -129,6 +130,10 @@ class InotifyWatch:
 
     def clear(self) -> None:
         self.close()
+        self._paths.clear()
+        self._watches.clear()
+        self._devices.clear()
+        self._process = os.getpid()
         self._open()
 
     def close(self) -> None:

@@ -245,8 +245,8 @@ class WorkspaceIndex(Generic[OutputT]):
     def _changed_links(self) -> Iterator[Change]:
         """Yield a change for each link whose target has another stamp."""
         for path, stamp in list(self._links.items()):
-            if (now := stamp_of(path)) != stamp:
-                self._links[path] = now
+            if (new_stamp := stamp_of(path)) != stamp:
+                self._links[path] = new_stamp
                 directory, name = os.path.split(path)
                 yield Change(directory, name, False, False)
 
@@ -284,11 +284,11 @@ class WorkspaceIndex(Generic[OutputT]):
         if names is None:
             raise _RescanAllError
         for name in names:
-            for known in (name, f"{name}{os.sep}"):
-                if known in directory.visible or known in directory.hidden:
+            for listed in (name, f"{name}{os.sep}"):
+                if listed in directory.visible or listed in directory.hidden:
                     below = f"{path}{os.sep}{name}"
-                    self._remove_name(directory, below, known)
-                    self._add_name(directory, below, known, rules)
+                    self._remove_name(directory, below, listed)
+                    self._add_name(directory, below, listed, rules)
 
     def _add_name(
         self, directory: _Directory, path: str, name: str, rules: TrackingRules[OutputT]
@@ -360,9 +360,9 @@ class WorkspaceIndex(Generic[OutputT]):
 
     def _is_visible(self, path: str, end: str) -> bool:
         """Return whether the index has the path; ``end`` is a separator for a directory."""
-        directory, name = os.path.split(path)
-        known = self._directories.get(directory)
-        return known is not None and f"{name}{end}" in known.visible
+        parent, name = os.path.split(path)
+        directory = self._directories.get(parent)
+        return directory is not None and f"{name}{end}" in directory.visible
 
     def _note_link(self, path: str) -> None:
         """Remember a file that can change without an event in its directory."""
