@@ -38,7 +38,7 @@ class FileStamp(NamedTuple):
         return cls(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_mode & 0o7777)
 
     @classmethod
-    def at(cls, path: str) -> FileStamp | None:
+    def of_path(cls, path: str) -> FileStamp | None:
         """Return the stamp of the file as it is now, or None if it is missing. Blocks."""
         try:
             return cls.of(os.stat(path))
@@ -79,7 +79,7 @@ class AsyncFiles:
         self._threads = _Threads(limiter)
         self._sync = sync
 
-    async def prepare(self) -> None:
+    async def import_aiofiles(self) -> None:
         """Import aiofiles in a thread. Otherwise the first call would block the event loop for it.
 
         aiofiles imports asyncio. Both together take longer than the rest of asynclive.
@@ -243,7 +243,7 @@ def _unique_stamp(fd: int) -> FileStamp | None:
 def _replace(source: str | None, destination: str, stamp: FileStamp | None, sync: Sync) -> bool:
     # A write by another process between this stat and os.replace would be lost. No file system
     # offers an atomic check. DVC's own commands cannot write here: its lock is held.
-    if FileStamp.at(destination) != stamp:
+    if FileStamp.of_path(destination) != stamp:
         return False
     if source is not None:
         os.replace(source, destination)

@@ -143,7 +143,7 @@ class DvcYaml:
                 f"is a symlink that leads out of '{self._root}', to '{target}'. AsyncLive does not "
                 "write there. Replace the symlink by a file.",
             )
-        stamp = FileStamp.at(target)
+        stamp = FileStamp.of_path(target)
         if stamp is None:
             return target, self._merge(target, None, None, entries)
         if self._last_written is not None and self._last_written[0] == stamp:

@@ -35,7 +35,7 @@ async def test_text_is_read_with_its_line_ends(files: AsyncFiles, tmp_path: Path
 
 async def test_a_missing_file_reads_as_none(files: AsyncFiles, tmp_path: Path) -> None:
     assert await files.read_text(str(tmp_path / "f")) is None
-    assert FileStamp.at(str(tmp_path / "f")) is None
+    assert FileStamp.of_path(str(tmp_path / "f")) is None
 
 
 async def test_text_that_is_not_utf8_is_an_error(files: AsyncFiles, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ async def test_a_file_that_is_overwritten_at_once_has_another_stamp(
         path = tmp_path / str(number)
         stamp = await files.write(str(path), b"ours", 0o600)
         path.write_bytes(b"mine")
-        assert stamp is None or stamp != FileStamp.at(str(path))
+        assert stamp is None or stamp != FileStamp.of_path(str(path))
 
 
 async def test_an_existing_file_is_not_overwritten(files: AsyncFiles, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ async def test_replace_renames_one_file_over_another(files: AsyncFiles, tmp_path
     new, old = tmp_path / "new", tmp_path / "old"
     new.write_text("new")
     old.write_text("old")
-    assert await files.replace(str(new), str(old), FileStamp.at(str(old)))
+    assert await files.replace(str(new), str(old), FileStamp.of_path(str(old)))
     assert old.read_text() == "new"
     assert not new.exists()
 
@@ -120,7 +120,7 @@ async def test_a_file_that_has_changed_is_not_replaced(files: AsyncFiles, tmp_pa
     new, old = tmp_path / "new", tmp_path / "old"
     new.write_text("new")
     old.write_text("old")
-    stamp = FileStamp.at(str(old))
+    stamp = FileStamp.of_path(str(old))
     old.write_text("edited")
     assert not await files.replace(str(new), str(old), stamp)
     assert not await files.replace(str(new), str(old), None)
@@ -139,18 +139,18 @@ async def test_removing_a_missing_file_is_no_error(files: AsyncFiles, tmp_path: 
 def test_a_replaced_or_changed_or_touched_file_has_another_stamp(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("1")
-    stamps = [FileStamp.at(str(path))]
+    stamps = [FileStamp.of_path(str(path))]
     path.write_text("12")
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     os.utime(path, ns=(1, 1))
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     other = tmp_path / "other"
     other.write_text("34")
     os.utime(other, ns=(1, 1))
     os.replace(other, path)
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     path.chmod(0o600)
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     assert len(set(stamps)) == 5
 
 
