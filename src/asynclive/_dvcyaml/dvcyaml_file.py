@@ -169,7 +169,7 @@ class DvcYaml:
         return is_inside(directory, root) and not is_inside(real_directory, os.path.realpath(root))
 
     async def replace(self, update: Update, names: Collection[str]) -> None:
-        """Replace dvc.yaml atomically by one that has the entries with these names, and no others.
+        """Replace dvc.yaml atomically. Of the entries in the update, write only those in ``names``.
 
         The update cannot be used again, whether this returns or raises.
 
@@ -200,8 +200,8 @@ class DvcYaml:
                         return
                 # dvc.yaml changed on disk, or some entries are dropped: merge again.
                 fresh = await self.prepare(entries, update.mode)
-                # The fresh update lies in directories that were made for the stale one: discarding
-                # the stale one must not remove them.
+                # The fresh temp file is in directories that were made for the stale update.
+                # Discarding the stale update must not remove them.
                 stale, made_dirs = update, update.made_dirs + fresh.made_dirs
                 update = dataclasses.replace(fresh, made_dirs=made_dirs)
                 await self.discard(dataclasses.replace(stale, made_dirs=()))

@@ -50,7 +50,7 @@ class DvcRules:
         self._rules_changed = False
 
     def reset(self) -> None:
-        """Make DVC forget the files it read. Keep its rules, since their changes are watched."""
+        """Make DVC forget the files it read. Keep the rules whose changes are watched."""
         self._repo._reset()
         if self._dvcignore is None:
             self._dvcignore = self._dvc.ignore_filter(self._repo.fs, self._repo.root_dir)
@@ -60,7 +60,7 @@ class DvcRules:
             self._rules_changed |= self._gitignore.reload()
 
     def forget_dvcignore(self) -> None:
-        """Drop DVC's .dvcignore rules: it may have read some in a directory that is not watched."""
+        """Drop the .dvcignore rules: DVC may have read some in a directory that is not watched."""
         self._dvcignore = None
 
     def on_gitignore_written(self, directory: str) -> None:
@@ -111,7 +111,7 @@ class DvcRules:
             output = read_dvc_file(path)
             return self.load_by_dvc(path) if output is None else [output]
         # DVC takes seconds to read a dvc.yaml with thousands of artifacts, and each group of
-        # artifacts changes it. So DVC reads it only if its other keys changed.
+        # artifacts changes the file. So DVC reads the file only if its other keys changed.
         with open(path, encoding="utf-8") as file:
             text = file.read()
         if "stages" not in text:

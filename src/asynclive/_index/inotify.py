@@ -25,7 +25,7 @@ _OVERFLOW = 0x4000
 _ONLYDIR, _EXCL_UNLINK = 0x1000000, 0x4000000
 _ISDIR = 0x40000000
 
-# Not IN_MODIFY: it makes an event for each write to a large file.
+# Not IN_MODIFY: the kernel would queue an event for each write to a large file.
 _NAMES = _CREATE | _DELETE | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO
 _MASK = _NAMES | _DELETE_SELF | _MOVE_SELF | _ONLYDIR | _EXCL_UNLINK
 _EVENT = struct.Struct("iIII")
@@ -55,7 +55,7 @@ def open_inotify() -> Watch | None:
         return None
     try:
         return InotifyWatch()
-    except (UnwatchableError, OSError, AttributeError):  # a libc without it
+    except (UnwatchableError, OSError, AttributeError):  # AttributeError: a libc without inotify
         return None
 
 
