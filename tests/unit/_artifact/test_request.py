@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive._artifact.records import LoggedArtifact, StagedArtifact, TrackedArtifact
 from asynclive._artifact.request import ArtifactRequest, make_request
 from asynclive._errors import (
     ArtifactPathError,
@@ -19,7 +18,7 @@ from asynclive._errors import (
     InvalidDataTypeError,
     InvalidMetadataError,
 )
-from asynclive._fs.paths import is_inside, relocated
+from asynclive._fs.paths import is_inside
 
 ROOT = "/repo/work"
 ARTIFACTS = "/repo/work/dvclive/artifacts"
@@ -282,55 +281,3 @@ def test_a_copy_never_leaves_artifacts_and_never_meets_its_source(copy: str, pat
 def test_a_source_that_is_or_holds_or_lies_in_its_copy_is_refused(path: str, copy: Any) -> None:
     with pytest.raises(ArtifactPathError, match="cannot be copied"):
         request(path, copy=copy)
-
-
-# --- Helpers --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "directory", "inside"),
-    [
-        ("/a", "/a", True),
-        ("/a/b", "/a", True),
-        ("/ab", "/a", False),
-        ("/a", "/a/b", False),
-        ("/a", "/", True),
-        ("/", "/", True),
-    ],
-)
-def test_a_path_lies_in_a_directory_by_its_parts(path: str, directory: str, inside: bool) -> None:
-    assert is_inside(path, directory) is inside
-
-
-@pytest.mark.parametrize(
-    ("path", "old", "new", "expected"),
-    [
-        ("/a/b", "/a", "/x", "/x/b"),
-        ("/a", "/a", "/x", "/x"),
-        ("/ab", "/a", "/x", "/ab"),
-        ("/a/b", "/", "/x", "/x/a/b"),
-        ("/a/b", "/a", "/", "/b"),
-    ],
-)
-def test_a_path_moves_with_its_directory(path: str, old: str, new: str, expected: str) -> None:
-    assert relocated(path, old, new) == expected
-
-
-def test_what_is_returned_says_what_was_logged() -> None:
-    made = request("data", type="dataset", desc="d", labels=["l"], meta={"k": 1}, copy=True)
-    staged = StagedArtifact(made, isdir=True, size=7, nfiles=3)
-    logged = LoggedArtifact.from_tracked(TrackedArtifact(staged, "abc.dir", f"{made.path}.dvc"))
-    assert logged == LoggedArtifact(
-        name="data",
-        path=Path(ARTIFACTS, "data"),
-        type="dataset",
-        desc="d",
-        labels=["l"],
-        meta={"k": 1},
-        md5="abc.dir",
-        size=7,
-        nfiles=3,
-        dvc_file=Path(ARTIFACTS, "data.dvc"),
-    )
-    uncached = LoggedArtifact.from_tracked(TrackedArtifact(staged, None, None))
-    assert (uncached.md5, uncached.dvc_file) == (None, None)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive._artifact.records import StoredFile
 from asynclive._cache import hash_cache_file
 from asynclive._cache.hash_cache_file import CachedHash, publish_hashes
 
@@ -94,32 +93,3 @@ def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> Non
     assert record is not None
     publish_hashes(record, None)
     assert {path.name for path in tmp_path.iterdir()} == {"path", "temp"}
-
-
-@given(nanoseconds=st.integers(min_value=-(2**40), max_value=2**62))
-def test_an_mtime_in_seconds_is_the_one_that_the_system_gives(
-    tmp_path_factory: Any, nanoseconds: int
-) -> None:
-    path = tmp_path_factory.mktemp("mtime") / "file"
-    path.touch()
-    try:
-        os.utime(path, ns=(nanoseconds, nanoseconds))
-    except OSError:  # more than this file system can hold
-        return
-    found = path.stat()
-    file = StoredFile((), "", 0, False, 0, found.st_mtime_ns)
-    assert file.mtime == found.st_mtime
-
-
-def test_the_token_of_a_directory_is_dvcs() -> None:
-    from dvc_data.hashfile.utils import _tokenize_mtimes
-
-    from asynclive._dvc.tracking.dvc_state import AT_A_TIME, mtimes_token
-
-    for count in (0, 1, 2, AT_A_TIME, AT_A_TIME + 1, 3 * AT_A_TIME + 7):
-        files = [
-            StoredFile(("a-b" if n % 3 else "a", f"ü{n}"), "", 0, False, 0, 10**18 + 7 * n)
-            for n in range(count)
-        ]
-        mtimes = {os.sep.join(("/w/d", *file.key)): file.mtime for file in files}
-        assert mtimes_token("/w/d", files) == _tokenize_mtimes(mtimes)

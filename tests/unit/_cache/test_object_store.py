@@ -17,7 +17,7 @@ from layouts import leftovers, make_layout, make_store, objects
 from asynclive._cache import object_store
 from asynclive._cache.object_store import ObjectStore
 from asynclive._fs import file_io
-from asynclive._fs.file_io import create, remove_file, write_all
+from asynclive._fs.file_io import create, write_all
 
 DATA = b"some bytes"
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -267,32 +267,6 @@ def test_a_directory_that_another_process_makes_meanwhile_will_do(
     monkeypatch.setattr(object_store.os, "mkdir", mkdir_second)
     assert store.put(DATA, MD5) is True
     assert objects(store) == {MD5: DATA}
-
-
-def test_a_write_goes_on_where_a_short_one_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = os.write
-    monkeypatch.setattr(object_store.os, "write", lambda fd, data: write(fd, data[:3]))
-    fd = create(str(tmp_path / "f"))
-    write_all(fd, b"0123456789")
-    os.close(fd)
-    assert (tmp_path / "f").read_bytes() == b"0123456789"
-
-
-def test_a_temp_file_is_private_and_never_somebody_elses(tmp_path: Path) -> None:
-    path = str(tmp_path / "f")
-    os.close(create(path))
-    assert mode(path) == 0o600
-    with pytest.raises(FileExistsError):
-        create(path)
-
-
-def test_removing_what_is_gone_is_fine(tmp_path: Path) -> None:
-    (tmp_path / "f").touch()
-    remove_file(str(tmp_path / "f"))
-    remove_file(str(tmp_path / "f"))
-    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
