@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import stat
 import sys
 from collections.abc import Callable
@@ -16,7 +17,12 @@ from asynclive._artifact.placement import Mode, Move, Placement
 from asynclive._fs.atomic_rename import exchange
 from asynclive._fs.remove_tree import remove_tree
 from asynclive._workspace import apply_placement as applying
-from asynclive._workspace.apply_placement import apply_placement, make_parents
+from asynclive._workspace.apply_placement import (
+    apply_placement,
+    make_parents,
+    remove_made_parents,
+    undo_placement,
+)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -36,9 +42,9 @@ def test_what_was_missing_is_there_and_gone_again_when_taken_back(
     make_dir(beside / "0", "new")
     placement = Placement((Move(str(beside / "0"), str(tmp_path / "data")),))
     new = list(look(beside / "0"))
-    take_back = apply_placement(placement)
+    undo = apply_placement(placement)
     assert list(look(tmp_path / "data")) == new
-    take_back()
+    undo_placement(undo)
     assert os.listdir(tmp_path) == ["beside"]
     clear(placement)
     assert os.listdir(beside) == []
@@ -58,9 +64,9 @@ def test_what_was_there_is_replaced_and_back_when_taken_back(
     make_new(beside / "0", "new")
     placement = Placement((Move(str(beside / "0"), str(path)),))
     old, new = list(look(path)), list(look(beside / "0"))
-    take_back = apply_placement(placement)
+    undo = apply_placement(placement)
     assert list(look(path)) == new
-    take_back()
+    undo_placement(undo)
     assert list(look(path)) == old
     apply_placement(placement)
     clear(placement)
@@ -106,9 +112,9 @@ def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, beside: Pat
 def test_modes_are_set_and_taken_back(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch(0o600)
-    take_back = apply_placement(Placement(modes=(Mode(str(path), 0o644),)))
+    undo = apply_placement(Placement(modes=(Mode(str(path), 0o644),)))
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
-    take_back()
+    undo_placement(undo)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
@@ -118,16 +124,41 @@ def test_what_was_done_last_is_taken_back_first(tmp_path: Path, beside: Path, wa
     path.chmod(0o640)
     (beside / "0").write_text("new")
     (beside / "0").chmod(0o600)
-    take_back = apply_placement(
+    undo = apply_placement(
         Placement(
             (Move(str(beside / "0"), str(path)),),
             (Mode(str(path), 0o644), Mode(str(path), 0o755)),
         )
     )
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o755)
-    take_back()
+    undo_placement(undo)
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("old", 0o640)
     assert stat.S_IMODE((beside / "0").stat().st_mode) == 0o600
+
+
+def test_an_undo_is_a_record_that_pickles(tmp_path: Path, beside: Path, way: str) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text("old")
+    (tmp_path / "a").chmod(0o600)
+    for name in "012":
+        (beside / name).write_text("new")
+    before = list(look(tmp_path))
+    undo = apply_placement(
+        Placement(
+            (
+                Move(str(beside / "0"), str(tmp_path / "a")),
+                Move(str(beside / "1"), str(tmp_path / "b"), stamp(tmp_path / "b")),
+                Move(str(beside / "2"), str(tmp_path / "c")),
+            ),
+            (Mode(str(tmp_path / "b"), 0o600),),
+        ),
+        str(tmp_path),
+    )
+    copied = pickle.loads(pickle.dumps(undo))
+    assert copied == undo
+    assert len({type(change) for change in copied.changes}) == 3
+    undo_placement(copied)
+    assert list(look(tmp_path)) == before
 
 
 def test_an_unchanged_file_gives_way(tmp_path: Path, beside: Path, way: str) -> None:
@@ -164,9 +195,9 @@ def test_newer_bytes_of_the_caller_stay(
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
     change(path)
     newer = list(look(tmp_path))
-    take_back = apply_placement(placement)
+    undo = apply_placement(placement)
     assert list(look(tmp_path)) == newer
-    take_back()
+    undo_placement(undo)
     assert list(look(tmp_path)) == newer
     clear(placement)
     assert os.listdir(beside) == []
@@ -191,7 +222,7 @@ def test_newer_bytes_stay_that_come_between_the_look_and_the_exchange(
         exchange(*args)
 
     monkeypatch.setattr(applying, "exchange", change_first)
-    apply_placement(placement)()
+    undo_placement(apply_placement(placement))
     if change is Path.unlink:
         assert not path.exists()
     elif change is relink:
@@ -248,11 +279,11 @@ def test_newer_bytes_stay_when_it_is_taken_back(
     path = tmp_path / "data"
     path.write_text("seen")
     (beside / "0").write_text("ours")
-    take_back = apply_placement(Placement((Move(str(beside / "0"), str(path), stamp(path)),)))
+    undo = apply_placement(Placement((Move(str(beside / "0"), str(path), stamp(path)),)))
     assert path.read_text() == "ours"
     change(path)
     newer = [one for one in look(tmp_path) if not one[0].startswith("beside")]
-    take_back()
+    undo_placement(undo)
     assert [one for one in look(tmp_path) if not one[0].startswith("beside")] == newer
 
 
@@ -277,12 +308,12 @@ def test_what_was_the_callers_goes_back_only_where_nothing_is(
     make(beside / "0", "moved")
     move = Move(str(beside / "0"), str(tmp_path / "data"), if_free=True)
     assert Placement((move,)).beside == []
-    take_back = apply_placement(Placement((move,)))
+    undo = apply_placement(Placement((move,)))
     assert os.listdir(beside) == []
-    take_back()
+    undo_placement(undo)
     assert os.listdir(beside) == ["0"]
     (tmp_path / "data").write_text("newer")
-    apply_placement(Placement((move,)))()
+    undo_placement(apply_placement(Placement((move,))))
     assert (tmp_path / "data").read_text() == "newer"
     assert os.listdir(beside) == ["0"]
 
@@ -293,9 +324,9 @@ def test_modes_are_not_set_of_what_is_newer(tmp_path: Path) -> None:
     seen = Mode(str(path), 0o644, stamp(path))
     rewrite(path)
     path.chmod(0o600)
-    apply_placement(Placement(modes=(seen,)))()
+    undo_placement(apply_placement(Placement(modes=(seen,))))
     path.unlink()
-    apply_placement(Placement(modes=(seen,)))()
+    undo_placement(apply_placement(Placement(modes=(seen,))))
     assert not path.exists()
 
 
@@ -307,7 +338,7 @@ def test_a_hard_link_to_the_file_that_is_there_changes_nothing(
     os.link(path, beside / "0")
     placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
     inode = path.stat().st_ino
-    apply_placement(placement)()
+    undo_placement(apply_placement(placement))
     apply_placement(placement)
     clear(placement)
     assert path.stat().st_ino == inode
@@ -328,45 +359,6 @@ def test_clearing_can_be_repeated_and_leaves_what_was_placed(tmp_path: Path, bes
     clear(placement)
     clear(placement)
     assert (tmp_path / "data").read_text() == "new"
-
-
-# --- Directories ----------------------------------------------------------------------------
-
-
-def test_missing_directories_are_made_and_gone_when_taken_back(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    take_back = make_parents(str(tmp_path / "a" / "b" / "c" / "file"))
-    assert (tmp_path / "a" / "b" / "c").is_dir()
-    take_back()
-    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
-
-
-def test_a_directory_that_somebody_uses_by_now_stays(tmp_path: Path) -> None:
-    take_back = make_parents(str(tmp_path / "a" / "b" / "file"))
-    (tmp_path / "a" / "theirs").touch()
-    take_back()
-    assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "a" / "theirs"]
-
-
-def test_with_nothing_to_make_nothing_is_removed(tmp_path: Path) -> None:
-    make_parents(str(tmp_path / "file"))()
-    assert tmp_path.is_dir()
-
-
-def test_directories_that_cannot_all_be_made_are_not_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mkdir = os.mkdir
-
-    def mkdir_one(path: str) -> None:
-        if path.endswith("b"):
-            raise OSError(errno.ENOSPC, "No space left on device")
-        mkdir(path)
-
-    monkeypatch.setattr(applying.os, "mkdir", mkdir_one)
-    with pytest.raises(OSError, match="No space left"):
-        make_parents(str(tmp_path / "a" / "b" / "file"))
-    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("newer", [False, True], ids=["alone", "and it was replaced meanwhile"])
@@ -414,3 +406,42 @@ def test_a_copy_is_in_its_place_whatever_can_be_told_of_the_one_before(
         patch.setattr(os, "lstat", failing)
         apply_placement(Placement((Move(str(new), str(path)),)))
     assert path.read_text() == "new"
+
+
+# --- Directories ----------------------------------------------------------------------------
+
+
+def test_missing_directories_are_made_and_gone_when_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    made = make_parents(str(tmp_path / "a" / "b" / "c" / "file"))
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    remove_made_parents(made)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
+
+
+def test_a_directory_that_somebody_uses_by_now_stays(tmp_path: Path) -> None:
+    made = make_parents(str(tmp_path / "a" / "b" / "file"))
+    (tmp_path / "a" / "theirs").touch()
+    remove_made_parents(made)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "a" / "theirs"]
+
+
+def test_with_nothing_to_make_nothing_is_removed(tmp_path: Path) -> None:
+    remove_made_parents(make_parents(str(tmp_path / "file")))
+    assert tmp_path.is_dir()
+
+
+def test_directories_that_cannot_all_be_made_are_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = os.mkdir
+
+    def mkdir_one(path: str) -> None:
+        if path.endswith("b"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        mkdir(path)
+
+    monkeypatch.setattr(applying.os, "mkdir", mkdir_one)
+    with pytest.raises(OSError, match="No space left"):
+        make_parents(str(tmp_path / "a" / "b" / "file"))
+    assert os.listdir(tmp_path) == []

@@ -19,7 +19,12 @@ from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.tracked_outputs import OutputIndex
 from ..._index.workspace_index import WorkspaceIndex
-from ..._workspace.apply_placement import apply_placement, make_parents
+from ..._workspace.apply_placement import (
+    apply_placement,
+    make_parents,
+    remove_made_parents,
+    undo_placement,
+)
 from ..dvc_errors import as_own_error, caused, unreadable
 from ..process_guard import in_dvc
 from .dvc_file_writer import DvcFiles
@@ -133,7 +138,8 @@ class Committer:
         request = staged.request
         if not request.cache:
             if request.copy:
-                undo.callback(make_parents(request.path, self._layout.root))
+                made = make_parents(request.path, self._layout.root)
+                undo.callback(remove_made_parents, made)
             _place(staged, self._layout.root, undo)
             return TrackedArtifact(staged, None, None)
         output = outputs.claim(request.path)
@@ -172,7 +178,7 @@ def _take_back(path: str, undo: contextlib.ExitStack) -> None:
 
 def _place(staged: StagedArtifact, root: str, undo: contextlib.ExitStack) -> None:
     if staged.placement is not None:
-        undo.callback(apply_placement(staged.placement, root))
+        undo.callback(undo_placement, apply_placement(staged.placement, root))
 
 
 def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:

@@ -17,7 +17,7 @@ from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.gitignore_rules import can_be_gitignored
 from ..._workers.fairness import give_way
-from ..._workspace.apply_placement import make_parents
+from ..._workspace.apply_placement import make_parents, remove_made_parents
 from ..dvc_errors import or_copy
 from .dvc_state import AT_A_TIME
 
@@ -60,7 +60,7 @@ class Outputs:
         _, directory, _ = resolve_paths(self._repo, asked)
         dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)
         if request.copy:
-            undo.callback(make_parents(request.path, self._root))
+            undo.callback(remove_made_parents, make_parents(request.path, self._root))
         stage = self._repo.stage.create(
             single_stage=True, validate=False, fname=dvc_file, wdir=directory, outs=[name]
         )
