@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .._fs.change_detection import Marks
+from .._fs.change_detection import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +14,10 @@ class Move:
 
     source: str
     destination: str
-    unless_changed: Marks | None = None
+    unless_changed: Fingerprint | None = None
     """Of what may be replaced, a link's own; anything else is newer bytes of the caller's, which
     stay. None: whatever is there is replaced."""
-    holding: Marks | None = None
+    holding: Fingerprint | None = None
     """Of the file behind a link, which likewise stays if that was written."""
     if_free: bool = False
     """Put there only if nothing is, or what is ``unless_changed``. It was the caller's, and is
@@ -29,7 +29,7 @@ class Mode(NamedTuple):
 
     path: str
     mode: int
-    unless_changed: Marks | None = None
+    unless_changed: Fingerprint | None = None
     """As of a move."""
 
 

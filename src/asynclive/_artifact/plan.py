@@ -35,7 +35,7 @@ class PlannedFile(NamedTuple):
         return self.leads_to is not None
 
     @property
-    def marks(self) -> tuple[int, int]:
+    def fingerprint(self) -> tuple[int, int]:
         """What a file that is replaced or written does not keep."""
         return self.inode, self.mtime_ns
 
@@ -76,7 +76,7 @@ class ArtifactPlan:
 
 def check_unchanged(now: os.stat_result, planned: PlannedFile, path: str) -> None:
     """Raise ArtifactChangedError unless the open file is as it was planned."""
-    if (now.st_ino, now.st_mtime_ns) != planned.marks:
+    if (now.st_ino, now.st_mtime_ns) != planned.fingerprint:
         raise ArtifactChangedError(path, "was replaced or written")
     if now.st_size != planned.size:
         raise ArtifactChangedError(path, "grew or shrank")

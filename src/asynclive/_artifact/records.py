@@ -24,7 +24,7 @@ class StoredFile(NamedTuple):
     mtime_ns: int
 
     @property
-    def marks(self) -> tuple[int, int]:
+    def fingerprint(self) -> tuple[int, int]:
         """What a file that is replaced or written does not keep."""
         return self.inode, self.mtime_ns
 

@@ -105,7 +105,7 @@ class ObjectStore:
 
         ``temp`` is gone afterwards: renamed, or removed where the object was there.
         """
-        if self.layout.sync.wanted:  # outside of the lock: it may take as long as the disk
+        if self.layout.sync.is_enabled:  # outside of the lock: it may take as long as the disk
             self._sync_object(temp)
         with self._locks[int(md5[:2], 16)]:
             if self.holds(md5, size):

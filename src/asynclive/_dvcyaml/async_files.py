@@ -250,7 +250,7 @@ def _replace(source: str | None, destination: str, stamp: FileStamp | None, sync
     try:
         if source is None and stamp is not None:
             sync.file(destination)  # another program wrote it, perhaps without an fsync
-        for directory in sync.with_above([os.path.dirname(destination)]):
+        for directory in sync.with_parents([os.path.dirname(destination)]):
             sync.directory(directory)
     except OSError as error:
         raise NotSyncedError from error

@@ -219,6 +219,6 @@ class Pipeline:
             raise
         await self._stager.discard_soon(staged)
         if call.options.move and not staged.isdir and staged.files:
-            self._placed[staged.request.path] = staged.files[0].marks
+            self._placed[staged.request.path] = staged.files[0].fingerprint
         self._conflicts.remember(call.request)
         return LoggedArtifact.from_tracked(tracked)

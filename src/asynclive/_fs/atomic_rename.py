@@ -76,12 +76,12 @@ def repair_swaps(directory: str) -> list[str]:
         if name.endswith(_SWAP):
             note = os.path.join(directory, name)
             aside, destination = note.removesuffix(_SWAP) + _ASIDE, read_note(note)
-            if os.path.lexists(aside) and put_back(aside, destination):
+            if os.path.lexists(aside) and rename_if_free(aside, destination):
                 repaired.append(destination)
     return repaired
 
 
-def put_back(aside: str, destination: str) -> bool:
+def rename_if_free(aside: str, destination: str) -> bool:
     """Give ``aside`` its name again, unless there is something of that name."""
     os.makedirs(os.path.dirname(destination), exist_ok=True)
     if os.path.lexists(destination):
@@ -138,7 +138,7 @@ def _load_renameat2() -> Any:
 _renameat2 = _load_renameat2()
 
 
-def reaches(directory: str, other: str) -> bool:
+def can_rename_between(directory: str, other: str) -> bool:
     """Whether a file can be renamed from one directory into the other."""
     # What may not be written to is found before anything is tracked, by trying to.
     if not os.access(other, os.W_OK | os.X_OK):

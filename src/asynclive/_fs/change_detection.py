@@ -15,22 +15,22 @@ _TICK_NS = (
     else 1
 )
 
-Marks = tuple[int, int]
+Fingerprint = tuple[int, int]
 """Inode and mtime (ns): what a file that is replaced or written does not keep."""
 
 
-def marks_of(found: os.stat_result) -> Marks:
+def fingerprint_of(found: os.stat_result) -> Fingerprint:
     return found.st_ino, found.st_mtime_ns
 
 
-def stamp_ns() -> int:
+def file_clock_ns() -> int:
     """The time by the clock that files are stamped with."""
     if sys.platform.startswith("linux"):
         return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
     return time.time_ns()
 
 
-def seconds_to_next_stamp(mtime_ns: int, now_ns: int) -> float:
+def seconds_to_next_tick(mtime_ns: int, now_ns: int) -> float:
     """For how long from now on a write may leave the file with this mtime; 0: it will not."""
     tick_ns = _COARSE_TICK_NS if not mtime_ns % 10**9 else _TICK_NS
     # A file from the future gets an earlier stamp by the next write.
@@ -83,7 +83,7 @@ def stamp_of(path: str) -> Stamp | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def unless_racy(stamp: Stamp | None) -> Stamp | None:
+def mark_racy(stamp: Stamp | None) -> Stamp | None:
     """The stamp of what is read after this; one that nothing has, where it may not tell."""
     if stamp is None or time.time_ns() - stamp[2] >= _RACY_NS:
         return stamp

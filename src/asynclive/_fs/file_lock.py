@@ -35,7 +35,7 @@ class FileLock:
         self._threads = threading.Lock()
 
     @contextlib.contextmanager
-    def take(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Wait for it, and have it to the end of the block; in a block within, it is had."""
         taken: set[str] = vars(_mine).setdefault("paths", set())
         if self.path in taken:  # by what a signal has interrupted

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Below, asking for the space costs more than copying does, and there is always some room.
-ASKED_BYTES = 8 * 2**20
+MIN_CHECKED_BYTES = 8 * 2**20
 
 
 @dataclass(eq=False, slots=True)
@@ -24,11 +24,11 @@ class Reservation:
 
     devices: tuple[int, ...]
     """Of each new file, so that one file system may be in it twice."""
-    bytes_to_come: int
+    remaining_bytes: int
     """For each of them. Its owner takes off what it has written."""
 
 
-class Space:
+class DiskSpace:
     """The space that files in the making will take, on all file systems together."""
 
     def __init__(self) -> None:
@@ -41,13 +41,13 @@ class Space:
         Raises:
             OSError: they do not fit (ENOSPC); says how much is needed and free.
         """
-        places = {path: os.path.dirname(path) for path in paths} if size >= ASKED_BYTES else {}
-        devices = {path: os.stat(place).st_dev for path, place in places.items()}
+        checked = paths if size >= MIN_CHECKED_BYTES else ()
+        devices = {path: os.stat(os.path.dirname(path)).st_dev for path in checked}
         reservation = Reservation(tuple(devices.values()), size)
         with self._lock:
             for path, device in devices.items():
                 needed = size * reservation.devices.count(device)
-                self._check(places[path], device, needed)
+                self._check(os.path.dirname(path), device, needed)
             self._reservations.add(reservation)
         return reservation
 
@@ -58,7 +58,7 @@ class Space:
 
     def check(self, directory: str, size: int) -> None:
         """Raise as ``reserve`` does if ``size`` bytes below ``directory`` do not fit."""
-        if size >= ASKED_BYTES:
+        if size >= MIN_CHECKED_BYTES:
             device = os.stat(directory).st_dev
             with self._lock:
                 self._check(directory, device, size)
@@ -67,7 +67,9 @@ class Space:
         free = free_bytes(directory)
         if free is None:
             return
-        promised = sum(one.bytes_to_come * one.devices.count(device) for one in self._reservations)
+        promised = sum(
+            one.remaining_bytes * one.devices.count(device) for one in self._reservations
+        )
         if needed > free - promised:
             others = f", of which {promised:,} are for others in the making" if promised else ""
             raise OSError(

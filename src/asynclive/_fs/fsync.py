@@ -46,22 +46,22 @@ class Sync:
     None: nothing is waited for."""
 
     @property
-    def wanted(self) -> bool:
+    def is_enabled(self) -> bool:
         return self.top is not None
 
     def fd(self, fd: int) -> None:
         """The bytes and the permissions of an open file."""
-        if self.wanted:
+        if self.is_enabled:
             _sync(fd)
 
     def data(self, fd: int) -> None:
         """The bytes of an open file: enough where ``fd`` follows."""
-        if self.wanted:
+        if self.is_enabled:
             getattr(os, "fdatasync", os.fsync)(fd)
 
     def file(self, path: str) -> None:
         """A file by its path. A symbolic link is part of its directory: there is nothing to do."""
-        if not self.wanted or os.path.islink(path):
+        if not self.is_enabled or os.path.islink(path):
             return
         try:
             fd = os.open(path, _FILE)
@@ -79,7 +79,7 @@ class Sync:
 
     def directory(self, path: str) -> None:
         """The names in a directory."""
-        if not self.wanted or sys.platform == "win32":  # which writes them down by itself
+        if not self.is_enabled or sys.platform == "win32":  # which writes them down by itself
             return
         fd = os.open(path, _DIRECTORY)
         try:
@@ -90,7 +90,7 @@ class Sync:
         finally:
             os.close(fd)
 
-    def with_above(self, paths: Iterable[str]) -> Iterator[str]:
+    def with_parents(self, paths: Iterable[str]) -> Iterator[str]:
         """Directories, each once, and those above them in the repository, which may be new."""
         seen: set[str] = set()
         if self.top is None:
@@ -103,10 +103,10 @@ class Sync:
                     break
                 path = os.path.dirname(path)
 
-    def mount(self, path: str) -> None:
+    def up_to_mount_point(self, path: str) -> None:
         """A directory that may just have been made with all that is above it, as far as can be
         read: what cannot was made by others."""
-        while self.wanted:
+        while self.is_enabled:
             with contextlib.suppress(PermissionError):
                 self.directory(path)
             if os.path.ismount(path):

@@ -28,7 +28,7 @@ _OPEN = "/proc/self/fd"
 
 
 @contextlib.contextmanager
-def held(path: str, root: str | None) -> Iterator[str]:
+def open_beneath(path: str, root: str | None) -> Iterator[str]:
     """Yield another name of ``path``, by the directory that holds it now.
 
     Where open directories have no names, it is ``path`` itself, and a link that comes to be on
@@ -100,7 +100,7 @@ def _open_inside(directory: str, root: str) -> int | None:
     """Open a directory in ``root``; None: it would have no name."""
     if os.path.exists(_OPEN) and is_inside(directory, root):
         try:
-            return _walk(directory, root)
+            return _open_each_component(directory, root)
         except OSError as error:
             # Where the last name is a file, it is said below.
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
@@ -109,10 +109,10 @@ def _open_inside(directory: str, root: str) -> int | None:
     real, real_root = os.path.realpath(directory), os.path.realpath(root)
     if not is_inside(real, real_root):
         raise OSError(errno.ELOOP, f"A link on the way leads out of '{root}'", directory)
-    return _walk(real, real_root) if os.path.exists(_OPEN) else None
+    return _open_each_component(real, real_root) if os.path.exists(_OPEN) else None
 
 
-def _walk(directory: str, root: str) -> int:
+def _open_each_component(directory: str, root: str) -> int:
     """Open a directory by its names below ``root``, none of which may be a link."""
     fd = os.open(root, _DIRECTORY & ~_NOFOLLOW)
     below = os.path.relpath(directory, root)

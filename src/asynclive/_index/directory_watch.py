@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from .._fs.change_detection import Stamp, is_racy, stamp_of, unless_racy
+from .._fs.change_detection import Stamp, is_racy, mark_racy, stamp_of
 from .directory_listing import list_directory
 
 
@@ -108,7 +108,7 @@ class StatWatch:
         self._snapshots.clear()
 
     def _take_snapshot(self, directory: str) -> _Snapshot:
-        stamp = unless_racy(stamp_of(directory))
+        stamp = mark_racy(stamp_of(directory))
         listing = list_directory(directory, self._is_dvc_file)
         files = [*listing.dvc_files, *listing.rule_files]
         return _Snapshot(
@@ -120,7 +120,7 @@ class StatWatch:
         if stamp_of(directory) == before.stamp:
             for name, stamp in before.files.items():
                 if (new_stamp := stamp_of(f"{directory}{os.sep}{name}")) != stamp:
-                    before.files[name] = unless_racy(new_stamp)
+                    before.files[name] = mark_racy(new_stamp)
                     yield Change(directory, name, False, False)
             return
         try:
@@ -136,4 +136,4 @@ class StatWatch:
 
 
 def _stamp_in(directory: str, name: str) -> Stamp | None:
-    return unless_racy(stamp_of(f"{directory}{os.sep}{name}"))
+    return mark_racy(stamp_of(f"{directory}{os.sep}{name}"))

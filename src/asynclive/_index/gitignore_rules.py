@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._fs.file_io import write_all
-from .._fs.safe_open import held
+from .._fs.safe_open import open_beneath
 
 # "/name", without a wildcard that is not escaped, and without another slash.
 _LITERAL = re.compile(rb"/((?:[^\\/*?\[]|\\[^/])+)", re.DOTALL)
@@ -198,7 +198,7 @@ class IgnoreFile:
             return False
         if rules.content.startswith(line) or b"\n" + line in rules.content:
             return False
-        with held(self.path, self.root) as safe_path:
+        with open_beneath(self.path, self.root) as safe_path:
             # O_NOFOLLOW: the file was no symlink when it was read, and may have become one.
             fd = os.open(safe_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NOFOLLOW, 0o666)
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
-from .._fs.change_detection import Stamp, stamp_of, unless_racy
+from .._fs.change_detection import Stamp, mark_racy, stamp_of
 from .._fs.paths import is_inside
 from .directory_listing import DVCIGNORE, GITIGNORE, list_directory
 from .directory_watch import Change, UnwatchableError, Watch
@@ -344,7 +344,7 @@ class WorkspaceIndex(Generic[OutputT]):
         self._note_link(path)
         if stamp is None:
             return
-        stamp = unless_racy(stamp)
+        stamp = mark_racy(stamp)
         outputs = rules.load(path)
         self._dvc_files[path] = stamp
         self._declare(path, outputs)

@@ -133,7 +133,7 @@ class _BatchProcess:
             start_new_session=True,  # Ctrl-C is the parent's to handle
         )
         # The lean part of the worker neither syncs nor knows another way to publish.
-        self._has_plain = bool(UNNAMED) and not layout.sync.wanted
+        self._has_plain = bool(UNNAMED) and not layout.sync.is_enabled
         path = [str(each) for each in sys.path if isinstance(each, str)]
         cache = layout.cache_dir, layout.object_mode, layout.dir_mode
         self._send(marshal.dumps((path, [os.path.dirname(os.path.dirname(__file__))])))

@@ -28,7 +28,7 @@ from anyio import from_thread
 from .._artifact.plan import PlannedFile, check_unchanged
 from .._errors import ArtifactChangedError
 from .._fs.file_io import READ, create
-from .._fs.free_space import Reservation, Space
+from .._fs.free_space import DiskSpace, Reservation
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.kernel_copy import clone, copy_step, read_at
 from .._workers.bounded_gather import run_together
@@ -80,7 +80,7 @@ class LargeFile:
     """The new file that becomes the workspace's copy; None: there is none."""
     clones: bool
     """The file system can share blocks: try that first."""
-    space: Space
+    space: DiskSpace
     sync: Sync = NO_SYNC
     """What waits for the disk."""
     is_snapshot: bool = False
@@ -148,7 +148,7 @@ class LargeFile:
         loops = [partial(self._copy_all, run)]
         if self._hashes:
             loops.append(partial(self._hash_all, run))
-        if self.sync.wanted:
+        if self.sync.is_enabled:
             loops.append(partial(self._sync_all, run))
         try:
             await run_together(loops, len(loops))
@@ -178,7 +178,7 @@ class LargeFile:
     @property
     def _is_far_ahead(self) -> bool:
         unhashed = self._copied_bytes - self._hashed_bytes if self._hashes else 0
-        unsynced = self._copied_bytes - self._synced_bytes if self.sync.wanted else 0
+        unsynced = self._copied_bytes - self._synced_bytes if self.sync.is_enabled else 0
         return unhashed > LEAD_BYTES or unsynced > DISK_LEAD_BYTES
 
     @property
@@ -190,7 +190,7 @@ class LargeFile:
     def _followed_bytes(self) -> int:
         """How far all who follow the copying have come."""
         hashed = self._hashed_bytes if self._hashes else self._copied_bytes
-        return min(hashed, self._synced_bytes) if self.sync.wanted else hashed
+        return min(hashed, self._synced_bytes) if self.sync.is_enabled else hashed
 
     async def _sync_all(self, run: Run) -> None:
         """Bring the bytes onto the disk while others are copied.
@@ -239,7 +239,7 @@ class LargeFile:
             self._copied_bytes += copied
             if not self._takes and self.is_asked():
                 break
-        self._reservation.bytes_to_come = self.planned.size - self._copied_bytes
+        self._reservation.remaining_bytes = self.planned.size - self._copied_bytes
         check_unchanged(os.fstat(source_fd), self.planned, self.source)
         done = self._copied_bytes == self.planned.size
         if done and self.clones and not self._cloned:

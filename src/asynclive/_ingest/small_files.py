@@ -21,7 +21,7 @@ from .._cache.hash_cache import HashCacheEntry
 from .._cache.link_types import add_exec, leaves_plain_files, link_type, make_link
 from .._cache.object_store import ObjectStore
 from .._errors import ArtifactChangedError, ArtifactPathError, StorageError
-from .._fs.change_detection import marks_of
+from .._fs.change_detection import fingerprint_of
 from .._fs.file_io import READ, write_new
 from .._fs.paths import is_inside
 
@@ -149,7 +149,7 @@ class FileStager:
             batch.stored.append(stored(planned, md5, planned.inode, planned.mtime_ns))
             mode = layout.copy_mode | (0o100 if isexec else 0)
             if kind == "copy" and planned.mode != mode:
-                batch.modes.append(Mode(self.source(planned), mode, planned.marks))
+                batch.modes.append(Mode(self.source(planned), mode, planned.fingerprint))
             return
         path = self.target(planned)
         if data is not None and copied and kind == "copy":
@@ -180,8 +180,8 @@ class FileStager:
         try:
             there = os.lstat(source)
             if planned.islink and not self.keeps_newer:
-                return Move(path, source, marks_of(there))
-            changed = marks_of(os.stat(source)) != planned.marks
+                return Move(path, source, fingerprint_of(there))
+            changed = fingerprint_of(os.stat(source)) != planned.fingerprint
         except (FileNotFoundError, NotADirectoryError):
             if not self.keeps_newer:
                 raise
@@ -190,7 +190,8 @@ class FileStager:
             return None
         if changed:
             raise ArtifactChangedError(source, "was replaced or written")
-        return Move(path, source, marks_of(there), planned.marks if planned.islink else None)
+        behind = planned.fingerprint if planned.islink else None
+        return Move(path, source, fingerprint_of(there), behind)
 
     def _leave(self, planned: PlannedFile, md5: str, data: bytes | None, batch: Batch) -> None:
         """The file stays what it is, or its copy what it was: the most frequent case."""

@@ -85,7 +85,7 @@ class LiveProxy(SessionExperiment):
         self.place = repository.root, self._turn.path
 
     def lock(self) -> AbstractContextManager[None]:
-        return self._turn.take()
+        return self._turn.hold()
 
     @contextmanager
     def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
@@ -96,7 +96,7 @@ class LiveProxy(SessionExperiment):
             except _EndedError:
                 # The Live is gone. A group that commits is recorded all the same.
                 errors = []
-                lock.enter_context(self._turn.take())
+                lock.enter_context(self._turn.hold())
             if errors:
                 raise chained(errors)
             kept: list[bool] = []

@@ -16,8 +16,8 @@ import anyio
 
 from .._artifact.plan import PlannedFile
 from .._cache.object_store import ObjectStore
-from .._fs.change_detection import marks_of
-from .._fs.free_space import Space
+from .._fs.change_detection import fingerprint_of
+from .._fs.free_space import DiskSpace
 from .._ingest.copy_and_hash import LargeFile
 from .._ingest.small_files import Batch, FileStager, keep_times
 from .._instrumentation.staging_progress import StagingProgress
@@ -35,7 +35,7 @@ class LargeStager:
     files: FileStager
     store: ObjectStore
     workers: FileWorkers
-    space: Space
+    space: DiskSpace
     progress: StagingProgress
     runner: StepRunner
     temps: set[str] = field(default_factory=set)
@@ -215,5 +215,5 @@ class Snapshot:
 
 def as_planned(planned: PlannedFile, path: str) -> PlannedFile:
     """The file, with the marks of another one that holds its bytes."""
-    inode, mtime_ns = marks_of(os.stat(path))
+    inode, mtime_ns = fingerprint_of(os.stat(path))
     return planned._replace(inode=inode, mtime_ns=mtime_ns)

@@ -19,8 +19,8 @@ from .._artifact.plan import ArtifactPlan, PlannedFile
 from .._artifact.records import StagedArtifact, StoredFile
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
-from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
-from .._fs.free_space import Space
+from .._fs.change_detection import file_clock_ns, seconds_to_next_tick
+from .._fs.free_space import DiskSpace
 from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.small_files import Batch, FileStager
@@ -61,7 +61,7 @@ class StageJob:
     store: ObjectStore
     workers: FileWorkers
     processes: BatchProcesses
-    space: Space
+    space: DiskSpace
     progress: StagingProgress
     is_awaited: Callable[[], bool] = lambda: True
     """Whether somebody waits for the end by now."""
@@ -159,8 +159,8 @@ class StageJob:
         layout, isdir = self.store.layout, self.plan.isdir
         if not (self.beside or leaves_plain_files(layout, isdir)) and self.plan.files:
             newest_ns = max(file.mtime_ns for file in self.plan.files)
-            await anyio.sleep(seconds_to_next_stamp(newest_ns, stamp_ns()))
-        self.released_at_ns = stamp_ns()
+            await anyio.sleep(seconds_to_next_tick(newest_ns, file_clock_ns()))
+        self.released_at_ns = file_clock_ns()
 
     def result(self, batches: Sequence[Batch]) -> StagedArtifact:
         request = self.plan.request
@@ -223,6 +223,6 @@ def without_doubtful(files: Sequence[StoredFile], released_at_ns: int) -> list[S
     DVC's state would say of the newer bytes that they have the hash of the older.
     """
     return [
-        file._replace(inode=0) if seconds_to_next_stamp(file.mtime_ns, released_at_ns) else file
+        file._replace(inode=0) if seconds_to_next_tick(file.mtime_ns, released_at_ns) else file
         for file in files
     ]

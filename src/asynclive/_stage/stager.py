@@ -19,7 +19,7 @@ from .._cache.find_unchanged import find_unchanged
 from .._cache.hash_cache import KNOWN_BYTES, HashCache, HashCacheEntry
 from .._cache.hash_cache_file import publish_hashes
 from .._cache.object_store import ObjectStore
-from .._fs.free_space import Space
+from .._fs.free_space import DiskSpace
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.small_files import Batch
 from .._instrumentation.staging_progress import StagingProgress
@@ -59,7 +59,7 @@ class Stager:
         self._known = HashCache(store.layout)
         # One for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
-        self._space = Space()
+        self._space = DiskSpace()
         self.sources = Sources(store, workers, self._known, self._processes)
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class Stager:
         self, job: StageJob, staged: StagedArtifact, known: HashCacheEntry
     ) -> None:
         """Wait until what is staged is on the disk, where that is wanted."""
-        if not self._store.layout.sync.wanted:
+        if not self._store.layout.sync.is_enabled:
             return
         for steps in sync_rounds(job.plan, staged, known, self._store):
             jobs = (partial(job.runner.run, partial(job.files.explained, step)) for step in steps)

@@ -13,9 +13,9 @@ import stat
 from typing import NamedTuple
 
 from .._artifact.placement import Mode, Move, Placement
-from .._fs.atomic_rename import exchange, put_back
-from .._fs.change_detection import Marks, is_open_for_writing, marks_of
-from .._fs.safe_open import change_mode, held
+from .._fs.atomic_rename import exchange, rename_if_free
+from .._fs.change_detection import Fingerprint, fingerprint_of, is_open_for_writing
+from .._fs.safe_open import change_mode, open_beneath
 
 # --- Records of changes: tuples, since a placement may make one for each file ---------------
 
@@ -32,7 +32,7 @@ class Exchanged(NamedTuple):
 
     source: str
     destination: str
-    placed: Marks | None
+    placed: Fingerprint | None
     """Of the file that was put at ``destination``: the undo leaves any other file there alone.
     None: the undo replaces whatever is there, as the move did."""
     directory_mode: int | None
@@ -101,21 +101,21 @@ def undo_placement(undo: PlacementUndo) -> None:
     """
     for change in reversed(undo.changes):
         if isinstance(change, RenamedIn):
-            with held(change.destination, undo.root) as at:
+            with open_beneath(change.destination, undo.root) as at:
                 os.rename(at, change.source)
         elif isinstance(change, Exchanged):
             _undo_exchange(change, undo.root)
         else:
-            with held(change.path, undo.root) as at:
+            with open_beneath(change.path, undo.root) as at:
                 change_mode(at, change.mode)
 
 
 def _undo_exchange(change: Exchanged, root: str | None) -> None:
     source, destination, placed, directory_mode = change
-    with held(destination, root) as at:
+    with open_beneath(destination, root) as at:
         if placed is None:
             exchange(source, destination, at)
-        elif not os.path.lexists(at) or marks_of(os.lstat(at)) != placed:
+        elif not os.path.lexists(at) or fingerprint_of(os.lstat(at)) != placed:
             return  # the user removed or wrote the file since then
         else:
             _exchange_if_unchanged(source, destination, at, placed)
@@ -134,8 +134,8 @@ def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
     3. The old file is there. Exchange both, so that the old one can be restored.
     """
     source, destination = move.source, move.destination
-    with held(destination, root) as at:
-        if move.if_free and put_back(source, at):
+    with open_beneath(destination, root) as at:
+        if move.if_free and rename_if_free(source, at):
             return RenamedIn(source, destination)
         try:
             there = os.lstat(at)
@@ -146,7 +146,7 @@ def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
             return RenamedIn(source, destination)
 
         expected = move.unless_changed
-        if (move.if_free or expected is not None) and marks_of(there) != expected:
+        if (move.if_free or expected is not None) and fingerprint_of(there) != expected:
             return None  # case 2: newer bytes
         if _is_target_written(at, move):
             return None  # case 2: newer bytes behind a link
@@ -164,7 +164,7 @@ def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
             return Exchanged(source, destination, None, directory_mode)
         if not _exchange_if_unchanged(source, destination, at, expected):
             return None
-        return Exchanged(source, destination, marks_of(ours), directory_mode)
+        return Exchanged(source, destination, fingerprint_of(ours), directory_mode)
 
 
 def _is_target_written(at: str, move: Move) -> bool:
@@ -172,12 +172,12 @@ def _is_target_written(at: str, move: Move) -> bool:
     if move.holding is None:
         return False
     try:
-        return marks_of(os.stat(at)) != move.holding
+        return fingerprint_of(os.stat(at)) != move.holding
     except OSError:
         return True
 
 
-def _exchange_if_unchanged(source: str, destination: str, at: str, expected: Marks) -> bool:
+def _exchange_if_unchanged(source: str, destination: str, at: str, expected: Fingerprint) -> bool:
     """Exchange two paths if the file at the destination has the marks ``expected``.
 
     Another process can replace or write that file between any check and the exchange. So the
@@ -209,7 +209,7 @@ def _exchange_if_unchanged(source: str, destination: str, at: str, expected: Mar
         return False  # the user removed the old file after the check of the caller
     try:
         old = os.lstat(source)
-        if marks_of(old) == expected and not is_open_for_writing(source):
+        if fingerprint_of(old) == expected and not is_open_for_writing(source):
             return True  # case 1
     except OSError:  # case 2
         exchange(source, destination, at)
@@ -250,9 +250,9 @@ def _restore_newest(
 
 def _apply_mode(new: Mode, root: str | None) -> ModeChanged | None:
     """Set permissions; None: nothing has changed."""
-    with held(new.path, root) as at:
+    with open_beneath(new.path, root) as at:
         if new.unless_changed is not None and (
-            not os.path.lexists(at) or marks_of(os.lstat(at)) != new.unless_changed
+            not os.path.lexists(at) or fingerprint_of(os.lstat(at)) != new.unless_changed
         ):
             return None
         before = change_mode(at, new.mode)
@@ -282,7 +282,7 @@ def make_parents(path: str, root: str | None = None) -> MadeParents:
     made = MadeParents(tuple(missing), root)
     try:
         for directory in reversed(missing):
-            with held(directory, root) as at:
+            with open_beneath(directory, root) as at:
                 try:
                     os.mkdir(at)
                 except FileExistsError:
@@ -298,5 +298,5 @@ def remove_made_parents(made: MadeParents) -> None:
     """Remove the directories that ``make_parents`` made, except those in use."""
     for directory in made.directories:
         # Fails if the directory does not exist yet, or another process has put a file into it.
-        with contextlib.suppress(OSError), held(directory, made.root) as at:
+        with contextlib.suppress(OSError), open_beneath(directory, made.root) as at:
             os.rmdir(at)

@@ -15,8 +15,8 @@ from logging import getLogger
 
 from .._artifact.records import StagedArtifact
 from .._errors import ArtifactPathError
-from .._fs.atomic_rename import put_back, read_note, write_note
-from .._fs.change_detection import Marks
+from .._fs.atomic_rename import read_note, rename_if_free, write_note
+from .._fs.change_detection import Fingerprint
 from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
@@ -59,7 +59,7 @@ class MovedSource:
         inside, beside = moved._asides
         try:
             write_note(moved.note, source, sync)
-            for above in sync.with_above([directory]):
+            for above in sync.with_parents([directory]):
                 sync.directory(above)
             if isdir or not _rename(source, inside):
                 os.rename(source, beside)
@@ -161,7 +161,7 @@ def put_back_moved(directory: str, sync: Sync = NO_SYNC) -> None:
         remove_file(note)
 
 
-def restored(staged: StagedArtifact, over: Marks | None, *, wanted: bool) -> StagedArtifact:
+def restored(staged: StagedArtifact, over: Fingerprint | None, *, wanted: bool) -> StagedArtifact:
     """Say what is to become of the source once it is tracked where it was.
 
     Args:
@@ -198,7 +198,7 @@ def _asides(source: str, directory: str, token: str) -> tuple[str, str]:
 def _put_back(aside: str, source: str, sync: Sync) -> str:
     """Returns where it is then."""
     for place in _places(source):
-        if put_back(aside, place) or _is_back(aside, place):
+        if rename_if_free(aside, place) or _is_back(aside, place):
             sync.directory(os.path.dirname(place))
             if place != source:
                 logger.warning(

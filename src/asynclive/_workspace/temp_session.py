@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 
-from .._fs.atomic_rename import reaches, read_note, repair_swaps, write_note
+from .._fs.atomic_rename import can_rename_between, read_note, repair_swaps, write_note
 from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
@@ -83,7 +83,7 @@ class Session:
         """
         directory, name = os.path.split(target)
         temp = f"{next(self._numbers)}.tmp"
-        if reaches(self.workspace_tmp, directory):
+        if can_rename_between(self.workspace_tmp, directory):
             return os.path.join(self.workspace_tmp, temp)
         if target not in self._outside:
             token = secrets.token_hex(8)

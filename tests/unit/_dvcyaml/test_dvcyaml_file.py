@@ -42,11 +42,11 @@ class OtherWriter:
         self.recorded: list[dict[str, Any]] = []
 
     def lock(self) -> AbstractContextManager[None]:
-        return self._lock.take()
+        return self._lock.hold()
 
     @contextmanager
     def recording(self, entries: dict[str, Any]) -> Iterator[Callable[[], None]]:
-        with self._lock.take():
+        with self._lock.hold():
             yield lambda: self.recorded.append(dict(entries))
 
 

@@ -11,7 +11,7 @@ import pytest
 from path_kinds import MAKE, look
 
 from asynclive._fs import atomic_rename
-from asynclive._fs.atomic_rename import exchange, reaches, repair_swaps
+from asynclive._fs.atomic_rename import can_rename_between, exchange, repair_swaps
 
 
 @pytest.mark.parametrize("make_one", MAKE)
@@ -187,11 +187,11 @@ def test_a_place_that_a_rename_does_not_reach_is_told_by_device_or_by_trying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()
-    assert reaches(str(tmp_path), str(tmp_path / "other"))
+    assert can_rename_between(str(tmp_path), str(tmp_path / "other"))
 
     def refuse(one: str, other: str) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "rename", refuse)
-    assert not reaches(str(tmp_path), str(tmp_path / "other"))
+    assert not can_rename_between(str(tmp_path), str(tmp_path / "other"))
     assert os.listdir(tmp_path) == ["other"]

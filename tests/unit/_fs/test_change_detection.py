@@ -10,10 +10,10 @@ import pytest
 
 from asynclive._artifact.records import StoredFile
 from asynclive._fs.change_detection import (
+    file_clock_ns,
+    fingerprint_of,
     is_open_for_writing,
-    marks_of,
-    seconds_to_next_stamp,
-    stamp_ns,
+    seconds_to_next_tick,
 )
 from asynclive._stage.stage_job import without_doubtful
 
@@ -22,16 +22,16 @@ NOW = 1_700_000_000 * SECOND + 500_000_001
 
 
 def test_a_file_written_before_the_last_tick_is_settled() -> None:
-    assert seconds_to_next_stamp(NOW - SECOND, NOW) == 0
-    assert seconds_to_next_stamp(NOW, NOW) > 0
+    assert seconds_to_next_tick(NOW - SECOND, NOW) == 0
+    assert seconds_to_next_tick(NOW, NOW) > 0
 
 
 def test_a_file_from_the_future_is_settled() -> None:
-    assert seconds_to_next_stamp(NOW + 10 * SECOND, NOW) == 0
+    assert seconds_to_next_tick(NOW + 10 * SECOND, NOW) == 0
 
 
 def test_where_stamps_are_whole_seconds_a_tick_is_long() -> None:
-    assert seconds_to_next_stamp(NOW // SECOND * SECOND, NOW) == pytest.approx(1.5)
+    assert seconds_to_next_tick(NOW // SECOND * SECOND, NOW) == pytest.approx(1.5)
 
 
 def test_after_the_wait_a_write_leaves_other_marks(tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_after_the_wait_a_write_leaves_other_marks(tmp_path: Path) -> None:
     for _ in range(50):
         path.write_text("older")
         before = path.stat()
-        time.sleep(seconds_to_next_stamp(before.st_mtime_ns, stamp_ns()))
+        time.sleep(seconds_to_next_tick(before.st_mtime_ns, file_clock_ns()))
         path.write_text("newer")
-        assert marks_of(path.stat()) != marks_of(before)
+        assert fingerprint_of(path.stat()) != fingerprint_of(before)
 
 
 def test_what_may_have_the_marks_of_newer_bytes_has_none() -> None:

@@ -16,7 +16,7 @@ from asynclive._fs.file_lock import FileLock
 _TAKE = """
 import sys
 from asynclive._fs.file_lock import FileLock
-with FileLock(sys.argv[1]).take():
+with FileLock(sys.argv[1]).hold():
     print("taken", flush=True)
     sys.stdin.read()
 """
@@ -46,7 +46,7 @@ def test_one_thread_at_a_time(make: FileLock) -> None:
     def work(arrived: Callable[[], object]) -> None:
         arrived()
         for _ in range(50):
-            with make.take():
+            with make.hold():
                 count(1)
                 count(-1)
 
@@ -72,7 +72,7 @@ def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str)
         taken: list[bool] = []
 
         def take() -> None:
-            with FileLock(str(path)).take():
+            with FileLock(str(path)).hold():
                 taken.append(ending.is_set())
 
         thread = threading.Thread(target=take)
@@ -85,11 +85,11 @@ def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str)
 
 def test_who_has_it_does_not_wait_for_himself(make: FileLock, tmp_path: Path) -> None:
     # As a handler of a signal that comes meanwhile.
-    with make.take(), make.take(), FileLock(str(tmp_path / "tmp" / "turn")).take():
+    with make.hold(), make.hold(), FileLock(str(tmp_path / "tmp" / "turn")).hold():
         pass
 
 
 def test_an_exception_ends_it(make: FileLock) -> None:
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), make.take():
+        with pytest.raises(ZeroDivisionError), make.hold():
             raise ZeroDivisionError

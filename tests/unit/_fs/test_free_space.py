@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asynclive._fs.free_space import ASKED_BYTES, Space, free_bytes
+from asynclive._fs.free_space import MIN_CHECKED_BYTES, DiskSpace, free_bytes
 
 MIB = 2**20
 
@@ -34,7 +34,7 @@ def paths(directory: Path, *names: str) -> list[str]:
 def test_what_fits_exactly_is_let_in_and_a_byte_more_is_not(
     tmp_path: Path, free: dict[str, int]
 ) -> None:
-    space = Space()
+    space = DiskSpace()
     space.release(space.reserve(paths(tmp_path, "a"), 100 * MIB))
     with pytest.raises(OSError, match=r"104,857,601 bytes are needed, and 104,857,600 are free"):
         space.reserve(paths(tmp_path, "a"), 100 * MIB + 1)
@@ -43,7 +43,7 @@ def test_what_fits_exactly_is_let_in_and_a_byte_more_is_not(
 def test_an_object_and_its_copy_on_one_disk_count_twice(
     tmp_path: Path, free: dict[str, int]
 ) -> None:
-    space = Space()
+    space = DiskSpace()
     space.release(space.reserve(paths(tmp_path, "a", "b"), 50 * MIB))
     with pytest.raises(OSError, match="are needed") as caught:
         space.reserve(paths(tmp_path, "a", "b"), 51 * MIB)
@@ -54,14 +54,14 @@ def test_an_object_and_its_copy_on_one_disk_count_twice(
 def test_what_others_will_still_take_counts_until_they_have_written_it_or_gone(
     tmp_path: Path, free: dict[str, int]
 ) -> None:
-    space = Space()
+    space = DiskSpace()
     first = space.reserve(paths(tmp_path, "a"), 60 * MIB)
     with pytest.raises(OSError, match=r"of which 62,914,560 are for others"):
         space.reserve(paths(tmp_path, "b"), 50 * MIB)
     with pytest.raises(OSError, match="are needed"):
         space.check(str(tmp_path), 50 * MIB)
     # Half of it is written, and the disk has so much less.
-    first.bytes_to_come, free["free"] = 30 * MIB, 70 * MIB
+    first.remaining_bytes, free["free"] = 30 * MIB, 70 * MIB
     second = space.reserve(paths(tmp_path, "b"), 40 * MIB)
     with pytest.raises(OSError, match="are needed"):
         space.reserve(paths(tmp_path, "c"), 31 * MIB)
@@ -71,7 +71,7 @@ def test_what_others_will_still_take_counts_until_they_have_written_it_or_gone(
 
 
 def test_what_is_refused_reserves_nothing(tmp_path: Path, free: dict[str, int]) -> None:
-    space = Space()
+    space = DiskSpace()
     with pytest.raises(OSError, match="are needed"):
         space.reserve(paths(tmp_path, "a"), 101 * MIB)
     space.reserve(paths(tmp_path, "a"), 100 * MIB)
@@ -82,9 +82,9 @@ def test_nothing_is_asked_for_small_files(tmp_path: Path, monkeypatch: pytest.Mo
         raise AssertionError
 
     monkeypatch.setattr(shutil, "disk_usage", refuse)
-    space = Space()
-    space.release(space.reserve(paths(tmp_path, "a"), ASKED_BYTES - 1))
-    space.check(str(tmp_path), ASKED_BYTES - 1)
+    space = DiskSpace()
+    space.release(space.reserve(paths(tmp_path, "a"), MIN_CHECKED_BYTES - 1))
+    space.check(str(tmp_path), MIN_CHECKED_BYTES - 1)
 
 
 def test_a_file_system_that_does_not_say_refuses_nothing(
@@ -92,4 +92,4 @@ def test_a_file_system_that_does_not_say_refuses_nothing(
 ) -> None:
     free.update(total=0, free=0)
     assert free_bytes(str(tmp_path)) is None
-    Space().reserve(paths(tmp_path, "a"), 2**60)
+    DiskSpace().reserve(paths(tmp_path, "a"), 2**60)

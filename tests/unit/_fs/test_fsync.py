@@ -46,10 +46,10 @@ def test_nothing_is_synced_or_looked_for_where_it_is_not_wanted(
 ) -> None:
     NO_SYNC.file(str(tmp_path / "none"))
     NO_SYNC.directory(str(tmp_path / "none"))
-    NO_SYNC.mount(str(tmp_path / "none"))
+    NO_SYNC.up_to_mount_point(str(tmp_path / "none"))
     NO_SYNC.fd(-1)
     NO_SYNC.data(-1)
-    assert list(NO_SYNC.with_above([str(tmp_path)])) == []
+    assert list(NO_SYNC.with_parents([str(tmp_path)])) == []
     assert synced == []
 
 
@@ -61,14 +61,14 @@ def test_a_link_is_not_followed(tmp_path: Path, synced: list[int]) -> None:
 
 def test_directories_come_once_with_those_above_them_in_the_repository() -> None:
     sync = Sync("/r")
-    assert list(sync.with_above(["/r/a/b", "/r/a/c", "/r"])) == ["/r/a/b", "/r/a", "/r", "/r/a/c"]
-    assert list(sync.with_above(["/elsewhere/a", "/rest"])) == ["/elsewhere/a", "/rest"]
+    assert list(sync.with_parents(["/r/a/b", "/r/a/c", "/r"])) == ["/r/a/b", "/r/a", "/r", "/r/a/c"]
+    assert list(sync.with_parents(["/elsewhere/a", "/rest"])) == ["/elsewhere/a", "/rest"]
 
 
 def test_all_directories_up_to_where_the_file_system_is_mounted(
     tmp_path: Path, synced: list[int]
 ) -> None:
-    Sync(str(tmp_path)).mount(str(tmp_path))
+    Sync(str(tmp_path)).up_to_mount_point(str(tmp_path))
     assert synced[:2] == [tmp_path.stat().st_ino, tmp_path.parent.stat().st_ino]
     assert os.path.ismount(tmp_path.parents[len(synced) - 2])
 

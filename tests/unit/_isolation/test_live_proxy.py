@@ -113,7 +113,7 @@ def test_when_there_is_nobody_any_more_the_turn_is_taken_alone(ends: Ends, tmp_p
     left = threading.Event()
 
     def take() -> None:
-        with other.take():
+        with other.hold():
             taken.append(left.is_set())
 
     thread = threading.Thread(target=take)

@@ -98,7 +98,7 @@ def test_a_file_is_planned_with_its_marks(base: Path) -> None:
     (file,) = plan.files
     assert (plan.isdir, plan.dirs, plan.total_bytes) == (False, (), 5)
     assert (file.key, file.size, file.mode) == ((), 5, 0o750)
-    assert file.marks == (found.st_ino, found.st_mtime_ns)
+    assert file.fingerprint == (found.st_ino, found.st_mtime_ns)
     assert (file.ctime_ns, file.nlink) == (found.st_ctime_ns, 1)
     assert (file.islink, file.tracked) == (False, True)
 
@@ -116,7 +116,7 @@ def test_a_link_to_a_file_has_the_marks_of_the_file_behind_it(base: Path) -> Non
 def test_a_link_in_a_directory_is_told_from_the_file_it_leads_to(base: Path, copy: bool) -> None:
     make_tree(base / "data", {"a": "12345", "l": "->a", "d": {"m": "->../a"}})
     files = {file.key: file for file in plan_of(base, copy=copy).files}
-    assert {file.marks for file in files.values()} == {files[("a",)].marks}
+    assert {file.fingerprint for file in files.values()} == {files[("a",)].fingerprint}
     assert {key: file.leads_to for key, file in files.items()} == {
         ("a",): None,
         ("l",): "a",

@@ -175,7 +175,7 @@ def test_a_temp_file_lies_in_the_session_where_a_rename_reaches(cache: Path, tmp
 def test_one_that_lies_beside_its_place_is_found_by_its_note(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(temp_session, "reaches", lambda *args: False)
+    monkeypatch.setattr(temp_session, "can_rename_between", lambda *args: False)
     session = Session.start(str(cache), str(tmp))
     repo = tmp.parent
     target = repo / "dvc.yaml"

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
-from ..._fs.atomic_rename import reaches
+from ..._fs.atomic_rename import can_rename_between
 from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
 from ..._workspace.temp_session import Session
@@ -68,12 +68,12 @@ def start_session(repo: Any, sync: Sync) -> Session:
     cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
     try:
         cache.makedirs(cache.path)
-        sync.mount(cache.path)
+        sync.up_to_mount_point(cache.path)
         _sync_settings(sync, repo)
         # DVC's own may be on another disk, for DVC renames nothing from there.
-        if not reaches(tmp_dir, repo.root_dir):
+        if not can_rename_between(tmp_dir, repo.root_dir):
             cache.makedirs(other_dir)
-            if reaches(other_dir, repo.root_dir):
+            if can_rename_between(other_dir, repo.root_dir):
                 tmp_dir = other_dir
         return Session.start(cache.path, tmp_dir)
     except OSError as error:
@@ -94,7 +94,7 @@ def _sync_settings(sync: Sync, repo: Any) -> None:
             sync.file(os.path.join(repo.dvc_dir, name))
     with contextlib.suppress(FileNotFoundError):
         sync.file(os.path.join(repo.root_dir, DvcIgnore.DVCIGNORE_FILE))
-    for directory in sync.with_above([repo.dvc_dir]):
+    for directory in sync.with_parents([repo.dvc_dir]):
         sync.directory(directory)
 
 

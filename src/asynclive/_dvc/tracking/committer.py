@@ -13,7 +13,7 @@ from typing import Any
 from ..._artifact.records import StagedArtifact, TrackedArtifact
 from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, CommitError
-from ..._fs.safe_open import change_mode, held
+from ..._fs.safe_open import change_mode, open_beneath
 from ..._index.dvc_file_reader import DvcFileOutput
 from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
@@ -80,7 +80,7 @@ class Committer:
                     result, undo = self._commit_isolated(staged, tracked)
                     results.append(result)
                     undos.append(undo)
-                if self._sync.wanted:
+                if self._sync.is_enabled:
                     self._sync_group(results, undos)
         except Exception as error:  # from leaving the context: core.autostage's `git add`
             for index, result in enumerate(results):
@@ -185,6 +185,6 @@ def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:
     """Inside a tracked directory DVC makes a file anew and keeps no mode (``Output.set_exec``)."""
     if staged.isdir or not staged.files[0].isexec:
         return
-    with held(staged.request.path, layout.root) as at:
+    with open_beneath(staged.request.path, layout.root) as at:
         if stat.S_ISREG(os.lstat(at).st_mode):
             change_mode(at, layout.copy_mode)
