@@ -127,5 +127,5 @@ class PendingHashes:
     path: str
     subject: Subject
     count: int
-    whole: bool
+    is_complete: bool
     """It is of all files of a directory."""

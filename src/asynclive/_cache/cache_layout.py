@@ -35,12 +35,12 @@ class CacheLayout:
     """What waits for the disk."""
 
     @property
-    def known_dir(self) -> str:
+    def hash_cache_dir(self) -> str:
         """Where is written down what is known of artifacts that were logged."""
         return os.path.join(os.path.dirname(self.workspace_tmp), "asynclive")
 
     @property
-    def shares_blocks(self) -> bool:
+    def uses_reflinks(self) -> bool:
         """Copies are to be clones, which the file system can make."""
         return self.links[:1] == ("reflink",)
 

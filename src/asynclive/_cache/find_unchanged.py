@@ -40,7 +40,7 @@ def find_unchanged(
     for number, planned in enumerate(plan.files):
         if number % _CHECKED_FILES == 0:
             checkpoint()
-        same = known.same(planned)
+        same = known.lookup(planned)
         if same is None or not store.has(same.md5, planned.size):
             return None
         if request.copy:
@@ -55,7 +55,7 @@ def find_unchanged(
         elif planned.islink or planned.nlink > 1:  # DVC may make them anew
             return None
         if not plan.isdir:
-            stored.append(known.stored(planned))
+            stored.append(known.stored_file(planned))
     if request.copy and not _same_directories(plan):
         return None
     return StagedArtifact(

@@ -24,7 +24,7 @@ from .cache_layout import CacheLayout
 from .hash_cache_file import CachedHash
 
 # Below this an artifact is read again as quickly as it is looked up.
-KNOWN_BYTES = 2**20
+MIN_CACHED_BYTES = 2**20
 # A file written within the tick of its file system's clock after it was read keeps its times: what
 # is so young when it is read is not remembered. Where times have no fractions, a tick is long.
 _TICK_NS = 50_000_000
@@ -40,12 +40,12 @@ class HashCacheEntry:
     """Of a directory: its object, which lists just these files."""
     files: dict[tuple[str, ...], CachedHash] = field(default_factory=dict, repr=False)
 
-    def same(self, planned: PlannedFile) -> CachedHash | None:
+    def lookup(self, planned: PlannedFile) -> CachedHash | None:
         """What is known of this file, if it is as it was."""
         known = self.files.get(planned.key)
         return known if known is not None and known[:4] == _marks(planned) else None
 
-    def stored(self, planned: PlannedFile) -> StoredFile:
+    def stored_file(self, planned: PlannedFile) -> StoredFile:
         """The record of a file that is as it was."""
         _, _, _, _, md5, inode, mtime_ns = self.files[planned.key]
         isexec = bool(planned.mode & 0o111)
@@ -103,7 +103,7 @@ class HashCache:
 
     def _path(self, request: ArtifactRequest) -> str:
         name = hashlib.sha256(os.fsencode(request.path)).hexdigest()[:32]
-        return os.path.join(self._layout.known_dir, name)
+        return os.path.join(self._layout.hash_cache_dir, name)
 
 
 def _subject(request: ArtifactRequest) -> dict[str, object]:

@@ -94,7 +94,7 @@ def prepare(
 
 def publish_hashes(record: PendingHashes, md5: str | None) -> None:
     """The artifact is tracked, as ``md5``: from now on this is known."""
-    tree = md5 if record.whole else None
+    tree = md5 if record.is_complete else None
     head = {**record.subject, "files": record.count, "tree": tree}
     with contextlib.suppress(OSError):
         with open(record.temp, "a", encoding="utf-8") as lines:

@@ -54,7 +54,7 @@ class ObjectStore:
             return False
         return is_object(found, size, self.layout.object_mode)
 
-    def holds(self, md5: str, size: int) -> bool:
+    def has_synced(self, md5: str, size: int) -> bool:
         """As ``has``; and where it is wanted, its bytes are on the disk, whoever wrote them."""
         if not self.has(md5, size):
             return False
@@ -66,11 +66,11 @@ class ObjectStore:
         path = self.object_path(md5)
         with self._locks[int(md5[:2], 16)]:
             # Asked first, for most are new: a stat of what is not there costs an exception.
-            if os.access(path, os.F_OK) and self.holds(md5, len(data)):
+            if os.access(path, os.F_OK) and self.has_synced(md5, len(data)):
                 return False
             if self._unnamed and self._put_unnamed(data, path):
                 return True
-            if self.holds(md5, len(data)):  # published by another process meanwhile
+            if self.has_synced(md5, len(data)):  # published by another process meanwhile
                 return False
             temp = self.temp_path()
             try:
@@ -108,7 +108,7 @@ class ObjectStore:
         if self.layout.sync.is_enabled:  # outside of the lock: it may take as long as the disk
             self._sync_object(temp)
         with self._locks[int(md5[:2], 16)]:
-            if self.holds(md5, size):
+            if self.has_synced(md5, size):
                 os.unlink(temp)
                 return False
             os.chmod(temp, self.layout.object_mode)

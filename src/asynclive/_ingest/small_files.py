@@ -126,8 +126,10 @@ class FileStager:
 
     def known_md5(self, planned: PlannedFile) -> str | None:
         """The hash of a file that is known, and whose object is there."""
-        same = self.known.same(planned)
-        return same.md5 if same is not None and self.store.holds(same.md5, planned.size) else None
+        same = self.known.lookup(planned)
+        if same is None or not self.store.has_synced(same.md5, planned.size):
+            return None
+        return same.md5
 
     def place(
         self, planned: PlannedFile, md5: str, isnew: bool, data: bytes | None, batch: Batch

@@ -106,7 +106,7 @@ class LargeStager:
 
     async def _known(self, planned: PlannedFile) -> tuple[str | None, Batch]:
         md5 = None
-        if self.files.known.same(planned) is not None:
+        if self.files.known.lookup(planned) is not None:
             md5 = await self.runner.run(partial(self.files.known_md5, planned))
         batch = Batch()
         batch.count(planned, unchanged=md5 is not None)
@@ -127,7 +127,7 @@ class LargeStager:
         is_snapshot: bool = False,
         passes: int = 1,
     ) -> LargeFile:
-        clones, sync = self.store.layout.shares_blocks, self.store.layout.sync
+        clones, sync = self.store.layout.uses_reflinks, self.store.layout.sync
         is_asked = self.runner.is_asked
         return LargeFile(
             planned, source, temp, copy, clones, self.space, sync, is_snapshot, passes, is_asked

@@ -136,13 +136,13 @@ class StageJob:
         for number, file in enumerate(self.plan.files):
             if number % BATCH_FILES == 0:
                 checkpoint()
-            if self.files.known.same(file) is not None:
+            if self.files.known.lookup(file) is not None:
                 self.unread.add(file.key)
 
     def check_space(self) -> None:
         """Refuse what cannot fit, before a byte is copied: all snapshots are there at once."""
         layout, files = self.store.layout, self.files
-        if layout.shares_blocks:
+        if layout.uses_reflinks:
             return
         large = [file for file in self.plan.files if file.size > SMALL_BYTES]
         self.space.check(
@@ -189,7 +189,7 @@ class StageJob:
         )
 
     def make_dirs(self) -> None:
-        if self.files.copies_all_bytes and not self.store.layout.shares_blocks:
+        if self.files.copies_all_bytes and not self.store.layout.uses_reflinks:
             self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
         for directory in self.plan.dirs:
             from_thread.check_cancelled()

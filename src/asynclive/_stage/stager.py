@@ -16,7 +16,7 @@ from functools import partial
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from .._cache.find_unchanged import find_unchanged
-from .._cache.hash_cache import KNOWN_BYTES, HashCache, HashCacheEntry
+from .._cache.hash_cache import MIN_CACHED_BYTES, HashCache, HashCacheEntry
 from .._cache.hash_cache_file import publish_hashes
 from .._cache.object_store import ObjectStore
 from .._fs.free_space import DiskSpace
@@ -104,7 +104,7 @@ class Stager:
             await self._trash.emptied()
         read_at_ns = time.time_ns()
         try:
-            if plan.request.cache and plan.total_bytes >= KNOWN_BYTES and not plan.moved_to:
+            if plan.request.cache and plan.total_bytes >= MIN_CACHED_BYTES and not plan.moved_to:
                 looks_at_copy = looks_at_copy or not plan.request.copy
                 unchanged = await run(partial(self._look, job, looks_at_copy=looks_at_copy))
                 if unchanged is not None:
@@ -132,7 +132,7 @@ class Stager:
             await self._write_down(job, staged, HashCacheEntry())
             if self._save_hashes is not None and job.many_small:
                 staged = replace(staged, hashes_saved=True)
-            if plan.total_bytes >= KNOWN_BYTES:
+            if plan.total_bytes >= MIN_CACHED_BYTES:
                 record = await run(
                     partial(
                         self._known.prepare, plan, staged.files, read_at_ns, checkpoint_in_thread

@@ -117,7 +117,7 @@ async def test_processes_stage_what_threads_stage(
 async def test_of_a_directory_that_is_known_processes_stage_what_is_new(
     stager: Stager, source: Path, copy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(stager_module, "MIN_CACHED_BYTES", 0)
     monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
     staged = await stager.stage(await plan_of(stager, source, copy=copy))
     assert staged.record is not None
