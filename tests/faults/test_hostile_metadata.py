@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 from twin import dvc
 
 from asynclive import AsyncLive, InvalidArtifactNameError, InvalidMetadataError
-from asynclive._artifact.metadata import check_meta, templates_escaped
+from asynclive._artifact.metadata import check_meta, escape_templates
 from asynclive._dvcyaml.merge_entries import merge
 
 READERS: list[dict[str, Any]] = [
@@ -304,8 +304,8 @@ async def test_odd_values_are_read_back_equal_by_each_reader_and_by_dvc(repo: Pa
     text = (repo / "dvc.yaml").read_bytes().decode()
     for artifacts in read(text):
         # As it is written, "${" is escaped: it would be a template of DVC's.
-        assert_same(artifacts["a"]["meta"], templates_escaped(ODD))
-        assert artifacts["b"]["labels"] == templates_escaped(labels)
+        assert_same(artifacts["a"]["meta"], escape_templates(ODD))
+        assert artifacts["b"]["labels"] == escape_templates(labels)
         assert artifacts["c"]["meta"] == c.meta
     with Repo(str(repo)) as dvc_repo:
         artifacts = dvc_repo.artifacts.read()["dvc.yaml"]

@@ -106,7 +106,7 @@ def check_meta(meta: Any) -> dict[Any, Any] | None:
     return copied
 
 
-def templates_escaped(value: Any) -> Any:
+def escape_templates(value: Any) -> Any:
     """Copy a value for dvc.yaml, where DVC takes ``${...}`` for a template of its own.
 
     Unescaped, it fails to resolve, and every ``dvc`` command in the repository with it.
@@ -114,9 +114,9 @@ def templates_escaped(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("${", "\\${")
     if isinstance(value, list):
-        return [templates_escaped(item) for item in value]
+        return [escape_templates(item) for item in value]
     if isinstance(value, dict):
-        return {templates_escaped(key): templates_escaped(item) for key, item in value.items()}
+        return {escape_templates(key): escape_templates(item) for key, item in value.items()}
     return value
 
 

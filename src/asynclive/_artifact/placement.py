@@ -17,7 +17,7 @@ class Move:
     unless_changed: Fingerprint | None = None
     """Of what may be replaced, a link's own; anything else is newer bytes of the caller's, which
     stay. None: whatever is there is replaced."""
-    holding: Fingerprint | None = None
+    unless_target_changed: Fingerprint | None = None
     """Of the file behind a link, which likewise stays if that was written."""
     if_free: bool = False
     """Put there only if nothing is, or what is ``unless_changed``. It was the caller's, and is
@@ -41,6 +41,6 @@ class Placement:
     modes: tuple[Mode, ...] = ()
 
     @property
-    def beside(self) -> list[str]:
+    def temp_paths(self) -> list[str]:
         """What is left beside: a copy that was not placed, or what it replaced."""
         return [move.source for move in self.moves if not move.if_free]

@@ -26,13 +26,13 @@ class PlannedFile(NamedTuple):
     nlink: int
     tracked: bool
     """False: copied along, but ``.dvcignore`` keeps it out of the cache."""
-    leads_to: str | None = None
+    link_target: str | None = None
     """What the link says, where it is one; the marks are those of the file behind it."""
 
     @property
     def islink(self) -> bool:
         """Reached through a symbolic link."""
-        return self.leads_to is not None
+        return self.link_target is not None
 
     @property
     def fingerprint(self) -> tuple[int, int]:
@@ -60,7 +60,7 @@ class ArtifactPlan:
     """Parents before children; empty when nothing is copied."""
     moved_to: str | None = None
     """Where the source is by now, if its caller gave it up."""
-    follows_relative: bool = False
+    has_relative_links: bool = False
     """A relative link was followed: from another directory it would lead elsewhere."""
 
     total_bytes: int = field(init=False)

@@ -52,7 +52,7 @@ def link_type(
             same = planned.inode == os.stat(object_path).st_ino
             return None if same else _copy_for_reflink(first)
         if kind == "symlink" and islink:
-            return None if planned.leads_to == object_path else _copy_for_reflink(first)
+            return None if planned.link_target == object_path else _copy_for_reflink(first)
     return _copy_for_reflink(first)
 
 

@@ -66,7 +66,7 @@ class Sources:
             plan = make_plan(
                 request, root, ignore_filter, checkpoint_in_thread, on_names, temp_path
             )
-            if moved is None or plan.follows_relative:
+            if moved is None or plan.has_relative_links:
                 return plan
             FileStager(request, plan.isdir, self._store, "").explained(moved.tuck_away)
             return replace(plan, moved_to=moved.aside)

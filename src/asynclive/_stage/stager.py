@@ -203,5 +203,5 @@ class Stager:
 
 
 def _beside(staged: StagedArtifact) -> list[str]:
-    beside = [] if staged.placement is None else staged.placement.beside
+    beside = [] if staged.placement is None else staged.placement.temp_paths
     return beside if staged.record is None else [*beside, staged.record.temp]

@@ -169,10 +169,10 @@ def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
 
 def _is_target_written(at: str, move: Move) -> bool:
     """Return whether the file behind the link at the destination has changed."""
-    if move.holding is None:
+    if move.unless_target_changed is None:
         return False
     try:
-        return fingerprint_of(os.stat(at)) != move.holding
+        return fingerprint_of(os.stat(at)) != move.unless_target_changed
     except OSError:
         return True
 

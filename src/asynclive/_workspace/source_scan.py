@@ -74,15 +74,15 @@ def make_plan(
     with _explained(source, at):
         if stat.S_ISREG(found.st_mode):
             islink = os.path.islink(at)
-            leads_to = os.readlink(at) if islink else None
-            file = _planned((), found, leads_to, True)
+            link_target = os.readlink(at) if islink else None
+            file = _planned((), found, link_target, True)
             return ArtifactPlan(request, False, (file,), (), moved_to)
         walk = _TreeWalk(request, at, ignore(), checkpoint, found_names)
         # A copy that is a repository itself is nothing that DVC looks into.
         tracked = not (request.copy and _is_repository(at))
         walk.visit(at, (), found, tracked=tracked, above=())
     return ArtifactPlan(
-        request, True, tuple(walk.files), tuple(walk.dirs), moved_to, walk.follows_relative
+        request, True, tuple(walk.files), tuple(walk.dirs), moved_to, walk.has_relative_links
     )
 
 
@@ -123,7 +123,7 @@ class _TreeWalk:
         self.checkpoint = checkpoint
         self.found_names = found_names
         self.names = 0
-        self.follows_relative = False
+        self.has_relative_links = False
         self.files: list[PlannedFile] = []
         self.dirs: list[PlannedDir] = []
 
@@ -177,8 +177,8 @@ class _TreeWalk:
                     f"holds a {_kind(found_file.st_mode)} ('{self.said(below)}'), which cannot be "
                     "logged."
                 )
-            leads_to = self.followed(below) if name in links else None
-            self.files.append(_planned((*key, name), found_file, leads_to, kept))
+            link_target = self.followed(below) if name in links else None
+            self.files.append(_planned((*key, name), found_file, link_target, kept))
         for name in dirs:
             if not self.request.copy and name not in kept_dirs:
                 continue
@@ -201,9 +201,9 @@ class _TreeWalk:
         return relocated(os.path.join(*path), self.at, self.request.source)
 
     def followed(self, link: str) -> str:
-        leads_to = os.readlink(link)
-        self.follows_relative = self.follows_relative or not os.path.isabs(leads_to)
-        return leads_to
+        link_target = os.readlink(link)
+        self.has_relative_links = self.has_relative_links or not os.path.isabs(link_target)
+        return link_target
 
     def _check_utf8(self, path: str, key: tuple[str, ...], names: Iterable[str]) -> None:
         """Refuse tracked files that the object of their directory could not name."""
@@ -263,7 +263,7 @@ def _check_apart(request: ArtifactRequest, root: str) -> None:
 
 
 def _planned(
-    key: tuple[str, ...], found: os.stat_result, leads_to: str | None, tracked: bool
+    key: tuple[str, ...], found: os.stat_result, link_target: str | None, tracked: bool
 ) -> PlannedFile:
     return PlannedFile(
         key,
@@ -274,7 +274,7 @@ def _planned(
         found.st_ctime_ns,
         found.st_nlink,
         tracked,
-        leads_to,
+        link_target,
     )
 
 

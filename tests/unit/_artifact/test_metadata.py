@@ -21,7 +21,7 @@ from asynclive._artifact.metadata import (
     check_name,
     check_text,
     make_name,
-    templates_escaped,
+    escape_templates,
 )
 from asynclive._dvcyaml.merge_entries import merge
 from asynclive._errors import InvalidArtifactNameError, InvalidMetadataError
@@ -379,9 +379,9 @@ templates = st.text("${}\\ab.", max_size=8)
     st.recursive(templates, lambda inner: st.lists(inner) | st.dictionaries(st.text("ab"), inner))
 )
 def test_dvc_resolves_an_escaped_value_to_what_was_given(value: Any) -> None:
-    assert Context().resolve(templates_escaped({"k": value})) == {"k": value}
+    assert Context().resolve(escape_templates({"k": value})) == {"k": value}
 
 
 @pytest.mark.parametrize("key", ["${a}", "\\${a}"])
 def test_dvc_resolves_an_escaped_key_to_what_was_given(key: str) -> None:
-    assert Context().resolve(templates_escaped({key: 1})) == {key: 1}
+    assert Context().resolve(escape_templates({key: 1})) == {key: 1}

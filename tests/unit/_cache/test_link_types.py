@@ -34,7 +34,7 @@ def planned(path: Path) -> PlannedFile:
         ctime_ns=found.st_ctime_ns,
         nlink=found.st_nlink,
         tracked=True,
-        leads_to=os.readlink(path) if path.is_symlink() else None,
+        link_target=os.readlink(path) if path.is_symlink() else None,
     )
 
 

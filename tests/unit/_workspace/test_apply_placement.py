@@ -307,7 +307,7 @@ def test_what_was_the_callers_goes_back_only_where_nothing_is(
 ) -> None:
     make(beside / "0", "moved")
     move = Move(str(beside / "0"), str(tmp_path / "data"), if_free=True)
-    assert Placement((move,)).beside == []
+    assert Placement((move,)).temp_paths == []
     undo = apply_placement(Placement((move,)))
     assert os.listdir(beside) == []
     undo_placement(undo)
@@ -347,7 +347,7 @@ def test_a_hard_link_to_the_file_that_is_there_changes_nothing(
 
 
 def clear(placement: Placement) -> None:
-    for path in placement.beside:
+    for path in placement.temp_paths:
         remove_tree(path)
 
 

@@ -117,7 +117,7 @@ def test_a_link_in_a_directory_is_told_from_the_file_it_leads_to(base: Path, cop
     make_tree(base / "data", {"a": "12345", "l": "->a", "d": {"m": "->../a"}})
     files = {file.key: file for file in plan_of(base, copy=copy).files}
     assert {file.fingerprint for file in files.values()} == {files[("a",)].fingerprint}
-    assert {key: file.leads_to for key, file in files.items()} == {
+    assert {key: file.link_target for key, file in files.items()} == {
         ("a",): None,
         ("l",): "a",
         ("d", "m"): "../a",
