@@ -13,9 +13,9 @@ from asynclive._workspace.crash_recovery import remove_dead_sessions
 # The directories of its session, and some files of 5 bytes in them.
 HOLD = """
 import os, sys
-from asynclive._workspace.temp_session import Session
+from asynclive._workspace.temp_session import TempSession
 
-session = Session.start(sys.argv[1], sys.argv[2])
+session = TempSession.start(sys.argv[1], sys.argv[2])
 for directory in (session.cache_tmp, session.workspace_tmp):
     os.mkdir(f"{directory}/below")
     for path in (f"{directory}/half", f"{directory}/below/half"):

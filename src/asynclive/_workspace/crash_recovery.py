@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from logging import getLogger
 
 from .._fs.fsync import NO_SYNC, Sync
-from .temp_session import ANY_LOCK, LOCK_NAME, SESSION_NAME, claim, end_session, try_lock
+from .temp_session import ANY_LOCK, LOCK_NAME, SESSION_NAME, lock_if_dead, remove_session, try_lock
 
 logger = getLogger(__name__)
 
@@ -23,14 +23,14 @@ def remove_dead_sessions(places: Sequence[str], sync: Sync = NO_SYNC) -> None:
     for place in places:
         for directory in _sessions_in(place):
             try:
-                fd = claim(directory)
+                fd = lock_if_dead(directory)
             except OSError as error:  # another user's, most often
                 logger.debug("Cannot tell whether the session of '%s' lives: %s", directory, error)
                 continue
             if fd is None:
                 continue
             files, size = _count(directory)
-            if end_session(directory, fd, sync):
+            if remove_session(directory, fd, sync):
                 logger.info(
                     "Removed '%s', which a session that has ended had left: %d files, %d bytes.",
                     directory,
@@ -50,7 +50,7 @@ class FoundSession:
     size: int
 
 
-def look_at_sessions(places: Sequence[str]) -> list[FoundSession]:
+def find_sessions(places: Sequence[str]) -> list[FoundSession]:
     """The directories of sessions in ``places``, and which are dead. Removes nothing."""
     found = []
     for directory in sorted(each for place in places for each in _sessions_in(place)):

@@ -41,7 +41,7 @@ class MovedSource:
     """What waits for the disk."""
 
     @classmethod
-    def take(cls, source: str, isdir: bool, directory: str, sync: Sync = NO_SYNC) -> MovedSource:
+    def move(cls, source: str, isdir: bool, directory: str, sync: Sync = NO_SYNC) -> MovedSource:
         """Move a source aside: a file into ``directory`` if that is on its file system.
 
         A directory stays in its own until it is known what the links in it say. Where ``sync``
@@ -67,25 +67,25 @@ class MovedSource:
             remove_file(moved.note)
             raise
         try:
-            sync.directory(os.path.dirname(moved.aside))
+            sync.directory(os.path.dirname(moved.temp_path))
         except BaseException:
-            moved.put_back()
+            moved.restore()
             raise
         return moved
 
-    def tuck_away(self) -> None:
+    def move_into_session(self) -> None:
         """Have a directory out of its user's sight too, if that is on its file system.
 
         Raises:
             OSError: it cannot be moved.
         """
         inside, beside = self._asides
-        if self.aside == beside and _rename(beside, inside):
+        if self.temp_path == beside and _rename(beside, inside):
             self.sync.directory(os.path.dirname(inside))
             self.sync.directory(os.path.dirname(beside))
 
     @property
-    def aside(self) -> str:
+    def temp_path(self) -> str:
         """Where it is."""
         inside, beside = self._asides
         return inside if os.path.lexists(inside) else beside
@@ -95,12 +95,12 @@ class MovedSource:
         directory, name = os.path.split(self.note)
         return _asides(self.source, directory, name.removesuffix(_NOTE))
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         """Have it at its old path again; beside, if something else is there.
 
         Where that is not possible it stays aside with its note, for whoever clears up after us.
         """
-        aside = self.aside
+        aside = self.temp_path
         try:
             if os.path.lexists(aside):
                 _put_back(aside, self.source, self.sync)
@@ -116,12 +116,12 @@ class MovedSource:
                 error,
             )
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """It is logged, and its bytes are elsewhere; or it is back already.
 
         What the disk does not let go stays, to go with the session.
         """
-        aside = self.aside
+        aside = self.temp_path
         try:
             if not os.path.lexists(aside):
                 remove_file(self.note)
@@ -136,7 +136,7 @@ class MovedSource:
             logger.warning("'%s' cannot be removed now: %s", aside, error)
 
 
-def put_back_moved(directory: str, sync: Sync = NO_SYNC) -> None:
+def restore_moved_sources(directory: str, sync: Sync = NO_SYNC) -> None:
     """Put back what a session that has ended had moved aside.
 
     Raises:
@@ -161,7 +161,9 @@ def put_back_moved(directory: str, sync: Sync = NO_SYNC) -> None:
         remove_file(note)
 
 
-def restored(staged: StagedArtifact, over: Fingerprint | None, *, wanted: bool) -> StagedArtifact:
+def decide_on_restored(
+    staged: StagedArtifact, over: Fingerprint | None, *, wanted: bool
+) -> StagedArtifact:
     """Say what is to become of the source once it is tracked where it was.
 
     Args:

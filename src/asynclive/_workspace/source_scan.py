@@ -30,7 +30,7 @@ class IgnoreFilter(Protocol):
     ) -> tuple[list[str], list[str]]: ...
 
 
-def look(request: ArtifactRequest, root: str, at: str) -> os.stat_result:
+def check_source(request: ArtifactRequest, root: str, at: str) -> os.stat_result:
     """Look at a source itself, not at what it holds: whether it can be logged at all.
 
     Raises: as ``make_plan``.
@@ -49,7 +49,7 @@ def make_plan(
     root: str,
     ignore: Callable[[], IgnoreFilter],
     checkpoint: Callable[[], None],
-    found_names: Callable[[int], None] = lambda _: None,
+    on_names: Callable[[int], None] = lambda _: None,
     moved_to: str | None = None,
 ) -> ArtifactPlan:
     """Find out what ``request.source`` holds.
@@ -59,7 +59,7 @@ def make_plan(
         root: the directory of the DVC repository.
         ignore: gives DVC's rules; asked for only when there is a directory to walk.
         checkpoint: called once a directory, and once some files; raises to stop.
-        found_names: told once a directory how many names of files were found so far, before any of
+        on_names: told once a directory how many names of files were found so far, before any of
             the files is looked at.
         moved_to: where the source is by now; errors name where it was.
 
@@ -70,14 +70,14 @@ def make_plan(
         StorageError: it cannot be read.
     """
     source, at = request.source, moved_to or request.source
-    found = look(request, root, at)
+    found = check_source(request, root, at)
     with _explained(source, at):
         if stat.S_ISREG(found.st_mode):
             islink = os.path.islink(at)
             link_target = os.readlink(at) if islink else None
             file = _planned((), found, link_target, True)
             return ArtifactPlan(request, False, (file,), (), moved_to)
-        walk = _TreeWalk(request, at, ignore(), checkpoint, found_names)
+        walk = _TreeWalk(request, at, ignore(), checkpoint, on_names)
         # A copy that is a repository itself is nothing that DVC looks into.
         tracked = not (request.copy and _is_repository(at))
         walk.visit(at, (), found, tracked=tracked, above=())
@@ -115,13 +115,13 @@ class _TreeWalk:
         at: str,
         ignore: IgnoreFilter,
         checkpoint: Callable[[], None],
-        found_names: Callable[[int], None],
+        on_names: Callable[[int], None],
     ) -> None:
         self.request = request
         self.at = at
         self.ignore = ignore
         self.checkpoint = checkpoint
-        self.found_names = found_names
+        self.on_names = on_names
         self.names = 0
         self.has_relative_links = False
         self.files: list[PlannedFile] = []
@@ -156,7 +156,7 @@ class _TreeWalk:
                 elif copied or name not in links:
                     dirs.append(name)
         self.names += len(files)
-        self.found_names(self.names)
+        self.on_names(self.names)
         kept_dirs, kept_files = self._tracked(key, dirs, files) if tracked else (set(), set())
         if kept_files and DVCIGNORE in kept_files:
             raise self.refused(

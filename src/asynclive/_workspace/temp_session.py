@@ -23,7 +23,7 @@ from .._fs.atomic_rename import can_rename_between, read_note, repair_swaps, wri
 from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
-from .moved_source import put_back_moved
+from .moved_source import restore_moved_sources
 
 logger = getLogger(__name__)
 
@@ -37,7 +37,7 @@ _OUTSIDE = re.compile(r"\..+\.[0-9a-f]{16}\.", re.DOTALL)
 
 
 @dataclass(eq=False, slots=True)
-class Session:
+class TempSession:
     """Two directories that nobody else can look into, kept from others' clearing up.
 
     Made by ``start``; ``close`` removes them.
@@ -52,7 +52,7 @@ class Session:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
-    def start(cls, cache_dir: str, tmp_dir: str) -> Session:
+    def start(cls, cache_dir: str, tmp_dir: str) -> TempSession:
         """Make a directory in each of these.
 
         Raises:
@@ -63,14 +63,14 @@ class Session:
         try:
             workspace_tmp = _make(os.path.join(tmp_dir, "asynclive-"), locks)
         except BaseException:
-            end_session(cache_tmp, locks.get(cache_tmp))
+            remove_session(cache_tmp, locks.get(cache_tmp))
             raise
         return cls(cache_tmp, workspace_tmp, locks)
 
     def close(self) -> None:
         """Remove what is in the directories, and them. What cannot be is left to the next one."""
         for directory in (self.cache_tmp, self.workspace_tmp):
-            end_session(directory, self._locks.pop(directory, None))
+            remove_session(directory, self._locks.pop(directory, None))
 
     def temp_for(self, target: str) -> str:
         """Where to write what is to be renamed to ``target``.
@@ -104,7 +104,7 @@ def _make(prefix: str, locks: dict[str, int]) -> str:
         except (FileExistsError, FileNotFoundError):
             continue  # somebody who clears up was between the two, and removes it
         except BaseException:
-            end_session(directory, None)
+            remove_session(directory, None)
             raise
         locked = try_lock(fd)
         if locked and _is_at(fd, directory):
@@ -113,13 +113,13 @@ def _make(prefix: str, locks: dict[str, int]) -> str:
         os.close(fd)
         if locked is None:
             # Not by a mark in the directory: whoever can lock would take it for a dead one's.
-            end_session(directory, None)
+            remove_session(directory, None)
             directory = f"{prefix}unlocked-{token}"
             os.mkdir(directory, 0o700)
             return directory
 
 
-def claim(directory: str) -> int | None:
+def lock_if_dead(directory: str) -> int | None:
     """Take the lock of a session that has ended; None: it lives, or others clear up after it.
 
     Raises:
@@ -136,7 +136,7 @@ def claim(directory: str) -> int | None:
     return None
 
 
-def end_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
+def remove_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
     """Remove a directory whose lock we hold, or that has none; whether nothing is left.
 
     The lock goes last: a directory in which something is left still has one, and whoever comes
@@ -176,7 +176,7 @@ def _empty(directory: str, sync: Sync) -> None:
     # A file that was being swapped may belong into what was moved aside, or be that itself.
     for destination in repair_swaps(directory):
         logger.warning("Put back '%s': a session had ended between two renames.", destination)
-    put_back_moved(directory, sync)
+    restore_moved_sources(directory, sync)
     names = [name for name in os.listdir(directory) if name != LOCK_NAME]
     _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
     for name in names:

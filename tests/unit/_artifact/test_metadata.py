@@ -20,8 +20,8 @@ from asynclive._artifact.metadata import (
     check_meta,
     check_name,
     check_text,
-    make_name,
     escape_templates,
+    make_name,
 )
 from asynclive._dvcyaml.merge_entries import merge
 from asynclive._errors import InvalidArtifactNameError, InvalidMetadataError

@@ -12,7 +12,7 @@ import pytest
 from sessions import clear_up, names, other_session
 
 from asynclive._workspace import temp_session
-from asynclive._workspace.temp_session import Session
+from asynclive._workspace.temp_session import TempSession
 
 
 def test_a_living_session_keeps_its_files_and_a_killed_one_loses_them(
@@ -36,7 +36,7 @@ def test_a_living_session_keeps_its_files_and_a_killed_one_loses_them(
 
 
 def test_a_living_session_of_this_process_keeps_its_files(cache: Path, tmp: Path) -> None:
-    one, other = Session.start(str(cache), str(tmp)), Session.start(str(cache), str(tmp))
+    one, other = TempSession.start(str(cache), str(tmp)), TempSession.start(str(cache), str(tmp))
     before = names(cache, tmp)
     clear_up(cache, tmp)
     assert names(cache, tmp) == before

@@ -92,7 +92,7 @@ def test_killed_while_a_logged_directory_is_removed_no_part_of_it_comes_back(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            moved.drop()
+            moved.discard()
     assert next_session(tmp_path) == []
     assert not session.exists()
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_put_back_or_removed_stays_with_its_note(
     def fail(*args: object, **values: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for call, act in (("unlink", moved.drop), ("link", moved.put_back)):
+    for call, act in (("unlink", moved.discard), ("link", moved.restore)):
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fail)
             if call == "link":

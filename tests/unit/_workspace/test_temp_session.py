@@ -13,11 +13,11 @@ import pytest
 from sessions import clear_up, names, other_session
 
 from asynclive._workspace import temp_session
-from asynclive._workspace.temp_session import Session
+from asynclive._workspace.temp_session import TempSession
 
 
 def test_a_session_has_two_private_directories_until_it_is_closed(cache: Path, tmp: Path) -> None:
-    session = Session.start(str(cache), str(tmp))
+    session = TempSession.start(str(cache), str(tmp))
     directories = Path(session.cache_tmp), Path(session.workspace_tmp)
     assert [path.parent for path in directories] == [cache, tmp]
     for path in directories:
@@ -30,21 +30,21 @@ def test_a_session_has_two_private_directories_until_it_is_closed(cache: Path, t
 
 
 def test_the_lock_is_not_inherited_by_programs(cache: Path, tmp: Path) -> None:
-    session = Session.start(str(cache), str(tmp))
+    session = TempSession.start(str(cache), str(tmp))
     assert [os.get_inheritable(fd) for fd in session._locks.values()] == [False, False]
     session.close()
 
 
 def test_what_cannot_be_made_is_an_error_and_leaves_nothing(cache: Path, tmp: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Session.start(str(cache), str(tmp / "missing"))
+        TempSession.start(str(cache), str(tmp / "missing"))
     assert names(cache, tmp) == []
 
 
 def test_a_directory_that_was_removed_by_hand_is_no_trouble(
     cache: Path, tmp: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    session = Session.start(str(cache), str(tmp))
+    session = TempSession.start(str(cache), str(tmp))
     for directory in (session.cache_tmp, session.workspace_tmp):
         os.unlink(os.path.join(directory, "session"))
         os.rmdir(directory)
@@ -83,7 +83,7 @@ def test_a_session_that_got_no_lock_is_not_taken_for_a_dead_one_by_those_that_do
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with without_locks(monkeypatch):
-        session = Session.start(str(cache), str(tmp))
+        session = TempSession.start(str(cache), str(tmp))
     before = names(cache, tmp)
     assert len(before) == 2
     clear_up(cache, tmp)
@@ -117,7 +117,7 @@ def test_a_session_that_is_just_made_is_left_alone_or_made_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, function, followed)
-        session = Session.start(str(cache), str(tmp))
+        session = TempSession.start(str(cache), str(tmp))
     clear_up(cache, tmp)
     assert sorted(names(cache, tmp)) == sorted(
         [
@@ -147,7 +147,7 @@ def test_a_lock_that_is_held_by_who_clears_up_is_not_waited_for(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", claimed)
-        session = Session.start(str(cache), str(tmp))
+        session = TempSession.start(str(cache), str(tmp))
     assert len(names(cache)) == 4  # the first one is who clears up's to remove
     os.close(claims[0])
     clear_up(cache, tmp)
@@ -160,7 +160,7 @@ def test_a_lock_that_is_held_by_who_clears_up_is_not_waited_for(
 
 
 def test_a_temp_file_lies_in_the_session_where_a_rename_reaches(cache: Path, tmp: Path) -> None:
-    session = Session.start(str(cache), str(tmp))
+    session = TempSession.start(str(cache), str(tmp))
     temps = [session.temp_for(str(tmp.parent / "dvc.yaml")) for _ in range(2)]
     assert [os.path.dirname(temp) for temp in temps] == [session.workspace_tmp] * 2
     assert len(set(temps)) == 2
@@ -176,7 +176,7 @@ def test_one_that_lies_beside_its_place_is_found_by_its_note(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(temp_session, "can_rename_between", lambda *args: False)
-    session = Session.start(str(cache), str(tmp))
+    session = TempSession.start(str(cache), str(tmp))
     repo = tmp.parent
     target = repo / "dvc.yaml"
     temps = [session.temp_for(str(target)) for _ in range(2)]
@@ -198,7 +198,7 @@ def test_one_that_lies_beside_its_place_is_found_by_its_note(
 def test_a_directory_that_may_not_be_written_to_is_found_out_by_writing_there(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = Session.start(str(cache), str(tmp))
+    session = TempSession.start(str(cache), str(tmp))
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for anybody but root
     assert os.path.dirname(session.temp_for(str(tmp.parent / "dvc.yaml"))) == str(tmp.parent)
     session.close()

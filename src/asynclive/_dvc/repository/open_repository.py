@@ -14,7 +14,7 @@ from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError,
 from ..._fs.atomic_rename import can_rename_between
 from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
-from ..._workspace.temp_session import Session
+from ..._workspace.temp_session import TempSession
 from ..dvc_errors import text_of
 from ..process_guard import logger_muted
 
@@ -64,7 +64,7 @@ def remove_dead(repo: Any, sync: Sync) -> None:
         remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)], sync)
 
 
-def start_session(repo: Any, sync: Sync) -> Session:
+def start_session(repo: Any, sync: Sync) -> TempSession:
     cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
     try:
         cache.makedirs(cache.path)
@@ -75,7 +75,7 @@ def start_session(repo: Any, sync: Sync) -> Session:
             cache.makedirs(other_dir)
             if can_rename_between(other_dir, repo.root_dir):
                 tmp_dir = other_dir
-        return Session.start(cache.path, tmp_dir)
+        return TempSession.start(cache.path, tmp_dir)
     except OSError as error:
         raise StorageError(cache.path, error) from error
 
@@ -98,7 +98,7 @@ def _sync_settings(sync: Sync, repo: Any) -> None:
         sync.directory(directory)
 
 
-def read_layout(repo: Any, session: Session, sync: Sync) -> CacheLayout:
+def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.utils import umask
 
