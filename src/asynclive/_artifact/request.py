@@ -186,7 +186,7 @@ def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
     if is_inside(source, destination) or is_inside(destination, source):
         raise ArtifactPathError(
             source,
-            f"cannot be copied to '{destination}': one holds the other. "
+            f"cannot be copied to '{destination}': one contains the other. "
             "Log it in place, without copy.",
         )
     return destination
