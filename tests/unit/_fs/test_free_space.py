@@ -56,7 +56,7 @@ def test_what_others_will_still_take_counts_until_they_have_written_it_or_gone(
 ) -> None:
     space = DiskSpace()
     first = space.reserve(paths(tmp_path, "a"), 60 * MIB)
-    with pytest.raises(OSError, match=r"of which 62,914,560 are for others"):
+    with pytest.raises(OSError, match=r"of which 62,914,560 are reserved for other files"):
         space.reserve(paths(tmp_path, "b"), 50 * MIB)
     with pytest.raises(OSError, match="are needed"):
         space.check(str(tmp_path), 50 * MIB)
