@@ -325,7 +325,7 @@ def test_meta_may_be_nested_64_levels_deep_and_no_deeper() -> None:
 def test_what_holds_itself_is_refused(kind: str) -> None:
     meta: dict[str, Any] = {"k": []}
     meta["k"].append(meta if kind == "dict" else meta["k"])
-    with pytest.raises(InvalidMetadataError, match="holds itself"):
+    with pytest.raises(InvalidMetadataError, match="contains itself"):
         check_meta(meta)
 
 
