@@ -1,4 +1,4 @@
-"""A file, a directory and a link: whatever can lie at a path."""
+"""The kinds of paths: file, directory and symbolic link."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MAKE: list[Callable[[Path, str], None]] = [make_file, make_dir, make_link]
 
 
 def look(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Everything at and below a path: name, what it holds, inode."""
+    """Yield the name, content and inode of a path and of all below it."""
     for found in [path, *sorted(path.rglob("*"))]:
         if found.is_symlink():
-            held = f"-> {os.readlink(found)}"
+            content = f"-> {os.readlink(found)}"
         else:
-            held = found.read_text() if found.is_file() else "directory"
-        yield str(found.relative_to(path)), held, found.lstat().st_ino
+            content = found.read_text() if found.is_file() else "directory"
+        yield str(found.relative_to(path)), content, found.lstat().st_ino

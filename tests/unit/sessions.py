@@ -1,4 +1,4 @@
-"""Sessions of other processes, and the clearing up after dead ones."""
+"""Sessions of other processes, and crash recovery."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from session_process import Process, running
 
 from asynclive._workspace.crash_recovery import remove_dead_sessions
 
-# The directories of its session, and some files of 5 bytes in them.
+# A program with a session, which puts some files of 5 bytes into its directories.
 HOLD = """
 import os, sys
 from asynclive._workspace.temp_session import TempSession

@@ -61,7 +61,7 @@ class TrackedArtifact:
 
     staged: StagedArtifact
     md5: str | None
-    """As in the .dvc file (``….dir`` for a directory); None when not cached."""
+    """The MD5 as in the .dvc file (``….dir`` for a directory). None if it is not cached."""
     dvc_file: str | None
     take_back: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """Leaves all as it was, for when it cannot be recorded: in the thread for DVC, under the same
@@ -70,7 +70,7 @@ class TrackedArtifact:
 
 @dataclass(frozen=True, slots=True)
 class LoggedArtifact:
-    """What ``log_artifact`` returns: an artifact that is tracked and recorded.
+    """An artifact that is tracked and recorded. ``log_artifact`` returns it.
 
     Attributes:
         name: the name in dvc.yaml. Without an entry there, the name that it would have had.

@@ -10,7 +10,7 @@ from .._fs.fsync import NO_SYNC, Sync
 
 @dataclass(frozen=True, slots=True)
 class CacheLayout:
-    """What DVC's configuration says about the cache. Read once, when a session starts."""
+    """The cache as DVC's configuration describes it. Read once, when a session starts."""
 
     root: str
     """Directory of the DVC repository."""

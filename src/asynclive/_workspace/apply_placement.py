@@ -33,8 +33,8 @@ class Exchanged(NamedTuple):
     source: str
     destination: str
     placed: Fingerprint | None
-    """Of the file that was put at ``destination``: the undo leaves any other file there alone.
-    None: the undo replaces whatever is there, as the move did."""
+    """Fingerprint of the file that was put at ``destination``; the undo replaces no other file.
+    None: the undo replaces any file, as the move did."""
     directory_mode: int | None
     """Mode of the old directory, if the exchange had to make it writable."""
 
@@ -50,7 +50,10 @@ Change = RenamedIn | Exchanged | ModeChanged
 
 
 class PlacementUndo(NamedTuple):
-    """What ``undo_placement`` needs. Valid until the temp paths of the placement are removed."""
+    """The changes of one placement, for ``undo_placement``.
+
+    Valid until the temp paths of the placement are removed.
+    """
 
     changes: tuple[Change, ...]
     """In the order in which they were made."""
@@ -68,7 +71,7 @@ class MadeParents(NamedTuple):
 
 
 def apply_placement(placement: Placement, root: str | None = None) -> PlacementUndo:
-    """Make all changes of ``placement``, or none; return what ``undo_placement`` needs.
+    """Make all changes of ``placement``, or none; return them for ``undo_placement``.
 
     Args:
         placement: the moves, then the modes.
@@ -138,7 +141,7 @@ def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
         if move.if_free and rename_if_free(source, at):
             return RenamedIn(source, destination)
         try:
-            there = os.lstat(at)
+            old = os.lstat(at)
         except FileNotFoundError:
             if move.unless_changed is not None:
                 return None  # case 2: the user removed it
@@ -146,25 +149,25 @@ def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
             return RenamedIn(source, destination)
 
         expected = move.unless_changed
-        if (move.if_free or expected is not None) and fingerprint_of(there) != expected:
+        if (move.if_free or expected is not None) and fingerprint_of(old) != expected:
             return None  # case 2: newer bytes
         if _is_target_written(at, move):
             return None  # case 2: newer bytes behind a link
-        ours = os.lstat(source)
-        if os.path.samestat(there, ours):
+        new = os.lstat(source)
+        if os.path.samestat(old, new):
             return None  # case 2: a hard link to the new file, which a rename would leave too
 
         # The kernel refuses to move a write-protected directory: it has to write its "..".
         directory_mode = None
-        if stat.S_ISDIR(there.st_mode) and not there.st_mode & stat.S_IWUSR:
-            directory_mode = stat.S_IMODE(there.st_mode)
+        if stat.S_ISDIR(old.st_mode) and not old.st_mode & stat.S_IWUSR:
+            directory_mode = stat.S_IMODE(old.st_mode)
             change_mode(at, directory_mode | stat.S_IWUSR)
         if expected is None:
             exchange(source, destination, at)
             return Exchanged(source, destination, None, directory_mode)
         if not _exchange_if_unchanged(source, destination, at, expected):
             return None
-        return Exchanged(source, destination, fingerprint_of(ours), directory_mode)
+        return Exchanged(source, destination, fingerprint_of(new), directory_mode)
 
 
 def _is_target_written(at: str, move: Move) -> bool:
@@ -178,7 +181,7 @@ def _is_target_written(at: str, move: Move) -> bool:
 
 
 def _exchange_if_unchanged(source: str, destination: str, at: str, expected: Fingerprint) -> bool:
-    """Exchange two paths if the file at the destination has the marks ``expected``.
+    """Exchange two paths if the file at the destination has the fingerprint ``expected``.
 
     Another process can replace or write that file between any check and the exchange. So the
     check comes after the exchange, when the old file is at ``source``, a private path, through
@@ -186,13 +189,13 @@ def _exchange_if_unchanged(source: str, destination: str, at: str, expected: Fin
 
     1. It is the expected file, and no process has it open for writing. Keep the exchange.
     2. It cannot be examined. Exchange back, and raise the error.
-    3. It is a newer file. Put the newest file back to the destination.
+    3. It is a newer file, or is open for writing. Put the newest file back to the destination.
 
     Args:
         source: the new file, in a directory of temp files.
         destination: the path that gets it.
         at: another name of ``destination``, by which it is reached.
-        expected: the marks of the file to replace.
+        expected: the fingerprint of the file to replace.
 
     Returns:
         Whether they are exchanged. False: the destination has its newest file, or none.
@@ -214,7 +217,7 @@ def _exchange_if_unchanged(source: str, destination: str, at: str, expected: Fin
     except OSError:  # case 2
         exchange(source, destination, at)
         if os.lstat(source).st_ino != new_inode:
-            # Another process had replaced the new file: what it wrote is the newest.
+            # Another process had replaced the new file. Its file is the newest: keep that.
             exchange(source, destination, at)
         raise
     _restore_newest(source, destination, at, new_inode, old.st_ino)  # case 3
@@ -234,8 +237,8 @@ def _restore_newest(
         source: where the newest file is now.
         destination: the path that gets it.
         at: another name of ``destination``, by which it is reached.
-        placed_inode: of the file that the last exchange put at the destination.
-        newest_inode: of the file at ``source``.
+        placed_inode: the inode of the file that the last exchange put at the destination.
+        newest_inode: the inode of the file at ``source``.
     """
     while True:
         try:
@@ -265,7 +268,7 @@ def _apply_mode(new: Mode, root: str | None) -> ModeChanged | None:
 
 
 def make_parents(path: str, root: str | None = None) -> MadeParents:
-    """Make the missing directories above ``path``; return what ``remove_made_parents`` needs.
+    """Make the missing directories above ``path``; return them.
 
     Args:
         path: the file or directory that will be there; absolute.

@@ -1,4 +1,4 @@
-"""Scan a path as ``dvc add`` does: its files and links, ignored names, and what it must refuse.
+"""Scan a path as ``dvc add`` does: its files, links and ignored names.
 
 Blocks; call it in a worker thread. DVC's ignore rules are an argument, so it does not import DVC.
 """

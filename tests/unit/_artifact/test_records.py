@@ -1,4 +1,4 @@
-"""The records that an artifact is handed forward in."""
+"""The records that the steps of an artifact return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = "/repo/work"
 ARTIFACTS = "/repo/work/dvclive/artifacts"
 
 
-def test_what_is_returned_says_what_was_logged() -> None:
+def test_the_returned_record_describes_the_logged_artifact() -> None:
     made = make_request(
         "data",
         root=ROOT,
@@ -47,7 +47,7 @@ def test_what_is_returned_says_what_was_logged() -> None:
 
 
 @given(nanoseconds=st.integers(min_value=-(2**40), max_value=2**62))
-def test_an_mtime_in_seconds_is_the_one_that_the_system_gives(
+def test_an_mtime_in_seconds_equals_that_of_os_stat(
     tmp_path_factory: Any, nanoseconds: int
 ) -> None:
     path = tmp_path_factory.mktemp("mtime") / "file"

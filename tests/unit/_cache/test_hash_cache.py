@@ -1,4 +1,4 @@
-"""The record of what is known: whatever names and numbers go in come out, or nothing does."""
+"""The file of cached hashes: any names and numbers are read back, or none are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asynclive._cache import hash_cache_file
 from asynclive._cache.hash_cache_file import CachedHash, publish_hashes
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
-# As os.fsdecode makes them of any bytes, surrogates too.
+# Names as os.fsdecode returns them, with surrogates.
 names = st.binary(min_size=1, max_size=8).map(os.fsdecode)
 keys = st.lists(names, max_size=3).map(tuple)
 records = st.builds(
@@ -24,7 +24,7 @@ SUBJECT: dict[str, Any] = {"version": 1, "source": "/\udcff", "copy": True}
 
 
 @given(files=st.dictionaries(keys, records, max_size=20), isdir=st.booleans())
-def test_what_is_written_is_read_back(
+def test_written_hashes_are_read_back(
     tmp_path_factory: Any, files: dict[tuple[str, ...], CachedHash], isdir: bool
 ) -> None:
     base = tmp_path_factory.mktemp("known")
@@ -38,7 +38,7 @@ def test_what_is_written_is_read_back(
     assert hash_cache_file.read(path, {**SUBJECT, "copy": False}) == (None, {})
 
 
-def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
+def test_the_hash_of_a_tree_is_cached_only_with_all_of_its_files(tmp_path: Path) -> None:
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
     file = (("a",), CachedHash(1, 2, 3, 4, "md5", 5, 6))
     record = hash_cache_file.prepare(temp, path, SUBJECT, [file], total=2)
@@ -47,7 +47,7 @@ def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
     assert hash_cache_file.read(path, SUBJECT) == (None, dict([file]))
 
 
-def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_stopped_write_leaves_nothing(tmp_path: Path) -> None:
     class StopError(Exception):
         pass
 
@@ -62,7 +62,7 @@ def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
+def test_reading_and_writing_can_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
     known = CachedHash(1, 2, 3, 4, "md5", 5, 6)
     files = [((str(number),), known) for number in range(1000)]
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
@@ -80,12 +80,12 @@ def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
     assert looks == 9
 
 
-def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
+def test_if_the_temp_file_cannot_be_written_there_are_no_hashes(tmp_path: Path) -> None:
     temp = str(tmp_path / "missing" / "temp")
     assert hash_cache_file.prepare(temp, str(tmp_path / "path"), SUBJECT, [], None) is None
 
 
-def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> None:
+def test_if_a_directory_is_at_the_path_the_hashes_are_not_published(tmp_path: Path) -> None:
     (tmp_path / "path").mkdir()
     record = hash_cache_file.prepare(
         str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None

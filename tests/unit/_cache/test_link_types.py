@@ -1,4 +1,4 @@
-"""Links as DVC makes them, asked of DVC; and copying in the kernel, with its way around."""
+"""Link types and links are those of DVC, whose own code says which."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FILES = (
 
 
 def make_file(path: Path, kind: str, obj: Path) -> None:
-    """Make ``path`` what a workspace file can be."""
+    """Make ``path`` a workspace file of this kind."""
     other = Path(f"{path}.other")
     if "a hard link" in kind:
         os.link(obj, other)
@@ -95,12 +95,12 @@ LINKS_TO_OBJECTS = [
     "symbolic link to the object",
     "symbolic link to a hard link to the object",
 ]
-# Where symbolic links are allowed beside others.
+# Symbolic links and other types are allowed.
 MIXED = [types for types in ALL_TYPES if "symlink" in types and types != ("symlink",)]
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_of_a_directory_is_made_anew_just_where_dvc_relinks_it(
+def test_a_file_of_a_directory_is_replaced_exactly_if_dvc_relinks_it(
     tmp_path: Path, obj: Path, file: str
 ) -> None:
     types = [types for types in ALL_TYPES if "symlink" not in types]
@@ -108,14 +108,14 @@ def test_a_file_of_a_directory_is_made_anew_just_where_dvc_relinks_it(
 
 
 @pytest.mark.parametrize("file", LINKS_TO_OBJECTS)
-def test_a_symbolic_link_stays_just_where_dvc_leaves_it(
+def test_a_symbolic_link_stays_exactly_if_dvc_keeps_it(
     tmp_path: Path, obj: Path, file: str
 ) -> None:
     compare(tmp_path, obj, file, MIXED)
 
 
 @pytest.mark.parametrize("types", ALL_TYPES, ids="-".join)
-def test_a_copy_is_a_plain_file_whatever_its_source_is(
+def test_a_copy_counts_as_a_plain_file_for_any_kind_of_source(
     tmp_path: Path, obj: Path, types: tuple[str, ...]
 ) -> None:
     plain, link = tmp_path / "plain", tmp_path / "link"
@@ -144,10 +144,10 @@ def test_a_single_file_is_of_the_first_type_that_works(
             assert kind == ("copy" if types[count] == "reflink" else types[count])
 
 
-def test_a_new_object_is_hard_linked_to_at_once_and_an_old_one_where_a_link_was(
+def test_a_new_object_is_hard_linked_at_once_and_an_old_one_only_on_checkout(
     tmp_path: Path, obj: Path
 ) -> None:
-    # dvc.output.Output.add: otransfer(hardlink=True) links what is new, before any checkout.
+    # dvc.output.Output.add: otransfer(hardlink=True) links new objects before any checkout.
     path, empty = tmp_path / "file", tmp_path / "empty"
     path.write_bytes(b"bytes")
     empty.touch()
@@ -177,7 +177,7 @@ def looks(path: Path, obj: Path) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink"])
 @pytest.mark.parametrize("data", [b"bytes", b""], ids=["bytes", "empty"])
-def test_a_link_is_made_as_dvc_makes_it(tmp_path: Path, kind: str, data: bytes) -> None:
+def test_a_link_equals_the_one_that_dvc_makes(tmp_path: Path, kind: str, data: bytes) -> None:
     layout = make_layout(tmp_path / "layout", (kind,))
     cache = LocalHashFileDB(localfs, layout.cache_dir, type=[kind])
     obj = Path(layout.cache_dir) / "object"
@@ -190,7 +190,7 @@ def test_a_link_is_made_as_dvc_makes_it(tmp_path: Path, kind: str, data: bytes) 
 
 
 @pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink"])
-def test_a_link_never_replaces_what_is_there(tmp_path: Path, obj: Path, kind: str) -> None:
+def test_a_link_never_replaces_an_existing_file(tmp_path: Path, obj: Path, kind: str) -> None:
     path = tmp_path / "there"
     path.write_text("mine")
     with pytest.raises(FileExistsError):

@@ -1,4 +1,4 @@
-"""Exchanges of two paths, and their repair after a kill."""
+"""Two paths are exchanged, and restored after a kill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asynclive._fs.atomic_rename import can_rename_between, exchange, repair_swa
 
 @pytest.mark.parametrize("make_one", MAKE)
 @pytest.mark.parametrize("make_other", MAKE)
-def test_two_paths_swap_whatever_they_are(
+def test_two_paths_of_any_kind_are_exchanged(
     tmp_path: Path,
     way: str,
     make_one: Callable[[Path, str], None],
@@ -32,7 +32,7 @@ def test_two_paths_swap_whatever_they_are(
 
 
 @pytest.mark.parametrize("missing", ["one", "other"])
-def test_a_path_that_is_missing_is_an_error_and_the_other_one_stays(
+def test_if_one_path_is_missing_it_is_an_error_and_the_other_stays(
     tmp_path: Path, way: str, missing: str
 ) -> None:
     there = tmp_path / ({"one", "other"} - {missing}).pop()
@@ -59,7 +59,7 @@ def test_a_file_system_that_cannot_exchange_gets_three_renames(
     assert (tmp_path / "other").read_text() == "1"
 
 
-def test_another_answer_is_an_error_that_names_the_destination(
+def test_any_other_errno_is_an_error_that_names_the_destination(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: object) -> int:
@@ -76,19 +76,19 @@ def test_another_answer_is_an_error_that_names_the_destination(
 
 
 class KilledError(BaseException):
-    """Stands for a kill: nothing is undone."""
+    """Simulates a kill: the code cannot undo anything."""
 
 
 @pytest.fixture
 def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Make the n-th rename from now on, and all that is to undo it, fail."""
+    """Return a function that makes the n-th rename and all later ones fail."""
 
     def arm(number: int) -> None:
-        rename, left = os.rename, [number]
+        rename, remaining = os.rename, [number]
 
         def failing(one: str, other: str) -> None:
-            left[0] -= 1
-            if left[0] <= 0:
+            remaining[0] -= 1
+            if remaining[0] <= 0:
                 raise KilledError
             rename(one, other)
 
@@ -100,7 +100,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 @pytest.mark.parametrize("make", MAKE)
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_half_a_swap_is_put_right_with_the_old_or_the_new(
+def test_after_a_kill_during_a_swap_the_old_or_the_new_file_is_restored(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     killed_at: Callable[[int], None],
@@ -124,7 +124,7 @@ def test_half_a_swap_is_put_right_with_the_old_or_the_new(
 
 @pytest.mark.parametrize("make_newer", MAKE)
 @pytest.mark.parametrize("make", MAKE)
-def test_what_has_come_to_be_there_since_is_not_replaced(
+def test_repair_does_not_replace_a_newer_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     killed_at: Callable[[int], None],
@@ -145,7 +145,7 @@ def test_what_has_come_to_be_there_since_is_not_replaced(
     assert list(look(other)) == before
 
 
-def test_a_swap_is_put_right_after_the_repository_has_moved(
+def test_a_swap_is_repaired_after_the_repository_was_moved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: Callable[[int], None]
 ) -> None:
     repo = tmp_path / "repo"
@@ -164,7 +164,7 @@ def test_a_swap_is_put_right_after_the_repository_has_moved(
     assert (moved / "below" / "other").read_text() == "old"
 
 
-def test_without_hard_links_a_file_is_put_back_by_a_rename(
+def test_without_hard_links_a_file_is_restored_by_a_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "one.old").write_text("old")
@@ -183,7 +183,7 @@ def test_without_hard_links_a_file_is_put_back_by_a_rename(
 # --- Reach ----------------------------------------------------------------------------------
 
 
-def test_a_place_that_a_rename_does_not_reach_is_told_by_device_or_by_trying(
+def test_whether_a_rename_is_possible_is_told_by_device_or_by_trying(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()

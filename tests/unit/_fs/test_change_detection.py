@@ -1,4 +1,4 @@
-"""Whether newer bytes can be told from those that were read."""
+"""Newer bytes of a file are detected by its stat record."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_a_file_from_the_future_is_settled() -> None:
     assert seconds_to_next_tick(NOW + 10 * SECOND, NOW) == 0
 
 
-def test_where_stamps_are_whole_seconds_a_tick_is_long() -> None:
+def test_if_mtimes_are_whole_seconds_a_tick_is_long() -> None:
     assert seconds_to_next_tick(NOW // SECOND * SECOND, NOW) == pytest.approx(1.5)
 
 
-def test_after_the_wait_a_write_leaves_other_marks(tmp_path: Path) -> None:
+def test_after_the_wait_a_write_changes_the_fingerprint(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for _ in range(50):
         path.write_text("older")
@@ -44,13 +44,13 @@ def test_after_the_wait_a_write_leaves_other_marks(tmp_path: Path) -> None:
         assert fingerprint_of(path.stat()) != fingerprint_of(before)
 
 
-def test_what_may_have_the_marks_of_newer_bytes_has_none() -> None:
+def test_a_stamp_that_newer_bytes_might_share_is_marked_racy() -> None:
     settled = StoredFile(("a",), "0" * 32, 1, False, 7, NOW - SECOND)
     doubtful = settled._replace(key=("b",), mtime_ns=NOW)
     assert without_doubtful([settled, doubtful], NOW) == [settled, doubtful._replace(inode=0)]
 
 
-def test_only_a_writer_counts(tmp_path: Path) -> None:
+def test_only_a_process_that_writes_counts(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("text")
     assert not is_open_for_writing(str(path))

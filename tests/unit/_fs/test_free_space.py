@@ -1,4 +1,4 @@
-"""Space: what is sure not to fit is refused, with what others will still take counted."""
+"""DiskSpace: a file that cannot fit is refused; bytes that other files still need count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 2**20
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """What the disk says of itself: 100 MiB are free, of 1000."""
+    """The answer of the disk: 100 MiB of 1000 are free."""
     said = {"total": 1000 * MIB, "free": 100 * MIB}
 
     def usage(_path: str) -> Any:
@@ -31,7 +31,7 @@ def paths(directory: Path, *names: str) -> list[str]:
     return [str(directory / name) for name in names]
 
 
-def test_what_fits_exactly_is_let_in_and_a_byte_more_is_not(
+def test_an_exact_fit_is_accepted_and_one_byte_more_is_not(
     tmp_path: Path, free: dict[str, int]
 ) -> None:
     space = DiskSpace()
@@ -51,7 +51,7 @@ def test_an_object_and_its_copy_on_one_disk_count_twice(
     assert caught.value.filename == str(tmp_path)
 
 
-def test_what_others_will_still_take_counts_until_they_have_written_it_or_gone(
+def test_bytes_that_other_files_still_need_count_until_written_or_released(
     tmp_path: Path, free: dict[str, int]
 ) -> None:
     space = DiskSpace()
@@ -60,7 +60,7 @@ def test_what_others_will_still_take_counts_until_they_have_written_it_or_gone(
         space.reserve(paths(tmp_path, "b"), 50 * MIB)
     with pytest.raises(OSError, match="are needed"):
         space.check(str(tmp_path), 50 * MIB)
-    # Half of it is written, and the disk has so much less.
+    # Half of the file is written, and the disk has that much less space.
     first.remaining_bytes, free["free"] = 30 * MIB, 70 * MIB
     second = space.reserve(paths(tmp_path, "b"), 40 * MIB)
     with pytest.raises(OSError, match="are needed"):
@@ -70,14 +70,14 @@ def test_what_others_will_still_take_counts_until_they_have_written_it_or_gone(
     space.reserve(paths(tmp_path, "c"), 70 * MIB)
 
 
-def test_what_is_refused_reserves_nothing(tmp_path: Path, free: dict[str, int]) -> None:
+def test_a_refused_file_reserves_nothing(tmp_path: Path, free: dict[str, int]) -> None:
     space = DiskSpace()
     with pytest.raises(OSError, match="are needed"):
         space.reserve(paths(tmp_path, "a"), 101 * MIB)
     space.reserve(paths(tmp_path, "a"), 100 * MIB)
 
 
-def test_nothing_is_asked_for_small_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_files_are_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: str) -> Any:
         raise AssertionError
 
@@ -87,7 +87,7 @@ def test_nothing_is_asked_for_small_files(tmp_path: Path, monkeypatch: pytest.Mo
     space.check(str(tmp_path), MIN_CHECKED_BYTES - 1)
 
 
-def test_a_file_system_that_does_not_say_refuses_nothing(
+def test_a_file_system_that_does_not_report_its_space_refuses_nothing(
     tmp_path: Path, free: dict[str, int]
 ) -> None:
     free.update(total=0, free=0)

@@ -1,4 +1,4 @@
-"""Copying in the kernel, and its way around."""
+"""Copies in the kernel, and through user space if the kernel cannot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asynclive._fs.kernel_copy import COPY_STEP_BYTES, clone, copy_file, copy_st
 
 @pytest.fixture(params=["kernel", "missing", "EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How ``copy_file_range`` answers."""
+    """The behaviour of ``copy_file_range``."""
 
     def refuse(*args: object) -> int:
         number = getattr(errno, request.param)
@@ -40,7 +40,7 @@ def two_files(tmp_path: Path, data: bytes) -> Iterator[tuple[int, int]]:
 DATA = bytes(range(256)) * 4096 * 5 + b"tail"
 
 
-def test_steps_copy_all_and_then_none(tmp_path: Path, way: str) -> None:
+def test_steps_copy_all_bytes_and_then_return_zero(tmp_path: Path, way: str) -> None:
     with two_files(tmp_path, DATA) as (source, target):
         done = 0
         while count := copy_step(source, target, done):
@@ -50,7 +50,7 @@ def test_steps_copy_all_and_then_none(tmp_path: Path, way: str) -> None:
     assert (tmp_path / "target").read_bytes() == DATA
 
 
-def test_a_step_starts_where_it_is_told(tmp_path: Path, way: str) -> None:
+def test_a_step_starts_at_its_offset(tmp_path: Path, way: str) -> None:
     with two_files(tmp_path, b"0123456789") as (source, target):
         assert copy_step(source, target, 6) == 4
         assert copy_step(source, target, 0) == 10
@@ -67,7 +67,7 @@ def test_another_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         copy_step(*fds, 0)
 
 
-def test_a_file_is_copied_whole_from_its_start(tmp_path: Path, way: str) -> None:
+def test_a_file_is_copied_completely_from_its_start(tmp_path: Path, way: str) -> None:
     with two_files(tmp_path, DATA) as (source, _):
         os.lseek(source, 7, os.SEEK_SET)
         copy_file(source, str(tmp_path / "copy"), lambda: None)
@@ -97,7 +97,7 @@ def test_a_copy_can_be_stopped_after_each_step(
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_clone_has_all_bytes_or_there_is_none(tmp_path: Path) -> None:
+def test_a_clone_has_all_bytes_or_none(tmp_path: Path) -> None:
     with two_files(tmp_path, DATA) as (source, target):
         made = clone(source, target)
     assert (tmp_path / "target").read_bytes() == (DATA if made else b"")

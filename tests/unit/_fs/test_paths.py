@@ -1,4 +1,4 @@
-"""Paths inside of others, and renamed with them."""
+"""Paths inside of directories, and renamed with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from asynclive._fs.paths import is_inside, relocated
         ("/", "/", True),
     ],
 )
-def test_a_path_lies_in_a_directory_by_its_parts(path: str, directory: str, inside: bool) -> None:
+def test_a_path_is_in_a_directory_by_its_components(
+    path: str, directory: str, inside: bool
+) -> None:
     assert is_inside(path, directory) is inside
 
 

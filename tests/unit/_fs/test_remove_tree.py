@@ -1,4 +1,4 @@
-"""Removing our own files, write-protected or not."""
+"""Files and directories that asynclive made are removed, write-protected or not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_path_of_any_kind_is_removed(tmp_path: Path, make: Callable[[Path, str
     assert os.listdir(tmp_path) == []
 
 
-def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+def test_a_link_is_removed_but_not_its_target(tmp_path: Path) -> None:
     make_dir(tmp_path / "kept", "text")
     make_dir(tmp_path / "data", "text")
     (tmp_path / "data" / "link").symlink_to(tmp_path / "kept")
@@ -62,7 +62,7 @@ def test_a_tree_that_may_not_be_read_is_removed(tmp_path: Path, mode: int) -> No
 def test_a_tree_that_cannot_be_made_writable_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
-    # As when somebody else owns it.
+    # As if another user owned it.
     def refuse(*args: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -77,14 +77,14 @@ def test_a_tree_that_cannot_be_made_writable_is_an_error(
 
 
 def make_removable(path: Path) -> None:
-    """Or pytest could not remove it."""
+    """Otherwise pytest could not remove the tree."""
     for name in ("", "a", "a/b"):
         if (path / name).exists():
             (path / name).chmod(0o700)
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
-def test_removing_a_link_leaves_the_modes_of_what_it_leads_to(
+def test_removing_a_link_keeps_the_mode_of_its_target(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: Callable[[str, str], None]
 ) -> None:
     target = tmp_path / "object"
@@ -96,7 +96,7 @@ def test_removing_a_link_leaves_the_modes_of_what_it_leads_to(
     unlink = os.unlink
 
     def unlink_from_writable(path: str, *, dir_fd: int | None = None) -> None:
-        """As for anybody but root."""
+        """Fail as for any user but root."""
         if not tree.stat().st_mode & stat.S_IWUSR:
             raise PermissionError(errno.EACCES, "write-protected", path)
         unlink(path, dir_fd=dir_fd)

@@ -1,4 +1,4 @@
-"""A cache and a repository's directory of temp files, both empty."""
+"""An empty cache and an empty temp directory of a repository."""
 
 from __future__ import annotations
 

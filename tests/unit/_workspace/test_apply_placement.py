@@ -1,4 +1,4 @@
-"""Placing: complete beside, then replaced; and all of it taken back."""
+"""Placements: new files take their places, and an undo restores the old ones."""
 
 from __future__ import annotations
 
@@ -25,67 +25,65 @@ from asynclive._workspace.apply_placement import (
 )
 
 
-def stamp(path: Path) -> tuple[int, int]:
+def fingerprint(path: Path) -> tuple[int, int]:
     found = path.lstat()
     return found.st_ino, found.st_mtime_ns
 
 
 @pytest.fixture
-def beside(tmp_path: Path) -> Path:
-    (tmp_path / "beside").mkdir()
-    return tmp_path / "beside"
+def temps(tmp_path: Path) -> Path:
+    (tmp_path / "temps").mkdir()
+    return tmp_path / "temps"
 
 
-def test_what_was_missing_is_there_and_gone_again_when_taken_back(
-    tmp_path: Path, beside: Path
-) -> None:
-    make_dir(beside / "0", "new")
-    placement = Placement((Move(str(beside / "0"), str(tmp_path / "data")),))
-    new = list(look(beside / "0"))
+def test_a_new_file_is_placed_and_the_undo_removes_it(tmp_path: Path, temps: Path) -> None:
+    make_dir(temps / "0", "new")
+    placement = Placement((Move(str(temps / "0"), str(tmp_path / "data")),))
+    new = list(look(temps / "0"))
     undo = apply_placement(placement)
     assert list(look(tmp_path / "data")) == new
     undo_placement(undo)
-    assert os.listdir(tmp_path) == ["beside"]
-    clear(placement)
-    assert os.listdir(beside) == []
+    assert os.listdir(tmp_path) == ["temps"]
+    remove_temps(placement)
+    assert os.listdir(temps) == []
 
 
 @pytest.mark.parametrize("make_old", MAKE)
 @pytest.mark.parametrize("make_new", MAKE)
-def test_what_was_there_is_replaced_and_back_when_taken_back(
+def test_an_old_file_is_replaced_and_the_undo_restores_it(
     tmp_path: Path,
-    beside: Path,
+    temps: Path,
     way: str,
     make_old: Callable[[Path, str], None],
     make_new: Callable[[Path, str], None],
 ) -> None:
     path = tmp_path / "data"
     make_old(path, "old")
-    make_new(beside / "0", "new")
-    placement = Placement((Move(str(beside / "0"), str(path)),))
-    old, new = list(look(path)), list(look(beside / "0"))
+    make_new(temps / "0", "new")
+    placement = Placement((Move(str(temps / "0"), str(path)),))
+    old, new = list(look(path)), list(look(temps / "0"))
     undo = apply_placement(placement)
     assert list(look(path)) == new
     undo_placement(undo)
     assert list(look(path)) == old
     apply_placement(placement)
-    clear(placement)
+    remove_temps(placement)
     assert list(look(path)) == new
-    assert os.listdir(beside) == []
+    assert os.listdir(temps) == []
 
 
-def test_if_one_move_fails_nothing_has_changed(tmp_path: Path, beside: Path, way: str) -> None:
+def test_if_one_move_fails_nothing_has_changed(tmp_path: Path, temps: Path, way: str) -> None:
     (tmp_path / "a").write_text("old a")
     (tmp_path / "mode").write_text("")
     (tmp_path / "mode").chmod(0o600)
     for name in ("0", "1"):
-        (beside / name).write_text(f"new {name}")
+        (temps / name).write_text(f"new {name}")
     before = list(look(tmp_path))
     placement = Placement(
         (
-            Move(str(beside / "0"), str(tmp_path / "a")),
-            Move(str(beside / "1"), str(tmp_path / "b")),
-            Move(str(beside / "2"), str(tmp_path / "missing" / "c")),
+            Move(str(temps / "0"), str(tmp_path / "a")),
+            Move(str(temps / "1"), str(tmp_path / "b")),
+            Move(str(temps / "2"), str(tmp_path / "missing" / "c")),
         ),
         ((str(tmp_path / "mode"), 0o644),),
     )
@@ -95,12 +93,12 @@ def test_if_one_move_fails_nothing_has_changed(tmp_path: Path, beside: Path, way
     assert stat.S_IMODE((tmp_path / "mode").stat().st_mode) == 0o600
 
 
-def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, beside: Path) -> None:
+def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, temps: Path) -> None:
     (tmp_path / "a").write_text("old")
     (tmp_path / "a").chmod(0o600)
-    (beside / "0").write_text("new")
+    (temps / "0").write_text("new")
     placement = Placement(
-        (Move(str(beside / "0"), str(tmp_path / "b")),),
+        (Move(str(temps / "0"), str(tmp_path / "b")),),
         (Mode(str(tmp_path / "a"), 0o644), Mode(str(tmp_path / "missing"), 0o644)),
     )
     with pytest.raises(FileNotFoundError):
@@ -109,7 +107,7 @@ def test_if_a_mode_cannot_be_set_nothing_has_changed(tmp_path: Path, beside: Pat
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
 
 
-def test_modes_are_set_and_taken_back(tmp_path: Path) -> None:
+def test_modes_are_set_and_the_undo_restores_them(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch(0o600)
     undo = apply_placement(Placement(modes=(Mode(str(path), 0o644),)))
@@ -118,37 +116,37 @@ def test_modes_are_set_and_taken_back(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_what_was_done_last_is_taken_back_first(tmp_path: Path, beside: Path, way: str) -> None:
+def test_the_last_change_is_undone_first(tmp_path: Path, temps: Path, way: str) -> None:
     path = tmp_path / "data"
     path.write_text("old")
     path.chmod(0o640)
-    (beside / "0").write_text("new")
-    (beside / "0").chmod(0o600)
+    (temps / "0").write_text("new")
+    (temps / "0").chmod(0o600)
     undo = apply_placement(
         Placement(
-            (Move(str(beside / "0"), str(path)),),
+            (Move(str(temps / "0"), str(path)),),
             (Mode(str(path), 0o644), Mode(str(path), 0o755)),
         )
     )
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", 0o755)
     undo_placement(undo)
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("old", 0o640)
-    assert stat.S_IMODE((beside / "0").stat().st_mode) == 0o600
+    assert stat.S_IMODE((temps / "0").stat().st_mode) == 0o600
 
 
-def test_an_undo_is_a_record_that_pickles(tmp_path: Path, beside: Path, way: str) -> None:
+def test_an_undo_is_a_record_that_pickles(tmp_path: Path, temps: Path, way: str) -> None:
     for name in "ab":
         (tmp_path / name).write_text("old")
     (tmp_path / "a").chmod(0o600)
     for name in "012":
-        (beside / name).write_text("new")
+        (temps / name).write_text("new")
     before = list(look(tmp_path))
     undo = apply_placement(
         Placement(
             (
-                Move(str(beside / "0"), str(tmp_path / "a")),
-                Move(str(beside / "1"), str(tmp_path / "b"), stamp(tmp_path / "b")),
-                Move(str(beside / "2"), str(tmp_path / "c")),
+                Move(str(temps / "0"), str(tmp_path / "a")),
+                Move(str(temps / "1"), str(tmp_path / "b"), fingerprint(tmp_path / "b")),
+                Move(str(temps / "2"), str(tmp_path / "c")),
             ),
             (Mode(str(tmp_path / "b"), 0o600),),
         ),
@@ -161,11 +159,11 @@ def test_an_undo_is_a_record_that_pickles(tmp_path: Path, beside: Path, way: str
     assert list(look(tmp_path)) == before
 
 
-def test_an_unchanged_file_gives_way(tmp_path: Path, beside: Path, way: str) -> None:
+def test_an_unchanged_file_is_replaced(tmp_path: Path, temps: Path, way: str) -> None:
     path = tmp_path / "data"
     path.write_text("seen")
-    (beside / "0").symlink_to("object")
-    move = Move(str(beside / "0"), str(path), stamp(path))
+    (temps / "0").symlink_to("object")
+    move = Move(str(temps / "0"), str(path), fingerprint(path))
     apply_placement(Placement((move,)))
     assert os.readlink(path) == "object"
 
@@ -186,35 +184,35 @@ def relink(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [rewrite, replace, relink, Path.unlink])
-def test_newer_bytes_of_the_caller_stay(
-    tmp_path: Path, beside: Path, way: str, change: Callable[[Path], None]
+def test_newer_bytes_of_the_user_stay(
+    tmp_path: Path, temps: Path, way: str, change: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "data"
     path.write_text("seen")
-    (beside / "0").write_text("ours")
-    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+    (temps / "0").write_text("ours")
+    placement = Placement((Move(str(temps / "0"), str(path), fingerprint(path)),))
     change(path)
     newer = list(look(tmp_path))
     undo = apply_placement(placement)
     assert list(look(tmp_path)) == newer
     undo_placement(undo)
     assert list(look(tmp_path)) == newer
-    clear(placement)
-    assert os.listdir(beside) == []
+    remove_temps(placement)
+    assert os.listdir(temps) == []
 
 
 @pytest.mark.parametrize("change", [rewrite, replace, relink, Path.unlink])
-def test_newer_bytes_stay_that_come_between_the_look_and_the_exchange(
+def test_newer_bytes_written_between_check_and_exchange_stay(
     tmp_path: Path,
-    beside: Path,
+    temps: Path,
     way: str,
     change: Callable[[Path], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "data"
     path.write_text("seen")
-    (beside / "0").write_text("ours")
-    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+    (temps / "0").write_text("ours")
+    placement = Placement((Move(str(temps / "0"), str(path), fingerprint(path)),))
 
     def change_first(*args: str) -> None:
         monkeypatch.setattr(applying, "exchange", exchange)
@@ -229,17 +227,17 @@ def test_newer_bytes_stay_that_come_between_the_look_and_the_exchange(
         assert os.readlink(path) == "newer"
     else:
         assert path.read_text() == "newer"
-    assert (beside / "0").read_text() == "ours"
+    assert (temps / "0").read_text() == "ours"
 
 
-def test_what_somebody_puts_there_during_the_exchange_stays(
-    tmp_path: Path, beside: Path, way: str, monkeypatch: pytest.MonkeyPatch
+def test_newer_bytes_written_during_the_exchange_stay(
+    tmp_path: Path, temps: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Newer bytes before it, and still newer ones before it is taken back."""
+    """Newer bytes come before the exchange, and still newer ones before it is undone."""
     path = tmp_path / "data"
     path.write_text("seen")
-    (beside / "0").write_text("ours")
-    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+    (temps / "0").write_text("ours")
+    placement = Placement((Move(str(temps / "0"), str(path), fingerprint(path)),))
     texts = ["newer", "newest"]
 
     def write_first(*args: str) -> None:
@@ -254,74 +252,74 @@ def test_what_somebody_puts_there_during_the_exchange_stays(
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of writers")
-def test_a_file_that_somebody_has_open_for_writing_stays(
-    tmp_path: Path, beside: Path, way: str
-) -> None:
+def test_a_file_that_is_open_for_writing_stays(tmp_path: Path, temps: Path, way: str) -> None:
     path = tmp_path / "data"
     path.write_text("seen")
-    (beside / "0").write_text("ours")
-    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+    (temps / "0").write_text("ours")
+    placement = Placement((Move(str(temps / "0"), str(path), fingerprint(path)),))
     with path.open("r+") as writer:
         apply_placement(placement)
         writer.write("newer")
     assert path.read_text() == "newer"
     with path.open() as reader:
-        placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+        placement = Placement((Move(str(temps / "0"), str(path), fingerprint(path)),))
         apply_placement(placement)
         assert reader.read() == "newer"
     assert path.read_text() == "ours"
 
 
 @pytest.mark.parametrize("change", [rewrite, replace, relink, Path.unlink])
-def test_newer_bytes_stay_when_it_is_taken_back(
-    tmp_path: Path, beside: Path, way: str, change: Callable[[Path], None]
+def test_newer_bytes_stay_on_undo(
+    tmp_path: Path, temps: Path, way: str, change: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "data"
     path.write_text("seen")
-    (beside / "0").write_text("ours")
-    undo = apply_placement(Placement((Move(str(beside / "0"), str(path), stamp(path)),)))
+    (temps / "0").write_text("ours")
+    undo = apply_placement(Placement((Move(str(temps / "0"), str(path), fingerprint(path)),)))
     assert path.read_text() == "ours"
     change(path)
-    newer = [one for one in look(tmp_path) if not one[0].startswith("beside")]
+    newer = [one for one in look(tmp_path) if not one[0].startswith("temps")]
     undo_placement(undo)
-    assert [one for one in look(tmp_path) if not one[0].startswith("beside")] == newer
+    assert [one for one in look(tmp_path) if not one[0].startswith("temps")] == newer
 
 
 def test_a_link_stays_if_the_file_behind_it_was_written(
-    tmp_path: Path, beside: Path, way: str
+    tmp_path: Path, temps: Path, way: str
 ) -> None:
     behind, path = tmp_path / "behind", tmp_path / "data"
     behind.write_text("seen")
     path.symlink_to("behind")
-    (beside / "0").write_text("ours")
-    held = behind.stat().st_ino, behind.stat().st_mtime_ns
-    placement = Placement((Move(str(beside / "0"), str(path), stamp(path), held),))
+    (temps / "0").write_text("ours")
+    behind_fingerprint = behind.stat().st_ino, behind.stat().st_mtime_ns
+    placement = Placement(
+        (Move(str(temps / "0"), str(path), fingerprint(path), behind_fingerprint),)
+    )
     rewrite(behind)
     apply_placement(placement)
     assert os.readlink(path) == "behind"
 
 
 @pytest.mark.parametrize("make", MAKE)
-def test_what_was_the_callers_goes_back_only_where_nothing_is(
-    tmp_path: Path, beside: Path, way: str, make: Callable[[Path, str], None]
+def test_a_source_of_the_user_is_restored_only_to_a_free_path(
+    tmp_path: Path, temps: Path, way: str, make: Callable[[Path, str], None]
 ) -> None:
-    make(beside / "0", "moved")
-    move = Move(str(beside / "0"), str(tmp_path / "data"), if_free=True)
+    make(temps / "0", "moved")
+    move = Move(str(temps / "0"), str(tmp_path / "data"), if_free=True)
     assert Placement((move,)).temp_paths == []
     undo = apply_placement(Placement((move,)))
-    assert os.listdir(beside) == []
+    assert os.listdir(temps) == []
     undo_placement(undo)
-    assert os.listdir(beside) == ["0"]
+    assert os.listdir(temps) == ["0"]
     (tmp_path / "data").write_text("newer")
     undo_placement(apply_placement(Placement((move,))))
     assert (tmp_path / "data").read_text() == "newer"
-    assert os.listdir(beside) == ["0"]
+    assert os.listdir(temps) == ["0"]
 
 
-def test_modes_are_not_set_of_what_is_newer(tmp_path: Path) -> None:
+def test_modes_of_newer_files_are_not_set(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch(0o600)
-    seen = Mode(str(path), 0o644, stamp(path))
+    seen = Mode(str(path), 0o644, fingerprint(path))
     rewrite(path)
     path.chmod(0o600)
     undo_placement(apply_placement(Placement(modes=(seen,))))
@@ -330,45 +328,47 @@ def test_modes_are_not_set_of_what_is_newer(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_hard_link_to_the_file_that_is_there_changes_nothing(
-    tmp_path: Path, beside: Path, way: str
+def test_a_hard_link_to_the_same_file_changes_nothing(
+    tmp_path: Path, temps: Path, way: str
 ) -> None:
     path = tmp_path / "data"
     path.write_text("same")
-    os.link(path, beside / "0")
-    placement = Placement((Move(str(beside / "0"), str(path), stamp(path)),))
+    os.link(path, temps / "0")
+    placement = Placement((Move(str(temps / "0"), str(path), fingerprint(path)),))
     inode = path.stat().st_ino
     undo_placement(apply_placement(placement))
     apply_placement(placement)
-    clear(placement)
+    remove_temps(placement)
     assert path.stat().st_ino == inode
     assert path.stat().st_nlink == 1
-    assert os.listdir(beside) == []
+    assert os.listdir(temps) == []
 
 
-def clear(placement: Placement) -> None:
+def remove_temps(placement: Placement) -> None:
     for path in placement.temp_paths:
         remove_tree(path)
 
 
-def test_clearing_can_be_repeated_and_leaves_what_was_placed(tmp_path: Path, beside: Path) -> None:
+def test_removing_temp_paths_can_be_repeated_and_keeps_placed_files(
+    tmp_path: Path, temps: Path
+) -> None:
     (tmp_path / "data").write_text("old")
-    (beside / "0").write_text("new")
-    placement = Placement((Move(str(beside / "0"), str(tmp_path / "data")),))
+    (temps / "0").write_text("new")
+    placement = Placement((Move(str(temps / "0"), str(tmp_path / "data")),))
     apply_placement(placement)
-    clear(placement)
-    clear(placement)
+    remove_temps(placement)
+    remove_temps(placement)
     assert (tmp_path / "data").read_text() == "new"
 
 
-@pytest.mark.parametrize("newer", [False, True], ids=["alone", "and it was replaced meanwhile"])
-def test_if_it_cannot_be_told_what_came_out_all_is_as_it_was(
+@pytest.mark.parametrize("newer", [False, True], ids=["alone", "and replaced in between"])
+def test_if_the_old_file_cannot_be_examined_the_exchange_is_undone(
     tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch, newer: bool
 ) -> None:
     path, new = tmp_path / "path", tmp_path / "new"
     path.write_text("seen")
     new.write_text("new")
-    move = Move(str(new), str(path), stamp(path))
+    move = Move(str(new), str(path), fingerprint(path))
     lstat, struck = os.lstat, []
 
     def failing(name: str) -> os.stat_result:
@@ -388,10 +388,10 @@ def test_if_it_cannot_be_told_what_came_out_all_is_as_it_was(
     assert path.read_text() == ("newer" if newer else "seen")
 
 
-def test_a_copy_is_in_its_place_whatever_can_be_told_of_the_one_before(
+def test_an_unconditional_move_does_not_examine_the_old_file(
     tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a call that failed, nothing may be there: the exchange is the last that can fail."""
+    """Otherwise a failing call could leave its copy: the exchange must be the last step to fail."""
     path, new = tmp_path / "path", tmp_path / "new"
     path.write_text("before")
     new.write_text("new")
@@ -411,7 +411,7 @@ def test_a_copy_is_in_its_place_whatever_can_be_told_of_the_one_before(
 # --- Directories ----------------------------------------------------------------------------
 
 
-def test_missing_directories_are_made_and_gone_when_taken_back(tmp_path: Path) -> None:
+def test_missing_directories_are_made_and_the_undo_removes_them(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     made = make_parents(str(tmp_path / "a" / "b" / "c" / "file"))
     assert (tmp_path / "a" / "b" / "c").is_dir()
@@ -419,7 +419,7 @@ def test_missing_directories_are_made_and_gone_when_taken_back(tmp_path: Path) -
     assert list(tmp_path.rglob("*")) == [tmp_path / "a"]
 
 
-def test_a_directory_that_somebody_uses_by_now_stays(tmp_path: Path) -> None:
+def test_a_directory_that_is_in_use_stays(tmp_path: Path) -> None:
     made = make_parents(str(tmp_path / "a" / "b" / "file"))
     (tmp_path / "a" / "theirs").touch()
     remove_made_parents(made)

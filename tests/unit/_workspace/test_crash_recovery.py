@@ -1,4 +1,4 @@
-"""Clearing up after sessions that have ended, some of them other processes'."""
+"""Crash recovery: the temp directories of killed sessions are removed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asynclive._workspace import temp_session
 from asynclive._workspace.temp_session import TempSession
 
 
-def test_a_living_session_keeps_its_files_and_a_killed_one_loses_them(
+def test_files_of_a_running_session_stay_and_those_of_a_killed_one_are_removed(
     cache: Path, tmp: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -35,7 +35,7 @@ def test_a_living_session_keeps_its_files_and_a_killed_one_loses_them(
         assert names(cache, tmp) == []
 
 
-def test_a_living_session_of_this_process_keeps_its_files(cache: Path, tmp: Path) -> None:
+def test_files_of_a_running_session_of_this_process_stay(cache: Path, tmp: Path) -> None:
     one, other = TempSession.start(str(cache), str(tmp)), TempSession.start(str(cache), str(tmp))
     before = names(cache, tmp)
     clear_up(cache, tmp)
@@ -47,7 +47,7 @@ def test_a_living_session_of_this_process_keeps_its_files(cache: Path, tmp: Path
     assert names(cache, tmp) == []
 
 
-def test_nothing_else_is_removed(cache: Path, tmp: Path, tmp_path: Path) -> None:
+def test_other_directories_are_not_removed(cache: Path, tmp: Path, tmp_path: Path) -> None:
     for name in ("asynclive", "asynclive-notes", "asynclive-0123456789ABCDEF", "00"):
         (tmp / name).mkdir()
         (tmp / name / "file").touch()
@@ -61,13 +61,13 @@ def test_nothing_else_is_removed(cache: Path, tmp: Path, tmp_path: Path) -> None
     assert names(tmp_path) == before
 
 
-def test_a_directory_whose_maker_was_killed_before_it_had_a_lock_is_removed(tmp: Path) -> None:
+def test_a_directory_of_a_session_killed_before_it_made_its_lock_is_removed(tmp: Path) -> None:
     (tmp / "asynclive-0123456789abcdef").mkdir(0o700)
     clear_up(tmp)
     assert names(tmp) == []
 
 
-def test_what_cannot_be_removed_is_said_and_removed_the_next_time(
+def test_a_directory_that_cannot_be_removed_is_logged_and_removed_next_time(
     tmp: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     dead = tmp / "asynclive-0123456789abcdef"
@@ -89,7 +89,7 @@ def test_what_cannot_be_removed_is_said_and_removed_the_next_time(
     assert names(tmp) == []
 
 
-def test_a_file_that_a_worker_still_makes_is_removed_too(
+def test_a_file_that_a_worker_makes_during_the_removal_is_removed_too(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dead = tmp / "asynclive-0123456789abcdef"
@@ -107,7 +107,7 @@ def test_a_file_that_a_worker_still_makes_is_removed_too(
     assert names(tmp) == []
 
 
-def test_what_is_not_ours_to_look_into_stays(
+def test_a_directory_that_may_not_be_opened_stays(
     tmp: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp / "asynclive-0123456789abcdef").mkdir()
@@ -118,14 +118,14 @@ def test_what_is_not_ours_to_look_into_stays(
     monkeypatch.setattr(os, "open", refuse)
     clear_up(tmp)
     assert names(tmp) == ["asynclive-0123456789abcdef"]
-    assert not caplog.records  # on a shared cache that is most sessions
+    assert not caplog.records  # in a shared cache most sessions belong to other users
 
 
 @pytest.mark.parametrize("number", range(1, 8))
-def test_two_that_clear_up_at_once_do_not_get_in_each_others_way(
+def test_two_sessions_can_remove_the_same_directory_at_once(
     tmp: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:
-    """Whatever the first one does, another one has cleared up just before."""
+    """Before each step of one recovery, another one removes the directory."""
     dead = tmp / "asynclive-0123456789abcdef"
     dead.mkdir()
     (dead / "session").touch()
@@ -151,7 +151,7 @@ def test_two_that_clear_up_at_once_do_not_get_in_each_others_way(
 
 
 @pytest.mark.parametrize("note", ["", "../..", "../../.dvc.yaml.0123456789ab", "../../missing/.a"])
-def test_a_note_that_was_cut_short_removes_nothing(tmp: Path, note: str) -> None:
+def test_an_incomplete_note_removes_nothing(tmp: Path, note: str) -> None:
     dead = tmp / "asynclive-0123456789abcdef"
     dead.mkdir()
     (dead / "0.outside").write_text(note)

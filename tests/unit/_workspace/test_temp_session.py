@@ -1,4 +1,4 @@
-"""Sessions on real directories, some of them other processes'."""
+"""TempSession: its directories, its lock, and its temp files."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ def test_the_lock_is_not_inherited_by_programs(cache: Path, tmp: Path) -> None:
     session.close()
 
 
-def test_what_cannot_be_made_is_an_error_and_leaves_nothing(cache: Path, tmp: Path) -> None:
+def test_a_session_that_cannot_be_made_is_an_error_and_leaves_nothing(
+    cache: Path, tmp: Path
+) -> None:
     with pytest.raises(FileNotFoundError):
         TempSession.start(str(cache), str(tmp / "missing"))
     assert names(cache, tmp) == []
 
 
-def test_a_directory_that_was_removed_by_hand_is_no_trouble(
+def test_closing_a_session_whose_directories_were_removed_logs_nothing(
     cache: Path, tmp: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = TempSession.start(str(cache), str(tmp))
@@ -52,7 +54,7 @@ def test_a_directory_that_was_removed_by_hand_is_no_trouble(
     assert not caplog.records
 
 
-# --- Where the lock cannot say ---------------------------------------------------------------
+# --- Without file locks ----------------------------------------------------------------------
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_where_there_are_no_locks_everybody_counts_as_living(
+def test_without_file_locks_every_session_counts_as_running(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with other_session(cache, tmp) as killed:
@@ -79,7 +81,7 @@ def test_where_there_are_no_locks_everybody_counts_as_living(
     assert names(cache, tmp) == before
 
 
-def test_a_session_that_got_no_lock_is_not_taken_for_a_dead_one_by_those_that_do(
+def test_a_session_without_a_lock_is_never_taken_for_a_dead_one(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with without_locks(monkeypatch):
@@ -92,16 +94,16 @@ def test_a_session_that_got_no_lock_is_not_taken_for_a_dead_one_by_those_that_do
     assert names(cache, tmp) == []
 
 
-# --- Races between making a session and clearing up -------------------------------------------
+# --- Races between making a session and crash recovery ----------------------------------------
 
 
 @pytest.mark.parametrize(
     ("function", "number"), [("mkdir", 1), ("open", 1), ("mkdir", 2), ("open", 2)]
 )
-def test_a_session_that_is_just_made_is_left_alone_or_made_again(
+def test_a_session_in_the_making_is_left_alone_or_made_again(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch, function: str, number: int
 ) -> None:
-    """Others clear up after each step of making one: the directory, then the file, not locked."""
+    """Crash recovery runs after each step: the directory is made, then the unlocked file."""
     real: Callable[..., object] = getattr(os, function)
     calls = []
 
@@ -132,7 +134,7 @@ def test_a_session_that_is_just_made_is_left_alone_or_made_again(
     assert names(cache, tmp) == []
 
 
-def test_a_lock_that_is_held_by_who_clears_up_is_not_waited_for(
+def test_making_a_session_does_not_wait_for_a_lock_that_recovery_holds(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.open
@@ -148,7 +150,7 @@ def test_a_lock_that_is_held_by_who_clears_up_is_not_waited_for(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", claimed)
         session = TempSession.start(str(cache), str(tmp))
-    assert len(names(cache)) == 4  # the first one is who clears up's to remove
+    assert len(names(cache)) == 4  # recovery has to remove the first one
     os.close(claims[0])
     clear_up(cache, tmp)
     assert len(names(cache)) == 2
@@ -156,10 +158,12 @@ def test_a_lock_that_is_held_by_who_clears_up_is_not_waited_for(
     assert names(cache, tmp) == []
 
 
-# --- What lies outside ------------------------------------------------------------------------
+# --- Temp files -------------------------------------------------------------------------------
 
 
-def test_a_temp_file_lies_in_the_session_where_a_rename_reaches(cache: Path, tmp: Path) -> None:
+def test_a_temp_file_is_in_the_session_if_a_rename_can_reach_its_target(
+    cache: Path, tmp: Path
+) -> None:
     session = TempSession.start(str(cache), str(tmp))
     temps = [session.temp_for(str(tmp.parent / "dvc.yaml")) for _ in range(2)]
     assert [os.path.dirname(temp) for temp in temps] == [session.workspace_tmp] * 2
@@ -172,7 +176,7 @@ def test_a_temp_file_lies_in_the_session_where_a_rename_reaches(cache: Path, tmp
 
 
 @pytest.mark.parametrize("end", ["closed", "killed", "killed, and moved"])
-def test_one_that_lies_beside_its_place_is_found_by_its_note(
+def test_a_temp_file_next_to_its_target_is_found_by_its_note(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     monkeypatch.setattr(temp_session, "can_rename_between", lambda *args: False)
@@ -195,10 +199,10 @@ def test_one_that_lies_beside_its_place_is_found_by_its_note(
     assert names(cache, repo) == [".dvc.yaml.tmp", "tmp"]
 
 
-def test_a_directory_that_may_not_be_written_to_is_found_out_by_writing_there(
+def test_the_temp_file_for_an_unwritable_directory_is_in_that_directory(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = TempSession.start(str(cache), str(tmp))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for anybody but root
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for any user but root
     assert os.path.dirname(session.temp_for(str(tmp.parent / "dvc.yaml"))) == str(tmp.parent)
     session.close()
