@@ -14,6 +14,7 @@ from .._artifact.plan import ArtifactPlan, PlannedFile
 from .._artifact.records import StagedArtifact
 from .cache_layout import CacheLayout
 from .hash_cache import HashCacheEntry
+from .hash_cache_file import CachedHash
 from .link_types import leaves_plain_files
 from .object_store import ObjectStore
 
@@ -44,19 +45,16 @@ def find_unchanged(
         if same is None or not store.has(same.md5, planned.size):
             return None
         if request.copy:
-            copy = _lstat(os.sep.join((request.path, *planned.key)))
-            if (
-                copy is None
-                or copy.st_mode != stat.S_IFREG | _copy_mode(planned, plan.isdir, store.layout)
-                or copy.st_size != planned.size
-                or (copy.st_ino, copy.st_mtime_ns) != (same.tracked_inode, same.tracked_mtime_ns)
+            path = os.sep.join((request.path, *planned.key))
+            if not _is_same_copy(
+                path, planned, same, _copy_mode(planned, plan.isdir, store.layout)
             ):
                 return None
         elif planned.islink or planned.nlink > 1:  # DVC may relink it
             return None
         if not plan.isdir:
             stored.append(known.stored_file(planned))
-    if request.copy and not _same_directories(plan):
+    if request.copy and not _are_same_directories(plan):
         return None
     return StagedArtifact(
         request=request,
@@ -75,7 +73,18 @@ def _copy_mode(planned: PlannedFile, isdir: bool, layout: CacheLayout) -> int:
     return layout.copy_mode | (0o100 if planned.mode & 0o111 else 0)
 
 
-def _same_directories(plan: ArtifactPlan) -> bool:
+def _is_same_copy(path: str, planned: PlannedFile, known: CachedHash, mode: int) -> bool:
+    """Return whether the copy of a file is the one that was tracked, with these permissions."""
+    copy = _lstat(path)
+    return (
+        copy is not None
+        and copy.st_mode == stat.S_IFREG | mode
+        and copy.st_size == planned.size
+        and (copy.st_ino, copy.st_mtime_ns) == (known.tracked_inode, known.tracked_mtime_ns)
+    )
+
+
+def _are_same_directories(plan: ArtifactPlan) -> bool:
     """Return whether the directories of the copy have the names, modes and mtimes of the source."""
     names: dict[tuple[str, ...], set[str]] = {directory.key: set() for directory in plan.dirs}
     for key in itertools.chain((one.key for one in plan.dirs), (one.key for one in plan.files)):

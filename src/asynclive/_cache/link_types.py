@@ -26,6 +26,15 @@ def link_type(
 ) -> str | None:
     """Return the link type by which DVC would replace a workspace file; None: it keeps the file.
 
+    There are five cases:
+
+    1. No link type works. DVC keeps the file.
+    2. A single file. DVC makes it anew, by the first type that works.
+    3. A new object, and ``cache.type`` begins with hardlink. DVC hard-links it at once.
+    4. The file is plain, a hard link or a symlink, and ``cache.type`` has that type. DVC keeps
+       it, unless it is a link to another file.
+    5. Otherwise DVC makes it anew, by the first type that works.
+
     Args:
         layout: the cache, and the link types that work.
         planned: the file.
@@ -39,13 +48,13 @@ def link_type(
     islink = planned.islink and not copied
     ishard = planned.nlink > 1 and not copied
     if not layout.links:
-        return None
+        return None  # case 1
     first = layout.links[0]
     if not isdir:
-        return "copy" if first == "reflink" else first
+        return _copy_for_reflink(first)  # case 2
     if layout.types[0] == "hardlink" and isnew and planned.size:
-        return "hardlink"
-    for kind in layout.types:
+        return "hardlink"  # case 3
+    for kind in layout.types:  # case 4
         if kind in ("copy", "reflink") and not islink and not ishard:
             return None
         if kind == "hardlink" and ishard:
@@ -53,7 +62,7 @@ def link_type(
             return None if same else _copy_for_reflink(first)
         if kind == "symlink" and islink:
             return None if planned.link_target == object_path else _copy_for_reflink(first)
-    return _copy_for_reflink(first)
+    return _copy_for_reflink(first)  # case 5
 
 
 def leaves_plain_files(layout: CacheLayout, isdir: bool) -> bool:
