@@ -233,7 +233,7 @@ async def test_a_kill_at_any_step_of_a_swap_leaves_the_old_copy_or_the_new_one(
     assert copy.exists() == (number != 2)
     async with AsyncLive(root=repo):
         assert_one_of(copy, new if number == 3 else old)
-        assert (f"Put back '{copy}'" in caplog.text) == (number == 2)
+        assert (f"Restored '{copy}'" in caplog.text) == (number == 2)
     assert_nothing_lost(repo)
     await log(repo, "model")
     assert_one_of(copy, new)

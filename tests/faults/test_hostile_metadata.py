@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 from twin import dvc
 
 from asynclive import AsyncLive, InvalidArtifactNameError, InvalidMetadataError
-from asynclive._artifact.metadata import check_meta, templates_escaped
+from asynclive._artifact.metadata import check_meta, escape_templates
 from asynclive._dvcyaml.merge_entries import merge
 
 READERS: list[dict[str, Any]] = [
@@ -104,8 +104,8 @@ class Unprintable:
 
 
 TOO_LARGE = {
-    "a dict in itself": ({"meta": in_a_circle(dict)}, "meta", "holds itself"),
-    "a list in itself": ({"meta": in_a_circle(list)}, "meta", "holds itself"),
+    "a dict in itself": ({"meta": in_a_circle(dict)}, "meta", "contains itself"),
+    "a list in itself": ({"meta": in_a_circle(list)}, "meta", "contains itself"),
     "dicts 1,000 deep": ({"meta": nested(1000, dict)}, "meta", "64 levels"),
     "lists 1,000 deep": ({"meta": nested(1000, list)}, "meta", "64 levels"),
     "a billion laughs": ({"meta": laughs(list)}, "meta", "10000 values"),
@@ -211,7 +211,7 @@ def test_a_key_of_another_type_is_named(key: Any) -> None:
 
 
 def test_two_keys_that_would_become_one_are_refused() -> None:
-    with pytest.raises(InvalidMetadataError, match="there twice"):
+    with pytest.raises(InvalidMetadataError, match="occurs twice"):
         check_meta({"a": {Sneaky("k"): 1, Sneaky("k"): 2}})
 
 
@@ -248,7 +248,7 @@ def test_a_million_characters_and_ten_thousand_values_pass_and_no_more() -> None
     values = {"a": [0] * 9_998}
     assert check_meta(values) == values
     for more in ({"a": "x" * 1_000_000}, {"a": [0] * 9_999}):
-        with pytest.raises(InvalidMetadataError, match="holds more than"):
+        with pytest.raises(InvalidMetadataError, match="has more than"):
             check_meta(more)
 
 
@@ -304,8 +304,8 @@ async def test_odd_values_are_read_back_equal_by_each_reader_and_by_dvc(repo: Pa
     text = (repo / "dvc.yaml").read_bytes().decode()
     for artifacts in read(text):
         # As it is written, "${" is escaped: it would be a template of DVC's.
-        assert_same(artifacts["a"]["meta"], templates_escaped(ODD))
-        assert artifacts["b"]["labels"] == templates_escaped(labels)
+        assert_same(artifacts["a"]["meta"], escape_templates(ODD))
+        assert artifacts["b"]["labels"] == escape_templates(labels)
         assert artifacts["c"]["meta"] == c.meta
     with Repo(str(repo)) as dvc_repo:
         artifacts = dvc_repo.artifacts.read()["dvc.yaml"]

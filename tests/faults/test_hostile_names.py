@@ -33,7 +33,7 @@ from asynclive import (
     RepositoryError,
     StorageError,
 )
-from asynclive._index.gitignore_rules import can_be_said
+from asynclive._index.gitignore_rules import can_be_gitignored
 
 pytestmark = pytest.mark.anyio
 
@@ -192,7 +192,7 @@ async def test_what_no_file_system_can_name_is_refused(repo: Path, copy: str) ->
     async with AsyncLive(root=repo) as live:
         with refused(repo, ArtifactPathError, match="below artifacts"):
             await live.log_artifact("model.pt", copy=copy)
-        with refused(repo, ArtifactPathError, match="cannot be encoded"):
+        with refused(repo, ArtifactPathError, match="the file system cannot encode it"):
             await live.log_artifact(copy)
         with refused(repo, InvalidArtifactNameError):
             await live.log_artifact("model.pt", name=copy)
@@ -206,7 +206,7 @@ async def test_a_copy_never_becomes_a_part_of_git_or_dvc(repo: Path, cache: bool
     async with AsyncLive(root=repo) as live:
         for name in OWN_COPIES:
             for path in (f"../from/{name}", f"../dirs/{name}"):
-                with refused(repo, ArtifactPathError, match="know their own files. Rename"):
+                with refused(repo, ArtifactPathError, match="use for their own files. Rename"):
                     await live.log_artifact(path, copy=True, cache=cache)
         for copy in (".git", ".dvc", "a/.git", ".dvc/tmp", "./.git/hooks"):
             with refused(repo, ArtifactPathError, match="below artifacts"):
@@ -217,7 +217,7 @@ async def test_what_git_and_dvc_read_is_not_tracked_in_place(repo: Path) -> None
     write(repo, {f"sub/{name}": "# mine\n" for name in OWN})
     async with AsyncLive(root=repo) as live:
         for name in OWN:
-            with refused(repo, ArtifactPathError, match="know their own files"):
+            with refused(repo, ArtifactPathError, match="use for their own files"):
                 await live.log_artifact(f"sub/{name}")
 
 
@@ -394,7 +394,7 @@ async def log_each(repo: Path, directory: str, names: Iterable[str]) -> None:
             except ArtifactPathError:
                 assert tree(repo / directory) == before
     # Of some names no line can be written.
-    assert not {path for path in logged if can_be_said(os.path.basename(path))} & unseen(repo)
+    assert not {path for path in logged if can_be_gitignored(os.path.basename(path))} & unseen(repo)
     assert_nothing_lost(repo)
 
 

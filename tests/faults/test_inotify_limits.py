@@ -13,7 +13,7 @@ from invariants import assert_nothing_lost
 from twin import dvc
 
 from asynclive import ArtifactPathError, AsyncLive
-from asynclive._index.inotify import Inotify, open_inotify
+from asynclive._index.inotify import InotifyWatch, open_inotify
 
 pytestmark = pytest.mark.skipif(open_inotify() is None, reason="no inotify here")
 
@@ -59,14 +59,14 @@ def test_without_it_nothing_fails_and_what_others_do_is_found(
 ) -> None:
     made: list[Exhausted] = []
 
-    def open_limited(watch: Inotify) -> None:
+    def open_limited(watch: InotifyWatch) -> None:
         if not made:
             made.append(Exhausted(watch._libc, call, error, after))
         watch._libc = made[0]
         plain_open(watch)
 
-    plain_open = Inotify._open
-    monkeypatch.setattr(Inotify, "_open", open_limited)
+    plain_open = InotifyWatch._open
+    monkeypatch.setattr(InotifyWatch, "_open", open_limited)
     for name in ("a/first.bin", "b/third.bin", "b/other.bin"):
         path = repo / name
         path.parent.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ def test_without_it_nothing_fails_and_what_others_do_is_found(
             await live.log_artifact("b/third.bin", type="dataset")
             logged = await live.log_artifact("c/in.bin", type="dataset")
             assert logged.dvc_file == repo / "c.dvc"
-            with pytest.raises(ArtifactPathError, match="holds"):
+            with pytest.raises(ArtifactPathError, match="contains"):
                 await live.log_artifact("b")
 
     anyio.run(log)

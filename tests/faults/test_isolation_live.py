@@ -38,11 +38,11 @@ BEFORE_RECORDING = """
 import os
 from asynclive._dvcyaml.async_files import AsyncFiles
 
-def replace_now(self, *args, replace=AsyncFiles.replace_now):
+def replace_blocking(self, *args, replace=AsyncFiles.replace_blocking):
     {code}
     return replace(self, *args)
 
-AsyncFiles.replace_now = replace_now
+AsyncFiles.replace_blocking = replace_blocking
 """
 # Once.
 DIE = """if not os.path.isdir({marker!r}):

@@ -307,7 +307,7 @@ def test_the_words_that_options_take_the_place_of_are_those_of_the_library() -> 
         (["gone.bin"], "does not exist"),
         (["a.bin", "--copy-to", "../out"], "cannot be copied to"),
         (["/etc/hosts"], "is outside of the DVC repository"),
-        (["."], "holds a .dvcignore file"),
+        (["."], "contains a .dvcignore file"),
         (["dvc.yaml"], "dvc.yaml"),
     ],
 )

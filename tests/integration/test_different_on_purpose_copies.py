@@ -131,7 +131,7 @@ async def test_a_source_that_is_or_holds_or_lies_in_its_destination_is_refused(
     write(repo, IN_PLACE)
     async with AsyncLive(root=repo) as live:
         for source, copy in OVERLAPPING:
-            with refused(repo, ArtifactPathError, match="one holds the other") as caught:
+            with refused(repo, ArtifactPathError, match="one contains the other") as caught:
                 await live.log_artifact(source, type="model", name="m", copy=copy, cache=cache)
             assert "without copy" in str(caught.value)
 
@@ -151,7 +151,7 @@ async def test_a_parent_of_the_working_directory_is_refused(repo: Path) -> None:
     write(repo, {"project/sub/keep": "keep", "project/dvclive/artifacts/old": "old"})
     async with AsyncLive(root=repo / "project") as live:
         for source in ("..", "../", "sub/../..", "."):
-            with refused(repo, ArtifactPathError, match="one holds the other"):
+            with refused(repo, ArtifactPathError, match="one contains the other"):
                 await live.log_artifact(source, copy=True)
 
 
@@ -167,10 +167,10 @@ async def test_links_do_not_hide_that_a_source_is_its_destination(repo: Path) ->
     (repo / "out").mkdir()
     os.symlink("../shared", repo / "out/artifacts")
     async with AsyncLive(root=repo) as live:
-        with refused(repo, ArtifactPathError, match="one holds the other"):
+        with refused(repo, ArtifactPathError, match="one contains the other"):
             await live.log_artifact("model.pt", type="model", copy=True)
     async with AsyncLive("out", root=repo) as live:
-        with refused(repo, ArtifactPathError, match="one holds the other"):
+        with refused(repo, ArtifactPathError, match="one contains the other"):
             await live.log_artifact("shared/data", type="data", copy=True)
 
 

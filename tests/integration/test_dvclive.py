@@ -160,7 +160,7 @@ async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
         async def log(name: str) -> None:
             await async_live.log_artifact(f"{name}.pt", "model", copy=True)
             live.make_dvcyaml()  # on the event loop, which waits in it for its turn
-            with beside.turn():
+            with beside.lock():
                 assert name in entries()
 
         beside = async_live._session.experiment
@@ -188,7 +188,7 @@ async def test_what_dvclive_had_begun_to_write_is_waited_for(
     write(repo, {"a.pt": "a", "dvc.yaml": "# mine\nvars:\n- x: 1\n"})
     live = make()
     emptied, waited_for, go_on = threading.Event(), threading.Event(), threading.Event()
-    update_dvcyaml, turn = dvclive.dvc.update_dvcyaml, AdoptedLive.turn
+    update_dvcyaml, lock = dvclive.dvc.update_dvcyaml, AdoptedLive.lock
 
     def update_slowly(*args: Any) -> None:
         # As it does: the file is empty for a while.
@@ -199,14 +199,14 @@ async def test_what_dvclive_had_begun_to_write_is_waited_for(
         Path("dvc.yaml").write_text(text)
         update_dvcyaml(*args)
 
-    def tell_turn(adopted: AdoptedLive) -> AbstractContextManager[None]:
+    def report_lock(adopted: AdoptedLive) -> AbstractContextManager[None]:
         waited_for.set()
-        return turn(adopted)
+        return lock(adopted)
 
     async with AsyncLive(live=live) as async_live:
         with monkeypatch.context() as patch:
             patch.setattr(dvclive.dvc, "update_dvcyaml", update_slowly)
-            patch.setattr(AdoptedLive, "turn", tell_turn)
+            patch.setattr(AdoptedLive, "lock", report_lock)
             async with anyio.create_task_group() as task_group:
                 task_group.start_soon(anyio.to_thread.run_sync, live.make_dvcyaml)
                 await anyio.to_thread.run_sync(emptied.wait, 30)
@@ -223,12 +223,12 @@ REFUSE = """
 import os
 from asynclive._dvcyaml.async_files import AsyncFiles
 
-def refuse(self, *args, replace_now=AsyncFiles.replace_now):
+def refuse(self, *args, replace_blocking=AsyncFiles.replace_blocking):
     if os.path.exists({flag!r}):
         raise PermissionError(13, "Permission denied")
-    return replace_now(self, *args)
+    return replace_blocking(self, *args)
 
-AsyncFiles.replace_now = refuse
+AsyncFiles.replace_blocking = refuse
 """
 
 
@@ -246,7 +246,7 @@ async def test_what_could_not_be_recorded_is_not_known_to_it(
     flag.touch()
     code = REFUSE.format(flag=str(flag))
     in_worker(monkeypatch, code)
-    monkeypatch.setattr(AsyncFiles, "replace_now", AsyncFiles.replace_now)  # and back
+    monkeypatch.setattr(AsyncFiles, "replace_blocking", AsyncFiles.replace_blocking)  # and back
     exec(code, {})
     with make() as live:
         live.log_artifact("a.pt", "model", name="m")

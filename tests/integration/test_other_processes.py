@@ -18,7 +18,7 @@ from asynclive._artifact.records import StagedArtifact, TrackedArtifact
 from asynclive._artifact.request import make_request
 from asynclive._cache.object_store import ObjectStore
 from asynclive._dvc.repository.dvc_repository import DvcRepository
-from asynclive._index.directory_watch import ByStamps
+from asynclive._index.directory_watch import StatWatch
 from asynclive._index.inotify import open_inotify
 from asynclive._stage.stager import Stager
 from asynclive._workers.file_workers import FileWorkers
@@ -78,10 +78,10 @@ def group(
     request: pytest.FixtureRequest, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Group]:
     monkeypatch.chdir(repo)
-    watch = ByStamps(is_valid_filename) if request.param == "by_stamps" else open_inotify()
+    watch = StatWatch(is_valid_filename) if request.param == "by_stamps" else open_inotify()
     if watch is None:
         pytest.skip("no inotify here")
-    repository = DvcRepository(Repo(str(repo)), [watch, ByStamps(is_valid_filename)])
+    repository = DvcRepository(Repo(str(repo)), [watch, StatWatch(is_valid_filename)])
     yield Group(repo.resolve(), repository)
     repository.close()
 
@@ -98,7 +98,7 @@ def test_what_dvc_commands_track_and_remove_is_known(group: Group, repo: Path) -
     assert group.owner("data") is None
     assert group.log("data/sub/b") == "tracked"
     assert (repo / "data" / "sub" / "b.dvc").exists()
-    assert "holds" in group.log("data")
+    assert "contains" in group.log("data")
     dvc(repo, "add", "--quiet", "first.bin")
     assert group.log("first.bin") == "tracked"
     assert "up to date" in dvc(repo, "status")
@@ -111,7 +111,7 @@ def test_what_changed_since_the_workspace_was_looked_at_ahead_is_known(
     (repo / "data" / "sub").mkdir(parents=True)
     (repo / "data" / "sub" / "a").write_text("a")
     dvc(repo, "add", "--quiet", "data/sub/a")
-    assert "holds" in group.log("data")
+    assert "contains" in group.log("data")
     assert group.log("data/sub/a") == "tracked"
     assert "up to date" in dvc(repo, "status")
 
@@ -136,7 +136,7 @@ def test_dvc_files_that_come_change_and_go_are_known(group: Group, repo: Path) -
     outside.rename(repo / "moved")
     assert group.owner("made/below/x") == "made/below/x.dvc"
     assert group.owner("moved/below/x") == "moved/below/x.dvc"
-    assert "holds" in group.log("moved")
+    assert "contains" in group.log("moved")
 
     with (repo / "made" / "below" / "x.dvc").open("r+") as file:  # in its place
         file.write(text.replace("first.bin", "y"))

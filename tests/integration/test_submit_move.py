@@ -144,7 +144,7 @@ async def test_a_link_is_not_moved(repo: Path) -> None:
     (repo / "file").write_text("text")
     (repo / "link").symlink_to("file")
     async with AsyncLive(root=repo) as live:
-        with pytest.raises(ArtifactPathError, match="symbolic link, which is not moved"):
+        with pytest.raises(ArtifactPathError, match="symbolic link, which cannot be moved"):
             await live.submit("link", move=True)
     assert os.readlink(repo / "link") == "file"
 
@@ -296,5 +296,5 @@ async def test_a_killed_session_is_put_right_by_the_next(
     assert (repo / "directory" / "part").read_text() == "part"
     assert (repo / "taken").read_text() == "newer"
     assert (repo / "taken.unlogged").read_text() == "older"
-    assert caplog.text.count("a session had ended before it was logged") == 3
+    assert caplog.text.count("its session ended before the artifact was logged") == 3
     assert leftovers(repo) == []

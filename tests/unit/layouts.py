@@ -1,4 +1,4 @@
-"""A DVC cache laid out by hand, as ``_repo`` reads it off DVC, without DVC; and requests."""
+"""A DVC cache made without DVC, and requests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_store(base: Path, *types: str, shared: bool = False) -> ObjectStore:
 
 
 def leftovers(store: ObjectStore) -> list[str]:
-    """What lies in the two temp directories."""
+    """Return the paths in both temp directories."""
     layout = store.layout
     return [
         os.path.join(directory, name)

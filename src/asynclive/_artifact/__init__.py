@@ -1,8 +1,10 @@
-"""The records that an artifact is handed forward in; no I/O. Start with ``request``.
+"""The records that each step makes of an artifact, and the checks of arguments. No I/O.
 
-- ``request``: ArtifactRequest, and how the arguments of one call become one
+Start with ``request``.
+
+- ``request``: ArtifactRequest: the checked arguments of one call
 - ``metadata``: checks and copies names, texts, labels and meta
-- ``plan``: ArtifactPlan: the files and directories to stage
-- ``placement``: Placement: the moves and modes that wait to be applied to the workspace
+- ``plan``: ArtifactPlan: the files and directories of one artifact
+- ``placement``: Placement: the changes of the workspace that wait for the commit
 - ``records``: StagedArtifact -> TrackedArtifact -> LoggedArtifact
 """

@@ -1,46 +1,47 @@
-"""The moves and modes that wait to be applied to the workspace."""
+"""The changes of the workspace that wait until the artifact is committed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .._fs.change_detection import Marks
+from .._fs.change_detection import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A finished file or directory, and the path it is to have."""
+    """A complete file or directory at a temp path, and the path that it will get."""
 
     source: str
     destination: str
-    unless_changed: Marks | None = None
-    """Of what may be replaced, a link's own; anything else is newer bytes of the caller's, which
-    stay. None: whatever is there is replaced."""
-    holding: Marks | None = None
-    """Of the file behind a link, which likewise stays if that was written."""
+    unless_changed: Fingerprint | None = None
+    """Fingerprint of the file that may be replaced; of a symlink, its own. Any other file has newer
+    bytes of the user, and stays. None: replace any file."""
+    unless_target_changed: Fingerprint | None = None
+    """If that file is a symlink: the fingerprint of its target. If the target was written, the
+    link stays too. None: do not check."""
     if_free: bool = False
-    """Put there only if nothing is, or what is ``unless_changed``. It was the caller's, and is
-    not ours to remove."""
+    """Move only if the destination is free, or has the file ``unless_changed``. The source belongs
+    to the user, and must not be removed like a temp file."""
 
 
 class Mode(NamedTuple):
-    """A file that stays, and the permissions DVC would leave it with."""
+    """A file that stays, and the permissions that DVC would give it."""
 
     path: str
     mode: int
-    unless_changed: Marks | None = None
-    """As of a move."""
+    unless_changed: Fingerprint | None = None
+    """As in ``Move``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """All that one artifact changes in the workspace, besides DVC's own files."""
+    """All changes of the workspace for one artifact, except of .dvc files and .gitignore."""
 
     moves: tuple[Move, ...] = ()
     modes: tuple[Mode, ...] = ()
 
     @property
-    def beside(self) -> list[str]:
-        """What is left beside: a copy that was not placed, or what it replaced."""
+    def temp_paths(self) -> list[str]:
+        """The paths to remove at the end: each has the new file, or the old one it replaced."""
         return [move.source for move in self.moves if not move.if_free]

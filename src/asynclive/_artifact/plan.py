@@ -1,4 +1,4 @@
-"""What there is to copy and hash, and by what a change of it under the read is found."""
+"""The files and directories of one artifact, and how to tell that one changed while it is read."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from .request import ArtifactRequest
 
 
 class PlannedFile(NamedTuple):
-    """One regular file, with the marks by which a change under the read is found.
+    """One regular file, with the stat record it had when it was planned.
 
-    A tuple: there are as many as files, and a frozen dataclass takes five times as long to make.
+    A tuple: there is one for each file, and a frozen dataclass takes five times as long to make.
     """
 
     key: tuple[str, ...]
+    """Its path in the artifact; ``()`` if the artifact is the file."""
     size: int
     mode: int
     inode: int
@@ -25,24 +26,24 @@ class PlannedFile(NamedTuple):
     ctime_ns: int
     nlink: int
     tracked: bool
-    """False: copied along, but ``.dvcignore`` keeps it out of the cache."""
-    leads_to: str | None = None
-    """What the link says, where it is one; the marks are those of the file behind it."""
+    """False: it is copied, but ``.dvcignore`` excludes it from the cache."""
+    link_target: str | None = None
+    """If the file is a symlink, its target; the stat record is that of the target."""
 
     @property
     def islink(self) -> bool:
-        """Reached through a symbolic link."""
-        return self.leads_to is not None
+        """Whether it is reached through a symlink."""
+        return self.link_target is not None
 
     @property
-    def marks(self) -> tuple[int, int]:
-        """What a file that is replaced or written does not keep."""
+    def fingerprint(self) -> tuple[int, int]:
+        """Inode and mtime (ns). A file that is replaced or written gets another one."""
         return self.inode, self.mtime_ns
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedDir:
-    """One directory of a tree to be copied."""
+    """One directory of a tree that is copied."""
 
     key: tuple[str, ...]
     mode: int
@@ -51,32 +52,39 @@ class PlannedDir:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactPlan:
-    """Everything there is to copy and hash."""
+    """The files and directories to copy and hash."""
 
     request: ArtifactRequest
     isdir: bool
     files: tuple[PlannedFile, ...] = field(repr=False)
     dirs: tuple[PlannedDir, ...] = field(repr=False)
-    """Parents before children; empty when nothing is copied."""
+    """Parents before children; empty if the artifact is logged in place."""
     moved_to: str | None = None
-    """Where the source is by now, if its caller gave it up."""
-    follows_relative: bool = False
-    """A relative link was followed: from another directory it would lead elsewhere."""
+    """The temp path of the source, if it was logged with ``move=True``."""
+    has_relative_links: bool = False
+    """Whether a relative symlink was followed. From another directory it would lead elsewhere."""
 
     total_bytes: int = field(init=False)
-    """Counted once, in the thread that plans: the event loop asks for it again and again."""
+    """Summed once, in the thread that plans, because the event loop reads it often."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "total_bytes", sum(file.size for file in self.files))
 
     @property
     def tracked(self) -> Iterator[PlannedFile]:
+        """The files that go into the cache."""
         return (file for file in self.files if file.tracked)
 
 
 def check_unchanged(now: os.stat_result, planned: PlannedFile, path: str) -> None:
-    """Raise ArtifactChangedError unless the open file is as it was planned."""
-    if (now.st_ino, now.st_mtime_ns) != planned.marks:
+    """Raise ArtifactChangedError if an open file has changed since it was planned.
+
+    Args:
+        now: the stat record of the open file.
+        planned: the file as it was planned.
+        path: its path, for the message.
+    """
+    if (now.st_ino, now.st_mtime_ns) != planned.fingerprint:
         raise ArtifactChangedError(path, "was replaced or written")
     if now.st_size != planned.size:
         raise ArtifactChangedError(path, "grew or shrank")

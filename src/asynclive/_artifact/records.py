@@ -1,4 +1,4 @@
-"""The records that an artifact is handed forward in: staged, tracked, logged."""
+"""The records that the steps of an artifact return: staged, tracked, logged."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from .request import ArtifactRequest
 
 
 class StoredFile(NamedTuple):
-    """One file whose bytes are in the DVC cache. A tuple: there are as many as files."""
+    """One file whose bytes are in the DVC cache. A tuple, since there is one for each file."""
 
     key: tuple[str, ...]
-    """Its place in the artifact; ``()`` when the artifact is the file."""
+    """Its path in the artifact; ``()`` if the artifact is the file."""
     md5: str
     size: int
     isexec: bool
     inode: int
-    """Inode and mtime of the workspace file these bytes are in, for DVC's state."""
+    """Inode and mtime of the workspace file with these bytes, for DVC's state."""
     mtime_ns: int
 
     @property
-    def marks(self) -> tuple[int, int]:
-        """What a file that is replaced or written does not keep."""
+    def fingerprint(self) -> tuple[int, int]:
+        """Inode and mtime (ns). A file that is replaced or written gets another one."""
         return self.inode, self.mtime_ns
 
     @property
     def mtime(self) -> float:
-        """In seconds, rounded as ``os.stat`` does it, which is what DVC's state compares."""
+        """In seconds, rounded as ``os.stat`` rounds: DVC's state compares this number."""
         seconds, nanoseconds = divmod(self.mtime_ns, 10**9)
         return seconds + 1e-9 * nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
 class StagedArtifact:
-    """The bytes are in the cache, a copy lies complete beside its place; nothing refers to them."""
+    """The bytes are in the cache, and new workspace files at temp paths. Nothing refers to them."""
 
     request: ArtifactRequest
     isdir: bool
     size: int
     nfiles: int
     files: tuple[StoredFile, ...] = field(repr=False, default=())
-    """Empty when the artifact is not cached, or is a directory known by ``tree_md5``."""
+    """Empty if the artifact is not cached, or is an unchanged directory with ``tree_md5``."""
     tree_md5: str | None = None
-    """Of a directory in which nothing has changed since it was logged: the name of its object."""
+    """MD5 of the object of a directory that is unchanged since it was logged."""
     hashes_saved: bool = False
-    """DVC's state has been told of these files."""
+    """Whether DVC's state has the hashes of these files already."""
     placement: Placement | None = None
-    """What waits to take its place in the workspace: a copy, or links; None: nothing."""
+    """The changes of the workspace that wait for the commit. None: there are none."""
     record: PendingHashes | None = field(repr=False, default=None)
-    """What will be known of its files once it is tracked."""
+    """The hashes to publish in the hash cache once it is tracked."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedArtifact:
-    """DVC tracks it: the .dvc file is written, the workspace is as it will stay."""
+    """DVC tracks the artifact: its .dvc file and its workspace files are in place."""
 
     staged: StagedArtifact
     md5: str | None
-    """As in the .dvc file (``….dir`` for a directory); None when not cached."""
+    """The MD5 as in the .dvc file (``….dir`` for a directory). None if it is not cached."""
     dvc_file: str | None
     take_back: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
     """Leaves all as it was, for when it cannot be recorded: in the thread for DVC, under the same
@@ -70,20 +70,20 @@ class TrackedArtifact:
 
 @dataclass(frozen=True, slots=True)
 class LoggedArtifact:
-    """What ``log_artifact`` returns: an artifact that is tracked and recorded.
+    """An artifact that is tracked and recorded. ``log_artifact`` returns it.
 
     Attributes:
-        name: name in dvc.yaml; where no entry was wanted, the name it would have had.
-        path: the tracked path, absolute; with ``copy`` that of the copy.
-        type: as given.
-        desc: as given.
-        labels: as given, a copy.
-        meta: as given, a copy.
-        md5: hash as in the .dvc file, of a directory with ``.dir`` at the end; of a path inside
-            a tracked directory its own; None when it was not cached.
+        name: the name in dvc.yaml. Without an entry there, the name that it would have had.
+        path: the tracked path, absolute. With ``copy``, that of the copy.
+        type: the argument.
+        desc: the argument.
+        labels: a copy of the argument.
+        meta: a copy of the argument.
+        md5: the MD5 as in the .dvc file; for a directory it ends with ``.dir``. For a path inside
+            a tracked directory, its own. None if it was not cached.
         size: bytes of all files together.
         nfiles: number of files; 1 for a file.
-        dvc_file: the .dvc file that points at it, absolute; None when it was not cached.
+        dvc_file: the .dvc file that tracks it, absolute. None if it was not cached.
     """
 
     name: str
@@ -99,6 +99,7 @@ class LoggedArtifact:
 
     @classmethod
     def from_tracked(cls, tracked: TrackedArtifact) -> LoggedArtifact:
+        """Return the public record of a tracked artifact."""
         request = tracked.staged.request
         return cls(
             name=request.name,
@@ -115,17 +116,17 @@ class LoggedArtifact:
 
 
 Subject = dict[str, object]
-"""Which artifact it is of: it counts for no other."""
+"""Identifies the artifact of a file in the hash cache, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingHashes:
-    """What will be known of an artifact, once it is tracked."""
+    """Hashes in a temp file, which ``publish_hashes`` adds to the hash cache."""
 
     temp: str
-    """Is to be removed where this is not published."""
+    """The temp file. Must be removed if the hashes are not published."""
     path: str
     subject: Subject
     count: int
-    whole: bool
-    """It is of all files of a directory."""
+    is_complete: bool
+    """Whether the file has all files of a directory."""

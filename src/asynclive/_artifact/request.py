@@ -1,7 +1,8 @@
-"""The records an artifact is handed forward in, and the checks on input; no I/O.
+"""Check the arguments of one call and make an ArtifactRequest of them. No I/O.
 
-``ArtifactRequest`` -> ``StagedArtifact`` -> ``TrackedArtifact`` -> ``LoggedArtifact``.
-Each is frozen and named by how far the artifact has come.
+Each later step of an artifact makes the next frozen record, named after the progress:
+``ArtifactRequest`` -> ``ArtifactPlan`` -> ``StagedArtifact`` -> ``TrackedArtifact`` ->
+``LoggedArtifact``.
 """
 
 from __future__ import annotations
@@ -15,29 +16,29 @@ from .._errors import ArtifactPathError, InvalidArtifactNameError, InvalidDataTy
 from .._fs.paths import is_inside, is_utf8, relocated
 from . import metadata
 
-# What DVC and Git read wherever it lies: an artifact of this name would be more than data.
+# Files that DVC and Git read in every directory: they would interpret such an artifact.
 _READ_FILES = frozenset({".gitignore", ".dvcignore", "dvc.lock"})
-# Directories that a copy must not lie in, or be.
-_UNFIT_DIRS = frozenset({os.pardir, ".git", ".dvc"})
+# Directories that a copy must not be, or be in.
+_RESERVED_DIRS = frozenset({os.pardir, ".git", ".dvc"})
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRequest:
-    """One call of ``log_artifact``: checked, with the values as they were at the call."""
+    """One call of ``log_artifact``: its checked arguments, as they were at the call."""
 
     given: str
-    """The path as the caller wrote it, for messages."""
+    """The argument ``path``, for messages."""
     source: str
-    """Where the bytes are: absolute, normalised, symlinks not resolved."""
+    """The path of the bytes: absolute, normalised, symlinks not resolved."""
     path: str
-    """What gets tracked: ``source``, or the copy's destination."""
+    """The path that DVC tracks: ``source``, or the destination of the copy."""
     artifacts_dir: str | None
-    """Where copies go, and must stay; None when logged in place."""
+    """The directory that the copy must be in; None if the artifact is logged in place."""
     cache: bool
     name: str
-    """Name of the entry; without an entry, what it would be."""
+    """The name of the entry in dvc.yaml. Without an entry, the name that it would have."""
     entry: dict[str, Any] | None
-    """The values for dvc.yaml, less ``path``; None: no entry is wanted."""
+    """The values of the entry in dvc.yaml, without ``path``. None: no entry."""
     type: str | None = None
     desc: str | None = None
     labels: list[str] | None = None
@@ -49,7 +50,7 @@ class ArtifactRequest:
 
     @property
     def is_read(self) -> bool:
-        """Whether any of it is read, not only recorded."""
+        """Whether bytes of the source are read. Otherwise the call only writes its entry."""
         return self.cache or self.copy
 
 
@@ -68,20 +69,20 @@ def make_request(
     copy: Any = False,
     cache: bool = True,
 ) -> ArtifactRequest:
-    """Check the arguments of one call and take their values. No I/O.
+    """Check the arguments of one call and copy their values.
 
     Args:
-        path: and the rest as in ``AsyncLive.log_artifact``.
-        root: where relative paths start; absolute.
-        real_root: the same directory with links resolved; what lies in ``root`` is named by it.
-        artifacts_dir: where copies go; absolute.
-        annotate: whether there is a dvc.yaml for an entry.
+        path: this and all arguments not listed here are those of ``AsyncLive.log_artifact``.
+        root: the directory of relative paths; absolute.
+        real_root: ``root`` with symlinks resolved. Paths in ``root`` are returned below it.
+        artifacts_dir: the directory of copies; absolute.
+        annotate: whether the session writes a dvc.yaml.
 
     Raises:
         InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
-        ArtifactPathError: ``path`` or ``copy`` cannot name an artifact.
-        InvalidArtifactNameError: ``name``, or the default made from ``path``, is none.
-        InvalidMetadataError: ``type``, ``desc``, ``labels`` or ``meta`` do not fit YAML.
+        ArtifactPathError: ``path`` or ``copy`` cannot be the path of an artifact.
+        InvalidArtifactNameError: ``name``, or the default made from ``path``, is no valid name.
+        InvalidMetadataError: YAML cannot express ``type``, ``desc``, ``labels`` or ``meta``.
     """
     given = _fspath(path)
     source = relocated(os.path.normpath(os.path.join(root, given)), root, real_root)
@@ -92,8 +93,8 @@ def make_request(
         "labels": metadata.check_labels(labels),
         "meta": metadata.check_meta(meta),
     }
-    # As DVCLive decides it: one truthy value asks for an entry, which then holds all that
-    # are not None.
+    # As in DVCLive: one truthy value asks for an entry, which then has all values that are not
+    # None.
     annotated = annotate and any((name, *values.values()))
     copied = isinstance(copy, str) or bool(copy)
     tracked = _destination(source, artifacts_dir, copy) if copied else source
@@ -121,14 +122,14 @@ def _fspath(path: Any) -> str:
     if not isinstance(given, str):
         raise InvalidDataTypeError(path, path.__class__)
     if not _is_encodable(given):
-        raise ArtifactPathError(ascii(given), "is not a path: it cannot be encoded.")
+        raise ArtifactPathError(ascii(given), "is not a path: the file system cannot encode it.")
     if not given or "\0" in given:
-        raise ArtifactPathError(given, "is not a path.")
+        raise ArtifactPathError(given, "is not a path: it is empty or has a null character.")
     return given
 
 
 def _is_encodable(path: str) -> bool:
-    """Whether the file system can have such a name."""
+    """Return whether the file system can have this path."""
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
@@ -137,30 +138,34 @@ def _is_encodable(path: str) -> bool:
 
 
 def _check_basename(path: str, *, copied: bool) -> None:
-    """Refuse what would not be an artifact where it lies, but a part of DVC or Git.
+    """Refuse a file name that DVC or Git would interpret.
 
-    Of the names that DVC refuses itself only a copy has to be refused here: one that is not
-    cached would not come as far as DVC.
+    DVC itself refuses some of these names. A copy must be checked here as well, since one that is
+    not cached never reaches DVC.
     """
     name = os.path.basename(path)
     if name in _READ_FILES or (
-        copied and (name in _UNFIT_DIRS or name == "dvc.yaml" or name.endswith(".dvc"))
+        copied and (name in _RESERVED_DIRS or name == "dvc.yaml" or name.endswith(".dvc"))
     ):
         raise ArtifactPathError(
             path,
-            "has a name by which DVC and Git know their own files. Rename it.",
+            "has a name that DVC and Git use for their own files. Rename it.",
         )
 
 
 def _check_utf8(path: str) -> None:
     if not is_utf8(path):
         raise ArtifactPathError(
-            path, "has a name that is not UTF-8, as DVC's files have to be. Rename it."
+            path, "has a name that is not UTF-8, which DVC's files cannot contain. Rename it."
         )
 
 
 def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
-    """Where the copy goes: ``{dir}/artifacts[/{copy}]/<basename>``, never outside it."""
+    """Return the path of the copy, ``{dir}/artifacts[/{copy}]/<basename>``.
+
+    Raises:
+        ArtifactPathError: ``copy`` leads out of ``artifacts``, or one path contains the other.
+    """
     below = ""
     if copy is not True:
         try:
@@ -174,10 +179,11 @@ def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
             or "\0" in below
             or not _is_encodable(below)
             or os.path.isabs(below)
-            or not _UNFIT_DIRS.isdisjoint(PurePath(below).parts)
+            or not _RESERVED_DIRS.isdisjoint(PurePath(below).parts)
         ):
             raise ArtifactPathError(
-                source, f"cannot be copied to copy={copy!r}: name a directory below artifacts/."
+                source,
+                f"cannot be copied to copy={copy!r}: it must name a directory below artifacts/.",
             )
     basename = os.path.basename(source)
     if not basename:
@@ -186,7 +192,7 @@ def _destination(source: str, artifacts_dir: str, copy: Any) -> str:
     if is_inside(source, destination) or is_inside(destination, source):
         raise ArtifactPathError(
             source,
-            f"cannot be copied to '{destination}': one holds the other. "
+            f"cannot be copied to '{destination}': one contains the other. "
             "Log it in place, without copy.",
         )
     return destination
@@ -205,6 +211,7 @@ def _name(name: Any, source: str, *, required: bool) -> str:
 
 
 def outside_repository(request: ArtifactRequest, root: str) -> ArtifactPathError:
+    """Return the error for a path that is not in the repository at ``root``."""
     hint = (
         " Pass dir= with a directory inside of it."
         if request.copy

@@ -1,4 +1,4 @@
-"""The directories, modes and link types of this cache."""
+"""The directories, modes and link types of the cache of one repository."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from .._fs.fsync import NO_SYNC, Sync
 
 @dataclass(frozen=True, slots=True)
 class CacheLayout:
-    """What DVC says of this repository's cache, read once on entering."""
+    """The cache as DVC's configuration describes it. Read once, when a session starts."""
 
     root: str
     """Directory of the DVC repository."""
     cache_dir: str
-    """Where objects lie, as ``<cache_dir>/ab/cdef...``."""
+    """The cache. An object with MD5 ``abcdef…`` is at ``<cache_dir>/ab/cdef…``."""
     types: tuple[str, ...]
     """``cache.type`` as configured."""
     links: tuple[str, ...]
-    """Those of ``types`` that work between cache and workspace here, in the same order. None at
-    all: files are tracked and stay as they are (DVC's ``CacheLinkError``, which it prints)."""
+    """Those of ``types`` that work between cache and workspace, in the same order. If empty, files
+    are tracked and stay as they are (DVC prints a ``CacheLinkError``)."""
     object_mode: int
+    """Mode of objects in the cache."""
     dir_mode: int
     """Mode of directories in the cache (``cache.shared``)."""
     file_mode: int
     """Mode of a workspace file that DVC unprotects (``cache.shared``)."""
     umask: int
     cache_tmp: str
-    """This session's directory on the file system of the cache."""
+    """Temp directory of this session, on the file system of the cache."""
     workspace_tmp: str
-    """This session's directory on the file system of the workspace, hidden from Git."""
+    """Temp directory of this session, on the file system of the workspace; Git ignores it."""
     sync: Sync = NO_SYNC
-    """What waits for the disk."""
+    """Waits until written bytes are on the disk."""
 
     @property
-    def known_dir(self) -> str:
-        """Where is written down what is known of artifacts that were logged."""
+    def hash_cache_dir(self) -> str:
+        """The directory of the hash cache."""
         return os.path.join(os.path.dirname(self.workspace_tmp), "asynclive")
 
     @property
-    def shares_blocks(self) -> bool:
-        """Copies are to be clones, which the file system can make."""
+    def uses_reflinks(self) -> bool:
+        """Whether copies are reflinks, which share their blocks with the object."""
         return self.links[:1] == ("reflink",)
 
     @property

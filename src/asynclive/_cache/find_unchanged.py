@@ -1,6 +1,6 @@
-"""Finds an artifact unchanged since it was logged: all of it in the cache and in its place.
+"""Tell whether an artifact is unchanged since it was logged: same files, objects and copy.
 
-Nothing of it needs to be read or written then. Blocking and without DVC.
+Logging it then reads and writes no file. Blocks; no DVC.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from .._artifact.plan import ArtifactPlan, PlannedFile
 from .._artifact.records import StagedArtifact
 from .cache_layout import CacheLayout
 from .hash_cache import HashCacheEntry
+from .hash_cache_file import CachedHash
 from .link_types import leaves_plain_files
 from .object_store import ObjectStore
 
-_CHECKED_FILES = 64
+_FILES_PER_CHECKPOINT = 64
 
 
 def find_unchanged(
     plan: ArtifactPlan, known: HashCacheEntry, store: ObjectStore, checkpoint: Callable[[], None]
 ) -> StagedArtifact | None:
-    """The artifact as it was staged before, if logging it again would change nothing.
+    """Return the staged artifact if logging it again would change nothing, else None.
 
     Args:
-        plan: what it holds now.
-        known: what it held when it was logged last.
-        store: where its objects have to be.
-        checkpoint: called once some files; raises to stop.
+        plan: the files of the artifact now.
+        known: its cached hashes, from when it was last logged.
+        store: the cache, which must have its objects.
+        checkpoint: called for every few files; raises to stop.
     """
     request = plan.request
     if len(known.files) != len(plan.files) or not leaves_plain_files(store.layout, plan.isdir):
@@ -38,26 +39,23 @@ def find_unchanged(
         return None
     stored = []
     for number, planned in enumerate(plan.files):
-        if number % _CHECKED_FILES == 0:
+        if number % _FILES_PER_CHECKPOINT == 0:
             checkpoint()
         # A file that is ignored now may have been stored before.
-        same = known.same(planned) if planned.tracked else None
+        same = known.lookup(planned) if planned.tracked else None
         if same is None or not store.has(same.md5, planned.size):
             return None
         if request.copy:
-            there = _lstat(os.sep.join((request.path, *planned.key)))
-            if (
-                there is None
-                or there.st_mode != stat.S_IFREG | _copy_mode(planned, plan.isdir, store.layout)
-                or there.st_size != planned.size
-                or (there.st_ino, there.st_mtime_ns) != (same.tracked_inode, same.tracked_mtime_ns)
+            path = os.sep.join((request.path, *planned.key))
+            if not _is_same_copy(
+                path, planned, same, _copy_mode(planned, plan.isdir, store.layout)
             ):
                 return None
-        elif planned.islink or planned.nlink > 1:  # DVC may make them anew
+        elif planned.islink or planned.nlink > 1:  # DVC may relink it
             return None
         if not plan.isdir:
-            stored.append(known.stored(planned))
-    if request.copy and not _same_directories(plan):
+            stored.append(known.stored_file(planned))
+    if request.copy and not _are_same_directories(plan):
         return None
     return StagedArtifact(
         request=request,
@@ -70,25 +68,36 @@ def find_unchanged(
 
 
 def _copy_mode(planned: PlannedFile, isdir: bool, layout: CacheLayout) -> int:
-    """With what permissions a copy is left."""
+    """Return the permissions that DVC leaves a copied file with."""
     if isdir or not layout.links:
         return planned.mode
     return layout.copy_mode | (0o100 if planned.mode & 0o111 else 0)
 
 
-def _same_directories(plan: ArtifactPlan) -> bool:
-    """Whether the copy holds the same names as its source, and no others."""
+def _is_same_copy(path: str, planned: PlannedFile, known: CachedHash, mode: int) -> bool:
+    """Return whether the copy of a file is the one that was tracked, with these permissions."""
+    copy = _lstat(path)
+    return (
+        copy is not None
+        and copy.st_mode == stat.S_IFREG | mode
+        and copy.st_size == planned.size
+        and (copy.st_ino, copy.st_mtime_ns) == (known.tracked_inode, known.tracked_mtime_ns)
+    )
+
+
+def _are_same_directories(plan: ArtifactPlan) -> bool:
+    """Return whether the directories of the copy have the names, modes and mtimes of the source."""
     names: dict[tuple[str, ...], set[str]] = {directory.key: set() for directory in plan.dirs}
     for key in itertools.chain((one.key for one in plan.dirs), (one.key for one in plan.files)):
         if key:
             names[key[:-1]].add(key[-1])
     for directory in plan.dirs:
         path = os.sep.join((plan.request.path, *directory.key))
-        there = _lstat(path)
+        copy = _lstat(path)
         if (
-            there is None
-            or there.st_mode != stat.S_IFDIR | directory.mode
-            or there.st_mtime_ns != directory.mtime_ns
+            copy is None
+            or copy.st_mode != stat.S_IFDIR | directory.mode
+            or copy.st_mtime_ns != directory.mtime_ns
             or set(os.listdir(path)) != names[directory.key]
         ):
             return False

@@ -1,11 +1,11 @@
-"""What is known of an artifact since it was last logged: the MD5 of each file, by its stat record.
+"""The hash cache: the MD5 of each file of an artifact that was logged before, by stat record.
 
-A file whose size, inode and times are as they were holds the bytes that it held: its MD5 is
-known without reading it. DVC's state says the same of the files in the workspace; this says it
-of the sources of copies too, and of a directory all at once. It is a cache: it lies below
-``.dvc/tmp``, may be deleted at any time, and what is not understood in it is not used.
+A file with the same size, inode, mtime and ctime has the same bytes, so its MD5 is known without
+reading it. DVC's state database has MD5s of workspace files only. The hash cache also has those
+of sources that are copied, and reads a whole directory at once.
 
-Blocking and without DVC.
+It is only a cache, below ``.dvc/tmp``: users may delete it at any time, and an entry in an
+unknown format is ignored. Blocks; no DVC.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from . import hash_cache_file
 from .cache_layout import CacheLayout
 from .hash_cache_file import CachedHash
 
-# Below this an artifact is read again as quickly as it is looked up.
-KNOWN_BYTES = 2**20
-# A file written within the tick of its file system's clock after it was read keeps its times: what
-# is so young when it is read is not remembered. Where times have no fractions, a tick is long.
+# Artifacts smaller than this are not cached: reading them is as fast as a lookup.
+MIN_CACHED_BYTES = 2**20
+# A write within one tick of the file system's clock leaves the times as they were. So the MD5 of a
+# file that was younger than a tick when it was read is not cached. Times without a fraction of a
+# second come from a file system with long ticks.
 _TICK_NS = 50_000_000
 _COARSE_TICK_NS = 2 * 10**9
 _VERSION = 1
@@ -34,26 +35,26 @@ _VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class HashCacheEntry:
-    """All that is known of one artifact."""
+    """The cached hashes of one artifact."""
 
     tree_md5: str | None = None
-    """Of a directory: its object, which lists just these files."""
+    """MD5 of the object that lists exactly these files, if the artifact is a directory."""
     files: dict[tuple[str, ...], CachedHash] = field(default_factory=dict, repr=False)
 
-    def same(self, planned: PlannedFile) -> CachedHash | None:
-        """What is known of this file, if it is as it was."""
+    def lookup(self, planned: PlannedFile) -> CachedHash | None:
+        """Return the cached hash of a file, or None if there is none or the file has changed."""
         known = self.files.get(planned.key)
-        return known if known is not None and known[:4] == _marks(planned) else None
+        return known if known is not None and known[:4] == _stat_key(planned) else None
 
-    def stored(self, planned: PlannedFile) -> StoredFile:
-        """The record of a file that is as it was."""
+    def stored_file(self, planned: PlannedFile) -> StoredFile:
+        """Return the record of a file that is unchanged and in the cache."""
         _, _, _, _, md5, inode, mtime_ns = self.files[planned.key]
         isexec = bool(planned.mode & 0o111)
         return StoredFile(planned.key, md5, planned.size, isexec, inode, mtime_ns)
 
 
 class HashCache:
-    """What is known in one repository, a file an artifact."""
+    """The cached hashes of one repository: one file for each artifact."""
 
     def __init__(self, layout: CacheLayout) -> None:
         self._layout = layout
@@ -62,13 +63,16 @@ class HashCache:
     def load(
         self, request: ArtifactRequest, checkpoint: Callable[[], None] = lambda: None
     ) -> HashCacheEntry:
-        """What is known of the artifact tracked at ``request.path``, from ``request.source``."""
+        """Return the cached hashes of an artifact; an empty entry if there are none.
+
+        ``checkpoint`` is called every few hundred files, and raises to stop.
+        """
         return HashCacheEntry(
             *hash_cache_file.read(self._path(request), _subject(request), checkpoint)
         )
 
     def has(self, request: ArtifactRequest) -> bool:
-        """Whether anything may be known of it."""
+        """Return whether the artifact may have cached hashes. One system call."""
         return os.path.exists(self._path(request))
 
     def prepare(
@@ -78,17 +82,20 @@ class HashCache:
         read_at_ns: int,
         checkpoint: Callable[[], None] = lambda: None,
     ) -> PendingHashes | None:
-        """Write down what will be known once the artifact is tracked; None: nothing will.
+        """Write the hashes of an artifact to a temp file, to publish once it is tracked.
 
         Args:
-            plan: its files as they were planned.
-            files: those in the cache, and in the workspace as it will be.
-            read_at_ns: when its reading began (ns since the epoch).
+            plan: the files of the artifact as they were planned.
+            files: the same files as they are in the cache, and will be in the workspace.
+            read_at_ns: when reading them began, in ns since the epoch.
             checkpoint: called every few hundred files; raises to stop.
+
+        Returns:
+            None if the temp file cannot be written. Logging goes on without it.
         """
         planned = {file.key: file for file in plan.files}
         settled = (
-            (file.key, CachedHash(*_marks(source), file.md5, file.inode, file.mtime_ns))
+            (file.key, CachedHash(*_stat_key(source), file.md5, file.inode, file.mtime_ns))
             for file in files
             if _is_settled(source := planned[file.key], read_at_ns)
         )
@@ -103,18 +110,19 @@ class HashCache:
 
     def _path(self, request: ArtifactRequest) -> str:
         name = hashlib.sha256(os.fsencode(request.path)).hexdigest()[:32]
-        return os.path.join(self._layout.known_dir, name)
+        return os.path.join(self._layout.hash_cache_dir, name)
 
 
 def _subject(request: ArtifactRequest) -> dict[str, object]:
     return {"version": _VERSION, "source": request.source, "copy": request.copy}
 
 
-def _marks(planned: PlannedFile) -> tuple[int, int, int, int]:
+def _stat_key(planned: PlannedFile) -> tuple[int, int, int, int]:
     return planned.size, planned.inode, planned.mtime_ns, planned.ctime_ns
 
 
 def _is_settled(planned: PlannedFile, read_at_ns: int) -> bool:
+    """Return whether any write after ``read_at_ns`` changes the times of the file."""
     written_at_ns = max(planned.mtime_ns, planned.ctime_ns)
     tick_ns = _TICK_NS if written_at_ns % 10**9 else _COARSE_TICK_NS
     return written_at_ns < read_at_ns - tick_ns

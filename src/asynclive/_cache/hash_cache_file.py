@@ -1,7 +1,8 @@
-"""The file in which is written what is known of one artifact, and how it comes to be.
+"""The file format of the hash cache: one file with the hashes of one artifact.
 
-Lines of JSON: some files each, and last what it is all about, without which nothing of it
-counts. A line is short, so that neither reading nor writing one holds the interpreter for long.
+It has lines of JSON: each has a list of some files, and the last line has the subject and the
+number of files. Without a valid last line the whole file is ignored. Lines are short, so that
+parsing one does not hold the GIL for long. Blocks.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from .._fs.file_io import create
 
 Key = tuple[str, ...]
 
-_LINE_FILES = 256
+_FILES_PER_LINE = 256
 
 
 class CachedHash(NamedTuple):
-    """The MD5 of a file that had this stat record, and the record of its copy."""
+    """The MD5 of a file with this stat record, and the fingerprint of its workspace file."""
 
     size: int
     inode: int
@@ -31,15 +32,18 @@ class CachedHash(NamedTuple):
     md5: str
     tracked_inode: int
     tracked_mtime_ns: int
-    """Of the workspace's file: of the copy, or of the file itself."""
+    """Inode and mtime (ns) of the workspace file: of the copy, or of the file itself."""
 
 
 def read(
     path: str, subject: Subject, checkpoint: Callable[[], None] = lambda: None
 ) -> tuple[str | None, dict[Key, CachedHash]]:
-    """The MD5 of the tree, if it is known, and the files; none where it is not understood.
+    """Return the MD5 of the directory's object, if known, and the cached hashes.
 
-    ``checkpoint`` is called every few hundred files, and raises to stop.
+    Args:
+        path: the file. If it is missing or invalid, or has another subject, the result is empty.
+        subject: the artifact.
+        checkpoint: called every few hundred files; raises to stop.
     """
     files: dict[Key, CachedHash] = {}
     last: Any = None
@@ -53,7 +57,7 @@ def read(
         if last == {**subject, "files": len(files), "tree": last["tree"]}:
             return last["tree"], files
     except (OSError, ValueError, TypeError, LookupError):
-        pass  # missing, cut short, or not ours
+        pass  # missing, incomplete, or in another format
     return None, {}
 
 
@@ -65,21 +69,21 @@ def prepare(
     total: int | None,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> PendingHashes | None:
-    """Write down the files; None: it could not be done.
+    """Write the hashes to a temp file, without its last line; None: it cannot be written.
 
     Args:
-        temp: where to write.
-        path: where it goes once it counts.
-        subject: what it is of.
-        files: those that are known.
-        total: how many there are in the directory; None: it is not one.
-        checkpoint: called every few hundred files; what it raises is raised, and nothing left.
+        temp: the temp path.
+        path: the path that ``publish_hashes`` renames it to.
+        subject: the artifact.
+        files: the files whose hashes may be cached.
+        total: the number of all files in the directory; None: the artifact is a file.
+        checkpoint: called every few hundred files. If it raises, the temp file is removed.
     """
     count = 0
     remaining = iter(files)
     try:
         with os.fdopen(create(temp), "w", encoding="utf-8") as lines:
-            while some := [(key, *known) for key, known in islice(remaining, _LINE_FILES)]:
+            while some := [(key, *known) for key, known in islice(remaining, _FILES_PER_LINE)]:
                 lines.write(json.dumps(some) + "\n")
                 count += len(some)
                 checkpoint()
@@ -93,8 +97,11 @@ def prepare(
 
 
 def publish_hashes(record: PendingHashes, md5: str | None) -> None:
-    """The artifact is tracked, as ``md5``: from now on this is known."""
-    tree = md5 if record.whole else None
+    """Complete the temp file and rename it to its path: the artifact is tracked as ``md5``.
+
+    Ignores errors: logging goes on without cached hashes.
+    """
+    tree = md5 if record.is_complete else None
     head = {**record.subject, "files": record.count, "tree": tree}
     with contextlib.suppress(OSError):
         with open(record.temp, "a", encoding="utf-8") as lines:

@@ -1,7 +1,7 @@
-"""Workspace files from cache objects, as ``cache.type`` says; and copying bytes in the kernel.
+"""Make workspace files from cache objects: reflink, hardlink, symlink or copy (``cache.type``).
 
-Blocking, called from worker threads. Where behaviour comes from DVC it is that of
-``dvc_data.hashfile.checkout`` (``_needs_relink``, ``_checkout_file``).
+The rules are those of ``dvc_data.hashfile.checkout`` (``_needs_relink``, ``_checkout_file``).
+Blocks; call it in a worker thread.
 """
 
 from __future__ import annotations
@@ -24,42 +24,51 @@ def link_type(
     object_path: str,
     isnew: bool,
 ) -> str | None:
-    """How the workspace file of ``planned`` comes to be, or None: it stays the file it is.
+    """Return the link type by which DVC would replace a workspace file; None: it keeps the file.
+
+    There are five cases:
+
+    1. No link type works. DVC keeps the file.
+    2. A single file. DVC makes it anew, by the first type that works.
+    3. A new object, and ``cache.type`` begins with hardlink. DVC hard-links it at once.
+    4. The file is plain, a hard link or a symlink, and ``cache.type`` has that type. DVC keeps
+       it, unless it is a link to another file.
+    5. Otherwise DVC makes it anew, by the first type that works.
 
     Args:
-        layout: the cache and the link types that work.
+        layout: the cache, and the link types that work.
         planned: the file.
-        copied: the workspace file is a plain copy of it.
-        isdir: it is part of a directory. DVC leaves plain files there alone where
-            ``cache.type`` allows a copy, but makes a single file anew.
-        object_path: its object in the cache.
-        isnew: the object was not there before. DVC hard-links new objects straight from
-            the workspace, old ones only when it checks out.
+        copied: whether the workspace file is a plain copy of it.
+        isdir: whether the artifact is a directory. In a directory DVC keeps plain files if
+            ``cache.type`` allows a copy, but it always makes a single file anew.
+        object_path: the object of the file.
+        isnew: whether the object is new to the cache. DVC hard-links new objects from the
+            workspace at once, and old ones only on checkout.
     """
     islink = planned.islink and not copied
     ishard = planned.nlink > 1 and not copied
     if not layout.links:
-        return None
+        return None  # case 1
     first = layout.links[0]
     if not isdir:
-        return "copy" if first == "reflink" else first
+        return _copy_for_reflink(first)  # case 2
     if layout.types[0] == "hardlink" and isnew and planned.size:
-        return "hardlink"
-    for kind in layout.types:
+        return "hardlink"  # case 3
+    for kind in layout.types:  # case 4
         if kind in ("copy", "reflink") and not islink and not ishard:
             return None
         if kind == "hardlink" and ishard:
             same = planned.inode == os.stat(object_path).st_ino
             return None if same else _copy_for_reflink(first)
         if kind == "symlink" and islink:
-            return None if planned.leads_to == object_path else _copy_for_reflink(first)
-    return _copy_for_reflink(first)
+            return None if planned.link_target == object_path else _copy_for_reflink(first)
+    return _copy_for_reflink(first)  # case 5
 
 
 def leaves_plain_files(layout: CacheLayout, isdir: bool) -> bool:
-    """Whether a file that is no link is left with bytes of its own, whatever is new.
+    """Return whether DVC leaves a plain file as one with its own bytes, and not as a link.
 
-    One in a directory stays as it is, a single one is made anew with the same bytes.
+    In a directory it keeps the file. A single file it makes anew, with the same bytes.
     """
     if not layout.links:
         return True
@@ -69,7 +78,7 @@ def leaves_plain_files(layout: CacheLayout, isdir: bool) -> bool:
 
 
 def _copy_for_reflink(kind: str) -> str:
-    # The copy below shares its blocks where the file system can.
+    # copy_file shares blocks with the object if the file system can.
     return "copy" if kind == "reflink" else kind
 
 
@@ -81,18 +90,18 @@ def make_link(
     layout: CacheLayout,
     checkpoint: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make the new workspace file ``path``, which does not exist, from an object.
+    """Make the new file ``path`` from an object.
 
     Args:
-        kind: link type; a copy is made step by step, with ``checkpoint`` called after each.
+        kind: the link type.
         object_path: the object.
         size: its size in bytes.
-        path: the new file.
-        layout: says what mode it gets.
-        checkpoint: raises to stop.
+        path: the new file; must not exist.
+        layout: the cache; has the mode of a copy.
+        checkpoint: called after each step of a copy; raises to stop.
 
     Raises:
-        OSError: the file system refuses.
+        OSError: the file system cannot, or ``path`` exists.
     """
     if kind == "hardlink" and size:
         os.link(object_path, path)

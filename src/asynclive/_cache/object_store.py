@@ -1,6 +1,6 @@
-"""The DVC cache as a place to put bytes: temp file, hash, publish by rename. No DVC, no loop.
+"""Store bytes in the DVC cache: temp file, hash, publish by rename. No DVC.
 
-Every function here blocks and is called from worker threads; ``ObjectStore`` is thread-safe.
+Blocks; call it in worker threads. ``ObjectStore`` is thread-safe.
 """
 
 from __future__ import annotations
@@ -25,15 +25,20 @@ from .cache_layout import CacheLayout
 
 
 class ObjectStore:
-    """Puts bytes into the cache under their MD5."""
+    """Stores bytes in the cache under their MD5.
+
+    Args:
+        layout: the cache.
+        prefix: of the names of temp files; differs between processes that share a session.
+    """
 
     def __init__(self, layout: CacheLayout, prefix: str = "") -> None:
         self.layout = layout
-        self._prefix = prefix  # tells the temp files of one process from another's
+        self._prefix = prefix
         self._numbers = itertools.count()
-        # One lock a cache directory: between looking for an object and renaming ours into
-        # its place, no other thread may publish the same bytes, or hard links made to the
-        # one would be left on a nameless inode when the other replaces it.
+        # One lock for each directory of the cache, held from the check for an object until the
+        # rename of ours. Otherwise two threads could publish the same bytes: the second one would
+        # replace the object of the first, to which hard links may exist already.
         self._locks = tuple(threading.Lock() for _ in range(256))
         self._unnamed = bool(UNNAMED)
 
@@ -41,40 +46,50 @@ class ObjectStore:
         return f"{self.layout.cache_dir}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
 
     def temp_path(self) -> str:
+        """Return a new temp path on the file system of the cache."""
         return f"{self.layout.cache_tmp}{os.sep}{self._prefix}{next(self._numbers)}"
 
     def workspace_temp_path(self) -> str:
+        """Return a new temp path on the file system of the workspace."""
         return f"{self.layout.workspace_tmp}{os.sep}{self._prefix}{next(self._numbers)}"
 
     def has(self, md5: str, size: int) -> bool:
-        """Whether the object is there and was not touched since DVC protected it."""
+        """Return whether the object exists, unchanged since DVC protected it."""
         try:
             found = os.stat(self.object_path(md5), follow_symlinks=False)
         except FileNotFoundError:
             return False
         return is_object(found, size, self.layout.object_mode)
 
-    def holds(self, md5: str, size: int) -> bool:
-        """As ``has``; and where it is wanted, its bytes are on the disk, whoever wrote them."""
+    def has_synced(self, md5: str, size: int) -> bool:
+        """Return ``has``. With ``durable=True``, wait until the bytes are on the disk: the process
+        that wrote them may not have waited."""
         if not self.has(md5, size):
             return False
         self.layout.sync.file(self.object_path(md5))
         return True
 
     def put(self, data: bytes, md5: str) -> bool:
-        """Store ``data``, whose hash is ``md5``; whether it was new."""
+        """Store ``data``, whose hash is ``md5``; return whether the object is new.
+
+        There are three cases:
+
+        1. The object exists. Do nothing.
+        2. The platform has files without a name. Write one, then link it to the object's path.
+        3. Otherwise, or if a damaged object is at that path: write a temp file and rename it.
+        """
         path = self.object_path(md5)
         with self._locks[int(md5[:2], 16)]:
-            # Asked first, for most are new: a stat of what is not there costs an exception.
-            if os.access(path, os.F_OK) and self.holds(md5, len(data)):
-                return False
+            # os.access first: most objects are new, and a failing stat costs an exception.
+            if os.access(path, os.F_OK) and self.has_synced(md5, len(data)):
+                return False  # case 1
             if self._unnamed and self._put_unnamed(data, path):
-                return True
-            if self.holds(md5, len(data)):  # published by another process meanwhile
-                return False
+                return True  # case 2
+            if self.has_synced(md5, len(data)):
+                return False  # case 1: another process has just published it
             temp = self.temp_path()
             try:
-                # Nobody else can look into the directory of temp files.
+                # write_new needs a private directory, which that of temp files is.
                 write_new(temp, data, self.layout.object_mode, sync=self.layout.sync)
                 self._rename(temp, md5)
             except BaseException:
@@ -83,7 +98,7 @@ class ObjectStore:
             return True
 
     def _put_unnamed(self, data: bytes, path: str) -> bool:
-        """Store by a file that has no name before it is whole; whether that was possible."""
+        """Store by a file that has no name until it is complete; return whether that worked."""
         mode, sync = self.layout.object_mode, self.layout.sync
         try:
             try:
@@ -92,23 +107,23 @@ class ObjectStore:
                 make_dir(os.path.dirname(path), self.layout.dir_mode)
                 link_new(path, data, mode, sync)
         except FileExistsError:
-            return False  # one that was touched, or that another process has just published
+            return False  # a changed object, or one that another process has just published
         except OSError as error:
             if error.errno not in _NO_UNNAMED:
                 raise
-            self._unnamed = False  # not here, so do not try again
+            self._unnamed = False  # this file system cannot, so do not try again
             return False
         return True
 
     def publish(self, temp: str, md5: str, size: int) -> bool:
-        """Give the finished file ``temp`` the name of its hash; whether it was new.
+        """Rename the complete file ``temp`` to its object; return whether the object is new.
 
-        ``temp`` is gone afterwards: renamed, or removed where the object was there.
+        If the object exists, remove ``temp`` instead.
         """
-        if self.layout.sync.wanted:  # outside of the lock: it may take as long as the disk
+        if self.layout.sync.is_enabled:  # before the lock: the disk may take long
             self._sync_object(temp)
         with self._locks[int(md5[:2], 16)]:
-            if self.holds(md5, size):
+            if self.has_synced(md5, size):
                 os.unlink(temp)
                 return False
             os.chmod(temp, self.layout.object_mode)
@@ -124,7 +139,7 @@ class ObjectStore:
             os.close(fd)
 
     def sync_names(self, hashes: Iterable[str]) -> None:
-        """Wait until the objects' names are on the disk; their bytes are."""
+        """Wait until the names of objects are on the disk, whose bytes already are."""
         for prefix in sorted({md5[:2] for md5 in hashes}):
             self.layout.sync.directory(f"{self.layout.cache_dir}{os.sep}{prefix}")
         self.layout.sync.directory(self.layout.cache_dir)
@@ -138,8 +153,7 @@ class ObjectStore:
             os.replace(temp, path)
 
 
-# What says that this file system cannot open a file that has no name, or that there is no /proc
-# to name it by.
+# Errors that mean: this file system has no files without a name, or there is no /proc to link them.
 _NO_UNNAMED = (
     errno.EOPNOTSUPP,
     errno.EISDIR,

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from .._dvc.repository.inspect_repository import RepositoryFacts, look_at_repository, working_links
 from .._errors import RepositoryError
-from .._workspace.crash_recovery import FoundSession, look_at_sessions
-from .._workspace.temp_session import Session
+from .._workspace.crash_recovery import FoundSession, find_sessions
+from .._workspace.temp_session import TempSession
 from .file_systems import Disk, disk_under, existing
 from .lock_holders import LockHolder, lock_holders
 
@@ -176,7 +176,7 @@ def _tried_in(cache_dir: str, tmp_dir: str) -> Iterator[tuple[str, str]]:
     """A directory in each, gone afterwards, for which these are as they were."""
     times = {path: os.stat(path) for path in {cache_dir, tmp_dir}}
     try:
-        session = Session.start(cache_dir, tmp_dir)
+        session = TempSession.start(cache_dir, tmp_dir)
         try:
             yield session.cache_tmp, session.workspace_tmp
         finally:
@@ -189,7 +189,7 @@ def _tried_in(cache_dir: str, tmp_dir: str) -> Iterator[tuple[str, str]]:
 
 def _look_for_sessions(found: Diagnosis, repository: RepositoryFacts) -> None:
     other = os.path.join(os.path.dirname(repository.tmp_dir), "cache")
-    found.sessions = look_at_sessions([repository.cache_dir, repository.tmp_dir, other])
+    found.sessions = find_sessions([repository.cache_dir, repository.tmp_dir, other])
     dead = [session for session in found.sessions if not session.living]
     if not dead:
         return

@@ -123,12 +123,12 @@ class AdoptedLive(SessionExperiment):
         self._saver = saver
         self._repository = repository
 
-    def turn(self) -> AbstractContextManager[None]:
-        return self._turn.take()
+    def lock(self) -> AbstractContextManager[None]:
+        return self._turn.hold()
 
     @contextlib.contextmanager
-    def told(self, entries: Entries) -> Iterator[Callable[[], object]]:
-        with self._turn.take():
+    def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
+        with self._turn.hold():
             known = self._live._artifacts
             before = {name: known[name] for name in entries if name in known}
             # So that it says what we do, relative to its dvc.yaml.
@@ -166,7 +166,7 @@ class _InTurn:
         self._turn = turn
 
     def __call__(self) -> None:
-        with self._turn.take():
+        with self._turn.hold():
             self._make_dvcyaml()
 
 

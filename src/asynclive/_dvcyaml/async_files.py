@@ -1,7 +1,8 @@
-"""aiofiles under anyio, in one place: small files, on asyncio and on trio.
+"""aiofiles under anyio: operations on small files, on asyncio and on trio.
 
-About one thread hop an operation. That suits dvc.yaml, which is read and written once a group;
-the copy loop in ``_large`` does a whole file a hop and does not come through here.
+Each operation takes about one thread hop. That suits dvc.yaml, which is read and written once for
+each group of artifacts. ``_ingest/copy_and_hash`` copies a whole file in one hop and does not use
+this module.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ T = TypeVar("T")
 
 
 class FileStamp(NamedTuple):
-    """Tells one state of a file from the next: a changed or replaced file has another stamp."""
+    """The stat fingerprint of a file: a changed or replaced file has another one."""
 
     inode: int
     size: int
     mtime_ns: int
     mode: int
-    """Permission bits. A replacement takes them over, so a chmod counts as a change."""
+    """Permission bits. A replacement keeps them, so a chmod counts as a change."""
 
     @classmethod
     def of(cls, stat: os.stat_result) -> FileStamp:
         return cls(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_mode & 0o7777)
 
     @classmethod
-    def at(cls, path: str) -> FileStamp | None:
-        """Return that of the file as it is now, or None if it is missing. Blocks."""
+    def of_path(cls, path: str) -> FileStamp | None:
+        """Return the stamp of the file as it is now, or None if it is missing. Blocks."""
         try:
             return cls.of(os.stat(path))
         except FileNotFoundError:
@@ -46,40 +47,42 @@ class FileStamp(NamedTuple):
 
 
 class NotSyncedError(Exception):
-    """What was done is not known to be on the disk."""
+    """The change was made, but a sync failed: it may not be on the disk."""
 
 
 class _Threads:
-    """What aiofiles needs of an event loop: a way to run a function in a thread.
+    """The one method of an event loop that aiofiles calls: run a function in a thread.
 
-    aiofiles takes asyncio's loop where it is given none. Given this, it runs on any backend,
-    and in the threads that our own limiter counts.
+    Without a ``loop`` argument aiofiles uses asyncio's running loop. With this object it runs on
+    any backend, in the threads that our limiter counts.
     """
 
     def __init__(self, limiter: anyio.CapacityLimiter) -> None:
         self._limiter = limiter
 
     async def run_in_executor(self, _executor: object, func: Callable[..., T], *args: Any) -> T:
-        # No executor is ever passed: the limiter is what bounds us.
+        # aiofiles passes no executor: the limiter bounds the threads.
         return await anyio.to_thread.run_sync(func, *args, limiter=self._limiter)
 
 
 class AsyncFiles:
-    """File operations that leave the event loop running.
+    """File operations that do not block the event loop.
 
-    To be used in a task of ours, never in a caller's: under a native ``task.cancel()`` an await
-    here would return while its thread still writes. Every thread is waited for; a cancelled
-    operation has either not begun or is complete.
+    Call the methods in a task of this library, never in the caller's task. A native
+    ``task.cancel()`` would end an await here while its thread still writes.
+
+    Cancellation: each method waits for its thread, so a cancelled operation has either not begun
+    or is complete.
     """
 
     def __init__(self, limiter: anyio.CapacityLimiter, sync: Sync = NO_SYNC) -> None:
         self._threads = _Threads(limiter)
         self._sync = sync
 
-    async def prepare(self) -> None:
-        """Import what the other methods need, so that none of them holds the event loop for it.
+    async def import_aiofiles(self) -> None:
+        """Import aiofiles in a thread. Otherwise the first call would block the event loop for it.
 
-        aiofiles imports asyncio, and both together take longer than all the rest of asynclive.
+        aiofiles imports asyncio. Both together take longer than the rest of asynclive.
         """
         await self.run(import_module, "aiofiles.os")
 
@@ -88,28 +91,29 @@ class AsyncFiles:
         return cast("AbstractEventLoop", self._threads)
 
     async def run(self, func: Callable[..., T], *args: Any) -> T:
-        """Run a function in a thread of the same limiter."""
+        """Run a function in a thread that the limiter counts."""
         return await self._threads.run_in_executor(None, func, *args)
 
     async def read_text(self, path: str) -> tuple[str, FileStamp] | None:
-        """Return the text, line ends kept, and the stamp of just these bytes; None if missing.
+        """Return the text with its line ends, and the stamp of these bytes; None if missing.
 
         Raises:
-            UnicodeDecodeError: it is not UTF-8.
-            OSError: it cannot be read.
+            UnicodeDecodeError: the file is not UTF-8.
+            OSError: the file cannot be read.
         """
         import aiofiles
 
         stamps = []
 
         def open_stamped(path: str, flags: int) -> int:
-            # The stamp first, and of the open file: text written meanwhile then has a newer one.
+            # Stat the open file before the read: if another process writes in between, its text
+            # has a newer stamp than this one.
             fd = os.open(path, flags)
             stamps.append(FileStamp.of(os.fstat(fd)))
             return fd
 
         try:
-            # Not `async with`: its exit asks asyncio for the running loop.
+            # Not `async with`: its exit asks asyncio for the running loop, and trio has none.
             file = await aiofiles.open(
                 path, encoding="utf-8", newline="", opener=open_stamped, loop=self._loop
             )
@@ -122,17 +126,18 @@ class AsyncFiles:
                 await file.close()
 
     async def write(self, path: str, data: bytes, mode: int) -> FileStamp | None:
-        """Create a file that must not exist; it is whole, or gone.
+        """Create a file with these bytes. If that fails or is cancelled, no file is left.
 
-        Nobody else can open it before it is whole: it starts as 0600 and then gets ``mode``.
+        No other user can open an incomplete file: its mode is 0600 until the last byte is
+        written, then ``mode``.
 
         Returns:
-            Its stamp, which no file has that was written by anybody later; None where the
-            file system is too coarse for that.
+            The stamp of the file. No later write leaves the same stamp. None if the timestamps of
+            the file system are too coarse to guarantee that.
 
         Raises:
-            FileExistsError: it exists, and is untouched.
-            OSError: it cannot be written.
+            FileExistsError: the path exists. It stays as it is.
+            OSError: the file cannot be written.
         """
         import aiofiles
 
@@ -140,9 +145,9 @@ class AsyncFiles:
         complete = False
         try:
             try:
-                # No fsync unless it is wanted: on a disk busy with checkpoints it waits for all of
-                # them, and ext4 and Btrfs write the data of a file before they rename it over
-                # another.
+                # fsync only with durable=True. On a disk that is busy with checkpoints an fsync
+                # waits for all of them. ext4 and Btrfs write the data of a file before they
+                # rename it over another, so a crash leaves no empty dvc.yaml there.
                 rest = memoryview(data)
                 while rest:
                     rest = rest[await file.write(rest) :]
@@ -158,27 +163,30 @@ class AsyncFiles:
         return stamp
 
     async def replace(self, source: str | None, destination: str, stamp: FileStamp | None) -> bool:
-        """Put ``source`` in the place of ``destination``, atomically, if that has this stamp.
+        """Rename ``source`` over ``destination`` if that still has this stamp.
 
         Args:
-            source: None: only look.
-            destination: a file, or where none is if ``stamp`` is None.
+            source: the new file; None: replace nothing, only compare the stamp.
+            destination: the file to replace.
+            stamp: the expected stamp of ``destination``; None: it must not exist.
 
         Returns:
-            Whether it has the stamp. Nothing is replaced if it has another.
+            Whether ``destination`` had the stamp. If not, nothing is replaced.
 
         Raises:
-            NotSyncedError: it was replaced, and nobody knows whether that is on the disk.
-            OSError: it was not.
+            NotSyncedError: the file was replaced, but the change may not be on the disk.
+            OSError: the file was not replaced.
         """
-        return await self.run(self.replace_now, source, destination, stamp)
+        return await self.run(self.replace_blocking, source, destination, stamp)
 
-    def replace_now(self, source: str | None, destination: str, stamp: FileStamp | None) -> bool:
-        """As ``replace``, in a thread already."""
+    def replace_blocking(
+        self, source: str | None, destination: str, stamp: FileStamp | None
+    ) -> bool:
+        """Do the same as ``replace``. Blocks."""
         return _replace(source, destination, stamp, self._sync)
 
-    def write_now(self, path: str, data: bytes, mode: int) -> FileStamp | None:
-        """As ``write``, in a thread already."""
+    def write_blocking(self, path: str, data: bytes, mode: int) -> FileStamp | None:
+        """Do the same as ``write``. Blocks."""
         with open(path, "xb", buffering=0, opener=_open_private) as file:
             try:
                 rest = memoryview(data)
@@ -190,7 +198,7 @@ class AsyncFiles:
                 raise
 
     async def remove(self, path: str) -> None:
-        """Remove a file; one that is missing will do."""
+        """Remove a file. A missing file is no error."""
         import aiofiles.os
 
         try:
@@ -199,8 +207,8 @@ class AsyncFiles:
             pass
 
 
-def read_text_now(path: str) -> tuple[str, FileStamp] | None:
-    """As ``AsyncFiles.read_text``, in a thread already."""
+def read_text_blocking(path: str) -> tuple[str, FileStamp] | None:
+    """Do the same as ``AsyncFiles.read_text``. Blocks."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
             stamp = FileStamp.of(os.fstat(file.fileno()))
@@ -214,17 +222,18 @@ def _open_private(path: str, flags: int) -> int:
 
 
 def _seal(fd: int, mode: int, sync: Sync) -> FileStamp | None:
+    """Set the final mode and mtime of a complete file, sync it, and return its stamp."""
     os.fchmod(fd, mode)
-    stamp = _stamp(fd)
+    stamp = _unique_stamp(fd)
     sync.fd(fd)
     return stamp
 
 
-def _stamp(fd: int) -> FileStamp | None:
+def _unique_stamp(fd: int) -> FileStamp | None:
     if os.utime not in os.supports_fd:
         return None
-    # The time that a write leaves is that of the kernel's last tick, some milliseconds ago: two
-    # writes between two ticks leave the same one. The time by the nanosecond is no tick's.
+    # A write sets the mtime to the kernel's last tick, some milliseconds ago. Two writes between
+    # two ticks would leave equal stamps. A time in nanoseconds differs from that of any tick.
     now = time.time_ns()
     os.utime(fd, ns=(now, now))
     stamp = FileStamp.of(os.fstat(fd))
@@ -232,16 +241,16 @@ def _stamp(fd: int) -> FileStamp | None:
 
 
 def _replace(source: str | None, destination: str, stamp: FileStamp | None, sync: Sync) -> bool:
-    # Between this look and os.replace, another's write would be lost. No file system offers
-    # better; DVC's own commands are kept out by its lock.
-    if FileStamp.at(destination) != stamp:
+    # A write by another process between this stat and os.replace would be lost. No file system
+    # offers an atomic check. DVC's own commands cannot write here: its lock is held.
+    if FileStamp.of_path(destination) != stamp:
         return False
     if source is not None:
         os.replace(source, destination)
     try:
         if source is None and stamp is not None:
-            sync.file(destination)  # written by somebody else, who may not have waited for it
-        for directory in sync.with_above([os.path.dirname(destination)]):
+            sync.file(destination)  # another program wrote it, perhaps without an fsync
+        for directory in sync.with_parents([os.path.dirname(destination)]):
             sync.directory(directory)
     except OSError as error:
         raise NotSyncedError from error

@@ -1,7 +1,9 @@
-"""Reads and replaces dvc.yaml beside somebody who writes into the file itself, in turns.
+"""Reads and replaces dvc.yaml while another object of this process writes it too.
 
-Blocks, in a thread of ours. In a turn it waits for no event loop, which who waits for his may
-hold up.
+Only one of the two accesses the file at a time: each holds a lock for that.
+
+Everything here blocks; call it in a worker thread. While it holds the lock it must not wait for an
+event loop: the loop may be blocked by the other writer, which is waiting for the same lock.
 """
 
 from __future__ import annotations
@@ -10,67 +12,81 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from .async_files import AsyncFiles, FileStamp, read_text_now
+from .async_files import AsyncFiles, FileStamp, read_text_blocking
 from .entry_lines import Entries
 
 
 class CoWriter(Protocol):
-    """Somebody else in this process who writes dvc.yaml, in his own way, from what he knows."""
+    """Another writer of dvc.yaml in this process. It writes the entries that it knows of."""
 
-    def turn(self) -> AbstractContextManager[None]:
-        """Held while dvc.yaml is looked at or replaced: he does neither meanwhile. Blocks."""
+    def lock(self) -> AbstractContextManager[None]:
+        """Return the lock on dvc.yaml, to hold while the file is read or replaced. Blocks.
+
+        The co-writer neither reads nor replaces the file in that time.
+        """
         ...
 
-    def told(self, entries: Entries) -> AbstractContextManager[Callable[[], object]]:
-        """Entered: a turn, in which he knows these entries too.
+    def recording(self, entries: Entries) -> AbstractContextManager[Callable[[], object]]:
+        """Return a block that holds the lock, and in which the co-writer knows these entries.
 
-        He forgets them at its end, unless what is returned was called. Blocks.
+        The block yields a function. Unless that is called, the co-writer forgets the entries when
+        the block ends. Blocks.
         """
         ...
 
 
 class CoWriterTurns:
-    """What is done to dvc.yaml while he does nothing to it.
+    """Reads and replaces dvc.yaml under the lock of a co-writer.
 
     Args:
-        beside: who else writes it.
-        files: runs it, in its threads.
+        co_writer: the other writer.
+        files: runs everything in its threads.
     """
 
-    def __init__(self, beside: CoWriter, files: AsyncFiles) -> None:
-        self._beside = beside
+    def __init__(self, co_writer: CoWriter, files: AsyncFiles) -> None:
+        self._co_writer = co_writer
         self._files = files
 
     async def read(self, path: str) -> tuple[str, FileStamp] | None:
-        """As ``AsyncFiles.read_text``."""
+        """Do the same as ``AsyncFiles.read_text``, under the lock."""
         return await self._files.run(self._read, path)
 
     def _read(self, path: str) -> tuple[str, FileStamp] | None:
-        with self._beside.turn():
-            return read_text_now(path)
+        with self._co_writer.lock():
+            return read_text_blocking(path)
 
     async def replace(
-        self, entries: Entries, first: Callable[[], bool], again: Callable[[], bool]
+        self,
+        entries: Entries,
+        replace_with_prepared: Callable[[], bool],
+        merge_and_replace: Callable[[], bool],
     ) -> bool:
-        """Replace the file, so that all he writes from now on has the entries.
+        """Replace the file, and make the co-writer keep the entries when it writes later.
 
         Args:
-            first: replaces it by what was made beforehand; whether that could be.
-            again: reads, merges and replaces it; whether nobody came between.
+            entries: the entries of the new file.
+            replace_with_prepared: puts a prepared file in place; returns whether it still fits.
+            merge_and_replace: reads, merges and replaces; returns False if the file changed in
+                between.
 
         Returns:
-            Whether it was done by ``first``.
+            Whether the prepared file was used.
         """
-        return await self._files.run(self._replace, entries, first, again)
+        return await self._files.run(
+            self._replace, entries, replace_with_prepared, merge_and_replace
+        )
 
     def _replace(
-        self, entries: Entries, first: Callable[[], bool], again: Callable[[], bool]
+        self,
+        entries: Entries,
+        replace_with_prepared: Callable[[], bool],
+        merge_and_replace: Callable[[], bool],
     ) -> bool:
-        with self._beside.told(entries) as keep:
-            at_once = first()
-            if not at_once:
-                # In this same turn, for he may write faster than it takes us to prepare.
-                while not again():
-                    pass  # who waits for no turn has written it
+        with self._co_writer.recording(entries) as keep:
+            is_prepared_used = replace_with_prepared()
+            if not is_prepared_used:
+                # Keep the lock: the co-writer may write faster than a new file can be prepared.
+                while not merge_and_replace():
+                    pass  # a program that takes no lock wrote dvc.yaml: merge again
             keep()
-            return at_once
+            return is_prepared_used

@@ -1,4 +1,4 @@
-"""What keeps us from dvc.yaml, and what to do about it."""
+"""Translates errors on reading, merging and writing dvc.yaml into DvcYamlError."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .document import DocumentError
 
 
 @contextmanager
-def explained(path: str) -> Iterator[None]:
-    """Raise as DvcYamlError, saying what to do, what keeps us from dvc.yaml."""
+def translate_dvcyaml_errors(path: str) -> Iterator[None]:
+    """Raise errors of the block as DvcYamlError, with the cause and what the user can do."""
     fail = partial(DvcYamlError, path)
     try:
         yield
@@ -34,11 +34,11 @@ def explained(path: str) -> Iterator[None]:
         ) from error
     except NotSyncedError as error:
         raise fail(
-            f"is written, but whether it is on the disk is not known: {error.__cause__}. Log "
-            "again once the cause is gone."
+            f"is written, but it may not be on the disk: {error.__cause__}. Fix the cause, then "
+            "log again."
         ) from error.__cause__
     except OSError as error:
         raise fail(
-            f"cannot be read and replaced: {error.strerror or error}. It is as it was; log "
-            "again once the cause is gone."
+            f"cannot be read and replaced: {error.strerror or error}. The file is unchanged. "
+            "Fix the cause, then log again."
         ) from error

@@ -1,7 +1,4 @@
-"""Where the artifact entries of a dvc.yaml stand: its lines, cut at the entries.
-
-Found by the marks of ruamel.yaml's nodes.
-"""
+"""Finds the lines of each artifact entry in a dvc.yaml, by the marks of ruamel.yaml's nodes."""
 
 from __future__ import annotations
 
@@ -14,44 +11,44 @@ NULL_TAG = "tag:yaml.org,2002:null"
 STR_TAG = "tag:yaml.org,2002:str"
 
 Span = tuple[int, int]
-"""Offsets into the text, of whole lines."""
+"""Start and end of whole lines, as offsets into the text."""
 
 
 @dataclass(frozen=True)
 class Spans:
-    """Where ``artifacts:`` stands."""
+    """Where ``artifacts:`` and its entries stand in the text."""
 
     entries: dict[str, Span]
-    """Of each entry, less the comments and blank lines that follow it."""
+    """The lines of each entry, without the comments and blank lines that follow it."""
     end: int
-    """Where new entries go."""
+    """The offset at which new entries are inserted."""
     column: int
-    """Of the key ``artifacts``."""
+    """The column of the key ``artifacts``."""
     has_key: bool
     cut: Span | None = None
-    """An empty value (``null``, ``{}``) that has to make room."""
+    """An empty value (``null``, ``{}``) that new entries replace."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """The text in pieces, so that a merge exchanges some of them and joins them all.
+class EntryPieces:
+    """The text of a dvc.yaml, cut at its entries. A merge exchanges some pieces and joins them.
 
-    A merge costs what its entries cost: what it does for all of them, to copy the two
-    containers and to join, the interpreter does in a fraction of a millisecond for thousands.
+    The cost of a merge depends on the entries that change. Copying the two containers and joining
+    the pieces takes a fraction of a millisecond for thousands of entries.
     """
 
     pieces: list[str]
-    """What stands before the first entry (to the line of ``artifacts:``, which is put there
-    if it is missing), then of each entry its lines and what stands between them and the next,
-    and what stands after the last."""
+    """First the text before the entries. It ends with the line of ``artifacts:``, which is added
+    if it is missing. Then, for each entry, its lines and the text up to the next one. Last, the
+    text after the entries."""
     index: dict[str, int]
-    """Of the entries' lines among the pieces, in order."""
+    """The position of each entry's lines among the pieces, in the order of the document."""
     column: int
-    """Of the key ``artifacts``."""
+    """The column of the key ``artifacts``."""
 
     @classmethod
-    def of(cls, text: str, spans: Spans, newline: str) -> Place:
-        """Cut the text, whose last line has a line end."""
+    def of(cls, text: str, spans: Spans, newline: str) -> EntryPieces:
+        """Cut the text at its entries. Its last line must have a line end."""
         pieces: list[str] = []
         index: dict[str, int] = {}
         position = 0
@@ -67,15 +64,15 @@ class Place:
         return cls([*pieces, before, text[spans.end :]], index, spans.column)
 
     @property
-    def last(self) -> str | None:
+    def last_name(self) -> str | None:
         """The name of the last entry."""
         return next(reversed(self.index), None)
 
     def lines(self, name: str) -> str:
         return self.pieces[self.index[name]]
 
-    def exchanged(self, lines: Mapping[str, str]) -> Place:
-        """Return it with these lines of entries, each in its old place or after the last."""
+    def with_lines(self, lines: Mapping[str, str]) -> EntryPieces:
+        """Return the pieces with new lines for some entries. New entries go after the last one."""
         pieces, index = self.pieces.copy(), self.index.copy()
         after = pieces.pop()
         for name, new in lines.items():
@@ -85,9 +82,10 @@ class Place:
                 index[name] = len(pieces)
                 pieces += [new, ""]
         pieces.append(after)
-        return Place(pieces, index, self.column)
+        return EntryPieces(pieces, index, self.column)
 
     def text(self, without: Iterable[str] = ()) -> str:
+        """Join the pieces, without the lines of some entries."""
         pieces = self.pieces
         if without:
             pieces = pieces.copy()
@@ -97,7 +95,7 @@ class Place:
 
 
 def locate(text: str, root: Any) -> Spans | None:
-    """Find the lines of ``artifacts:``; None if they are not in block style."""
+    """Find the lines of ``artifacts:``; return None if they are not in block style."""
     if root is None:
         return Spans({}, len(text), column=0, has_key=False)
     if _is_empty(root):
@@ -111,7 +109,7 @@ def locate(text: str, root: Any) -> Spans | None:
         if key.id == "scalar" and key.value == KEY:
             break
     else:
-        # After the comments that end the document, before a "..." that ends it too.
+        # New entries go after the comments at the end of the document, and before a "...".
         return Spans({}, _line_end(text, root.end_mark.index), column, has_key=False)
     if _is_empty(value):
         end = _line_end(text, value.end_mark.index)
@@ -121,13 +119,14 @@ def locate(text: str, root: Any) -> Spans | None:
     starts = [_line_start(text, name.start_mark.index) for name, _ in value.value]
     limits = [*starts[1:], _line_start(text, value.end_mark.index)]
     if not text[value.end_mark.index :].strip():
-        limits[-1] = len(text)  # the end of the text may be the end of the last entry's line
+        limits[-1] = len(text)  # the value ends with the text, perhaps within the last line
     spans = {}
     end = 0
     for (name, entry), start, limit in zip(value.value, starts, limits, strict=True):
         end = _strip_comments(text, limit, _content_end(text, start, limit, name, entry))
         if name.tag == STR_TAG:
-            # Blank lines stay, to go on setting entries apart, though they were a scalar's own.
+            # Keep blank lines out of the span, even those of a block scalar: after a replacement
+            # they still separate the entries.
             spans[name.value] = (start, _strip_comments(text, end, start, comments=False))
     return Spans(spans, end, column, has_key=True)
 
@@ -146,22 +145,22 @@ def _cut(text: str, node: Any) -> tuple[int, int]:
     start, end = node.start_mark.index, node.end_mark.index
     line = _line_start(text, start), _line_end(text, end)
     if start < end and text[slice(*line)].strip() == text[start:end]:
-        return line  # it stands alone
+        return line  # the value stands alone on its lines
     return len(text[:start].rstrip(" \t")), end
 
 
 def _content_end(text: str, start: int, limit: int, key: Any, node: Any) -> int:
-    """Return where comments may begin: no "#" and no blank line before it is one."""
+    """Return the offset after which a "#" is a comment and a blank line is not part of a value."""
     while node.id != "scalar" and not node.flow_style and node.value:
         last = node.value[-1]
         key, node = last if node.id == "mapping" else (last, last)
     end = int(node.end_mark.index)
     if node.start_mark.index == end:
-        end = int(key.end_mark.index)  # nothing is marked where the next thing is, after comments
+        end = int(key.end_mark.index)  # an empty value is marked at the next token, after comments
     if not start < end <= limit:
-        return start  # an alias leads elsewhere; it ends its line, so all after it may go
+        return start  # the node of an alias is elsewhere; nothing follows an alias on its line
     if node.id == "scalar" and node.value.endswith("\n\n"):
-        return end  # the blank lines at its end are its own
+        return end  # the blank lines at the end belong to the scalar
     return start + len(text[start:end].rstrip())
 
 
@@ -177,7 +176,7 @@ def _line_end(text: str, index: int) -> int:
 
 
 def _strip_comments(text: str, end: int, start: int, *, comments: bool = True) -> int:
-    """Move ``end`` back over whole blank lines, and comments, that begin after ``start``."""
+    """Move ``end`` back over blank lines, and lines of comments, that begin after ``start``."""
     while True:
         line_start = _line_start(text, end - 1)
         line = text[line_start:end].strip()
@@ -189,5 +188,5 @@ def _strip_comments(text: str, end: int, start: int, *, comments: bool = True) -
 Entries = Mapping[str, Mapping[str, Any]]
 
 
-# Indentation beyond this is an alignment of one value, not the document's habit.
+# Columns. Deeper indentation is an alignment of one value, not the style of the document.
 MAX_INDENT = 8

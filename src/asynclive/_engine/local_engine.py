@@ -199,7 +199,7 @@ class LocalEngine:
         if self._settings.dvcyaml is None:
             return None
         files = AsyncFiles(dvc_thread.limiter, repository.layout.sync)
-        await files.prepare()
+        await files.import_aiofiles()
         return DvcYaml(
             relocated(self._settings.dvcyaml, self._settings.root, real_root),
             files,

@@ -21,7 +21,7 @@ from .._errors import ArtifactChangedError
 from .._stage.stage_job import is_bulk
 from .._stage.stager import Release, Stager
 from .._workers.file_workers import FileWorkers
-from .._workspace.moved_source import MovedSource, restored
+from .._workspace.moved_source import MovedSource, decide_on_restored
 from .._workspace.source_scan import IgnoreFilter
 from .dvc_repro import left_to_pipeline
 from .dvc_thread import DvcThread
@@ -206,7 +206,7 @@ class Pipeline:
             if call.options.move:
                 is_last = not any(self._conflicts.same(call))
                 placed = self._placed.get(staged.request.path)
-                staged = restored(staged, placed, wanted=is_last)
+                staged = decide_on_restored(staged, placed, wanted=is_last)
             tracked = await self._committer.submit(staged, partial(call.advance, "committing"))
             self._listener.on_committed(call, tracked.md5)
             await self._stager.remember(tracked)
@@ -218,6 +218,6 @@ class Pipeline:
             raise
         await self._removal.discard_later(staged)
         if call.options.move and not staged.isdir and staged.files:
-            self._placed[staged.request.path] = staged.files[0].marks
+            self._placed[staged.request.path] = staged.files[0].fingerprint
         self._conflicts.remember(call.request)
         return LoggedArtifact.from_tracked(tracked)

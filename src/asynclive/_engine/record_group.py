@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from .._artifact.metadata import templates_escaped
+from .._artifact.metadata import escape_templates
 from .._artifact.records import StagedArtifact, TrackedArtifact
 from .._cache.cache_layout import CacheLayout
 from .._dvcyaml.dvcyaml_file import DvcYaml
@@ -162,7 +162,7 @@ def _is_annotated(staged: StagedArtifact) -> bool:
 
 def _entries(group: Sequence[StagedArtifact], dvcyaml: DvcYaml) -> dict[str, dict[str, Any]]:
     return {
-        staged.request.name: templates_escaped(
+        staged.request.name: escape_templates(
             {"path": dvcyaml.entry_path(staged.request.path), **staged.request.entry}
         )
         for staged in group

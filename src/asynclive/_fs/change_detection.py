@@ -1,4 +1,4 @@
-"""Whether a file may hold newer bytes than those that were read of it. Blocking, no DVC."""
+"""Tell whether a file has changed since it was read, by its stat record. Blocks; no DVC."""
 
 from __future__ import annotations
 
@@ -6,42 +6,46 @@ import os
 import sys
 import time
 
-# A file system that stamps whole seconds: the next write may have the same stamp for so long.
+# Two writes within one tick of the file system's clock leave the same mtime. This long is a tick
+# of file systems with mtimes in whole seconds.
 _COARSE_TICK_NS = 2 * 10**9
-_CLOCK_REALTIME_COARSE = 5  # Linux: what most of its file systems stamp with
+_CLOCK_REALTIME_COARSE = 5  # the clock of most file systems on Linux
 _TICK_NS = (
     round(time.clock_getres(_CLOCK_REALTIME_COARSE) * 10**9)
     if sys.platform.startswith("linux")
     else 1
 )
 
-Marks = tuple[int, int]
-"""Inode and mtime (ns): what a file that is replaced or written does not keep."""
+Fingerprint = tuple[int, int]
+"""Inode and mtime (ns). A file that is replaced or written gets another one."""
 
 
-def marks_of(found: os.stat_result) -> Marks:
+def fingerprint_of(found: os.stat_result) -> Fingerprint:
     return found.st_ino, found.st_mtime_ns
 
 
-def stamp_ns() -> int:
-    """The time by the clock that files are stamped with."""
+def file_clock_ns() -> int:
+    """Return the time of the clock from which the kernel takes mtimes."""
     if sys.platform.startswith("linux"):
         return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
     return time.time_ns()
 
 
-def seconds_to_next_stamp(mtime_ns: int, now_ns: int) -> float:
-    """For how long from now on a write may leave the file with this mtime; 0: it will not."""
+def seconds_to_next_tick(mtime_ns: int, now_ns: int) -> float:
+    """Return for how many seconds a write may still leave the file with this mtime.
+
+    0: any write from now on changes the mtime.
+    """
     tick_ns = _COARSE_TICK_NS if not mtime_ns % 10**9 else _TICK_NS
-    # A file from the future gets an earlier stamp by the next write.
+    # An mtime in the future is no problem: the next write sets an earlier one.
     since_ns = now_ns - mtime_ns
     return max(0, tick_ns - since_ns) / 10**9 if -tick_ns <= since_ns else 0.0
 
 
 def is_open_for_writing(path: str) -> bool:
-    """Whether some process has the file open for writing; False where that cannot be said.
+    """Return whether a process has the file open for writing; False if that cannot be told.
 
-    For a file that nobody can open by its name any more.
+    Only for a file that no other process can open any more, since its path is private.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -51,10 +55,11 @@ def is_open_for_writing(path: str) -> bool:
 
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:  # a link, or not ours to read
+    except OSError:  # a symbolic link, or not readable
         return False
     try:
-        # Whoever opens it by another name of it in this moment would have us killed by SIGIO.
+        # If a process opens a hard link to the file while we hold the lease, the kernel sends us
+        # a signal. The default one, SIGIO, would kill us; SIGURG is ignored.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -65,8 +70,8 @@ def is_open_for_writing(path: str) -> bool:
     return False
 
 
-# A change within the tick of the file system's clock leaves the mtime as it was. What is
-# younger than this when looked at is looked at again (Git's "racy" entries).
+# A file that is younger than this when it is read may be written again without another mtime. It
+# is read again the next time (Git calls such entries "racy").
 _RACY_NS = 50_000_000
 
 
@@ -75,7 +80,7 @@ Stamp = tuple[int, int, int]
 
 
 def stamp_of(path: str) -> Stamp | None:
-    """None: there is no such file."""
+    """Return the stamp of a file, or None if it does not exist."""
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -83,8 +88,11 @@ def stamp_of(path: str) -> Stamp | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def unless_racy(stamp: Stamp | None) -> Stamp | None:
-    """The stamp of what is read after this; one that nothing has, where it may not tell."""
+def mark_racy(stamp: Stamp | None) -> Stamp | None:
+    """Return ``stamp``, or one that equals no file's if the file may change unnoticed.
+
+    Call this with the stamp of a file before the file is read.
+    """
     if stamp is None or time.time_ns() - stamp[2] >= _RACY_NS:
         return stamp
     return (*stamp[:2], -1)

@@ -1,7 +1,7 @@
-"""Small files, read and written whole by as few system calls as it takes.
+"""Read and write small files with as few system calls as possible. Blocks.
 
-It imports next to nothing: worker processes begin with it, and each import costs them as much
-as some hundred files.
+Imports almost nothing: batch worker processes start with this file, and each import costs them as
+much time as some hundred files.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 
 _O_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
-# O_NONBLOCK: a named pipe put in the place of a planned file must not hold the thread.
+# O_NONBLOCK: a named pipe that replaced a planned file must not block the thread.
 READ: int = os.O_RDONLY | _O_CLOEXEC | _O_BINARY | getattr(os, "O_NONBLOCK", 0)
 WRITE: int = os.O_RDWR | _O_BINARY | _O_CLOEXEC
-# Linux: open a file that has no name; 0: there is no such thing.
+# Opens a file without a name (Linux). 0: this platform cannot.
 UNNAMED: int = WRITE | os.O_TMPFILE if hasattr(os, "O_TMPFILE") else 0
 
 
 def create(path: str, mode: int = 0o600) -> int:
-    """Open a new file for reading and writing; private, or of ``mode`` less the umask."""
+    """Open a new file for reading and writing. Its mode is ``mode`` less the umask."""
     return os.open(path, WRITE | os.O_CREAT | os.O_EXCL, mode)
 
 
 def write_new(
     path: str, data: bytes, mode: int, mtime_ns: int | None = None, sync: Sync | None = None
 ) -> os.stat_result:
-    """Make a file of these bytes, permissions and mtime; returns what it is then.
+    """Write a new file with these permissions and mtime; return its stat record.
 
-    For directories that nobody else can look into: the file has its mode from the start.
+    Only for private directories: the file has its final mode from the start.
     """
     fd = create(path, mode)
     try:
         write_all(fd, data)
         if mtime_ns is not None:
-            # By descriptor where the system can: it saves the way along the path.
+            # By descriptor if the platform can: the kernel then resolves no path.
             os.utime(fd if os.utime in os.supports_fd else path, ns=(mtime_ns, mtime_ns))
         found = os.fstat(fd)
-        if stat.S_IMODE(found.st_mode) != mode:  # less the umask
+        if stat.S_IMODE(found.st_mode) != mode:  # because of the umask
             set_mode(fd, path, mode)
         if sync is not None:
             sync.fd(fd)
@@ -51,59 +51,70 @@ def write_new(
 
 
 def link_new(path: str, data: bytes, mode: int, sync: Sync | None = None) -> None:
-    """Make a file that has no name before it is whole, so that a crash leaves nothing of it.
+    """Write a file that gets its name only when it is complete, so a kill leaves nothing.
 
-    Cheaper than to name it twice. Raises OSError where the system cannot, or the name is taken.
+    Cheaper than a temp file and a rename.
+
+    Raises:
+        OSError: the platform cannot, or ``path`` exists.
     """
     fd = os.open(os.path.dirname(path), UNNAMED, mode)
     try:
         write_all(fd, data)
-        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:  # less the umask
+        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:  # because of the umask
             os.fchmod(fd, mode)
         if sync is not None:
             sync.fd(fd)
-        # With a descriptor for the directory, which an absolute path does not use: only then
-        # does Python follow the link that /proc has for the file.
+        # Python follows the symlink in /proc only if it gets a descriptor of a directory. Any
+        # will do: the path is absolute.
         os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
     finally:
         os.close(fd)
 
 
 def is_object(found: os.stat_result, size: int, object_mode: int) -> bool:
-    """Whether it is an object of the cache that was not touched since DVC protected it."""
+    """Return whether an object of the cache is unchanged since DVC protected it.
+
+    Args:
+        found: the stat record of the file at its path.
+        size: the size that the object must have, in bytes.
+        object_mode: the mode that DVC gives to objects.
+    """
     return (
         stat.S_ISREG(found.st_mode)
         and found.st_size == size
-        # u+x is what DVC itself adds through a link to an executable's object.
+        # DVC itself adds u+x to an object, through a link from an executable file.
         and stat.S_IMODE(found.st_mode) & ~stat.S_IXUSR == object_mode
     )
 
 
 def make_dir(path: str, mode: int) -> None:
-    """Make a directory of the cache, which another process may have made meanwhile."""
+    """Make a directory of the cache, unless another process has just made it."""
     try:
         os.mkdir(path, mode)
     except FileExistsError:
         return
-    # mkdir takes the umask off and never sets the group bit.
+    # mkdir subtracts the umask and never sets the setgid bit.
     os.chmod(path, mode)
 
 
 def set_mode(fd: int, path: str, mode: int) -> None:
-    if hasattr(os, "fchmod"):  # saves the way along the path
+    """Change the permissions of the open file ``fd``, whose path is ``path``."""
+    if hasattr(os, "fchmod"):  # resolves no path
         os.fchmod(fd, mode)
     else:
         os.chmod(path, mode)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all bytes: one call of ``os.write`` may write fewer."""
     written = os.write(fd, data)
     while written < len(data):
         written += os.write(fd, memoryview(data)[written:])
 
 
 def remove_file(path: str) -> None:
-    """Remove a file of our own that may be there."""
+    """Remove a file, if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:

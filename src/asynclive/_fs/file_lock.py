@@ -1,8 +1,8 @@
-"""Whose turn it is at dvc.yaml: a session's, or that of who writes into the file itself.
+"""A lock among threads and processes, reentrant. Blocks.
 
-DVCLive empties dvc.yaml and then fills it. Who reads it in between sees no plots, no metrics and
-nobody's comments, and would write just that. A session replaces the file at once, but an update
-of DVCLive's that had read it before writes what it has read.
+Used for dvc.yaml, which both a session and DVCLive write. DVCLive empties the file and then
+fills it: a session that read it in between would lose all plots, metrics and comments. A session
+replaces the file atomically, but an update of DVCLive that read it earlier would undo that.
 """
 
 from __future__ import annotations
@@ -17,52 +17,56 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_mine = threading.local()
+# "paths": the paths of the locks that this thread holds.
+_thread = threading.local()
 
 
 class FileLock:
-    """Held for a look at dvc.yaml, or a change of it. Blocks; nobody waits for an event loop in it.
+    """A lock on a file, which excludes other threads and other processes.
 
-    A lock on a file, so that it holds between processes; where there are none, it holds between
-    the threads of this one.
+    If the platform or the file system has no file locks, it excludes only the other threads of
+    this process that use the same object.
+
+    A thread that holds it must not wait for an event loop: the loop may wait for the lock.
 
     Args:
-        path: the file, made when first needed.
+        path: the lock file; made when it is first needed.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._threads = threading.Lock()
+        self._thread_lock = threading.Lock()  # instead of the file, if that cannot be locked
 
     @contextlib.contextmanager
-    def take(self) -> Iterator[None]:
-        """Wait for it, and have it to the end of the block; in a block within, it is had."""
-        taken: set[str] = vars(_mine).setdefault("paths", set())
-        if self.path in taken:  # by what a signal has interrupted
+    def hold(self) -> Iterator[None]:
+        """Acquire the lock for the duration of the block. Reentrant. Blocks."""
+        paths: set[str] = vars(_thread).setdefault("paths", set())
+        if self.path in paths:  # for instance in a signal handler that interrupted the holder
             yield
             return
-        taken.add(self.path)
+        paths.add(self.path)
         try:
-            with self._taken():
+            with self._acquired():
                 yield
         finally:
-            taken.discard(self.path)
+            paths.discard(self.path)
 
     @contextlib.contextmanager
-    def _taken(self) -> Iterator[None]:
-        fd = self._lock()
+    def _acquired(self) -> Iterator[None]:
+        fd = self._lock_file()
         if fd is None:
-            with self._threads:
+            with self._thread_lock:
                 yield
             return
         try:
             yield
         finally:
-            # Not by closing alone: a process forked meanwhile has the descriptor too.
+            # Closing alone would not release it if a forked process has the descriptor too.
             fcntl.flock(fd, fcntl.LOCK_UN)
             os.close(fd)
 
-    def _lock(self) -> int | None:
+    def _lock_file(self) -> int | None:
+        """Wait for the lock on the file; return its descriptor, or None if it has no locks."""
         if fcntl is None:
             return None
         try:

@@ -1,8 +1,7 @@
-"""Refuses what cannot fit: from its size, before its first byte is copied.
+"""Refuse a file that cannot fit on its disk, before its first byte is copied.
 
-What other files in the making will still take counts as taken. Only what is sure not to fit is
-refused; where a file system says nothing of its space, or less than it has, the disk itself says
-when it is full. No DVC, no event loop; called from worker threads.
+The bytes that other files in progress still need count as used. If a file system does not report
+its free space, nothing is refused, and a full disk raises its own error. Blocks; no DVC.
 """
 
 from __future__ import annotations
@@ -14,51 +13,51 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Below, asking for the space costs more than copying does, and there is always some room.
-ASKED_BYTES = 8 * 2**20
+# Smaller files are not checked: the system call would cost more than the copy.
+MIN_CHECKED_BYTES = 8 * 2**20
 
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """What is still to be written of one file, to each of some file systems."""
+    """The bytes that one source still needs, in each new file made of it."""
 
     devices: tuple[int, ...]
-    """Of each new file, so that one file system may be in it twice."""
-    bytes_to_come: int
-    """For each of them. Its owner takes off what it has written."""
+    """The device of each new file; two files may be on one device."""
+    remaining_bytes: int
+    """For each new file. The owner subtracts the bytes it has written."""
 
 
-class Space:
-    """The space that files in the making will take, on all file systems together."""
+class DiskSpace:
+    """The reservations of all files in progress. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # between asking what is free and reserving it
+        self._lock = threading.Lock()  # protects the reservations, from the check to the change
         self._reservations: set[Reservation] = set()
 
     def reserve(self, paths: Sequence[str], size: int) -> Reservation:
         """Reserve ``size`` bytes for each of the new files ``paths``, until ``release``.
 
         Raises:
-            OSError: they do not fit (ENOSPC); says how much is needed and free.
+            OSError: they do not fit (ENOSPC). The message has the needed and the free bytes.
         """
-        places = {path: os.path.dirname(path) for path in paths} if size >= ASKED_BYTES else {}
-        devices = {path: os.stat(place).st_dev for path, place in places.items()}
+        checked = paths if size >= MIN_CHECKED_BYTES else ()
+        devices = {path: os.stat(os.path.dirname(path)).st_dev for path in checked}
         reservation = Reservation(tuple(devices.values()), size)
         with self._lock:
             for path, device in devices.items():
                 needed = size * reservation.devices.count(device)
-                self._check(places[path], device, needed)
+                self._check(os.path.dirname(path), device, needed)
             self._reservations.add(reservation)
         return reservation
 
     def release(self, reservation: Reservation) -> None:
-        """Nothing more of it will be written."""
+        """Drop a reservation: its files are complete or removed."""
         with self._lock:
             self._reservations.discard(reservation)
 
     def check(self, directory: str, size: int) -> None:
-        """Raise as ``reserve`` does if ``size`` bytes below ``directory`` do not fit."""
-        if size >= ASKED_BYTES:
+        """Raise as ``reserve`` does if ``size`` bytes do not fit below ``directory``."""
+        if size >= MIN_CHECKED_BYTES:
             device = os.stat(directory).st_dev
             with self._lock:
                 self._check(directory, device, size)
@@ -67,9 +66,11 @@ class Space:
         free = free_bytes(directory)
         if free is None:
             return
-        promised = sum(one.bytes_to_come * one.devices.count(device) for one in self._reservations)
-        if needed > free - promised:
-            others = f", of which {promised:,} are for others in the making" if promised else ""
+        reserved = sum(
+            one.remaining_bytes * one.devices.count(device) for one in self._reservations
+        )
+        if needed > free - reserved:
+            others = f", of which {reserved:,} are reserved for other files" if reserved else ""
             raise OSError(
                 errno.ENOSPC,
                 f"{needed:,} bytes are needed, and {free:,} are free{others}",
@@ -78,10 +79,10 @@ class Space:
 
 
 def free_bytes(directory: str) -> int | None:
-    """What can be written to its file system; None: it does not say."""
+    """Return the free bytes of the file system of ``directory``; None: it does not report them."""
     found = shutil.disk_usage(directory)
     if not found.total:
         return None
-    # What a file system keeps back, it keeps for root.
+    # Only root may use the blocks that a file system reserves.
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     return found.total - found.used if is_root else found.free

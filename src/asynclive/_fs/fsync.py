@@ -1,12 +1,10 @@
-"""Waits until what was written is on the disk, and not in memory only. Off unless it is asked for.
+"""Wait until written bytes and names are on the disk, for ``durable=True``. Blocks.
 
-``Sync`` is the one place where that is decided: whoever writes calls it in any case.
+Code that writes always calls ``Sync``, which decides whether to wait.
 
-Each file is synced by itself. A barrier over the whole file system (``syncfs``) was as fast in
-trials, since the file workers sync several files at once, which the file system writes down
-together. But it waits for what every other program has written, a checkpoint being saved, too.
-
-Blocking, and without anything of ours.
+Each file is synced on its own. ``syncfs``, a barrier over the whole file system, was as fast in
+trials: the worker threads sync several files in parallel, and the file system batches them. But
+``syncfs`` also waits for the writes of every other program, such as a checkpoint being saved.
 """
 
 from __future__ import annotations
@@ -21,52 +19,51 @@ from dataclasses import dataclass
 if sys.platform == "darwin":
     import fcntl
 
-# What says that this file system has no such thing, for a directory, or on a network.
-_NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
+# Errors that mean: this file system cannot sync directories, or is a network file system.
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 _FILE: int = (
-    # Windows flushes only what it could write to.
+    # Windows flushes only files that are open for writing.
     (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     | _O_CLOEXEC
     | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # a named pipe that took its place must not hold the thread
+    | getattr(os, "O_NONBLOCK", 0)  # a named pipe that replaced it must not block the thread
 )
 _DIRECTORY: int = os.O_RDONLY | _O_CLOEXEC | getattr(os, "O_DIRECTORY", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Waits for the disk, or does not.
+    """Waits for the disk if it is enabled; otherwise its methods do nothing.
 
-    Every method raises OSError where the disk refused: nobody knows then what is on it.
+    Every method raises OSError if the disk reports an error. The state on the disk is then unknown.
     """
 
     top: str | None = None
-    """The repository: of the directories in it, those above are synced too, as far as this one.
-    None: nothing is waited for."""
+    """The directory of the repository: ``with_parents`` goes up to it. None: disabled."""
 
     @property
-    def wanted(self) -> bool:
+    def is_enabled(self) -> bool:
         return self.top is not None
 
     def fd(self, fd: int) -> None:
-        """The bytes and the permissions of an open file."""
-        if self.wanted:
+        """Sync the bytes and the permissions of an open file."""
+        if self.is_enabled:
             _sync(fd)
 
     def data(self, fd: int) -> None:
-        """The bytes of an open file: enough where ``fd`` follows."""
-        if self.wanted:
+        """Sync the bytes of an open file. Enough if a call of ``fd`` follows."""
+        if self.is_enabled:
             getattr(os, "fdatasync", os.fsync)(fd)
 
     def file(self, path: str) -> None:
-        """A file by its path. A symbolic link is part of its directory: there is nothing to do."""
-        if not self.wanted or os.path.islink(path):
+        """Sync a file by its path. Does nothing for a symbolic link: its directory contains it."""
+        if not self.is_enabled or os.path.islink(path):
             return
         try:
             fd = os.open(path, _FILE)
         except PermissionError:
-            if sys.platform == "win32":  # what is read-only there cannot be flushed by path
+            if sys.platform == "win32":  # Windows cannot flush a read-only file by its path
                 return
             raise
         try:
@@ -78,20 +75,20 @@ class Sync:
             os.close(fd)
 
     def directory(self, path: str) -> None:
-        """The names in a directory."""
-        if not self.wanted or sys.platform == "win32":  # which writes them down by itself
+        """Sync the names in a directory."""
+        if not self.is_enabled or sys.platform == "win32":  # Windows needs no sync of names
             return
         fd = os.open(path, _DIRECTORY)
         try:
-            _sync(fd, unless=_NOT_HERE)
+            _sync(fd, ignored=_UNSUPPORTED)
         except OSError as error:
             error.filename = path
             raise
         finally:
             os.close(fd)
 
-    def with_above(self, paths: Iterable[str]) -> Iterator[str]:
-        """Directories, each once, and those above them in the repository, which may be new."""
+    def with_parents(self, paths: Iterable[str]) -> Iterator[str]:
+        """Yield directories, and their parents in the repository, which may be new; each once."""
         seen: set[str] = set()
         if self.top is None:
             return
@@ -103,10 +100,12 @@ class Sync:
                     break
                 path = os.path.dirname(path)
 
-    def mount(self, path: str) -> None:
-        """A directory that may just have been made with all that is above it, as far as can be
-        read: what cannot was made by others."""
-        while self.wanted:
+    def up_to_mount_point(self, path: str) -> None:
+        """Sync a directory and all its parents in the file system: they may all be new.
+
+        Skips a directory that cannot be read: another user made it.
+        """
+        while self.is_enabled:
             with contextlib.suppress(PermissionError):
                 self.directory(path)
             if os.path.ismount(path):
@@ -117,17 +116,17 @@ class Sync:
 NO_SYNC = Sync()
 
 
-def _sync(fd: int, unless: tuple[int, ...] = ()) -> None:
+def _sync(fd: int, ignored: tuple[int, ...] = ()) -> None:
     try:
         if sys.platform == "darwin":
             try:
-                fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync leaves it in the drive's memory there
+                fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync leaves bytes in the cache of the drive
             except OSError as error:
-                if error.errno not in _NOT_HERE:
+                if error.errno not in _UNSUPPORTED:
                     raise
             else:
                 return
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in unless:
+        if error.errno not in ignored:
             raise

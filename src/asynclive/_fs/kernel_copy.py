@@ -1,4 +1,4 @@
-"""Copies within the kernel: reflink, copy_file_range, positional reads."""
+"""Copy files in the kernel, and read at an offset. Blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from .file_io import create, write_all
 
-# What the kernel or a file system answers where it cannot do it at all.
+# Errors that mean: the kernel or the file system does not support the call.
 _UNSUPPORTED = (
     errno.EXDEV,
     errno.ENOSYS,
@@ -18,18 +18,21 @@ _UNSUPPORTED = (
     errno.EOPNOTSUPP,
     errno.EPERM,
 )
-
-
 _FICLONE = 0x40049409  # linux/fs.h
 
-
-# One step of a copy: long enough to cost nothing, short enough to be cancelled and to
-# give way to a small artifact in a few hundredths of a second.
+# Bytes per step of a copy. Between steps a copy can be cancelled, or yield to a small artifact,
+# within a few hundredths of a second. Shorter steps would cost time.
 COPY_STEP_BYTES = 16 * 2**20
 
 
 def copy_file(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None:
-    """Copy an open file from its start into the new, private file ``path``."""
+    """Copy an open file from its start to the new file ``path``, with mode 0600.
+
+    Args:
+        source_fd: the open file.
+        path: the new file.
+        checkpoint: called after each step; raises to stop.
+    """
     target_fd = create(path)
     try:
         offset = 0
@@ -41,7 +44,7 @@ def copy_file(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None
 
 
 def clone(source_fd: int, target_fd: int) -> bool:
-    """Make the empty file share all blocks of the other; whether the file system can."""
+    """Make the empty file share all blocks of the source; return whether that worked."""
     if not sys.platform.startswith("linux"):
         return False
     import fcntl
@@ -54,10 +57,10 @@ def clone(source_fd: int, target_fd: int) -> bool:
 
 
 def copy_step(source_fd: int, target_fd: int, offset: int, count: int = COPY_STEP_BYTES) -> int:
-    """Copy up to ``count`` bytes at ``offset``; returns how many, 0 at the end.
+    """Copy up to ``count`` bytes at ``offset``; return the number copied, 0 at the end.
 
-    In the kernel where it can: ``copy_file_range`` shares the blocks on file systems with
-    reflinks, and saves the way through user space elsewhere.
+    Uses ``copy_file_range`` if it works: it shares blocks on file systems with reflinks, and
+    avoids a copy through user space on others.
     """
     if hasattr(os, "copy_file_range"):
         try:
@@ -75,14 +78,14 @@ def copy_step(source_fd: int, target_fd: int, offset: int, count: int = COPY_STE
 if hasattr(os, "preadv"):
 
     def read_at(fd: int, path: str, buffer: memoryview, offset: int) -> int:  # noqa: ARG001
-        """Read the bytes at ``offset`` into ``buffer``; how many, 0 at the end."""
+        """Read bytes at ``offset`` into ``buffer``; return their number, 0 at the end."""
         return os.preadv(fd, [buffer], offset)
 
 else:  # Windows
 
     def read_at(fd: int, path: str, buffer: memoryview, offset: int) -> int:  # noqa: ARG001
-        """Read the bytes at ``offset`` into ``buffer``; how many, 0 at the end."""
-        # The place in the file that is open is where it is being written to.
+        """Read bytes at ``offset`` into ``buffer``; return their number, 0 at the end."""
+        # Open the file again: the offset of ``fd`` belongs to the thread that writes.
         with open(path, "rb", buffering=0) as file:
             file.seek(offset)
             return file.readinto(buffer) or 0

@@ -1,4 +1,4 @@
-"""Questions about paths that need no file system."""
+"""Functions of paths. No I/O."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 
 
 def is_utf8(path: str) -> bool:
-    """Whether a path, as the system gives it, can be written to a text file."""
+    """Return whether a path, as ``os.fsdecode`` returns it, can be written as UTF-8."""
     return path.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def relocated(path: str, directory: str, new_directory: str) -> str:
-    """``path`` as it is named where ``directory`` is called ``new_directory``."""
+    """Return the path that ``path`` gets when ``directory`` is renamed to ``new_directory``."""
     if directory == new_directory or not is_inside(path, directory):
         return path
     below = path[len(directory) :].lstrip(os.sep)
@@ -19,5 +19,5 @@ def relocated(path: str, directory: str, new_directory: str) -> str:
 
 
 def is_inside(path: str, directory: str) -> bool:
-    """Whether ``path`` is ``directory`` or below it; both absolute and normalised."""
+    """Return whether ``path`` is ``directory`` or below it; both absolute and normalised."""
     return path == directory or path.startswith(directory.rstrip(os.sep) + os.sep)

@@ -1,4 +1,4 @@
-"""Remove our own files, write-protected or not."""
+"""Remove files and directories that asynclive made, write-protected or not. Blocks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ logger = getLogger(__name__)
 
 
 def remove_tree(path: str, tried: set[str] | None = None) -> None:
-    """Remove a file or directory of our own, write-protected or not, if it is there.
+    """Remove a file or directory that asynclive made, if it exists.
 
     Args:
-        path: what to remove.
-        tried: what was made writable before, and could not be removed all the same.
+        path: the file or directory.
+        tried: the paths that were made writable before; if one of them fails again, raise.
+
+    Raises:
+        OSError: it cannot be removed, even after its directories were made writable.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -31,32 +34,34 @@ def remove_tree(path: str, tried: set[str] | None = None) -> None:
 
     tried = set() if tried is None else tried
 
-    def make_writable(func: Callable[..., Any], failed: str, info: Any) -> None:
+    def retry_writable(func: Callable[..., Any], failed: str, info: Any) -> None:
+        """Make the failed path and its directory writable, and try again."""
         error = info if isinstance(info, BaseException) else info[1]
         if isinstance(error, FileNotFoundError):
-            return  # a second attempt has removed it
+            return  # an earlier retry has removed it
         if failed in tried:
             raise error
         tried.add(failed)
         for below in (os.path.dirname(failed), failed):
             with contextlib.suppress(OSError):
                 mode = os.lstat(below).st_mode
-                # A file's own mode matters on Windows alone, and it may be a link to an object.
+                # Only Windows checks the mode of the file itself. Elsewhere leave it alone: the
+                # file may be a hard link to an object of the cache.
                 if stat.S_ISDIR(mode) or os.name == "nt":
                     os.chmod(below, mode | stat.S_IRWXU)
         if func in (os.unlink, os.rmdir):
             func(failed)
-        else:  # it could not be listed: all of it is left
+        else:  # the directory could not be listed, so nothing of it is removed yet
             remove_tree(failed, tried)
 
     if sys.version_info >= (3, 12):
-        shutil.rmtree(path, onexc=make_writable)
+        shutil.rmtree(path, onexc=retry_writable)
     else:
-        shutil.rmtree(path, onerror=make_writable)
+        shutil.rmtree(path, onerror=retry_writable)
 
 
 def try_remove_tree(path: str) -> None:
-    """As ``remove_tree``; what the disk does not let go stays, to go with the session."""
+    """Call ``remove_tree``. If that fails, log a warning: the end of the session tries again."""
     try:
         remove_tree(path)
     except (OSError, RecursionError) as error:

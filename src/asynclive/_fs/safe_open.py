@@ -1,8 +1,8 @@
-"""A path held open: what is put there goes where it was looked for, whatever links come to be.
+"""Open a directory without following symlinks, and address files through its descriptor.
 
-A link that is swapped in for a directory, between the look at it and the use, would lead a write
-to wherever the link says. So the directory is opened from the repository's own, one name after
-another and none of them a link, and is named by what was opened. Blocking.
+Otherwise a symlink that replaces a directory, between a check and a write, could redirect the
+write out of the repository. So the directory is opened from the repository's directory on,
+component by component, and none of them may be a symlink. Blocks.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ from collections.abc import Iterator
 from .paths import is_inside
 
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
-# O_PATH: a directory that may be searched and not read can be opened too.
+# O_PATH also opens a directory without read permission.
 _DIRECTORY: int = (
     getattr(os, "O_PATH", os.O_RDONLY)
     | getattr(os, "O_DIRECTORY", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | _NOFOLLOW
 )
-# Linux: an open directory has a name, which every system call takes.
-_OPEN = "/proc/self/fd"
+# Linux: each open descriptor has a path here, which every system call accepts.
+_DESCRIPTORS = "/proc/self/fd"
 
 
 @contextlib.contextmanager
-def held(path: str, root: str | None) -> Iterator[str]:
-    """Yield another name of ``path``, by the directory that holds it now.
+def open_beneath(path: str, root: str | None) -> Iterator[str]:
+    """Yield another name of ``path``, which addresses it through its opened directory.
 
-    Where open directories have no names, it is ``path`` itself, and a link that comes to be on
-    the way from now on is followed.
+    If the platform has no paths of descriptors, yield ``path`` itself after the check. A symlink
+    that is swapped in later is then followed.
 
     Args:
-        path: it need not exist; absolute.
-        root: the directory that links on the way must not lead out of; None: they may.
+        path: an absolute path; it need not exist.
+        root: the directory that symlinks in ``path`` must not lead out of. None: yield ``path``
+            without any check.
 
     Raises:
-        OSError: a link leads out of ``root``, or the directory cannot be opened.
+        OSError: a symlink leads out of ``root``, or the directory cannot be opened. Errors of the
+            block name ``path`` instead of the descriptor.
     """
     if root is None:
         yield path
@@ -49,24 +51,25 @@ def held(path: str, root: str | None) -> Iterator[str]:
     if fd is None:
         yield path
         return
-    prefix = f"{_OPEN}/{fd}/"
+    prefix = f"{_DESCRIPTORS}/{fd}/"
     try:
         yield prefix + name
     except OSError as error:
         for attribute in ("filename", "filename2"):
-            shown = getattr(error, attribute, None)
-            if isinstance(shown, str) and shown.startswith(prefix):
-                setattr(error, attribute, os.path.join(directory, shown[len(prefix) :]))
+            failed = getattr(error, attribute, None)
+            if isinstance(failed, str) and failed.startswith(prefix):
+                setattr(error, attribute, os.path.join(directory, failed[len(prefix) :]))
         raise
     finally:
         _close(fd)
 
 
 def change_mode(path: str, mode: int) -> int | None:
-    """Give a file or directory these permissions, and no other that can be had by its name.
+    """Change the permissions of a file or directory, but never of another one through a link.
 
     Returns:
-        What it had; None: it is left as it is, for it is a link, or a file with other names.
+        The permissions that it had. None: nothing was changed, since it is a symlink or a file
+        with several hard links.
     """
     if not hasattr(os, "fchmod"):  # Windows
         before = stat.S_IMODE(os.stat(path).st_mode)
@@ -91,29 +94,34 @@ def change_mode(path: str, mode: int) -> int | None:
 
 
 def _close(fd: int) -> None:
-    """What was done by way of it is done: that its closing fails does not say otherwise."""
+    """Close; ignore errors, since they do not undo the work done through the descriptor."""
     with contextlib.suppress(OSError):
         os.close(fd)
 
 
 def _open_inside(directory: str, root: str) -> int | None:
-    """Open a directory in ``root``; None: it would have no name."""
-    if os.path.exists(_OPEN) and is_inside(directory, root):
+    """Open a directory in ``root``; None: the platform has no paths of descriptors.
+
+    There are two cases:
+
+    1. No component below ``root`` is a symlink. Open them one after another.
+    2. A symlink leads to another directory in ``root``. Resolve it, then open as in case 1.
+    """
+    if os.path.exists(_DESCRIPTORS) and is_inside(directory, root):
         try:
-            return _walk(directory, root)
+            return _open_each_component(directory, root)
         except OSError as error:
-            # Where the last name is a file, it is said below.
+            # ELOOP or ENOTDIR: a component is a symlink (case 2). If it is a file, case 2 raises.
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
-    # Links that lead to another place of the repository may stand on the way.
     real, real_root = os.path.realpath(directory), os.path.realpath(root)
     if not is_inside(real, real_root):
-        raise OSError(errno.ELOOP, f"A link on the way leads out of '{root}'", directory)
-    return _walk(real, real_root) if os.path.exists(_OPEN) else None
+        raise OSError(errno.ELOOP, f"A symbolic link in this path leads out of '{root}'", directory)
+    return _open_each_component(real, real_root) if os.path.exists(_DESCRIPTORS) else None
 
 
-def _walk(directory: str, root: str) -> int:
-    """Open a directory by its names below ``root``, none of which may be a link."""
+def _open_each_component(directory: str, root: str) -> int:
+    """Open ``root``, then each component below it; raise if one is a symlink."""
     fd = os.open(root, _DIRECTORY & ~_NOFOLLOW)
     below = os.path.relpath(directory, root)
     for name in below.split(os.sep) if below != os.curdir else ():

@@ -1,4 +1,4 @@
-"""What of a directory decides what DVC tracks, and how to tell that a file changed."""
+"""Lists the names in a directory that decide what DVC tracks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ GITIGNORE, DVCIGNORE = RULES = (".gitignore", ".dvcignore")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The names in a directory, less the files that are none of DVC's."""
+    """The names in a directory, without the files that DVC does not read."""
 
     dirs: list[str]
     dvc_files: list[str]
-    rules: list[str]
-    """The files that hide names."""
+    rule_files: list[str]
+    """The files that hide names: .gitignore and .dvcignore."""
 
 
 def list_directory(path: str, is_dvc_file: Callable[[str], bool]) -> Listing:
-    """List it, as DVC walks: a link to a directory is nothing.
+    """List a directory as DVC walks it: without symlinks to directories.
 
     Raises:
-        OSError: it is not a directory, or cannot be read.
+        OSError: ``path`` is not a directory, or cannot be read.
     """
-    found = Listing([], [], [])
+    listing = Listing([], [], [])
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name
             if entry.is_dir():
                 if not entry.is_symlink():
-                    found.dirs.append(name)
+                    listing.dirs.append(name)
             elif is_dvc_file(name):
-                found.dvc_files.append(name)
+                listing.dvc_files.append(name)
             elif name in RULES:
-                found.rules.append(name)
-    return found
+                listing.rule_files.append(name)
+    return listing

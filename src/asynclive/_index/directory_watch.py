@@ -1,6 +1,6 @@
-"""What changed in which directory since last asked: the question, and the answer by looking.
+"""Watches directories for changes: the protocol, and an implementation that calls stat.
 
-``_inotify`` has the answer that costs nothing where nothing changed.
+``inotify`` has an implementation that costs nothing if nothing changed.
 """
 
 from __future__ import annotations
@@ -10,115 +10,130 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from .._fs.change_detection import Stamp, is_racy, stamp_of, unless_racy
+from .._fs.change_detection import Stamp, is_racy, mark_racy, stamp_of
 from .directory_listing import list_directory
 
 
 class UnwatchableError(Exception):
-    """Changes are not reported here, or not any more."""
+    """This watch cannot report changes here, or not any more. Use another one."""
 
 
 class Change(NamedTuple):
-    """Something happened to a name in a watched directory."""
+    """A name in a watched directory that was added, removed, replaced or written to."""
 
     directory: str
     name: str
     is_dir: bool
-    written: bool
-    """It was written into where it stands, rather than put there."""
+    is_write: bool
+    """The file itself was written to. Its stamp may be unchanged."""
 
 
 class Watch(Protocol):
-    """Directories whose changes are reported."""
+    """Reports the changes in directories that were added to it.
+
+    Not thread-safe: one thread at a time may call the methods.
+    """
 
     def add(self, directory: str) -> None:
-        """Report what changes in ``directory`` from now on.
+        """Report changes in ``directory`` that happen after this call.
 
         Raises:
-            OSError: it is not a directory that can be read.
-            UnwatchableError: its changes cannot be reported.
+            OSError: ``directory`` is not a directory, or cannot be read.
+            UnwatchableError: changes in it cannot be reported.
         """
         ...
 
     def remove(self, directory: str) -> None:
-        """Report nothing more of ``directory``, where it is watched."""
+        """Stop reporting changes in ``directory``. It need not be watched."""
         ...
 
     def changes(self) -> Iterable[Change] | None:
-        """What changed since last asked, in order, each once; None: anything may have changed.
+        """Return the changes since the last call, in order, each once.
+
+        Returns:
+            The changes; None if anything may have changed.
 
         Raises:
-            UnwatchableError: nobody knows.
+            UnwatchableError: the changes cannot be found out.
         """
         ...
 
     def clear(self) -> None:
-        """Report nothing more of any directory added so far.
+        """Stop reporting changes in all directories, and forget changes not reported yet.
 
         Raises:
-            UnwatchableError: nothing can be watched any more.
+            UnwatchableError: no directory can be watched any more.
         """
         ...
 
     def close(self) -> None:
-        """Give back what the system lent for it. It is of no use any more."""
+        """Release the resources of the system. After that, only ``close`` may be called."""
         ...
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Snapshot:
+    """A directory at one moment: its stamp, and the names in it that DVC reads."""
+
     stamp: Stamp | None
     dirs: set[str]
     files: dict[str, Stamp | None]
 
 
-class ByStamps:
-    """Looks at the stamp of each directory added and of each file of interest in it."""
+class StatWatch:
+    """Finds changes by stat of each directory, and of each file in it that DVC reads.
+
+    A file that changed within the last tick of the clock is reported again by the next call.
+    """
 
     def __init__(self, is_dvc_file: Callable[[str], bool]) -> None:
         self._is_dvc_file = is_dvc_file
-        self._seen: dict[str, _Seen] = {}
+        self._snapshots: dict[str, _Snapshot] = {}
 
     def add(self, directory: str) -> None:
-        self._seen[directory] = self._look(directory)
+        self._snapshots[directory] = self._take_snapshot(directory)
 
     def remove(self, directory: str) -> None:
-        self._seen.pop(directory, None)
+        self._snapshots.pop(directory, None)
 
     def changes(self) -> Iterable[Change] | None:
-        return [change for directory in list(self._seen) for change in self._changes_in(directory)]
+        return [
+            change for directory in list(self._snapshots) for change in self._changes_in(directory)
+        ]
 
     def clear(self) -> None:
-        self._seen.clear()
+        self._snapshots.clear()
 
     def close(self) -> None:
-        self._seen.clear()
+        self._snapshots.clear()
 
-    def _look(self, directory: str) -> _Seen:
-        stamp = unless_racy(stamp_of(directory))
-        found = list_directory(directory, self._is_dvc_file)
-        files = [*found.dvc_files, *found.rules]
-        return _Seen(stamp, set(found.dirs), {name: _stamp_in(directory, name) for name in files})
+    def _take_snapshot(self, directory: str) -> _Snapshot:
+        stamp = mark_racy(stamp_of(directory))
+        listing = list_directory(directory, self._is_dvc_file)
+        files = [*listing.dvc_files, *listing.rule_files]
+        return _Snapshot(
+            stamp, set(listing.dirs), {name: _stamp_in(directory, name) for name in files}
+        )
 
     def _changes_in(self, directory: str) -> Iterator[Change]:
-        seen = self._seen[directory]
-        if stamp_of(directory) == seen.stamp:
-            for name, stamp in seen.files.items():
-                if (now := stamp_of(f"{directory}{os.sep}{name}")) != stamp:
-                    seen.files[name] = unless_racy(now)
+        before = self._snapshots[directory]
+        if stamp_of(directory) == before.stamp:
+            for name, stamp in before.files.items():
+                if (new_stamp := stamp_of(f"{directory}{os.sep}{name}")) != stamp:
+                    before.files[name] = mark_racy(new_stamp)
                     yield Change(directory, name, False, False)
             return
         try:
-            now_seen = self._seen[directory] = self._look(directory)
-        except OSError:  # the directory that held it says so
+            after = self._snapshots[directory] = self._take_snapshot(directory)
+        except OSError:  # the directory is gone: its parent reports that
             return
-        for name in now_seen.dirs ^ seen.dirs:
+        for name in after.dirs ^ before.dirs:
             yield Change(directory, name, True, False)
-        for name in now_seen.files.keys() | seen.files.keys():
-            stamp = now_seen.files.get(name)
-            if stamp is None or is_racy(stamp) or stamp != seen.files.get(name):
+        for name in after.files.keys() | before.files.keys():
+            stamp = after.files.get(name)
+            if stamp is None or is_racy(stamp) or stamp != before.files.get(name):
                 yield Change(directory, name, False, False)
 
 
 def _stamp_in(directory: str, name: str) -> Stamp | None:
-    return unless_racy(stamp_of(f"{directory}{os.sep}{name}"))
+    return mark_racy(stamp_of(f"{directory}{os.sep}{name}"))

@@ -1,8 +1,8 @@
-"""What a .dvc file declares, where it is laid out as DVC writes it and says nothing else.
+"""Reads .dvc files that are laid out exactly as DVC writes them.
 
-DVC takes two milliseconds to read one. A workspace has thousands, and those that other processes
-write meanwhile are read under the repository's lock. Whose they are is all that matters, until
-one is logged again: then DVC reads it.
+DVC takes two milliseconds to read a .dvc file. A workspace has thousands of them, and those that
+other processes have written are read while the repository's lock is held. The index needs only the
+path of the output. When that artifact is logged again, DVC reads the file.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ _FILE = re.compile(
     rb"  hash: md5\n"
     rb"  path: ([A-Za-z0-9_.-]+)\n"
 )
-# Longer than any that matches, as far as names are as long as file systems have them.
-_MOST_BYTES = 1024
+# A file that matches is shorter: most file systems limit names to 255 bytes.
+_MAX_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class DvcFile:
-    """A .dvc file, which is a stage without a command."""
+    """A .dvc file: a stage without a command."""
 
     path: str
     cmd: None = None
 
     @property
     def addressing(self) -> str:
-        """What DVC calls the stage."""
+        """DVC's name for the stage."""
         return os.path.relpath(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class DvcFileOutput:
-    """What the file declares. To log it again, DVC's own ``Output`` is needed."""
+    """The output of a .dvc file. Logging it again needs DVC's own ``Output``."""
 
     fs_path: str
     stage: DvcFile
 
 
 def read_dvc_file(path: str) -> DvcFileOutput | None:
-    """The output that a .dvc file declares; None: it is for DVC to read."""
+    """Return the output that a .dvc file declares; None if DVC has to read the file."""
     try:
         with open(path, "rb") as file:
-            text = file.read(_MOST_BYTES)
+            text = file.read(_MAX_BYTES)
     except OSError:
         return None
-    found = _FILE.fullmatch(text)
-    if found is None:
+    match = _FILE.fullmatch(text)
+    if match is None:
         return None
-    md5, name = found[1].decode(), found[2].decode()
+    md5, name = match[1].decode(), match[2].decode()
     if not is_plain(md5) or not is_plain(name):
-        return None  # YAML may read it as a number
+        return None  # YAML may read one of them as a number
     return DvcFileOutput(os.path.join(os.path.dirname(path), name), DvcFile(path))

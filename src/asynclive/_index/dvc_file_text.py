@@ -1,8 +1,8 @@
-"""The text of .dvc files: DVC's own, asked for once for all that differ in plain values alone.
+"""Writes the text of .dvc files from templates. DVC writes each template once.
 
-Most of what it takes DVC to write a .dvc file is ruamel, twice where the file is there already:
-its text is parsed first, to keep comments. Where the values are such that YAML writes them as
-they are, two files with the same keys are the same text around them.
+DVC spends most of the time for a .dvc file in ruamel.yaml, and twice as much if the file exists: it
+parses the old text to keep comments. If YAML writes all values without quotes, two files with the
+same keys have the same text around the values.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 Shape = tuple[Any, ...]
 
-# No sign, no space and nothing that begins a number or a date: with a letter that no number
-# has, and none of YAML's words, it is a string, and written without quotes.
+# YAML reads this as a string and writes it without quotes, unless it is in _WORDS: it has a letter
+# that no number has, no space, and no sign at its start.
 _PLAIN = re.compile(r"(?=.*[g-np-wyzG-NP-WYZ])[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"false", "inf", "n", "nan", "no", "null", "off", "on", "true", "y", "yes"})
 _HASH = re.compile(r"(?=.*[acdf])[0-9a-f]{32}(\.dir)?")
-# Stands for a value in the text of a shape.
+# A placeholder for a value, in the text of a shape.
 _SLOT = re.compile(r"asyncliveslot\d+end")
 
 
 class DvcText:
-    """Writes what ``dump`` does.
+    """Writes the same text as ``dump``, from templates if possible.
 
     Args:
         dump: DVC's ``dumps_yaml``.
@@ -31,18 +31,18 @@ class DvcText:
 
     def __init__(self, dump: Callable[[Any], str]) -> None:
         self._dump = dump
-        # The text around the values. There are few shapes; annotations are what they differ in.
-        self._around: dict[Shape, list[str]] = {}
+        # The text around the values. There are few shapes: artifacts differ in annotations only.
+        self._templates: dict[Shape, list[str]] = {}
 
     def dump(self, state: Any) -> str:
-        """The text of a .dvc file that says ``state`` (``Stage.dumpd``) and nothing else."""
+        """Return the text of a new .dvc file with this state (``Stage.dumpd``)."""
         shape, values = self.shape(state)
         return self._dump(state) if shape is None else self._fill(shape, values)
 
     def update(self, before: Any, text: str | None, after: Any) -> str | None:
-        """The text that says ``after`` in a file that said ``before`` by ``text``.
+        """Return the text for the state ``after`` of a file that has ``text`` and state ``before``.
 
-        None: DVC has to read the text, for it says more, or it may be laid out in another way.
+        None if DVC has to read ``text``, because it has other data or another layout.
         """
         if text is None:
             return self.dump(after)
@@ -53,7 +53,10 @@ class DvcText:
         return self._fill(old, new_values)
 
     def shape(self, state: Any) -> tuple[Shape | None, list[str]]:
-        """What ``state`` is less its plain values, and those; None: not all of it is plain."""
+        """Separate ``state`` into its shape and its plain values.
+
+        The shape is None if some value is not plain.
+        """
         values: list[str] = []
         try:
             return _shape(state, values), values
@@ -61,11 +64,11 @@ class DvcText:
             return None, []
 
     def _fill(self, shape: Shape, values: list[str]) -> str:
-        around = self._around.get(shape)
-        if around is None:
+        template = self._templates.get(shape)
+        if template is None:
             slots = iter(range(len(values)))
-            around = self._around[shape] = _SLOT.split(self._dump(_with_slots(shape, slots)))
-        return "".join(part for pair in zip(around, [*values, ""], strict=True) for part in pair)
+            template = self._templates[shape] = _SLOT.split(self._dump(_with_slots(shape, slots)))
+        return "".join(part for pair in zip(template, [*values, ""], strict=True) for part in pair)
 
 
 class _NotPlainError(Exception):
@@ -73,6 +76,7 @@ class _NotPlainError(Exception):
 
 
 def _shape(state: Any, values: list[str]) -> Shape:
+    """Return the shape of ``state``, and append its plain values to ``values``."""
     kind = type(state)
     if kind is str and is_plain(state):
         values.append(state)
@@ -99,7 +103,7 @@ def _with_slots(shape: Shape, slots: Any) -> Any:
 
 
 def is_plain(value: str) -> bool:
-    """Whether YAML writes the string as it is."""
+    """Return whether YAML writes the string without quotes and reads it back as a string."""
     if _HASH.fullmatch(value) is not None:
         return True
     return _PLAIN.fullmatch(value) is not None and value.lower() not in _WORDS

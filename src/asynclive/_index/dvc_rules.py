@@ -1,4 +1,7 @@
-"""What DVC makes of the files in a workspace, as far as it depends on what changed there."""
+"""Asks DVC which files in a workspace it reads, and what they declare.
+
+Answers are cached. ``WorkspaceIndex`` asks again only for files that changed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from .gitignore_rules import GitIgnore
 
 @dataclass(frozen=True, slots=True)
 class DvcFunctions:
-    """What is taken from DVC, which ``_repo`` imports."""
+    """The names of DVC that this package needs. ``_dvc/repository/index_setup`` imports them."""
 
     project_file: str
     is_dvc_file: Callable[[str], bool]
@@ -24,12 +27,13 @@ class DvcFunctions:
 
 
 class DvcRules:
-    """The questions of ``WorkspaceIndex``, asked as ``dvc.repo.index.collect_files`` asks them.
+    """Implements ``TrackingRules`` by the calls of ``dvc.repo.index.collect_files``.
 
     Args:
         repo: DVC's ``Repo``.
-        has_git: whether it lies in a Git repository.
-        gitignore: what Git ignores in it; None: it is not known what of that changed.
+        dvc: the functions and classes of DVC to use.
+        has_git: whether the repository is in a Git repository.
+        gitignore: the rules of Git; None: changes of these rules cannot be found.
     """
 
     def __init__(
@@ -41,52 +45,52 @@ class DvcRules:
         self._gitignore = gitignore
         self.is_dvc_file = dvc.is_dvc_file
         self._dvcignore: Any = repo.dvcignore
-        # What DVC's project files say beside their artifacts, and what that declares.
+        # For each dvc.yaml: its text without artifacts, and the outputs that text declares.
         self._projects: dict[str, tuple[str, list[Any] | None]] = {}
         self._rules_changed = False
 
     def reset(self) -> None:
-        """DVC forgets what it read; but for the rules of which it is known what changed."""
+        """Make DVC forget the files it read. Keep the rules whose changes are watched."""
         self._repo._reset()
         if self._dvcignore is None:
             self._dvcignore = self._dvc.ignore_filter(self._repo.fs, self._repo.root_dir)
         self._repo.dvcignore = self._dvcignore
         if self._gitignore is not None:
             self._repo.scm.dulwich.ignore_manager = self._gitignore
-            self._rules_changed |= self._gitignore.renew()
+            self._rules_changed |= self._gitignore.reload()
 
     def forget_dvcignore(self) -> None:
-        """DVC has asked for rules where nobody sees them change."""
+        """Drop the .dvcignore rules: DVC may have read some in a directory that is not watched."""
         self._dvcignore = None
 
-    def wrote_gitignore(self, directory: str) -> None:
-        """DVC has written to its .gitignore."""
+    def on_gitignore_written(self, directory: str) -> None:
+        """Read the .gitignore of ``directory`` again: DVC has written to it."""
         if self._gitignore is not None:
             self._gitignore.forget(directory)
 
-    def renew(self) -> None:
+    def reload(self) -> None:
         if self._gitignore is not None:
             self._gitignore.forget()
-        # Made anew, it lists the root; what lies in a directory it asks only once.
+        # A new filter lists the root. It reads the rules in each directory only once.
         self._dvcignore = self._dvc.ignore_filter(self._repo.fs, self._repo.root_dir)
         self._repo.dvcignore = self._dvcignore
 
-    def outdated(self) -> bool:
+    def outside_rules_changed(self) -> bool:
         changed, self._rules_changed = self._rules_changed, False
         if self._gitignore is not None:
             directory, top = self._repo.root_dir, self._repo.scm.root_dir
             while directory != top and is_inside(directory, top):
                 directory = os.path.dirname(directory)
-                changed |= self.news(directory) != set()
+                changed |= self.take_changed_names(directory) != set()
         return changed
 
-    def kept(
+    def filter_visible(
         self, directory: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]:
         dirs, files = self._repo.dvcignore(directory, dirs, files)
         hidden = self._repo.scm.is_ignored
         return (
-            # Git's rules know a directory by the separator at the end.
+            # For Git's rules, a path with a separator at its end is a directory.
             [name for name in dirs if not hidden(os.path.join(directory, name, ""))],
             [name for name in files if not hidden(os.path.join(directory, name))],
         )
@@ -97,39 +101,40 @@ class DvcRules:
             return bool(dvcignore.is_ignored_dir(path) or scm.is_ignored(os.path.join(path, "")))
         return bool(dvcignore.is_ignored_file(path) or scm.is_ignored(path))
 
-    def news(self, directory: str) -> set[str] | None:
+    def take_changed_names(self, directory: str) -> set[str] | None:
         if self._gitignore is None:
             return None if self._has_git else set()
-        return self._gitignore.file(directory).take_news()
+        return self._gitignore.file(directory).take_changed_names()
 
     def load(self, path: str) -> list[Any] | None:
         if os.path.basename(path) != self._dvc.project_file:
-            plain = read_dvc_file(path)
-            return self.load_by_dvc(path) if plain is None else [plain]
-        # With thousands of artifacts it takes DVC seconds to read it, and each group adds some.
+            output = read_dvc_file(path)
+            return self.load_by_dvc(path) if output is None else [output]
+        # DVC takes seconds to read a dvc.yaml with thousands of artifacts, and each group of
+        # artifacts changes the file. So DVC reads the file only if its other keys changed.
         with open(path, encoding="utf-8") as file:
             text = file.read()
         if "stages" not in text:
             return None
-        rest = _beside_artifacts(text)
-        known = self._projects.get(path)
-        if known is None or known[0] != rest:
-            known = self._projects[path] = (rest, self.load_by_dvc(path))
-        return known[1]
+        rest = _without_artifacts(text)
+        cached = self._projects.get(path)
+        if cached is None or cached[0] != rest:
+            cached = self._projects[path] = (rest, self.load_by_dvc(path))
+        return cached[1]
 
     def load_by_dvc(self, path: str) -> list[Any] | None:
-        """As ``load``, but every output is DVC's ``Output``."""
+        """Do the same as ``load``, but return only outputs of DVC's class ``Output``."""
         stages = self._dvc.index_from_file(self._repo, path).stages
         if not stages:
             return None
         return [out for stage in stages for out in stage.outs if out.protocol == "local"]
 
 
-# The key and all that is indented below it.
+# The key ``artifacts`` and all lines that are indented below it.
 _ARTIFACTS = re.compile(r"^artifacts:.*\n(?:(?:[ #].*)?\n)*", re.MULTILINE)
 
 
-def _beside_artifacts(text: str) -> str:
-    """A dvc.yaml less its artifacts; all of it where stages may refer to them."""
+def _without_artifacts(text: str) -> str:
+    """Return a dvc.yaml without its artifacts; unchanged if stages may refer to them."""
     rest = _ARTIFACTS.sub("", text)
     return text if "*" in rest else rest

@@ -1,4 +1,4 @@
-"""Which paths Git tracks, at a cost that hardly grows with how many."""
+"""Which paths Git tracks, at a cost that hardly grows with their number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Stamp = tuple[int, int, int]
 
 
 class DulwichRepo(Protocol):
-    """What is asked of dulwich's ``Repo``."""
+    """The methods of dulwich's ``Repo`` that are used here."""
 
     def index_path(self) -> str: ...
 
@@ -19,8 +19,9 @@ class DulwichRepo(Protocol):
 class GitIndex:
     """The index of a Git repository.
 
-    ``Git.is_tracked`` parses it for each question. Here its bytes are searched for the name
-    first: what is not among them is not tracked, and an artifact hardly ever is.
+    ``Git.is_tracked`` parses the index file for each question. This class searches the bytes of the
+    file for the name first. A name that is not found is not tracked, and Git hardly ever tracks an
+    artifact.
     """
 
     def __init__(self, repo: DulwichRepo, root: str) -> None:
@@ -29,11 +30,11 @@ class GitIndex:
         self._data = b""
         self._names: frozenset[str] | None = None
 
-    def renew(self) -> None:
-        """Look at the index as it is now.
+    def reload(self) -> None:
+        """Read the index file again, and parse it later if it changed.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         try:
             with open(self._repo.index_path(), "rb") as file:
@@ -44,34 +45,34 @@ class GitIndex:
             self._data, self._names = data, None
 
     def tracks(self, path: str) -> bool:
-        """Whether Git tracks the absolute ``path``, or anything below it.
+        """Return whether Git tracks the absolute ``path``, or a path below it.
 
         Raises:
-            Exception: dulwich's, where it cannot read the index.
+            Exception: dulwich cannot read the index.
         """
         name = os.path.relpath(path, self._root)
-        if self._names is None and not self._may_have(os.fsencode(name.replace(os.sep, "/"))):
+        if self._names is None and not self._may_track(os.fsencode(name.replace(os.sep, "/"))):
             return False
         if self._names is None:
             self._names = frozenset(self._read())
         return name in self._names
 
-    def _may_have(self, name: bytes) -> bool:
-        """False: it is certainly not tracked."""
+    def _may_track(self, name: bytes) -> bool:
+        """Return False if Git certainly does not track the name."""
         data = self._data
         if data[:4] != b"DIRC" or data[4:8] != b"\0\0\0\2":
-            return bool(data)  # in later versions names are not written out, or flagged
+            return bool(data)  # versions from 3 on abbreviate names, or add flags before them
         for end in b"\0/":
-            at = -1
-            while (at := data.find(name + bytes([end]), at + 1)) >= 0:
-                # An entry's name comes after its length, in 12 bits, and ends with a zero byte.
-                length = int.from_bytes(data[at - 2 : at], "big") & 0xFFF
-                if length == min(data.find(b"\0", at) - at, 0xFFF):
+            start = -1
+            while (start := data.find(name + bytes([end]), start + 1)) >= 0:
+                # In an entry, 12 bits of length come before the name, and a zero byte ends it.
+                length = int.from_bytes(data[start - 2 : start], "big") & 0xFFF
+                if length == min(data.find(b"\0", start) - start, 0xFFF):
                     return True
         return False
 
     def _read(self) -> set[str]:
-        """Every path Git tracks and every directory above one, relative to the root."""
+        """Return the paths that Git tracks and their directories, relative to the root."""
         names: set[str] = set()
         for raw in self._repo.open_index():
             path = os.fsdecode(raw).replace("/", os.sep)

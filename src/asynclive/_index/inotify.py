@@ -1,10 +1,11 @@
-"""What changed in which directory, as the kernel reports it: inotify, on Linux.
+"""Watches directories by inotify, on Linux.
 
-The kernel queues an event in the same system call that makes the change, so whatever another
-process did before the queue is read is in it. Three kinds of change make no event where the
-file is listed, and are for the caller to look after: of a file that is a symbolic link, through
-another hard link of it, and through memory maps. A file that is still open for writing is
-reported when it is closed.
+The kernel queues an event in the system call that makes the change. So the queue has every change
+that another process made before the queue is read.
+
+Three kinds of change make no event in the directory of the file: a change of the target of a
+symlink, a write through another hard link, and a write through a memory map. The caller must check
+for those. A file that is open for writing is reported when it is closed.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ _OVERFLOW = 0x4000
 _ONLYDIR, _EXCL_UNLINK = 0x1000000, 0x4000000
 _ISDIR = 0x40000000
 
-# Not IN_MODIFY: a large file that is being written makes an event for each write.
+# Not IN_MODIFY: the kernel would queue an event for each write to a large file.
 _NAMES = _CREATE | _DELETE | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO
 _MASK = _NAMES | _DELETE_SELF | _MOVE_SELF | _ONLYDIR | _EXCL_UNLINK
 _EVENT = struct.Struct("iIII")
-# Some thousand events a read; the kernel keeps 16,384 by default.
+# Enough for some thousand events. The kernel queues 16,384 by default.
 _READ_BYTES = 256 * 1024
 
-# File systems that change by this kernel's hand alone, by f_type (statfs(2)). What another
-# machine, or a server in user space, changes on NFS, CIFS, 9p or FUSE is reported to nobody.
+# File systems that only this kernel changes, by f_type (statfs(2)). On NFS, CIFS, 9p and FUSE
+# another machine or a server in user space makes changes that inotify does not report.
 _LOCAL = {
     0xEF53: "ext2, ext3, ext4",
     0x58465342: "xfs",
@@ -49,17 +50,17 @@ _LOCAL = {
 
 
 def open_inotify() -> Watch | None:
-    """None where the system has none, or none left."""
+    """Return a watch; None if the system has no inotify, or no instance left."""
     if not sys.platform.startswith("linux"):
         return None
     try:
-        return Inotify()
-    except (UnwatchableError, OSError, AttributeError):  # a libc without it
+        return InotifyWatch()
+    except (UnwatchableError, OSError, AttributeError):  # AttributeError: a libc without inotify
         return None
 
 
-class Inotify:
-    """Watches by inotify(7). For one thread at a time, and for the process that made it."""
+class InotifyWatch:
+    """Gets changes from inotify(7). Only the process that made the watch can use it."""
 
     def __init__(self) -> None:
         import ctypes
@@ -67,14 +68,15 @@ class Inotify:
         self._libc: Any = ctypes.CDLL(None, use_errno=True)
         self._errno = ctypes.get_errno
         self._statfs = ctypes.create_string_buffer(512)
+        self._paths: dict[int, str] = {}
+        self._watches: dict[str, int] = {}
+        # The devices whose file systems are known to report changes.
+        self._devices: set[int] = set()
+        self._process = os.getpid()
         self._fd = -1
         self._open()
 
     def _open(self) -> None:
-        self._paths: dict[int, str] = {}
-        self._watches: dict[str, int] = {}
-        self._devices: set[int] = set()
-        self._process = os.getpid()
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             raise UnwatchableError(os.strerror(self._errno()))
@@ -90,7 +92,7 @@ class Inotify:
             error = OSError(self._errno(), os.strerror(self._errno()), directory)
             if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
                 raise error
-            raise UnwatchableError(error)  # ENOSPC: as many as the user may have
+            raise UnwatchableError(error)  # ENOSPC: the user's limit of watches is reached
         if self._paths.setdefault(watch, directory) != directory:
             raise UnwatchableError("one directory in two places")  # a bind mount
         self._watches[directory] = watch
@@ -99,33 +101,39 @@ class Inotify:
         watch = self._watches.pop(directory, None)
         if watch is not None:
             del self._paths[watch]
-            self._libc.inotify_rm_watch(self._fd, watch)  # fails where it went by itself
+            # Fails if the kernel has removed the watch, because the directory was deleted.
+            self._libc.inotify_rm_watch(self._fd, watch)
 
     def changes(self) -> Iterable[Change] | None:
         if self._fd < 0 or os.getpid() != self._process:
-            # A forked child has the same queue: what it read would be missing elsewhere.
+            # A forked child shares the queue: events that it read would be missing in its parent.
             raise UnwatchableError("forked")
-        found: dict[tuple[int, str, int], int] = {}
-        complete = True
+        masks: dict[tuple[int, str, int], int] = {}
+        is_complete = True
         for watch, mask, name in self._read():
             if mask & _OVERFLOW:
-                complete = False
+                is_complete = False
             elif watch not in self._paths:
-                continue  # reported before it was removed
+                continue  # the directory was removed from the watch after the event
             elif mask & _NAMES:
                 key = (watch, name, mask & _ISDIR)
-                found[key] = found.get(key, 0) | mask
+                masks[key] = masks.get(key, 0) | mask
             elif mask & _UNMOUNT or os.path.dirname(self._paths[watch]) not in self._watches:
-                complete = False  # of any other directory, the one that holds it tells by name
-        if not complete:
+                # A watched directory was moved or deleted, and no watched parent reports its name.
+                is_complete = False
+        if not is_complete:
             return None
         return [
             Change(self._paths[watch], name, bool(is_dir), bool(mask & _CLOSE_WRITE))
-            for (watch, name, is_dir), mask in found.items()
+            for (watch, name, is_dir), mask in masks.items()
         ]
 
     def clear(self) -> None:
         self.close()
+        self._paths.clear()
+        self._watches.clear()
+        self._devices.clear()
+        self._process = os.getpid()
         self._open()
 
     def close(self) -> None:

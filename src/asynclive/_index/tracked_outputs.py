@@ -1,7 +1,7 @@
-"""What DVC tracks in a repository, by path: who owns a path, what lies around it and inside it.
+"""The outputs that DVC tracks in a repository, by path: owners and overlaps.
 
-The same questions ``dvc add`` asks of its graph (``dvc.repo.trie``, ``dvc.repo.graph``), but
-answered for one path at a time, so that one artifact that overlaps is refused alone.
+``dvc add`` gets the same answers from its graph (``dvc.repo.trie``, ``dvc.repo.graph``). This index
+answers for one path at a time, so that an artifact that overlaps an output is refused alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .._fs.paths import is_inside
 
 
 class TrackedStage(Protocol):
-    """What is asked of DVC's ``Stage``."""
+    """The attributes of DVC's ``Stage`` that are used here."""
 
     path: str
     cmd: str | None
@@ -25,7 +25,7 @@ class TrackedStage(Protocol):
 
 
 class TrackedOutput(Protocol):
-    """What is asked of DVC's ``Output``."""
+    """The attributes of DVC's ``Output`` that are used here."""
 
     fs_path: str
 
@@ -37,23 +37,23 @@ OutputT = TypeVar("OutputT", bound=TrackedOutput)
 
 
 class OutputIndex(Generic[OutputT]):
-    """Outputs and the files that declare them, found and exchanged by path in O(depth)."""
+    """Outputs and the files that declare them. Each operation costs O(depth of the path)."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._declared: dict[str, tuple[OutputT, ...]] = {}
-        # By path; one of them wherever the workspace is valid.
+        # The outputs of each path. In a valid workspace there is one.
         self._outputs: dict[str, list[OutputT]] = {}
-        # For each directory, the outputs and the declaring files below it, in order.
+        # The outputs and the declaring files below each directory, in the order they were added.
         self._outputs_below: dict[str, dict[str, None]] = {}
         self._declarations_below: dict[str, dict[str, None]] = {}
 
     def __contains__(self, path: str) -> bool:
-        """Whether ``path`` itself is an output."""
+        """Return whether ``path`` itself is an output."""
         return path in self._outputs
 
     def declare(self, declaration: str, outputs: Sequence[OutputT]) -> None:
-        """The file ``declaration`` declares these outputs, and no longer what it did before."""
+        """Replace the outputs that the file ``declaration`` declares."""
         self.retract(declaration)
         self._declared[declaration] = tuple(outputs)
         for directory in self._directories_above(declaration):
@@ -64,7 +64,7 @@ class OutputIndex(Generic[OutputT]):
                 self._outputs_below.setdefault(directory, {})[output.fs_path] = None
 
     def retract(self, declaration: str) -> Sequence[OutputT]:
-        """The file ``declaration`` is no more, or declares nothing; what it declared."""
+        """Remove the outputs that the file ``declaration`` declares, and return them."""
         if declaration not in self._declared:
             return ()
         outputs = self._declared.pop(declaration)
@@ -78,7 +78,7 @@ class OutputIndex(Generic[OutputT]):
         return outputs
 
     def owner(self, path: str) -> OutputT | None:
-        """The output that is ``path``, or the directory output that holds it."""
+        """Return the output at ``path``, or the directory output that contains it."""
         if path in self._outputs:
             return self._outputs[path][-1]
         for directory in self._directories_above(path):
@@ -87,11 +87,11 @@ class OutputIndex(Generic[OutputT]):
         return None
 
     def claim(self, path: str) -> OutputT | None:
-        """The output to update when ``path`` is logged; None: it is to be a new one.
+        """Return the output to update when ``path`` is logged; None if a new one must be made.
 
         Raises:
-            ArtifactPathError: ``path`` is an output of a stage with a command, or there are
-                other outputs in it.
+            ArtifactPathError: ``path`` is an output of a stage with a command, or contains other
+                outputs or a DVC file.
         """
         owner = self.owner(path)
         if owner is not None:
@@ -111,15 +111,15 @@ class OutputIndex(Generic[OutputT]):
             )
             raise ArtifactPathError(
                 path,
-                f"holds '{inner.fs_path}', which DVC tracks already by '{inner.stage.path}'. "
+                f"contains '{inner.fs_path}', which DVC tracks by '{inner.stage.path}'. "
                 f"{first}or log the parts of it that are not tracked.",
             )
         if path in self._declarations_below:
             declaration = next(iter(self._declarations_below[path]))
             raise ArtifactPathError(
                 path,
-                f"holds the DVC file '{declaration}', which must not lie in a tracked directory. "
-                "Move it out, or log a part of the directory.",
+                f"contains the DVC file '{declaration}', but DVC allows none in a tracked "
+                "directory. Move it out, or log a part of the directory.",
             )
         return None
 
@@ -131,7 +131,7 @@ class OutputIndex(Generic[OutputT]):
                 del below[directory]
 
     def _directories_above(self, path: str) -> list[str]:
-        """From the parent up to the root of the repository."""
+        """Return the directories from the parent up to the root of the repository."""
         above = []
         directory = os.path.dirname(path)
         while is_inside(directory, self._root):

@@ -137,7 +137,7 @@ class _BatchProcess:
             start_new_session=True,  # the parent handles Ctrl-C
         )
         # stage_plain neither syncs nor publishes in another way than by an unnamed file.
-        self._can_stage_plain = bool(UNNAMED) and not layout.sync.wanted
+        self._can_stage_plain = bool(UNNAMED) and not layout.sync.is_enabled
         path = [str(each) for each in sys.path if isinstance(each, str)]
         cache = layout.cache_dir, layout.object_mode, layout.dir_mode
         self._send(marshal.dumps((path, [os.path.dirname(os.path.dirname(__file__))])))

@@ -29,7 +29,7 @@ from anyio import from_thread
 from .._artifact.plan import PlannedFile, check_unchanged
 from .._errors import ArtifactChangedError
 from .._fs.file_io import READ, create
-from .._fs.free_space import Reservation, Space
+from .._fs.free_space import DiskSpace, Reservation
 from .._fs.fsync import Sync
 from .._fs.kernel_copy import clone, copy_step, read_at
 from .._workers.bounded_gather import run_together
@@ -88,9 +88,9 @@ class _Copying(Enum):
 class CopyOptions:
     """How the large files of one artifact are copied and hashed."""
 
-    shares_blocks: bool
+    uses_reflinks: bool
     """Whether the file system can share blocks between files: cloning is tried first."""
-    space: Space
+    space: DiskSpace
     """Reserves the space of files in progress."""
     sync: Sync
     """Waits for the disk, or does nothing."""
@@ -189,7 +189,7 @@ class LargeFile:
         loops = [partial(self._copy_all, run)]
         if self._hashes:
             loops.append(partial(self._hash_all, run))
-        if self.options.sync.wanted:
+        if self.options.sync.is_enabled:
             loops.append(partial(self._sync_all, run))
         try:
             await run_together(loops, len(loops))
@@ -219,7 +219,7 @@ class LargeFile:
     @property
     def _is_far_ahead(self) -> bool:
         unhashed = self._copied_bytes - self._hashed_bytes if self._hashes else 0
-        unsynced = self._copied_bytes - self._synced_bytes if self.options.sync.wanted else 0
+        unsynced = self._copied_bytes - self._synced_bytes if self.options.sync.is_enabled else 0
         return unhashed > LEAD_BYTES or unsynced > DISK_LEAD_BYTES
 
     @property
@@ -232,7 +232,7 @@ class LargeFile:
     def _finished_bytes(self) -> int:
         """How many bytes are copied, hashed and on the disk, as far as each is needed."""
         hashed = self._hashed_bytes if self._hashes else self._copied_bytes
-        return min(hashed, self._synced_bytes) if self.options.sync.wanted else hashed
+        return min(hashed, self._synced_bytes) if self.options.sync.is_enabled else hashed
 
     async def _sync_all(self, run: Run) -> None:
         """Bring the bytes onto the disk while the next ones are copied.
@@ -282,7 +282,7 @@ class LargeFile:
             self._copied_bytes += copied
             if self.task is not Task.SNAPSHOT and self.options.should_yield():
                 break
-        self._reservation.bytes_to_come = self.planned.size - self._copied_bytes
+        self._reservation.remaining_bytes = self.planned.size - self._copied_bytes
         check_unchanged(os.fstat(source_fd), self.planned, self.source)
         done = self._copied_bytes == self.planned.size
         if done and self._copying is _Copying.WRITE_ONCE:
@@ -298,7 +298,7 @@ class LargeFile:
         written = [path for path in (self.temp, self.copy) if path is not None]
         for path in written:  # one by one, so that `close` finds those made before an error
             self._fds.append(create(path))
-        if self.options.shares_blocks:
+        if self.options.uses_reflinks:
             if all(clone(one, other) for one, other in pairwise(self._fds)):
                 self._copying, written = _Copying.CLONED, []
                 self._copied_bytes = self.planned.size

@@ -37,8 +37,8 @@ class FileStager:
 
     def known_md5(self, planned: PlannedFile) -> str | None:
         """Return the cached MD5 of an unchanged file if its object exists, else None."""
-        same, store = self.known.same(planned), self.workspace.store
-        return same.md5 if same is not None and store.holds(same.md5, planned.size) else None
+        same, store = self.known.lookup(planned), self.workspace.store
+        return same.md5 if same is not None and store.has_synced(same.md5, planned.size) else None
 
     def stage_batch(self, files: Sequence[PlannedFile], checkpoint: Callable[[], None]) -> Batch:
         """Stage small files; ``checkpoint`` is called now and then and raises to stop.

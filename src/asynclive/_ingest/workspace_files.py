@@ -17,7 +17,7 @@ from .._artifact.request import ArtifactRequest
 from .._cache.link_types import add_exec, leaves_plain_files, link_type, make_link
 from .._cache.object_store import ObjectStore
 from .._errors import ArtifactChangedError
-from .._fs.change_detection import marks_of
+from .._fs.change_detection import fingerprint_of
 from .._fs.file_io import write_new
 
 
@@ -159,7 +159,7 @@ class WorkspaceFiles:
             batch.stored.append(stored(planned, md5, planned.inode, planned.mtime_ns))
             mode = self.store.layout.copy_mode | (0o100 if planned.mode & 0o111 else 0)
             if planned.mode != mode:
-                batch.modes.append(Mode(self.source_path(planned), mode, planned.marks))
+                batch.modes.append(Mode(self.source_path(planned), mode, planned.fingerprint))
         else:  # 4
             path = self.new_path(planned)
             self._make_link(kind, planned, md5, path)
@@ -229,8 +229,8 @@ class WorkspaceFiles:
         try:
             there = os.lstat(source)
             if planned.islink and not self.releases_source:
-                return Move(path, source, marks_of(there))
-            changed = marks_of(os.stat(source)) != planned.marks
+                return Move(path, source, fingerprint_of(there))
+            changed = fingerprint_of(os.stat(source)) != planned.fingerprint
         except (FileNotFoundError, NotADirectoryError):
             if not self.releases_source:
                 raise
@@ -239,7 +239,9 @@ class WorkspaceFiles:
             return None
         if changed:
             raise ArtifactChangedError(source, "was replaced or written")
-        return Move(path, source, marks_of(there), planned.marks if planned.islink else None)
+        return Move(
+            path, source, fingerprint_of(there), planned.fingerprint if planned.islink else None
+        )
 
 
 def stored(planned: PlannedFile, md5: str, inode: int, mtime_ns: int) -> StoredFile:

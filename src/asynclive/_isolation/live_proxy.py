@@ -59,7 +59,7 @@ def serve_live(beside: CoWriter, sock: socket.socket) -> None:
         while True:
             entries = pipe.receive()
             try:
-                with beside.told(entries) as keep:
+                with beside.recording(entries) as keep:
                     pipe.send([])
                     if pipe.receive():
                         keep()
@@ -84,11 +84,11 @@ class LiveProxy(SessionExperiment):
         self._turn = repository.turn()
         self.place = repository.root, self._turn.path
 
-    def turn(self) -> AbstractContextManager[None]:
-        return self._turn.take()
+    def lock(self) -> AbstractContextManager[None]:
+        return self._turn.hold()
 
     @contextmanager
-    def told(self, entries: Entries) -> Iterator[Callable[[], object]]:
+    def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
         with contextlib.ExitStack() as lock:
             try:
                 self._pipe.send(entries)
@@ -96,7 +96,7 @@ class LiveProxy(SessionExperiment):
             except _EndedError:
                 # The Live is gone. A group that commits is recorded all the same.
                 errors = []
-                lock.enter_context(self._turn.take())
+                lock.enter_context(self._turn.hold())
             if errors:
                 raise chained(errors)
             kept: list[bool] = []

@@ -93,7 +93,7 @@ class DeferredRemoval:
 
 
 def _temp_paths(staged: StagedArtifact) -> list[str]:
-    paths = [] if staged.placement is None else staged.placement.beside
+    paths = [] if staged.placement is None else staged.placement.temp_paths
     return paths if staged.record is None else [*paths, staged.record.temp]
 
 

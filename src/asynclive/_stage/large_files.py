@@ -14,7 +14,7 @@ from functools import partial
 import anyio
 
 from .._artifact.plan import PlannedFile
-from .._fs.change_detection import marks_of
+from .._fs.change_detection import fingerprint_of
 from .._ingest.copy_and_hash import CopyOptions, LargeFile, Task
 from .._ingest.small_files import FileStager
 from .._ingest.workspace_files import Batch, keep_times
@@ -105,7 +105,7 @@ class LargeStager:
         """Return the cached MD5, if the file is unchanged, and a batch that counts the file."""
         md5 = None
         # A file that is ignored now may have been stored before.
-        if self.files.workspace.is_cached(planned) and self.files.known.same(planned) is not None:
+        if self.files.workspace.is_cached(planned) and self.files.known.lookup(planned) is not None:
             md5 = await self.runner.run(partial(self.files.known_md5, planned))
         batch = Batch()
         batch.count(planned, unchanged=md5 is not None)
@@ -179,7 +179,7 @@ class Snapshot:
 
 def with_marks_of(path: str, planned: PlannedFile) -> PlannedFile:
     """Return ``planned`` with the inode and mtime of the file at ``path``, which has its bytes."""
-    inode, mtime_ns = marks_of(os.stat(path))
+    inode, mtime_ns = fingerprint_of(os.stat(path))
     return planned._replace(inode=inode, mtime_ns=mtime_ns)
 
 

@@ -17,7 +17,7 @@ from .._ingest.os_errors import translate_os_errors
 from .._workers.fairness import checkpoint_in_thread
 from .._workers.file_workers import FileWorkers
 from .._workspace.moved_source import MovedSource
-from .._workspace.source_scan import IgnoreFilter, look, make_plan
+from .._workspace.source_scan import IgnoreFilter, check_source, make_plan
 from .stage_job import are_many
 
 
@@ -62,15 +62,15 @@ class Sources:
         root, on_names = self._store.layout.root, partial(self._start_processes_ahead, request)
 
         def plan() -> ArtifactPlan:
-            temp_path = None if moved is None else moved.aside
+            temp_path = None if moved is None else moved.temp_path
             plan = make_plan(
                 request, root, ignore_filter, checkpoint_in_thread, on_names, temp_path
             )
-            if moved is None or plan.follows_relative:
+            if moved is None or plan.has_relative_links:
                 return plan
             with translate_os_errors(request.source):
-                moved.tuck_away()
-            return replace(plan, moved_to=moved.aside)
+                moved.move_into_session()
+            return replace(plan, moved_to=moved.temp_path)
 
         return await self._workers.run(plan, bulk=False)
 
@@ -91,16 +91,16 @@ class Sources:
         layout = self._store.layout
 
         def take() -> MovedSource:
-            isdir = stat.S_ISDIR(look(request, layout.root, request.source).st_mode)
+            isdir = stat.S_ISDIR(check_source(request, layout.root, request.source).st_mode)
             with translate_os_errors(request.source):
-                return MovedSource.take(request.source, isdir, layout.workspace_tmp, layout.sync)
+                return MovedSource.move(request.source, isdir, layout.workspace_tmp, layout.sync)
 
         return await self._workers.run_to_end(take)
 
     async def restore(self, moved: MovedSource) -> None:
         """Rename the source back: its artifact was not logged."""
-        await self._workers.run_to_end(moved.put_back)
+        await self._workers.run_to_end(moved.restore)
 
     async def forget(self, moved: MovedSource) -> None:
         """Remove the temp path: its artifact was logged."""
-        await self._workers.run_to_end(moved.drop)
+        await self._workers.run_to_end(moved.discard)

@@ -19,8 +19,8 @@ from .._artifact.records import StagedArtifact, StoredFile
 from .._cache.hash_cache import HashCacheEntry
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
-from .._fs.change_detection import seconds_to_next_stamp, stamp_ns
-from .._fs.free_space import Space
+from .._fs.change_detection import file_clock_ns, seconds_to_next_tick
+from .._fs.free_space import DiskSpace
 from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.copy_and_hash import CopyOptions
@@ -66,7 +66,7 @@ class StageJob:
     store: ObjectStore
     workers: FileWorkers
     processes: BatchProcesses
-    space: Space
+    space: DiskSpace
     progress: StagingProgress
     is_awaited: Callable[[], bool] = lambda: True
     """Returns whether a task waits for the artifact at that moment."""
@@ -106,7 +106,7 @@ class StageJob:
         )
         self.files = FileStager(self.workspace)
         options = CopyOptions(
-            layout.shares_blocks,
+            layout.uses_reflinks,
             self.space,
             layout.sync,
             CHUNKS_AT_ONCE if self.workers.scheduling.shares_interpreter else 1,
@@ -177,13 +177,13 @@ class StageJob:
         for number, file in enumerate(self.plan.files):
             if number % BATCH_FILES == 0:
                 checkpoint()
-            if known.same(file) is not None:
+            if known.lookup(file) is not None:
                 self._unchanged.add(file.key)
 
     def check_space(self) -> None:
         """Raise OSError if the snapshots do not fit; all of them exist at the same time. Blocks."""
         layout, files, workspace = self.store.layout, self.files, self.workspace
-        if layout.shares_blocks:
+        if layout.uses_reflinks:
             return
         large = [file for file in self.plan.files if file.size > SMALL_BYTES]
         self.space.check(
@@ -205,8 +205,8 @@ class StageJob:
         is_replaced = not self.copy_root and not leaves_plain_files(layout, isdir)
         if is_replaced and self.plan.files:
             newest_ns = max(file.mtime_ns for file in self.plan.files)
-            await anyio.sleep(seconds_to_next_stamp(newest_ns, stamp_ns()))
-        self._released_at_ns = stamp_ns()
+            await anyio.sleep(seconds_to_next_tick(newest_ns, file_clock_ns()))
+        self._released_at_ns = file_clock_ns()
         self.runner.move_to_background()
 
     def make_dirs(self) -> None:
@@ -215,7 +215,7 @@ class StageJob:
         Raises:
             OSError: also if the copy does not fit.
         """
-        if self.workspace.copies_all_bytes and not self.store.layout.shares_blocks:
+        if self.workspace.copies_all_bytes and not self.store.layout.uses_reflinks:
             self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
         for directory in self.plan.dirs:
             from_thread.check_cancelled()
@@ -265,6 +265,6 @@ def without_doubtful(files: Sequence[StoredFile], released_at_ns: int) -> list[S
     Otherwise DVC's state would give the newer bytes the hash of the older ones.
     """
     return [
-        file._replace(inode=0) if seconds_to_next_stamp(file.mtime_ns, released_at_ns) else file
+        file._replace(inode=0) if seconds_to_next_tick(file.mtime_ns, released_at_ns) else file
         for file in files
     ]

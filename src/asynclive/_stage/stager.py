@@ -15,10 +15,10 @@ from functools import partial
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from .._cache.find_unchanged import find_unchanged
-from .._cache.hash_cache import KNOWN_BYTES, HashCache, HashCacheEntry
+from .._cache.hash_cache import MIN_CACHED_BYTES, HashCache, HashCacheEntry
 from .._cache.hash_cache_file import publish_hashes
 from .._cache.object_store import ObjectStore
-from .._fs.free_space import Space
+from .._fs.free_space import DiskSpace
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.workspace_files import Batch
 from .._instrumentation.staging_progress import StagingProgress
@@ -64,7 +64,7 @@ class Stager:
         self._hash_cache = HashCache(store.layout)
         # At most one process for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
-        self._space = Space()
+        self._space = DiskSpace()
         self.sources = Sources(store, workers, self._hash_cache, self._processes)
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Stager:
         Otherwise the job uses the cached hashes of its unchanged files.
         """
         plan = job.plan
-        if not plan.request.cache or plan.total_bytes < KNOWN_BYTES or plan.moved_to:
+        if not plan.request.cache or plan.total_bytes < MIN_CACHED_BYTES or plan.moved_to:
             return None
         may_reuse = may_reuse_copy or not plan.request.copy
         look_up = partial(self._look_up_hashes, job, may_reuse=may_reuse)
@@ -204,7 +204,7 @@ class Stager:
 
     async def _sync(self, job: StageJob, staged: StagedArtifact, known: HashCacheEntry) -> None:
         """Wait until the staged artifact is on the disk, if the session is durable."""
-        if not self._store.layout.sync.wanted:
+        if not self._store.layout.sync.is_enabled:
             return
         for steps in sync_rounds(job.plan, staged, known, self._store):
             jobs = (partial(job.runner.run, step) for step in steps)
@@ -220,7 +220,7 @@ class Stager:
         """
         if self._save_hashes is not None and job.many_small:
             staged = replace(staged, hashes_saved=True)
-        if job.plan.total_bytes >= KNOWN_BYTES:
+        if job.plan.total_bytes >= MIN_CACHED_BYTES:
             prepare = partial(self._hash_cache.prepare, job.plan, staged.files, read_at_ns)
             record = await job.runner.run(partial(prepare, checkpoint_in_thread))
             staged = replace(staged, record=record)

@@ -1,180 +1,305 @@
-"""Put finished files into the workspace: complete beside, then replace. Blocking, no DVC."""
+"""Apply a placement to the workspace, and undo it. Blocks; no DVC.
+
+Each new file is complete at a temp path before it takes its place, so a reader sees the old
+file or the new one. Every function that changes the workspace returns a frozen record of the
+change. Such a record pickles, and ``undo_placement`` or ``remove_made_parents`` undoes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from typing import NamedTuple
 
 from .._artifact.placement import Mode, Move, Placement
-from .._fs.atomic_rename import exchange, put_back
-from .._fs.change_detection import Marks, is_open_for_writing, marks_of
-from .._fs.safe_open import change_mode, held
+from .._fs.atomic_rename import exchange, rename_if_free
+from .._fs.change_detection import Fingerprint, fingerprint_of, is_open_for_writing
+from .._fs.safe_open import change_mode, open_beneath
+
+# --- Records of changes: tuples, since a placement may make one for each file ---------------
 
 
-def apply_placement(placement: Placement, root: str | None = None) -> Callable[[], None]:
-    """Do it; returns what takes it back, for as long as what is ``beside`` was not removed.
+class RenamedIn(NamedTuple):
+    """``source`` was renamed to ``destination``, where nothing was."""
+
+    source: str
+    destination: str
+
+
+class Exchanged(NamedTuple):
+    """``source`` and ``destination`` were exchanged; the old file is at ``source`` now."""
+
+    source: str
+    destination: str
+    placed: Fingerprint | None
+    """Fingerprint of the file that was put at ``destination``; the undo replaces no other file.
+    None: the undo replaces any file, as the move did."""
+    directory_mode: int | None
+    """Mode of the old directory, if the exchange had to make it writable."""
+
+
+class ModeChanged(NamedTuple):
+    """The permissions of ``path`` were changed; before, they were ``mode``."""
+
+    path: str
+    mode: int
+
+
+Change = RenamedIn | Exchanged | ModeChanged
+
+
+class PlacementUndo(NamedTuple):
+    """The changes of one placement, for ``undo_placement``.
+
+    Valid until the temp paths of the placement are removed.
+    """
+
+    changes: tuple[Change, ...]
+    """In the order in which they were made."""
+    root: str | None
+
+
+class MadeParents(NamedTuple):
+    """Directories that ``make_parents`` found missing, each one before its parent."""
+
+    directories: tuple[str, ...]
+    root: str | None
+
+
+# --- Placements ------------------------------------------------------------------------------
+
+
+def apply_placement(placement: Placement, root: str | None = None) -> PlacementUndo:
+    """Make all changes of ``placement``, or none; return them for ``undo_placement``.
 
     Args:
+        placement: the moves, then the modes.
         root: the directory that no link may lead out of; None: links are followed.
 
     Raises:
-        OSError: nothing has changed.
+        OSError: one of the changes failed. The workspace is as it was before the call.
     """
-    done: list[Callable[[], None]] = []
+    changes: list[Change] = []
     try:
         for move in placement.moves:
-            done.append(_replace(move, root))
+            moved = _apply_move(move, root)
+            if moved is not None:
+                changes.append(moved)
         for mode in placement.modes:
-            done.append(_set_mode(mode, root))
+            changed = _apply_mode(mode, root)
+            if changed is not None:
+                changes.append(changed)
     except BaseException:
-        _undo(done)
+        undo_placement(PlacementUndo(tuple(changes), root))
         raise
-    return lambda: _undo(done)
+    return PlacementUndo(tuple(changes), root)
 
 
-def make_parents(path: str, root: str | None = None) -> Callable[[], None]:
-    """Make the directories above ``path``; returns what removes those that were missing."""
+def undo_placement(undo: PlacementUndo) -> None:
+    """Undo the changes, the last one first. Files written since then stay.
+
+    Raises:
+        OSError: a change cannot be undone; neither it nor those before it are.
+    """
+    for change in reversed(undo.changes):
+        if isinstance(change, RenamedIn):
+            with open_beneath(change.destination, undo.root) as at:
+                os.rename(at, change.source)
+        elif isinstance(change, Exchanged):
+            _undo_exchange(change, undo.root)
+        else:
+            with open_beneath(change.path, undo.root) as at:
+                change_mode(at, change.mode)
+
+
+def _undo_exchange(change: Exchanged, root: str | None) -> None:
+    source, destination, placed, directory_mode = change
+    with open_beneath(destination, root) as at:
+        if placed is None:
+            exchange(source, destination, at)
+        elif not os.path.lexists(at) or fingerprint_of(os.lstat(at)) != placed:
+            return  # the user removed or wrote the file since then
+        else:
+            _exchange_if_unchanged(source, destination, at, placed)
+        if directory_mode is not None:
+            change_mode(at, directory_mode)
+
+
+def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
+    """Apply one move; None: the destination was left as it is.
+
+    There are three cases:
+
+    1. Nothing is at the destination. Rename the new file to it.
+    2. The user wrote or removed the file there since it was planned, or it is the new file
+       already. Leave it alone.
+    3. The old file is there. Exchange both, so that the old one can be restored.
+    """
+    source, destination = move.source, move.destination
+    with open_beneath(destination, root) as at:
+        if move.if_free and rename_if_free(source, at):
+            return RenamedIn(source, destination)
+        try:
+            old = os.lstat(at)
+        except FileNotFoundError:
+            if move.unless_changed is not None:
+                return None  # case 2: the user removed it
+            os.rename(source, at)
+            return RenamedIn(source, destination)
+
+        expected = move.unless_changed
+        if (move.if_free or expected is not None) and fingerprint_of(old) != expected:
+            return None  # case 2: newer bytes
+        if _is_target_written(at, move):
+            return None  # case 2: newer bytes behind a link
+        new = os.lstat(source)
+        if os.path.samestat(old, new):
+            return None  # case 2: a hard link to the new file, which a rename would leave too
+
+        # The kernel refuses to move a write-protected directory: it has to write its "..".
+        directory_mode = None
+        if stat.S_ISDIR(old.st_mode) and not old.st_mode & stat.S_IWUSR:
+            directory_mode = stat.S_IMODE(old.st_mode)
+            change_mode(at, directory_mode | stat.S_IWUSR)
+        if expected is None:
+            exchange(source, destination, at)
+            return Exchanged(source, destination, None, directory_mode)
+        if not _exchange_if_unchanged(source, destination, at, expected):
+            return None
+        return Exchanged(source, destination, fingerprint_of(new), directory_mode)
+
+
+def _is_target_written(at: str, move: Move) -> bool:
+    """Return whether the file behind the link at the destination has changed."""
+    if move.unless_target_changed is None:
+        return False
+    try:
+        return fingerprint_of(os.stat(at)) != move.unless_target_changed
+    except OSError:
+        return True
+
+
+def _exchange_if_unchanged(source: str, destination: str, at: str, expected: Fingerprint) -> bool:
+    """Exchange two paths if the file at the destination has the fingerprint ``expected``.
+
+    Another process can replace or write that file between any check and the exchange. So the
+    check comes after the exchange, when the old file is at ``source``, a private path, through
+    which no other process can open it. There are three cases:
+
+    1. It is the expected file, and no process has it open for writing. Keep the exchange.
+    2. It cannot be examined. Exchange back, and raise the error.
+    3. It is a newer file, or is open for writing. Put the newest file back to the destination.
+
+    Args:
+        source: the new file, in a directory of temp files.
+        destination: the path that gets it.
+        at: another name of ``destination``, by which it is reached.
+        expected: the fingerprint of the file to replace.
+
+    Returns:
+        Whether they are exchanged. False: the destination has its newest file, or none.
+
+    Raises:
+        OSError: as in case 2, or the exchange failed; the destination is as it was.
+    """
+    new_inode = os.lstat(source).st_ino
+    try:
+        exchange(source, destination, at)
+    except FileNotFoundError:
+        if os.path.lexists(at):
+            raise
+        return False  # the user removed the old file after the check of the caller
+    try:
+        old = os.lstat(source)
+        if fingerprint_of(old) == expected and not is_open_for_writing(source):
+            return True  # case 1
+    except OSError:  # case 2
+        exchange(source, destination, at)
+        if os.lstat(source).st_ino != new_inode:
+            # Another process had replaced the new file. Its file is the newest: keep that.
+            exchange(source, destination, at)
+        raise
+    _restore_newest(source, destination, at, new_inode, old.st_ino)  # case 3
+    return False
+
+
+def _restore_newest(
+    source: str, destination: str, at: str, placed_inode: int, newest_inode: int
+) -> None:
+    """Exchange until the destination has the newest file that any process put there.
+
+    Between two exchanges another process may put a still newer file at the destination. The
+    exchange then takes out that file instead of the one that the last exchange put in, so one
+    more exchange is needed. The loop ends when an exchange takes out the file that was put in.
+
+    Args:
+        source: where the newest file is now.
+        destination: the path that gets it.
+        at: another name of ``destination``, by which it is reached.
+        placed_inode: the inode of the file that the last exchange put at the destination.
+        newest_inode: the inode of the file at ``source``.
+    """
+    while True:
+        try:
+            exchange(source, destination, at)
+        except FileNotFoundError:
+            return  # the user removed the file
+        taken_out = os.lstat(source).st_ino
+        if taken_out == placed_inode:
+            return
+        placed_inode, newest_inode = newest_inode, taken_out
+
+
+def _apply_mode(new: Mode, root: str | None) -> ModeChanged | None:
+    """Set permissions; None: nothing has changed."""
+    with open_beneath(new.path, root) as at:
+        if new.unless_changed is not None and (
+            not os.path.lexists(at) or fingerprint_of(os.lstat(at)) != new.unless_changed
+        ):
+            return None
+        before = change_mode(at, new.mode)
+    if before is None or before == new.mode:
+        return None
+    return ModeChanged(new.path, before)
+
+
+# --- Directories -----------------------------------------------------------------------------
+
+
+def make_parents(path: str, root: str | None = None) -> MadeParents:
+    """Make the missing directories above ``path``; return them.
+
+    Args:
+        path: the file or directory that will be there; absolute.
+        root: the directory that no link may lead out of; None: links are followed.
+
+    Raises:
+        OSError: one could not be made. None of them is left.
+    """
     missing: list[str] = []
     directory = os.path.dirname(path)
     while not os.path.isdir(directory):
         missing.append(directory)
         directory = os.path.dirname(directory)
-
-    def take_back() -> None:
-        for made in missing:
-            # Not made yet, or somebody else uses it by now.
-            with contextlib.suppress(OSError), held(made, root) as at:
-                os.rmdir(at)
-
+    made = MadeParents(tuple(missing), root)
     try:
         for directory in reversed(missing):
-            with held(directory, root) as at:
+            with open_beneath(directory, root) as at:
                 try:
                     os.mkdir(at)
                 except FileExistsError:
-                    if not stat.S_ISDIR(os.lstat(at).st_mode):  # not just made by somebody else
-                        raise
+                    if not stat.S_ISDIR(os.lstat(at).st_mode):
+                        raise  # otherwise another process has just made the directory
     except BaseException:
-        take_back()
+        remove_made_parents(made)
         raise
-    return take_back
+    return made
 
 
-def _undo(done: list[Callable[[], None]]) -> None:
-    for take_back in reversed(done):
-        take_back()
-
-
-def _nothing() -> None:
-    pass
-
-
-def _replace(move: Move, root: str | None) -> Callable[[], None]:
-    source, destination = move.source, move.destination
-    with held(destination, root) as at:
-        if move.if_free and put_back(source, at):
-            return lambda: _rename_back(destination, source, root)
-        try:
-            there = os.lstat(at)
-        except FileNotFoundError:
-            if move.unless_changed is not None:
-                return _nothing  # the caller removed it meanwhile
-            os.rename(source, at)
-            return lambda: _rename_back(destination, source, root)
-        seen = marks_of(there) if move.if_free or move.unless_changed is not None else None
-        if seen != move.unless_changed or _is_written_behind(at, move):
-            return _nothing
-        ours = os.lstat(source)
-        if os.path.samestat(there, ours):
-            return _nothing  # a hard link to the same file: rename would do nothing either
-        mode = stat.S_IMODE(there.st_mode)
-        protected = stat.S_ISDIR(there.st_mode) and not there.st_mode & stat.S_IWUSR
-        if protected:  # moved to another directory, it has to be written to, for its ".."
-            change_mode(at, mode | stat.S_IWUSR)
-        if not _exchange_seen(source, destination, at, seen):
-            return _nothing
-
-    def take_back() -> None:
-        with held(destination, root) as at:
-            if seen is None:
-                exchange(source, destination, at)
-            elif not os.path.lexists(at) or marks_of(os.lstat(at)) != marks_of(ours):
-                return  # what was written since then stays
-            else:
-                _exchange_seen(source, destination, at, marks_of(ours))
-            if protected:
-                change_mode(at, mode)
-
-    return take_back
-
-
-def _is_written_behind(at: str, move: Move) -> bool:
-    if move.holding is None:
-        return False
-    try:
-        return marks_of(os.stat(at)) != move.holding
-    except OSError:
-        return True
-
-
-def _exchange_seen(source: str, destination: str, at: str, seen: Marks | None) -> bool:
-    """Exchange; and back again, if what comes out is not what was seen there before.
-
-    Nobody can look away while others write: what is newer may come to be between the look and
-    the exchange. So what came out is looked at once more, where no name leads others to it.
-
-    Returns:
-        Whether they are exchanged.
-    """
-    before = os.lstat(source).st_ino
-    try:
-        exchange(source, destination, at)
-    except FileNotFoundError:
-        if seen is None or os.path.lexists(at):
-            raise
-        return False  # its owner has removed it meanwhile
-    if seen is None:
-        return True
-    try:
-        out = os.lstat(source)
-        if marks_of(out) == seen and not is_open_for_writing(source):
-            return True
-    except OSError:  # it cannot be told what came out: all is as it was
-        exchange(source, destination, at)
-        if os.lstat(source).st_ino != before:  # but for what somebody has put there meanwhile
-            exchange(source, destination, at)
-        raise
-    while True:
-        put = out.st_ino
-        try:
-            exchange(source, destination, at)
-        except FileNotFoundError:
-            return False  # removed, likewise
-        out = os.lstat(source)
-        if out.st_ino == before:
-            return False
-        before = put  # somebody has put one more there, which is the newest
-
-
-def _rename_back(destination: str, source: str, root: str | None) -> None:
-    with held(destination, root) as at:
-        os.rename(at, source)
-
-
-def _set_mode(new: Mode, root: str | None) -> Callable[[], None]:
-    with held(new.path, root) as at:
-        if new.unless_changed is not None and (
-            not os.path.lexists(at) or marks_of(os.lstat(at)) != new.unless_changed
-        ):
-            return _nothing
-        before = change_mode(at, new.mode)
-    if before is None or before == new.mode:
-        return _nothing
-
-    def take_back() -> None:
-        with held(new.path, root) as at:
-            change_mode(at, before)
-
-    return take_back
+def remove_made_parents(made: MadeParents) -> None:
+    """Remove the directories that ``make_parents`` made, except those in use."""
+    for directory in made.directories:
+        # Fails if the directory does not exist yet, or another process has put a file into it.
+        with contextlib.suppress(OSError), open_beneath(directory, made.root) as at:
+            os.rmdir(at)

@@ -1,4 +1,4 @@
-"""Find and remove what killed sessions left."""
+"""Find the temp directories of killed sessions, and remove them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from dataclasses import dataclass
 from logging import getLogger
 
 from .._fs.fsync import NO_SYNC, Sync
-from .temp_session import ANY_LOCK, LOCK_NAME, SESSION_NAME, claim, end_session, try_lock
+from .temp_session import ANY_LOCK, LOCK_NAME, SESSION_NAME, lock_if_dead, remove_session, try_lock
 
 logger = getLogger(__name__)
 
 
-def remove_dead_sessions(places: Sequence[str], sync: Sync = NO_SYNC) -> None:
-    """Remove the directories in ``places`` of sessions that have ended, and say so in the log.
+def remove_dead_sessions(parents: Sequence[str], sync: Sync = NO_SYNC) -> None:
+    """Remove the temp directories of sessions that have ended, and log each.
 
-    What they were killed over is put right first, and on the disk if ``sync`` waits for that.
-    What cannot be removed is only logged.
+    First finish or undo the renames that a session was killed in. If a directory cannot be
+    removed, log a warning only.
+
+    Args:
+        parents: the directories that contain temp directories of sessions.
+        sync: waits until restored files are on the disk.
     """
-    for place in places:
-        for directory in _sessions_in(place):
+    for parent in parents:
+        for directory in _sessions_in(parent):
             try:
-                fd = claim(directory)
-            except OSError as error:  # another user's, most often
+                fd = lock_if_dead(directory)
+            except OSError as error:  # usually the directory of another user
                 logger.debug("Cannot tell whether the session of '%s' lives: %s", directory, error)
                 continue
             if fd is None:
                 continue
-            files, size = _count(directory)
-            if end_session(directory, fd, sync):
+            files, size = _count_files(directory)
+            if remove_session(directory, fd, sync):
                 logger.info(
-                    "Removed '%s', which a session that has ended had left: %d files, %d bytes.",
+                    "Removed '%s', the temp directory of a session that was killed: "
+                    "%d files, %d bytes.",
                     directory,
                     files,
                     size,
@@ -41,51 +46,53 @@ def remove_dead_sessions(places: Sequence[str], sync: Sync = NO_SYNC) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """A directory of temp files, as it is found. ``size``: bytes of its files."""
+    """A temp directory, and whether its session still runs."""
 
     directory: str
     living: bool
-    """Also where that cannot be told."""
+    """True also if the lock cannot tell. ``asynclive doctor --json`` prints this name."""
     files: int
+    """Number of files in it, without the lock."""
     size: int
+    """Bytes of all files together."""
 
 
-def look_at_sessions(places: Sequence[str]) -> list[FoundSession]:
-    """The directories of sessions in ``places``, and which are dead. Removes nothing."""
+def find_sessions(parents: Sequence[str]) -> list[FoundSession]:
+    """Return the temp directories of sessions in ``parents``. Removes nothing."""
     found = []
-    for directory in sorted(each for place in places for each in _sessions_in(place)):
-        living = _lives(directory)
-        found.append(FoundSession(directory, living, *_count(directory)))
+    for directory in sorted(each for parent in parents for each in _sessions_in(parent)):
+        living = _is_alive(directory)
+        found.append(FoundSession(directory, living, *_count_files(directory)))
     return found
 
 
-def _lives(directory: str) -> bool:
+def _is_alive(directory: str) -> bool:
     try:
         fd = os.open(os.path.join(directory, LOCK_NAME), ANY_LOCK & ~os.O_CREAT)
     except FileNotFoundError:
-        return False  # killed before it had made one
+        return False  # killed before it made the lock file
     except OSError:
         return True
     try:
         return not try_lock(fd)
     finally:
-        os.close(fd)  # and lets it go
+        os.close(fd)  # releases the lock
 
 
-def _sessions_in(place: str) -> list[str]:
+def _sessions_in(parent: str) -> list[str]:
     try:
-        with os.scandir(place) as entries:
+        with os.scandir(parent) as entries:
             return [
                 entry.path
                 for entry in entries
                 if SESSION_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
             ]
-    except OSError:  # not there yet, or not ours to see
+    except OSError:  # it does not exist yet, or we may not read it
         return []
 
 
-def _count(directory: str) -> tuple[int, int]:
-    """How many files there are besides the lock, and their bytes."""
+def _count_files(directory: str) -> tuple[int, int]:
+    """Return the number of files without the lock, and their size in bytes."""
     files = size = 0
     for root, _, names in os.walk(directory):
         for name in names:

@@ -1,7 +1,7 @@
-"""A source that its caller gave up: aside until it is logged, and back again if it is not.
+"""Move a source to a temp path until it is logged, and restore it if it is not.
 
-A note beside it says where it belongs, so that nothing is lost when we are killed: whoever clears
-up after us puts it back. Blocking, no DVC.
+For ``submit(..., move=True)``. A note next to the temp path names the original path. If this
+process is killed, the next session reads the note and restores the source. Blocks; no DVC.
 """
 
 from __future__ import annotations
@@ -15,132 +15,155 @@ from logging import getLogger
 
 from .._artifact.records import StagedArtifact
 from .._errors import ArtifactPathError
-from .._fs.atomic_rename import put_back, read_note, write_note
-from .._fs.change_detection import Marks
+from .._fs.atomic_rename import read_note, rename_if_free, write_note
+from .._fs.change_detection import Fingerprint
 from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
 
 logger = getLogger(__name__)
 
-_ASIDE = ".moved"
+# Suffixes: of the moved source; of its note; of the note once the source is logged, when the
+# temp path may be removed; of a source whose original path was taken before it was restored.
+_MOVED = ".moved"
 _NOTE = ".moved-from"
-# The note's name once it is logged: what is aside is no longer its caller's.
 _DONE = ".moved-done"
-# At its old path is something else by now.
 _UNLOGGED = ".unlogged"
 
 
 @dataclass(frozen=True, slots=True)
 class MovedSource:
-    """Where a source is, and where it belongs."""
+    """A source at a temp path. The temp path follows from the path of the note."""
 
     source: str
+    """The original path."""
     note: str
+    """The note, in the directory of the session."""
     sync: Sync = NO_SYNC
-    """What waits for the disk."""
+    """Waits until renames are on the disk."""
 
     @classmethod
-    def take(cls, source: str, isdir: bool, directory: str, sync: Sync = NO_SYNC) -> MovedSource:
-        """Move a source aside: a file into ``directory`` if that is on its file system.
+    def move(cls, source: str, isdir: bool, directory: str, sync: Sync = NO_SYNC) -> MovedSource:
+        """Rename a source to a temp path, after its note is written.
 
-        A directory stays in its own until it is known what the links in it say. Where ``sync``
-        waits for the disk, the note is there before the source is moved.
+        The temp path of a file is in ``directory``, if that is on the same file system. That of a
+        directory is next to the source: a relative link in it would lead elsewhere from
+        ``directory``, and no scan has looked for such links yet.
+
+        Args:
+            source: the file or directory.
+            isdir: whether it is a directory.
+            directory: the temp directory of the session.
+            sync: if enabled, the note is on the disk before the source is renamed.
 
         Raises:
-            ArtifactPathError: it is a link.
-            OSError: it cannot be moved; nothing has changed.
+            ArtifactPathError: the source is a symbolic link.
+            OSError: the source cannot be renamed. Nothing has changed.
         """
         if os.path.islink(source):
             raise ArtifactPathError(
-                source, "is a symbolic link, which is not moved. Submit the file it leads to."
+                source, "is a symbolic link, which cannot be moved. Submit the file it points to."
             )
         moved = cls(source, os.path.join(directory, secrets.token_hex(8) + _NOTE), sync)
-        inside, beside = moved._asides
+        in_session, next_to_source = moved._temp_paths
         try:
             write_note(moved.note, source, sync)
-            for above in sync.with_above([directory]):
+            for above in sync.with_parents([directory]):
                 sync.directory(above)
-            if isdir or not _rename(source, inside):
-                os.rename(source, beside)
+            if isdir or not _rename_within_file_system(source, in_session):
+                os.rename(source, next_to_source)
         except BaseException:
             remove_file(moved.note)
             raise
         try:
-            sync.directory(os.path.dirname(moved.aside))
+            sync.directory(os.path.dirname(moved.temp_path))
         except BaseException:
-            moved.put_back()
+            moved.restore()
             raise
         return moved
 
-    def tuck_away(self) -> None:
-        """Have a directory out of its user's sight too, if that is on its file system.
+    def move_into_session(self) -> None:
+        """Move a directory on into the session's directory, if that is on the same file system.
+
+        The user does not see it there. Call this only if no relative link leads out of it.
 
         Raises:
-            OSError: it cannot be moved.
+            OSError: it cannot be renamed.
         """
-        inside, beside = self._asides
-        if self.aside == beside and _rename(beside, inside):
-            self.sync.directory(os.path.dirname(inside))
-            self.sync.directory(os.path.dirname(beside))
+        in_session, next_to_source = self._temp_paths
+        if self.temp_path == next_to_source and _rename_within_file_system(
+            next_to_source, in_session
+        ):
+            self.sync.directory(os.path.dirname(in_session))
+            self.sync.directory(os.path.dirname(next_to_source))
 
     @property
-    def aside(self) -> str:
-        """Where it is."""
-        inside, beside = self._asides
-        return inside if os.path.lexists(inside) else beside
+    def temp_path(self) -> str:
+        """The path where the source is now."""
+        in_session, next_to_source = self._temp_paths
+        return in_session if os.path.lexists(in_session) else next_to_source
 
     @property
-    def _asides(self) -> tuple[str, str]:
+    def _temp_paths(self) -> tuple[str, str]:
         directory, name = os.path.split(self.note)
-        return _asides(self.source, directory, name.removesuffix(_NOTE))
+        return _temp_paths(self.source, directory, name.removesuffix(_NOTE))
 
-    def put_back(self) -> None:
-        """Have it at its old path again; beside, if something else is there.
+    def restore(self) -> None:
+        """Rename the source to its original path, or next to that if it is taken.
 
-        Where that is not possible it stays aside with its note, for whoever clears up after us.
+        If that fails, log an error. The temp path and its note stay, and the next session tries
+        again.
         """
-        aside = self.aside
+        temp_path = self.temp_path
         try:
-            if os.path.lexists(aside):
-                _put_back(aside, self.source, self.sync)
+            if os.path.lexists(temp_path):
+                _rename_back(temp_path, self.source, self.sync)
             remove_file(self.note)
         except OSError as error:
-            is_aside = os.path.lexists(aside)
-            logger.error(
-                "'%s' was not logged; it is at '%s', since putting it back failed: %s"
-                if is_aside
-                else "'%s' was not logged; it is back at '%s', but may not be on the disk: %s",
-                self.source,
-                aside if is_aside else self.source,
-                error,
-            )
+            if os.path.lexists(temp_path):
+                logger.error(
+                    "'%s' was not logged. It is at '%s', because restoring it failed: %s",
+                    self.source,
+                    temp_path,
+                    error,
+                )
+            else:
+                logger.error(
+                    "'%s' was not logged. It was restored, but may not be on the disk yet: %s",
+                    self.source,
+                    error,
+                )
 
-    def drop(self) -> None:
-        """It is logged, and its bytes are elsewhere; or it is back already.
+    def discard(self) -> None:
+        """Remove the temp path, if the source is still there: it is logged.
 
-        What the disk does not let go stays, to go with the session.
+        If that fails, log a warning: the end of the session removes it.
         """
-        aside = self.aside
+        temp_path = self.temp_path
         try:
-            if not os.path.lexists(aside):
+            if not os.path.lexists(temp_path):
                 remove_file(self.note)
                 return
-            # Or what is left of a directory, killed meanwhile, would be taken for all of it.
+            # Rename the note first: if a kill interrupts the removal of a directory, the next
+            # session must remove the rest of it, and not restore it as if it were complete.
             done = self.note.removesuffix(_NOTE) + _DONE
             os.replace(self.note, done)
             self.sync.directory(os.path.dirname(done))
-            remove_tree(aside)
+            remove_tree(temp_path)
             remove_file(done)
         except (OSError, RecursionError) as error:
-            logger.warning("'%s' cannot be removed now: %s", aside, error)
+            logger.warning("'%s' cannot be removed now: %s", temp_path, error)
 
 
-def put_back_moved(directory: str, sync: Sync = NO_SYNC) -> None:
-    """Put back what a session that has ended had moved aside.
+def restore_moved_sources(directory: str, sync: Sync = NO_SYNC) -> None:
+    """Restore the moved sources of a session that has ended; remove those that are logged.
+
+    Args:
+        directory: the temp directory of that session.
+        sync: waits until renames are on the disk.
 
     Raises:
-        OSError: something could not be; it stays where it is, with its note.
+        OSError: a source cannot be restored. It stays at its temp path, with its note.
     """
     for name in os.listdir(directory):
         suffix = next((one for one in (_NOTE, _DONE) if name.endswith(one)), None)
@@ -148,26 +171,33 @@ def put_back_moved(directory: str, sync: Sync = NO_SYNC) -> None:
             continue
         note, token = os.path.join(directory, name), name.removesuffix(suffix)
         source = read_note(note)
-        for aside in _asides(source, directory, token):
-            if not os.path.lexists(aside):
+        for temp_path in _temp_paths(source, directory, token):
+            if not os.path.lexists(temp_path):
                 continue
             if suffix == _DONE:
-                remove_tree(aside)
+                remove_tree(temp_path)
                 continue
-            if source == directory:  # the note was cut short
-                raise OSError(errno.EIO, "Nothing says where this belongs", aside)
-            there = _put_back(aside, source, sync)
-            logger.warning("Put back '%s': a session had ended before it was logged.", there)
+            if source == directory:  # a kill or a power cut left the note empty
+                raise OSError(errno.EIO, "The note with its original path is empty", temp_path)
+            restored = _rename_back(temp_path, source, sync)
+            logger.warning(
+                "Restored '%s': its session ended before the artifact was logged.", restored
+            )
         remove_file(note)
 
 
-def restored(staged: StagedArtifact, over: Marks | None, *, wanted: bool) -> StagedArtifact:
-    """Say what is to become of the source once it is tracked where it was.
+def decide_on_restored(
+    staged: StagedArtifact, over: Fingerprint | None, *, wanted: bool
+) -> StagedArtifact:
+    """Change what happens to a moved source when its artifact is committed.
+
+    The last move of such an artifact puts the source back to its original path, if that is free.
 
     Args:
-        staged: an artifact whose last move has its source at its path again.
-        over: the file there that an earlier one has left, and that gives way.
-        wanted: False: a later one will be there, and it is dropped.
+        staged: the artifact; returned unchanged if it has no such move.
+        over: the file that an earlier version of the artifact left at that path. The source
+            replaces this file too. None: it replaces nothing.
+        wanted: False: drop the move, because a later version of the artifact will be there.
     """
     placement = staged.placement
     if placement is None or not placement.moves or not placement.moves[-1].if_free:
@@ -178,10 +208,10 @@ def restored(staged: StagedArtifact, over: Marks | None, *, wanted: bool) -> Sta
     return replace(staged, placement=replace(placement, moves=tuple(moves)))
 
 
-def _rename(source: str, inside: str) -> bool:
-    """Whether it is ``inside`` now; False: that is on another file system."""
+def _rename_within_file_system(source: str, destination: str) -> bool:
+    """Rename; return False if the destination is on another file system."""
     try:
-        os.rename(source, inside)
+        os.rename(source, destination)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
@@ -189,37 +219,40 @@ def _rename(source: str, inside: str) -> bool:
     return True
 
 
-def _asides(source: str, directory: str, token: str) -> tuple[str, str]:
-    """In the session's directory, and in that of the source."""
+def _temp_paths(source: str, directory: str, token: str) -> tuple[str, str]:
+    """Return both possible temp paths: in the session's directory, and next to the source."""
     parent, name = os.path.split(source)
-    return os.path.join(directory, token + _ASIDE), os.path.join(parent, f".{name}.{token}{_ASIDE}")
+    return os.path.join(directory, token + _MOVED), os.path.join(parent, f".{name}.{token}{_MOVED}")
 
 
-def _put_back(aside: str, source: str, sync: Sync) -> str:
-    """Returns where it is then."""
-    for place in _places(source):
-        if put_back(aside, place) or _is_back(aside, place):
-            sync.directory(os.path.dirname(place))
-            if place != source:
+def _rename_back(temp_path: str, source: str, sync: Sync) -> str:
+    """Rename to the original path, or the next free name; return that path."""
+    for path in _restore_paths(source):
+        if rename_if_free(temp_path, path) or _finish_rename(temp_path, path):
+            sync.directory(os.path.dirname(path))
+            if path != source:
                 logger.warning(
-                    "'%s' was not logged, and something else is there by now: it is at '%s'.",
+                    "'%s' was not logged, and another file is at that path now. It is at '%s'.",
                     source,
-                    place,
+                    path,
                 )
-            return place
-    raise AssertionError("there is always one more")
+            return path
+    raise AssertionError("there is always one more path")
 
 
-def _is_back(aside: str, place: str) -> bool:
-    """Whether both are names of one file: somebody was killed between making one and removing
-    the other. Then it has one name again."""
-    if not os.path.lexists(place) or not os.path.samestat(os.lstat(aside), os.lstat(place)):
+def _finish_rename(temp_path: str, path: str) -> bool:
+    """Finish a ``rename_if_free`` that was killed between its link and its unlink.
+
+    Returns:
+        Whether both paths named the same file. ``temp_path`` is then removed.
+    """
+    if not os.path.lexists(path) or not os.path.samestat(os.lstat(temp_path), os.lstat(path)):
         return False
-    os.unlink(aside)
+    os.unlink(temp_path)
     return True
 
 
-def _places(source: str) -> Iterator[str]:
+def _restore_paths(source: str) -> Iterator[str]:
     yield source
     yield source + _UNLOGGED
     number = 2

@@ -1,6 +1,6 @@
-"""Look at a path as ``dvc add`` does: files, links, what is ignored, what cannot be logged.
+"""Scan a path as ``dvc add`` does: its files, links and ignored names.
 
-Blocking and without DVC: it takes DVC's ignore rules as a function.
+Blocks; call it in a worker thread. DVC's ignore rules are an argument, so it does not import DVC.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .._artifact.plan import ArtifactPlan, PlannedDir, PlannedFile
 from .._artifact.request import ArtifactRequest
@@ -19,28 +19,37 @@ from .._fs.paths import is_inside, is_utf8, relocated
 
 DVCIGNORE = ".dvcignore"
 DVC_DIR = ".dvc"
-_CHECKED_FILES = 64
+_FILES_PER_CHECKPOINT = 64
 
 
 class IgnoreFilter(Protocol):
-    """DVC's ignore rules: the names of ``dirs`` and ``files`` in ``root`` that it tracks."""
+    """DVC's ignore rules: return the names of ``dirs`` and ``files`` in ``root`` that it tracks."""
 
     def __call__(
         self, root: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]: ...
 
 
-def look(request: ArtifactRequest, root: str, at: str) -> os.stat_result:
-    """Look at a source itself, not at what it holds: whether it can be logged at all.
+def check_source(request: ArtifactRequest, root: str, at: str) -> os.stat_result:
+    """Return the stat record of a source, unless it cannot be logged. Does not look inside.
 
-    Raises: as ``make_plan``.
+    Args:
+        request: the artifact.
+        root: the directory of the DVC repository.
+        at: the path where the source is now.
+
+    Raises:
+        ArtifactNotFoundError, ArtifactPathError, StorageError: as ``make_plan`` does.
     """
-    with _explained(request.source, at):
+    with _translate_os_errors(request.source, at):
         found = os.stat(at)
         if request.copy:
             _check_apart(request, root)
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-        raise ArtifactPathError(request.source, f"is a {_kind(found.st_mode)}, not a file.")
+        raise ArtifactPathError(
+            request.source,
+            f"is a {_kind(found.st_mode)}. Only files and directories can be logged.",
+        )
     return found
 
 
@@ -49,64 +58,79 @@ def make_plan(
     root: str,
     ignore: Callable[[], IgnoreFilter],
     checkpoint: Callable[[], None],
-    found_names: Callable[[int], None] = lambda _: None,
+    on_names: Callable[[int], None] = lambda _: None,
     moved_to: str | None = None,
 ) -> ArtifactPlan:
-    """Find out what ``request.source`` holds.
+    """Return the files and directories of ``request.source``.
 
     Args:
-        request: what is to be logged.
+        request: the artifact.
         root: the directory of the DVC repository.
-        ignore: gives DVC's rules; asked for only when there is a directory to walk.
-        checkpoint: called once a directory, and once some files; raises to stop.
-        found_names: told once a directory how many names of files were found so far, before any of
-            the files is looked at.
-        moved_to: where the source is by now; errors name where it was.
+        ignore: returns DVC's rules; called only if the source is a directory.
+        checkpoint: called for each directory and for every few files; raises to stop.
+        on_names: called for each directory with the number of file names found so far, before
+            any file of that directory is examined.
+        moved_to: the temp path of the source, if it was moved. Errors name the original path.
 
     Raises:
         ArtifactNotFoundError: the source does not exist.
-        ArtifactPathError: it, or something in it, cannot be logged; or it is, holds or lies
-            in the destination of its copy.
-        StorageError: it cannot be read.
+        ArtifactPathError: the source, or a file in it, cannot be logged; or the source is, contains
+            or lies in the destination of its copy.
+        StorageError: the source cannot be read.
     """
     source, at = request.source, moved_to or request.source
-    found = look(request, root, at)
-    with _explained(source, at):
+    found = check_source(request, root, at)
+    with _translate_os_errors(source, at):
         if stat.S_ISREG(found.st_mode):
-            islink = os.path.islink(at)
-            leads_to = os.readlink(at) if islink else None
-            file = _planned((), found, leads_to, True)
+            link_target = os.readlink(at) if os.path.islink(at) else None
+            file = _planned((), found, link_target, True)
             return ArtifactPlan(request, False, (file,), (), moved_to)
-        walk = _TreeWalk(request, at, ignore(), checkpoint, found_names)
-        # A copy that is a repository itself is nothing that DVC looks into.
+        scan = _TreeScan(request, at, ignore(), checkpoint, on_names)
+        # DVC does not track the files of a repository inside its own.
         tracked = not (request.copy and _is_repository(at))
-        walk.visit(at, (), found, tracked=tracked, above=())
+        scan.visit(at, (), found, tracked=tracked, ancestors=())
     return ArtifactPlan(
-        request, True, tuple(walk.files), tuple(walk.dirs), moved_to, walk.follows_relative
+        request, True, tuple(scan.files), tuple(scan.dirs), moved_to, scan.has_relative_links
     )
 
 
 @contextmanager
-def _explained(source: str, at: str) -> Iterator[None]:
-    """Raise an OSError as what it means for a source that is ``at`` another path by now."""
+def _translate_os_errors(source: str, at: str) -> Iterator[None]:
+    """Raise an OSError as the error of asynclive that fits it.
+
+    Args:
+        source: the path that the user knows, for the message.
+        at: the path where the source is now.
+    """
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         if error.filename == at and not os.path.islink(at):
             raise ArtifactNotFoundError(source) from error
-        raise _dangling(source, error.filename, relocated(error.filename, at, source)) from error
+        shown = relocated(error.filename, at, source)
+        raise _missing_file(source, error.filename, shown) from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            path = relocated(error.filename, at, source)
-            raise ArtifactPathError(source, f"holds a link to itself: '{path}'.") from error
+            raise _link_loop(source, relocated(error.filename, at, source)) from error
         raise StorageError(source, error) from error
 
 
-class _TreeWalk:
-    """Collects what lies below one directory.
+class _Listing(NamedTuple):
+    """The names in one directory."""
 
-    In place, as DVC walks: a link to a file counts as that file, a link to a directory is
-    passed over. For a copy, as ``shutil.copytree`` walks: every link is followed.
+    dirs: list[str]
+    """In place, without links to directories: DVC does not follow them."""
+    files: list[str]
+    """All other names."""
+    links: set[str]
+    """Those of ``dirs`` and ``files`` that are symbolic links."""
+
+
+class _TreeScan:
+    """Collects the files and directories below one directory.
+
+    In place it walks as DVC does: a link to a file counts as that file, and a link to a directory
+    is skipped. For a copy it walks as ``shutil.copytree`` does: it follows every link.
     """
 
     def __init__(
@@ -115,15 +139,15 @@ class _TreeWalk:
         at: str,
         ignore: IgnoreFilter,
         checkpoint: Callable[[], None],
-        found_names: Callable[[int], None],
+        on_names: Callable[[int], None],
     ) -> None:
         self.request = request
         self.at = at
         self.ignore = ignore
         self.checkpoint = checkpoint
-        self.found_names = found_names
-        self.names = 0
-        self.follows_relative = False
+        self.on_names = on_names
+        self.name_count = 0
+        self.has_relative_links = False
         self.files: list[PlannedFile] = []
         self.dirs: list[PlannedDir] = []
 
@@ -134,107 +158,125 @@ class _TreeWalk:
         found: os.stat_result,
         *,
         tracked: bool,
-        above: tuple[tuple[int, int], ...],
+        ancestors: tuple[tuple[int, int], ...],
     ) -> None:
+        """Add one directory and all below it.
+
+        Args:
+            path: the directory.
+            key: its path in the artifact.
+            found: its stat record.
+            tracked: whether DVC tracks files in it. False: they are only copied.
+            ancestors: device and inode of each directory above it, to find a loop of links.
+        """
         self.checkpoint()
-        here = (found.st_dev, found.st_ino)
-        if here in above:
-            raise self.refused(f"holds a link to itself: '{self.said(path)}'.")
-        if self.request.copy:
-            self.dirs.append(PlannedDir(key, stat.S_IMODE(found.st_mode), found.st_mtime_ns))
+        identity = (found.st_dev, found.st_ino)
+        if identity in ancestors:
+            raise _link_loop(self.request.source, self._original(path))
         copied = self.request.copy
-        links: set[str] = set()
-        dirs: list[str] = []
-        files: list[str] = []
-        with os.scandir(path) as entries:
-            for entry in entries:
-                name = entry.name
-                if entry.is_symlink():
-                    links.add(name)
-                if not _is_dir(entry):
-                    files.append(name)
-                elif copied or name not in links:
-                    dirs.append(name)
-        self.names += len(files)
-        self.found_names(self.names)
-        kept_dirs, kept_files = self._tracked(key, dirs, files) if tracked else (set(), set())
-        if kept_files and DVCIGNORE in kept_files:
-            raise self.refused(
-                f"holds a {DVCIGNORE} file ('{self.said(path, DVCIGNORE)}'), which DVC does not "
-                "track. Move its rules to one above the artifact."
-            )
-        self._check_utf8(path, key, kept_files)
-        for number, name in enumerate(files):
-            if number % _CHECKED_FILES == 0:
-                self.checkpoint()
-            kept = name in kept_files
-            if not copied and not kept:
+        if copied:
+            self.dirs.append(PlannedDir(key, stat.S_IMODE(found.st_mode), found.st_mtime_ns))
+        listing = self._list(path)
+        self.name_count += len(listing.files)
+        self.on_names(self.name_count)
+        kept_dirs, kept_files = self._kept_by_dvc(key, listing) if tracked else (set(), set())
+        self._check_names(path, key, kept_files)
+        self._add_files(path, key, listing, kept_files)
+        # The recursion is in this function alone: Python's limit allows one frame for each level
+        # of a deep tree, and not two.
+        for name in listing.dirs:
+            if not copied and name not in kept_dirs:
                 continue
             below = f"{path}{os.sep}{name}"
-            found_file = os.stat(below)
-            if not stat.S_ISREG(found_file.st_mode):
-                raise self.refused(
-                    f"holds a {_kind(found_file.st_mode)} ('{self.said(below)}'), which cannot be "
-                    "logged."
-                )
-            leads_to = self.followed(below) if name in links else None
-            self.files.append(_planned((*key, name), found_file, leads_to, kept))
-        for name in dirs:
-            if not self.request.copy and name not in kept_dirs:
-                continue
-            below = f"{path}{os.sep}{name}"
-            if name in links:
-                self.followed(below)
+            if name in listing.links:
+                self._read_link(below)
             self.visit(
                 below,
                 (*key, name),
                 os.stat(below),
                 tracked=name in kept_dirs,
-                above=(*above, here),
+                ancestors=(*ancestors, identity),
             )
 
-    def refused(self, why: str) -> ArtifactPathError:
-        return ArtifactPathError(self.request.source, why)
+    def _list(self, path: str) -> _Listing:
+        listing = _Listing([], [], set())
+        with os.scandir(path) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_symlink():
+                    listing.links.add(name)
+                if not _is_dir(entry):
+                    listing.files.append(name)
+                elif self.request.copy or name not in listing.links:
+                    listing.dirs.append(name)
+        return listing
 
-    def said(self, *path: str) -> str:
-        """A path as its caller knows it."""
-        return relocated(os.path.join(*path), self.at, self.request.source)
-
-    def followed(self, link: str) -> str:
-        leads_to = os.readlink(link)
-        self.follows_relative = self.follows_relative or not os.path.isabs(leads_to)
-        return leads_to
-
-    def _check_utf8(self, path: str, key: tuple[str, ...], names: Iterable[str]) -> None:
-        """Refuse tracked files that the object of their directory could not name."""
-        if not self.request.cache:
-            return
-        for name in names:
-            if not is_utf8(name) or not all(map(is_utf8, key)):
-                raise self.refused(
-                    f"holds a name that is not UTF-8, as DVC's files have to be: "
-                    f"'{self.said(path, name)}'. Rename it."
-                )
-
-    def _tracked(
-        self, key: tuple[str, ...], dirs: list[str], files: list[str]
-    ) -> tuple[set[str], set[str]]:
-        """The names that DVC would track, by the rules of where they will lie."""
+    def _kept_by_dvc(self, key: tuple[str, ...], listing: _Listing) -> tuple[set[str], set[str]]:
+        """Return the names that DVC's rules for the final path of the directory keep."""
         root = os.path.join(self.request.path, *key)
-        kept_dirs, kept_files = self.ignore(root, list(dirs), list(files))
-        # Of a copy that is not there yet, DVC's rules cannot see that a directory in it is
-        # a repository of its own.
+        kept_dirs, kept_files = self.ignore(root, list(listing.dirs), list(listing.files))
+        # DVC's rules skip a directory that is a repository. They cannot see that of a copy that
+        # does not exist yet, so check the source.
         source = os.path.join(self.at, *key)
         return (
             {name for name in kept_dirs if not _is_repository(os.path.join(source, name))},
             set(kept_files),
         )
 
+    def _check_names(self, path: str, key: tuple[str, ...], kept: Iterable[str]) -> None:
+        """Refuse files that DVC would track but cannot, because of their names."""
+        if DVCIGNORE in kept:
+            raise self._refusal(
+                f"contains a {DVCIGNORE} file ('{self._original(path, DVCIGNORE)}'), which DVC "
+                "does not allow inside an artifact. Move its rules to a .dvcignore file above "
+                "the artifact."
+            )
+        if not self.request.cache:
+            return
+        # DVC lists the files of a directory in an object of JSON, which is UTF-8.
+        for name in kept:
+            if not is_utf8(name) or not all(map(is_utf8, key)):
+                raise self._refusal(
+                    "contains a file whose name is not UTF-8, which DVC cannot track: "
+                    f"'{self._original(path, name)}'. Rename it."
+                )
+
+    def _add_files(
+        self, path: str, key: tuple[str, ...], listing: _Listing, kept: set[str]
+    ) -> None:
+        for number, name in enumerate(listing.files):
+            if number % _FILES_PER_CHECKPOINT == 0:
+                self.checkpoint()
+            is_kept = name in kept
+            if not self.request.copy and not is_kept:
+                continue
+            below = f"{path}{os.sep}{name}"
+            found = os.stat(below)
+            if not stat.S_ISREG(found.st_mode):
+                raise self._refusal(
+                    f"contains a {_kind(found.st_mode)} ('{self._original(below)}'). Only files "
+                    "and directories can be logged. Remove it."
+                )
+            link_target = self._read_link(below) if name in listing.links else None
+            self.files.append(_planned((*key, name), found, link_target, is_kept))
+
+    def _read_link(self, link: str) -> str:
+        link_target = os.readlink(link)
+        self.has_relative_links = self.has_relative_links or not os.path.isabs(link_target)
+        return link_target
+
+    def _refusal(self, why: str) -> ArtifactPathError:
+        return ArtifactPathError(self.request.source, why)
+
+    def _original(self, *path: str) -> str:
+        """Return a path as the user knows it: below the source, even if that was moved."""
+        return relocated(os.path.join(*path), self.at, self.request.source)
+
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: a matter for whoever asks for the file
+    except OSError:  # a link to itself: os.stat raises for it, unless it is ignored
         return False
 
 
@@ -243,7 +285,7 @@ def _is_repository(path: str) -> bool:
 
 
 def _check_apart(request: ArtifactRequest, root: str) -> None:
-    """With links resolved, the copy must stay in its place, and off its source."""
+    """Refuse a copy that a symbolic link leads out of its directory, or into its source."""
     source = os.path.realpath(request.source)
     parent = os.path.realpath(os.path.dirname(request.path))
     destination = os.path.join(parent, os.path.basename(request.path))
@@ -251,19 +293,19 @@ def _check_apart(request: ArtifactRequest, root: str) -> None:
         if boundary is not None and not is_inside(parent, os.path.realpath(boundary)):
             raise ArtifactPathError(
                 request.source,
-                f"cannot be copied to '{request.path}': a link on the way leads out of "
+                f"cannot be copied to '{request.path}': a symbolic link in that path leads out of "
                 f"'{boundary}', to '{parent}'. Remove the link, or pass another dir=.",
             )
     if is_inside(source, destination) or is_inside(destination, source):
         raise ArtifactPathError(
             request.source,
-            f"cannot be copied to '{request.path}': one holds the other. "
+            f"cannot be copied to '{request.path}': one contains the other. "
             "Log it in place, without copy.",
         )
 
 
 def _planned(
-    key: tuple[str, ...], found: os.stat_result, leads_to: str | None, tracked: bool
+    key: tuple[str, ...], found: os.stat_result, link_target: str | None, tracked: bool
 ) -> PlannedFile:
     return PlannedFile(
         key,
@@ -274,16 +316,27 @@ def _planned(
         found.st_ctime_ns,
         found.st_nlink,
         tracked,
-        leads_to,
+        link_target,
     )
 
 
-def _dangling(source: str, path: str, said: str) -> ArtifactPathError:
+def _missing_file(source: str, path: str, shown: str) -> ArtifactPathError:
+    """Return the error for a path that does not exist, which messages call ``shown``."""
     if os.path.islink(path):
         return ArtifactPathError(
-            source, f"is or holds a link to a file that does not exist: '{said}'."
+            source,
+            f"is or contains a symbolic link to a file that does not exist: '{shown}'. "
+            "Remove the link, or create the file.",
         )
-    return ArtifactNotFoundError(source, f"lost '{said}' while it was looked at.")
+    return ArtifactNotFoundError(
+        source, f"changed while it was scanned: '{shown}' was removed. Log it again."
+    )
+
+
+def _link_loop(source: str, path: str) -> ArtifactPathError:
+    return ArtifactPathError(
+        source, f"contains a loop of symbolic links: '{path}'. Remove the link."
+    )
 
 
 def _kind(mode: int) -> str:

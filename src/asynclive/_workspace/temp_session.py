@@ -1,10 +1,11 @@
-"""The two directories of temp files that a session has, and the clearing up after dead ones.
+"""The two temp directories of a session, their lock, and their removal.
 
-A session lives for as long as somebody holds the lock on the file ``session`` in its directory.
-The system lets the lock go however the process ends, and sees it from any container: process
-ids tell nothing, for they repeat. Where the lock cannot say, a session counts as living.
+A session is alive while a process holds the lock on the file ``session`` in its directory. The
+kernel releases the lock however the process ends, and processes in other containers see it.
+Process ids would not do: the kernel reuses them. If the lock cannot tell, a session counts as
+alive.
 
-Blocking, no DVC.
+Blocks; no DVC.
 """
 
 from __future__ import annotations
@@ -19,82 +20,96 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
 
-from .._fs.atomic_rename import reaches, read_note, repair_swaps, write_note
+from .._fs.atomic_rename import can_rename_between, read_note, repair_swaps, write_note
 from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
-from .moved_source import put_back_moved
+from .moved_source import restore_moved_sources
 
 logger = getLogger(__name__)
 
 LOCK_NAME = "session"
 SESSION_NAME = re.compile(r"\.?asynclive-[0-9a-f]{16}")
-# A file that says how temp files begin that had to lie outside of the session's directory.
+# Suffix of a note: a file with the prefix of temp files outside of the session's directory.
 _NOTE = ".outside"
-# A worker process ends when the one that it works for has, but may first write some files more.
-_ATTEMPTS = 10
-_OUTSIDE = re.compile(r"\..+\.[0-9a-f]{16}\.", re.DOTALL)
+# A worker process of a killed session may write some more files before it ends itself.
+_REMOVE_ATTEMPTS = 10
+# What such a prefix looks like, without its directory.
+_OUTSIDE_PREFIX = re.compile(r"\..+\.[0-9a-f]{16}\.", re.DOTALL)
 
 
 @dataclass(eq=False, slots=True)
-class Session:
-    """Two directories that nobody else can look into, kept from others' clearing up.
+class TempSession:
+    """Two private directories, locked so that no other session removes them.
 
-    Made by ``start``; ``close`` removes them.
+    ``start`` makes them, ``close`` removes them.
     """
 
     cache_tmp: str
     workspace_tmp: str
     _locks: dict[str, int] = field(default_factory=dict)
     """The descriptors that hold the locks, by directory."""
-    _outside: dict[str, str] = field(default_factory=dict)
-    """How temp files begin that lie outside, by what they are to replace."""
+    _outside_prefixes: dict[str, str] = field(default_factory=dict)
+    """For each target that a rename cannot reach from here: the prefix of its temp files."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
-    def start(cls, cache_dir: str, tmp_dir: str) -> Session:
-        """Make a directory in each of these.
+    def start(cls, cache_dir: str, tmp_dir: str) -> TempSession:
+        """Make and lock one temp directory on each file system.
+
+        Args:
+            cache_dir: the DVC cache; gets the directory for objects.
+            tmp_dir: gets the directory for workspace files.
 
         Raises:
-            OSError: that is not possible; nothing is left.
+            OSError: one of them cannot be made. None is left.
         """
         locks: dict[str, int] = {}
         cache_tmp = _make(os.path.join(cache_dir, ".asynclive-"), locks)
         try:
             workspace_tmp = _make(os.path.join(tmp_dir, "asynclive-"), locks)
         except BaseException:
-            end_session(cache_tmp, locks.get(cache_tmp))
+            remove_session(cache_tmp, locks.get(cache_tmp))
             raise
         return cls(cache_tmp, workspace_tmp, locks)
 
     def close(self) -> None:
-        """Remove what is in the directories, and them. What cannot be is left to the next one."""
+        """Remove both directories. If that fails, log a warning: the next session tries again."""
         for directory in (self.cache_tmp, self.workspace_tmp):
-            end_session(directory, self._locks.pop(directory, None))
+            remove_session(directory, self._locks.pop(directory, None))
 
     def temp_for(self, target: str) -> str:
-        """Where to write what is to be renamed to ``target``.
+        """Return a new temp path from which a file can be renamed to ``target``.
 
-        In the session's directory, where Git does not see it. Where a rename does not reach from
-        there, beside ``target``; a note tells who clears up after us that it may be there.
+        It is in the session's directory, which Git ignores. If that is on another file system, it
+        is next to ``target``, and a note makes crash recovery find it.
 
         Raises:
             OSError: the note cannot be written.
         """
         directory, name = os.path.split(target)
         temp = f"{next(self._numbers)}.tmp"
-        if reaches(self.workspace_tmp, directory):
+        if can_rename_between(self.workspace_tmp, directory):
             return os.path.join(self.workspace_tmp, temp)
-        if target not in self._outside:
+        if target not in self._outside_prefixes:
             token = secrets.token_hex(8)
-            beginning = os.path.join(directory, f".{name}.{token}.")
-            write_note(os.path.join(self.workspace_tmp, token + _NOTE), beginning)
-            self._outside[target] = beginning
-        return self._outside[target] + temp
+            prefix = os.path.join(directory, f".{name}.{token}.")
+            write_note(os.path.join(self.workspace_tmp, token + _NOTE), prefix)
+            self._outside_prefixes[target] = prefix
+        return self._outside_prefixes[target] + temp
 
 
 def _make(prefix: str, locks: dict[str, int]) -> str:
-    """Make a directory with a lock, and put its descriptor into ``locks``."""
+    """Make and lock a directory; put the descriptor of the lock into ``locks``.
+
+    Another session may run crash recovery at any moment. It removes a directory that has no lock
+    file, or whose lock it gets. There are three cases:
+
+    1. We hold the lock, and the file is still there. The directory is safe.
+    2. Another process removed the directory, or holds the lock in order to. Make another one.
+    3. This file system has no locks. Use a name that crash recovery does not match: a session on
+       a machine that has locks would take the directory for a dead one.
+    """
     while True:
         token = secrets.token_hex(8)
         directory = prefix + token
@@ -102,59 +117,66 @@ def _make(prefix: str, locks: dict[str, int]) -> str:
         try:
             fd = os.open(os.path.join(directory, LOCK_NAME), _NEW_LOCK, 0o600)
         except (FileExistsError, FileNotFoundError):
-            continue  # somebody who clears up was between the two, and removes it
+            continue  # case 2: removed between mkdir and open
         except BaseException:
-            end_session(directory, None)
+            remove_session(directory, None)
             raise
         locked = try_lock(fd)
         if locked and _is_at(fd, directory):
             locks[directory] = fd
-            return directory
+            return directory  # case 1
         os.close(fd)
-        if locked is None:
-            # Not by a mark in the directory: whoever can lock would take it for a dead one's.
-            end_session(directory, None)
+        if locked is None:  # case 3
+            remove_session(directory, None)
             directory = f"{prefix}unlocked-{token}"
             os.mkdir(directory, 0o700)
             return directory
 
 
-def claim(directory: str) -> int | None:
-    """Take the lock of a session that has ended; None: it lives, or others clear up after it.
+def lock_if_dead(directory: str) -> int | None:
+    """Lock the directory of a session that has ended; return the descriptor.
+
+    Returns:
+        None if the session is alive, or another process removes its directory.
 
     Raises:
-        OSError: the directory is not ours to look into.
+        OSError: the lock file cannot be opened; usually it belongs to another user.
     """
     try:
         fd = os.open(os.path.join(directory, LOCK_NAME), ANY_LOCK, 0o600)
     except FileNotFoundError:
         return None
-    # Whoever held the lock may have removed the file before we got it.
+    # The process that held the lock may have removed the file before we got the lock.
     if try_lock(fd) and _is_at(fd, directory):
         return fd
     os.close(fd)
     return None
 
 
-def end_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
-    """Remove a directory whose lock we hold, or that has none; whether nothing is left.
+def remove_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
+    """Remove a temp directory; return whether it is gone.
 
-    The lock goes last: a directory in which something is left still has one, and whoever comes
-    next can take it.
+    The lock file is removed last: a directory that cannot be emptied keeps it, so that the next
+    session can lock it and try again.
+
+    Args:
+        directory: the temp directory.
+        fd: the descriptor that holds its lock; None: it has no lock.
+        sync: waits until restored files are on the disk.
     """
     error: OSError | None = None
     try:
-        for _ in range(_ATTEMPTS):
+        for _ in range(_REMOVE_ATTEMPTS):
             try:
                 _empty(directory, sync)
-                if fd is not None and os.name == "nt":  # an open file cannot be removed
+                if fd is not None and os.name == "nt":  # Windows cannot remove an open file
                     os.close(fd)
                     fd = None
                 remove_file(os.path.join(directory, LOCK_NAME))
                 os.rmdir(directory)
             except OSError as failed:
                 if not os.path.lexists(directory):
-                    return False  # removed by hand, or by whoever came in between
+                    return False  # removed by hand, or by another session
                 error = failed
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     break
@@ -164,7 +186,7 @@ def end_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
         if fd is not None:
             os.close(fd)
     logger.warning(
-        "Cannot remove '%s', where a session had its temp files: %s. The next one tries again.",
+        "Cannot remove '%s', the temp directory of a session: %s. The next session tries again.",
         directory,
         error,
     )
@@ -172,11 +194,13 @@ def end_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool:
 
 
 def _empty(directory: str, sync: Sync) -> None:
-    """Put right what is half done, and remove all but the lock."""
-    # A file that was being swapped may belong into what was moved aside, or be that itself.
+    """Restore files that a kill left half-way, then remove all files but the lock.
+
+    Swaps come first: the file that was being swapped may be a moved source, or in one.
+    """
     for destination in repair_swaps(directory):
-        logger.warning("Put back '%s': a session had ended between two renames.", destination)
-    put_back_moved(directory, sync)
+        logger.warning("Restored '%s': a session was killed between two renames.", destination)
+    restore_moved_sources(directory, sync)
     names = [name for name in os.listdir(directory) if name != LOCK_NAME]
     _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
     for name in names:
@@ -184,17 +208,18 @@ def _empty(directory: str, sync: Sync) -> None:
 
 
 def _remove_outside(notes: Sequence[str]) -> None:
+    """Remove the temp files outside of the session's directory that ``notes`` name."""
     for note in notes:
-        directory, beginning = os.path.split(read_note(note))
-        # A note that was cut short says nothing of files of ours.
-        if _OUTSIDE.fullmatch(beginning) and os.path.isdir(directory):
+        directory, prefix = os.path.split(read_note(note))
+        # A kill may cut a note short: its prefix would then match files of the user.
+        if _OUTSIDE_PREFIX.fullmatch(prefix) and os.path.isdir(directory):
             for name in os.listdir(directory):
-                if name.startswith(beginning) and name.endswith(".tmp"):
+                if name.startswith(prefix) and name.endswith(".tmp"):
                     remove_file(os.path.join(directory, name))
 
 
 def _is_at(fd: int, directory: str) -> bool:
-    """Whether the open file still is the directory's lock."""
+    """Return whether the open file is still the lock of the directory."""
     try:
         return os.path.samestat(os.fstat(fd), os.lstat(os.path.join(directory, LOCK_NAME)))
     except FileNotFoundError:
@@ -205,7 +230,8 @@ _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 ANY_LOCK: int = os.O_RDWR | os.O_CREAT | _O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 _NEW_LOCK: int = ANY_LOCK | os.O_EXCL
 
-# try_lock(fd) returns whether we have the lock now; None: that cannot be said here.
+# try_lock(fd) locks a file without waiting. It returns True if we hold the lock now, False if
+# another process holds it, None if this file system or platform has no locks.
 if sys.platform == "win32":
     import msvcrt
 
@@ -222,16 +248,16 @@ else:
     try:
         import fcntl
     except ImportError:
-        fcntl = None  # type: ignore[assignment]  # a system without it
+        fcntl = None  # type: ignore[assignment]  # a platform without it
 
     def try_lock(fd: int) -> bool | None:
         if fcntl is None:
             return None
         try:
-            # Not fcntl's other kind, which a process loses by closing any descriptor of the file.
+            # Not lockf: a process loses that lock when it closes any descriptor of the file.
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # ENOLCK, ENOSYS: this file system has none
+        except OSError:  # ENOLCK, ENOSYS: this file system has no locks
             return None
         return True

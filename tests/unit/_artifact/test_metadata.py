@@ -1,4 +1,4 @@
-"""The checks on names, texts, labels and meta: what passes is plain, ours, and YAML holds it."""
+"""Names, texts, labels and meta: accepted values are plain copies that YAML can express."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from asynclive._artifact.metadata import (
     check_meta,
     check_name,
     check_text,
+    escape_templates,
     make_name,
-    templates_escaped,
 )
 from asynclive._dvcyaml.merge_entries import merge
 from asynclive._errors import InvalidArtifactNameError, InvalidMetadataError
@@ -30,7 +30,7 @@ PLAIN = (dict, list, str, int, float, bool, bytes, datetime.date, datetime.datet
 
 
 class Text(str):
-    """A str of the caller's that answers otherwise than it is."""
+    """A subclass of str whose methods return another value."""
 
     def __str__(self) -> str:
         return "something else"
@@ -60,7 +60,7 @@ class Anything:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether nothing in it is of a subclass, or of another type."""
+    """Return whether a value has plain types only, no subclasses."""
     if type(value) is dict:
         return all(is_plain(key) and is_plain(item) for key, item in value.items())
     if type(value) is list:
@@ -69,7 +69,7 @@ def is_plain(value: Any) -> bool:
 
 
 def containers(value: Any) -> set[int]:
-    """The identities of the dicts and lists in it."""
+    """Return the identities of the dicts and lists in a value."""
     if isinstance(value, dict):
         return {id(value)}.union(*map(containers, value.values()))
     if isinstance(value, (list, tuple)):
@@ -82,8 +82,8 @@ def containers(value: Any) -> set[int]:
 
 @given(st.text(max_size=8) | st.text("aZ09-_/.\n", max_size=8))
 @example("a\n")  # which a regular expression's $ lets pass
-def test_a_name_passes_where_the_model_registry_takes_it(name: str) -> None:
-    # "$" of theirs matches before a final newline; a name with one breaks Git's tags.
+def test_a_name_passes_if_the_model_registry_accepts_it(name: str) -> None:
+    # The "$" of the registry's rule matches before a final newline. Such a name breaks Git's tags.
     if name_re.fullmatch(name) is None or "\n" in name:
         with pytest.raises(InvalidArtifactNameError):
             check_name(name)
@@ -102,7 +102,7 @@ def test_a_made_name_is_valid_and_a_valid_one_stays(stem: str) -> None:
         assert not any(char.isascii() and char.isalnum() for char in stem)
 
 
-def test_a_refused_name_comes_with_a_valid_one_where_there_is_one() -> None:
+def test_the_error_of_a_refused_name_suggests_a_valid_one_if_possible() -> None:
     with pytest.raises(InvalidArtifactNameError, match="For example: 'epoch-1-step-2'") as caught:
         check_name("epoch=1-step=2")
     assert caught.value.name == "epoch=1-step=2"
@@ -110,7 +110,7 @@ def test_a_refused_name_comes_with_a_valid_one_where_there_is_one() -> None:
         check_name("é")
 
 
-def test_a_name_that_is_no_str_is_refused() -> None:
+def test_a_name_that_is_not_a_str_is_refused() -> None:
     with pytest.raises(InvalidArtifactNameError, match="must be a str"):
         check_name(7)  # type: ignore[arg-type]
 
@@ -137,7 +137,7 @@ def test_no_text_is_none() -> None:
 
 
 @pytest.mark.parametrize("value", [1, b"text", ["text"], pathlib.Path("x"), "\ud800"])
-def test_what_is_no_text_is_refused_by_the_name_of_its_argument(value: object) -> None:
+def test_a_value_that_is_not_a_str_is_refused_and_its_argument_named(value: object) -> None:
     with pytest.raises(InvalidMetadataError, match=r"^desc ") as caught:
         check_text("desc", value)
     assert caught.value.field == "desc"
@@ -163,7 +163,9 @@ def test_labels_become_a_list_of_plain_str(labels: Any) -> None:
         (["a", "b", "\udcff"], "labels[2]"),
     ],
 )
-def test_what_is_no_list_of_str_is_refused_naming_the_place(labels: Any, field: str) -> None:
+def test_labels_that_are_not_a_list_of_str_are_refused_and_the_value_named(
+    labels: Any, field: str
+) -> None:
     with pytest.raises(InvalidMetadataError) as caught:
         check_labels(labels)
     assert caught.value.field == field
@@ -172,7 +174,7 @@ def test_what_is_no_list_of_str_is_refused_naming_the_place(labels: Any, field: 
 # --- Meta -----------------------------------------------------------------------------------
 
 encodable = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-# Not those of zoneinfo: by PEP 495 no time in their gaps equals any in another zone.
+# No zones of zoneinfo: by PEP 495 a time in their gaps equals no time in another zone.
 zones = st.integers(-23 * 60, 23 * 60).map(
     lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes))
 )
@@ -210,7 +212,7 @@ metas = st.dictionaries(keys, values, max_size=4)
 
 
 def as_lists(value: Any) -> Any:
-    """The same with lists for tuples, which YAML does not tell apart."""
+    """Return a value with lists instead of tuples: YAML does not distinguish them."""
     if isinstance(value, dict):
         return {key: as_lists(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -219,7 +221,7 @@ def as_lists(value: Any) -> Any:
 
 
 @given(metas)
-def test_what_passes_is_an_equal_copy_of_plain_types_that_shares_nothing(meta: Any) -> None:
+def test_accepted_meta_is_an_equal_copy_of_plain_types_that_shares_nothing(meta: Any) -> None:
     copied = check_meta(meta)
     assert copied == as_lists(meta)
     assert is_plain(copied)
@@ -227,13 +229,13 @@ def test_what_passes_is_an_equal_copy_of_plain_types_that_shares_nothing(meta: A
 
 
 @given(metas)
-def test_what_passes_is_read_back_equal_by_dvc(meta: Any) -> None:
+def test_dvc_reads_accepted_meta_back_equal(meta: Any) -> None:
     copied = check_meta(meta)
     text = merge(None, {"net": {"path": "x", "meta": copied}})
     assert YAML(typ="safe").load(text)["artifacts"]["net"]["meta"] == copied
 
 
-unholdable = st.sampled_from(
+inexpressible = st.sampled_from(
     [
         {1},
         frozenset(),
@@ -256,17 +258,17 @@ unholdable = st.sampled_from(
 
 @given(
     st.lists(encodable | st.integers(0, 3), max_size=5),
-    unholdable,
+    inexpressible,
     st.dictionaries(st.integers(), values, max_size=3),
 )
-def test_what_yaml_cannot_hold_is_refused_naming_the_place(
-    way: list[str | int], bad: Any, beside: dict[Any, Any]
+def test_a_value_that_yaml_cannot_express_is_refused_and_its_path_named(
+    path: list[str | int], bad: Any, others: dict[Any, Any]
 ) -> None:
     value, field = bad, "meta"
-    for step in reversed(way):
-        # An index has as many holdable values before it; a key stands beside others.
-        value = [0] * step + [value] if type(step) is int else {**beside, step: value}
-    for step in ["k", *way]:
+    for step in reversed(path):
+        # Put valid values before an index, and valid keys next to a key.
+        value = [0] * step + [value] if type(step) is int else {**others, step: value}
+    for step in ["k", *path]:
         field += f"[{step!r}]"
     with pytest.raises(InvalidMetadataError) as caught:
         check_meta({"k": value})
@@ -275,7 +277,7 @@ def test_what_yaml_cannot_hold_is_refused_naming_the_place(
 
 
 @pytest.mark.parametrize("key", [None, (1, 2), b"key", datetime.date(2020, 1, 1), float("nan")])
-def test_a_key_that_yaml_or_json_cannot_hold_is_refused(key: Any) -> None:
+def test_a_key_that_yaml_or_json_cannot_express_is_refused(key: Any) -> None:
     with pytest.raises(InvalidMetadataError) as caught:
         check_meta({"k": [{key: 1}]})
     assert caught.value.field.startswith("meta['k'][0]")
@@ -295,7 +297,7 @@ def test_a_key_too_long_to_print_is_refused_as_metadata() -> None:
 
 
 @pytest.mark.parametrize("meta", ["text", [("k", 1)], 1, UserDict()])
-def test_meta_that_is_no_dict_is_refused(meta: Any) -> None:
+def test_meta_that_is_not_a_dict_is_refused(meta: Any) -> None:
     with pytest.raises(InvalidMetadataError, match="meta must be a dict"):
         check_meta(meta)
 
@@ -306,7 +308,7 @@ def test_no_meta_is_none_and_an_empty_one_is_empty() -> None:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """A dict with this many containers in one another below it."""
+    """Return a dict with this many nested containers in it."""
     value: Any = "end"
     for level in range(levels):
         value = [value] if level % 2 else {"k": value}
@@ -322,14 +324,14 @@ def test_meta_may_be_nested_64_levels_deep_and_no_deeper() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dict", "list"])
-def test_what_holds_itself_is_refused(kind: str) -> None:
+def test_a_value_that_contains_itself_is_refused(kind: str) -> None:
     meta: dict[str, Any] = {"k": []}
     meta["k"].append(meta if kind == "dict" else meta["k"])
-    with pytest.raises(InvalidMetadataError, match="holds itself"):
+    with pytest.raises(InvalidMetadataError, match="contains itself"):
         check_meta(meta)
 
 
-def test_a_few_shared_lists_that_stand_for_billions_of_values_are_refused() -> None:
+def test_shared_lists_that_expand_to_billions_of_values_are_refused() -> None:
     shared: Any = ["laugh"]
     for _ in range(40):
         shared = [shared, shared]
@@ -352,7 +354,7 @@ def test_a_shared_list_becomes_two_lists() -> None:
         datetime.timezone(datetime.timedelta(hours=1)),
     ],
 )
-def test_a_time_that_cannot_be_told_in_utc_is_refused(zone: datetime.timezone) -> None:
+def test_a_time_that_utc_cannot_express_is_refused(zone: datetime.timezone) -> None:
     ends = (datetime.datetime.min.replace(tzinfo=zone), datetime.datetime.max.replace(tzinfo=zone))
     refused = 0
     for end in ends:
@@ -378,10 +380,10 @@ templates = st.text("${}\\ab.", max_size=8)
 @given(
     st.recursive(templates, lambda inner: st.lists(inner) | st.dictionaries(st.text("ab"), inner))
 )
-def test_dvc_resolves_an_escaped_value_to_what_was_given(value: Any) -> None:
-    assert Context().resolve(templates_escaped({"k": value})) == {"k": value}
+def test_dvc_resolves_an_escaped_value_to_the_original(value: Any) -> None:
+    assert Context().resolve(escape_templates({"k": value})) == {"k": value}
 
 
 @pytest.mark.parametrize("key", ["${a}", "\\${a}"])
-def test_dvc_resolves_an_escaped_key_to_what_was_given(key: str) -> None:
-    assert Context().resolve(templates_escaped({key: 1})) == {key: 1}
+def test_dvc_resolves_an_escaped_key_to_the_original(key: str) -> None:
+    assert Context().resolve(escape_templates({key: 1})) == {key: 1}

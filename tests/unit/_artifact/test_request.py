@@ -1,4 +1,4 @@
-"""make_request: what a call means, taken and checked at the call, without a look at the disk."""
+"""make_request: the arguments of a call are checked and copied, without any I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive._artifact.records import LoggedArtifact, StagedArtifact, TrackedArtifact
 from asynclive._artifact.request import ArtifactRequest, make_request
 from asynclive._errors import (
     ArtifactPathError,
@@ -19,7 +18,7 @@ from asynclive._errors import (
     InvalidDataTypeError,
     InvalidMetadataError,
 )
-from asynclive._fs.paths import is_inside, relocated
+from asynclive._fs.paths import is_inside
 
 ROOT = "/repo/work"
 ARTIFACTS = "/repo/work/dvclive/artifacts"
@@ -32,7 +31,7 @@ def request(path: Any, **values: Any) -> ArtifactRequest:
 
 
 class Named:
-    """An os.PathLike of the caller's."""
+    """An os.PathLike that the caller defines."""
 
     def __init__(self, path: Any) -> None:
         self.path = path
@@ -56,7 +55,7 @@ def test_a_path_alone_is_logged_in_place_and_gets_no_entry() -> None:
     )
 
 
-def test_all_that_is_given_goes_into_the_entry_and_into_the_record() -> None:
+def test_all_values_go_into_the_entry_and_into_the_record() -> None:
     values: dict[str, Any] = {"type": "model", "desc": "d", "labels": ["l"], "meta": {"k": 1}}
     made = request("net.pt", name="my/net", **values)
     assert made.name == "my/net"
@@ -77,8 +76,10 @@ empty_or_not = st.fixed_dictionaries(
 
 
 @given(empty_or_not)
-def test_one_true_value_asks_for_an_entry_of_all_that_are_not_none(values: dict[str, Any]) -> None:
-    # dvclive.Live.log_artifact: `if any((type, name, desc, labels, meta))`, then those not None.
+def test_one_truthy_value_makes_an_entry_of_all_values_that_are_not_none(
+    values: dict[str, Any],
+) -> None:
+    # dvclive.Live.log_artifact: `if any((type, name, desc, labels, meta))`, then all not None.
     made = request("net.pt", **values)
     wanted = {k: v for k, v in values.items() if k != "name" and v is not None}
     assert made.entry == (wanted if any(values.values()) else None)
@@ -99,15 +100,15 @@ def test_the_default_name_is_the_stem_made_valid(path: str, name: str) -> None:
     assert request(path, type="model").name == name
 
 
-def test_no_name_can_be_made_of_some_stems() -> None:
+def test_some_stems_cannot_become_a_name() -> None:
     with pytest.raises(InvalidArtifactNameError, match=r"Pass name= for '/repo/work/模型\.pt'"):
         request("模型.pt", type="model")
-    # Nobody asked for an entry, so nobody needs a name.
+    # Without an entry no name is needed.
     assert request("模型.pt").name == "模型"
     assert request("模型.pt", name="model").name == "model"
 
 
-def test_values_are_taken_at_the_call() -> None:
+def test_values_are_copied_at_the_call() -> None:
     labels, meta = ["a"], {"k": [1]}
     made = request("x", labels=labels, meta=meta)
     labels.append("b")
@@ -166,7 +167,7 @@ def test_a_path_is_made_absolute_from_root(path: Any, source: str) -> None:
     assert made.given == os.fspath(path)
 
 
-def test_a_name_that_is_not_utf8_is_one_where_no_text_has_to_name_it() -> None:
+def test_a_path_that_is_not_utf8_is_accepted_if_no_text_file_names_it() -> None:
     path = os.fsdecode(b"\xff.pt")
     assert request(path, cache=False).source == "/repo/work/\udcff.pt"
     for values in ({}, {"type": "model", "name": "x", "cache": False}):
@@ -185,12 +186,12 @@ def test_a_name_that_is_not_utf8_is_one_where_no_text_has_to_name_it() -> None:
         ("/link/workbench", "/link/workbench"),
     ],
 )
-def test_what_lies_in_root_is_named_by_roots_real_path(path: str, source: str) -> None:
+def test_paths_in_root_are_returned_below_its_real_path(path: str, source: str) -> None:
     made = request(path, root="/link/work", real_root="/real/work", artifacts_dir="/link/work/out")
     assert made.source == source
 
 
-def test_a_copy_goes_below_roots_real_path() -> None:
+def test_the_path_of_a_copy_is_below_the_real_path_of_root() -> None:
     made = request(
         "x", root="/link/work", real_root="/real/work", artifacts_dir="/link/work/out", copy=True
     )
@@ -198,14 +199,14 @@ def test_a_copy_goes_below_roots_real_path() -> None:
 
 
 @pytest.mark.parametrize("path", [None, 3, b"x", ["x"], object(), Named(b"x"), Named(3)])
-def test_what_is_no_path_of_str_is_refused_in_dvclives_words(path: Any) -> None:
+def test_a_path_that_is_not_str_is_refused_with_the_message_of_dvclive(path: Any) -> None:
     with pytest.raises(InvalidDataTypeError) as caught:
         request(path)
     assert str(caught.value) == f"Data '{path}' has not supported type {type(path)}"
 
 
 @pytest.mark.parametrize("path", ["", "a\0b", Path("a\0b"), Named("")])
-def test_a_str_that_no_path_can_be_is_refused(path: Any) -> None:
+def test_a_str_that_cannot_be_a_path_is_refused(path: Any) -> None:
     with pytest.raises(ArtifactPathError, match="is not a path"):
         request(path)
 
@@ -230,13 +231,13 @@ def test_a_str_that_the_file_system_cannot_encode_is_refused() -> None:
         ("..x", f"{ARTIFACTS}/..x/net.pt"),
     ],
 )
-def test_a_copy_goes_below_artifacts(copy: Any, path: str) -> None:
+def test_the_path_of_a_copy_is_below_artifacts(copy: Any, path: str) -> None:
     made = request("models/net.pt", copy=copy)
     assert (made.source, made.path, made.copy) == ("/repo/work/models/net.pt", path, True)
 
 
 @pytest.mark.parametrize("copy", [False, None, 0])
-def test_nothing_asks_for_no_copy(copy: Any) -> None:
+def test_a_falsy_value_makes_no_copy(copy: Any) -> None:
     made = request("x", copy=copy)
     assert (made.path, made.copy) == (made.source, False)
 
@@ -244,7 +245,7 @@ def test_nothing_asks_for_no_copy(copy: Any) -> None:
 @pytest.mark.parametrize(
     "copy", ["..", "a/..", "../artifacts2", "/abs", "a/../../b", "a\0b", b"sub", 1, ["sub"], 1.5]
 )
-def test_a_place_outside_of_artifacts_is_refused(copy: Any) -> None:
+def test_a_destination_outside_of_artifacts_is_refused(copy: Any) -> None:
     with pytest.raises(ArtifactPathError, match="cannot be copied") as caught:
         request("x", copy=copy)
     assert repr(copy) in str(caught.value)
@@ -256,7 +257,7 @@ def test_a_place_outside_of_artifacts_is_refused(copy: Any) -> None:
     .map("/".join)
     .filter(bool),
 )
-def test_a_copy_never_leaves_artifacts_and_never_meets_its_source(copy: str, path: str) -> None:
+def test_a_copy_never_leaves_artifacts_and_never_overlaps_its_source(copy: str, path: str) -> None:
     try:
         made = request(path, copy=copy or True)
     except ArtifactPathError:
@@ -279,58 +280,6 @@ def test_a_copy_never_leaves_artifacts_and_never_meets_its_source(copy: str, pat
         ("dvclive/artifacts/sub/x", "sub"),
     ],
 )
-def test_a_source_that_is_or_holds_or_lies_in_its_copy_is_refused(path: str, copy: Any) -> None:
+def test_a_source_that_equals_contains_or_is_in_its_copy_is_refused(path: str, copy: Any) -> None:
     with pytest.raises(ArtifactPathError, match="cannot be copied"):
         request(path, copy=copy)
-
-
-# --- Helpers --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "directory", "inside"),
-    [
-        ("/a", "/a", True),
-        ("/a/b", "/a", True),
-        ("/ab", "/a", False),
-        ("/a", "/a/b", False),
-        ("/a", "/", True),
-        ("/", "/", True),
-    ],
-)
-def test_a_path_lies_in_a_directory_by_its_parts(path: str, directory: str, inside: bool) -> None:
-    assert is_inside(path, directory) is inside
-
-
-@pytest.mark.parametrize(
-    ("path", "old", "new", "expected"),
-    [
-        ("/a/b", "/a", "/x", "/x/b"),
-        ("/a", "/a", "/x", "/x"),
-        ("/ab", "/a", "/x", "/ab"),
-        ("/a/b", "/", "/x", "/x/a/b"),
-        ("/a/b", "/a", "/", "/b"),
-    ],
-)
-def test_a_path_moves_with_its_directory(path: str, old: str, new: str, expected: str) -> None:
-    assert relocated(path, old, new) == expected
-
-
-def test_what_is_returned_says_what_was_logged() -> None:
-    made = request("data", type="dataset", desc="d", labels=["l"], meta={"k": 1}, copy=True)
-    staged = StagedArtifact(made, isdir=True, size=7, nfiles=3)
-    logged = LoggedArtifact.from_tracked(TrackedArtifact(staged, "abc.dir", f"{made.path}.dvc"))
-    assert logged == LoggedArtifact(
-        name="data",
-        path=Path(ARTIFACTS, "data"),
-        type="dataset",
-        desc="d",
-        labels=["l"],
-        meta={"k": 1},
-        md5="abc.dir",
-        size=7,
-        nfiles=3,
-        dvc_file=Path(ARTIFACTS, "data.dvc"),
-    )
-    uncached = LoggedArtifact.from_tracked(TrackedArtifact(staged, None, None))
-    assert (uncached.md5, uncached.dvc_file) == (None, None)

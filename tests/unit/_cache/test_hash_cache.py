@@ -1,4 +1,4 @@
-"""The record of what is known: whatever names and numbers go in come out, or nothing does."""
+"""The file of cached hashes: any names and numbers are read back, or none are."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclive._artifact.records import StoredFile
 from asynclive._cache import hash_cache_file
 from asynclive._cache.hash_cache_file import CachedHash, publish_hashes
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
-# As os.fsdecode makes them of any bytes, surrogates too.
+# Names as os.fsdecode returns them, with surrogates.
 names = st.binary(min_size=1, max_size=8).map(os.fsdecode)
 keys = st.lists(names, max_size=3).map(tuple)
 records = st.builds(
@@ -25,7 +24,7 @@ SUBJECT: dict[str, Any] = {"version": 1, "source": "/\udcff", "copy": True}
 
 
 @given(files=st.dictionaries(keys, records, max_size=20), isdir=st.booleans())
-def test_what_is_written_is_read_back(
+def test_written_hashes_are_read_back(
     tmp_path_factory: Any, files: dict[tuple[str, ...], CachedHash], isdir: bool
 ) -> None:
     base = tmp_path_factory.mktemp("known")
@@ -39,7 +38,7 @@ def test_what_is_written_is_read_back(
     assert hash_cache_file.read(path, {**SUBJECT, "copy": False}) == (None, {})
 
 
-def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
+def test_the_hash_of_a_tree_is_cached_only_with_all_of_its_files(tmp_path: Path) -> None:
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
     file = (("a",), CachedHash(1, 2, 3, 4, "md5", 5, 6))
     record = hash_cache_file.prepare(temp, path, SUBJECT, [file], total=2)
@@ -48,7 +47,7 @@ def test_a_tree_is_known_only_with_all_of_its_files(tmp_path: Path) -> None:
     assert hash_cache_file.read(path, SUBJECT) == (None, dict([file]))
 
 
-def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_stopped_write_leaves_nothing(tmp_path: Path) -> None:
     class StopError(Exception):
         pass
 
@@ -63,7 +62,7 @@ def test_what_is_stopped_while_it_is_written_leaves_nothing(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
+def test_reading_and_writing_can_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
     known = CachedHash(1, 2, 3, 4, "md5", 5, 6)
     files = [((str(number),), known) for number in range(1000)]
     temp, path = str(tmp_path / "temp"), str(tmp_path / "path")
@@ -81,12 +80,12 @@ def test_it_may_be_stopped_every_few_hundred_files(tmp_path: Path) -> None:
     assert looks == 9
 
 
-def test_where_nothing_can_be_written_nothing_is_known(tmp_path: Path) -> None:
+def test_if_the_temp_file_cannot_be_written_there_are_no_hashes(tmp_path: Path) -> None:
     temp = str(tmp_path / "missing" / "temp")
     assert hash_cache_file.prepare(temp, str(tmp_path / "path"), SUBJECT, [], None) is None
 
 
-def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> None:
+def test_if_a_directory_is_at_the_path_the_hashes_are_not_published(tmp_path: Path) -> None:
     (tmp_path / "path").mkdir()
     record = hash_cache_file.prepare(
         str(tmp_path / "temp"), str(tmp_path / "path"), SUBJECT, [], None
@@ -94,32 +93,3 @@ def test_a_record_in_the_place_of_a_directory_is_given_up(tmp_path: Path) -> Non
     assert record is not None
     publish_hashes(record, None)
     assert {path.name for path in tmp_path.iterdir()} == {"path", "temp"}
-
-
-@given(nanoseconds=st.integers(min_value=-(2**40), max_value=2**62))
-def test_an_mtime_in_seconds_is_the_one_that_the_system_gives(
-    tmp_path_factory: Any, nanoseconds: int
-) -> None:
-    path = tmp_path_factory.mktemp("mtime") / "file"
-    path.touch()
-    try:
-        os.utime(path, ns=(nanoseconds, nanoseconds))
-    except OSError:  # more than this file system can hold
-        return
-    found = path.stat()
-    file = StoredFile((), "", 0, False, 0, found.st_mtime_ns)
-    assert file.mtime == found.st_mtime
-
-
-def test_the_token_of_a_directory_is_dvcs() -> None:
-    from dvc_data.hashfile.utils import _tokenize_mtimes
-
-    from asynclive._dvc.tracking.dvc_state import AT_A_TIME, mtimes_token
-
-    for count in (0, 1, 2, AT_A_TIME, AT_A_TIME + 1, 3 * AT_A_TIME + 7):
-        files = [
-            StoredFile(("a-b" if n % 3 else "a", f"ü{n}"), "", 0, False, 0, 10**18 + 7 * n)
-            for n in range(count)
-        ]
-        mtimes = {os.sep.join(("/w/d", *file.key)): file.mtime for file in files}
-        assert mtimes_token("/w/d", files) == _tokenize_mtimes(mtimes)

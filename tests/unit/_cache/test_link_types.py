@@ -1,12 +1,9 @@
-"""Links as DVC makes them, asked of DVC; and copying in the kernel, with its way around."""
+"""Link types and links are those of DVC, whose own code says which."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import stat
-from collections.abc import Iterator
 from itertools import chain, permutations
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +17,7 @@ from dvc_data.hashfile.meta import Meta
 from layouts import make_layout
 
 from asynclive._artifact.plan import PlannedFile
-from asynclive._cache import link_types
 from asynclive._cache.link_types import add_exec, link_type, make_link
-from asynclive._fs import kernel_copy
-from asynclive._fs.kernel_copy import COPY_STEP_BYTES, clone, copy_file, copy_step
 
 KINDS = ("reflink", "hardlink", "symlink", "copy")
 ALL_TYPES = list(chain.from_iterable(permutations(KINDS, count) for count in range(1, 5)))
@@ -40,7 +34,7 @@ def planned(path: Path) -> PlannedFile:
         ctime_ns=found.st_ctime_ns,
         nlink=found.st_nlink,
         tracked=True,
-        leads_to=os.readlink(path) if path.is_symlink() else None,
+        link_target=os.readlink(path) if path.is_symlink() else None,
     )
 
 
@@ -64,7 +58,7 @@ FILES = (
 
 
 def make_file(path: Path, kind: str, obj: Path) -> None:
-    """Make ``path`` what a workspace file can be."""
+    """Make ``path`` a workspace file of this kind."""
     other = Path(f"{path}.other")
     if "a hard link" in kind:
         os.link(obj, other)
@@ -101,12 +95,12 @@ LINKS_TO_OBJECTS = [
     "symbolic link to the object",
     "symbolic link to a hard link to the object",
 ]
-# Where symbolic links are allowed beside others.
+# Symbolic links and other types are allowed.
 MIXED = [types for types in ALL_TYPES if "symlink" in types and types != ("symlink",)]
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_of_a_directory_is_made_anew_just_where_dvc_relinks_it(
+def test_a_file_of_a_directory_is_replaced_exactly_if_dvc_relinks_it(
     tmp_path: Path, obj: Path, file: str
 ) -> None:
     types = [types for types in ALL_TYPES if "symlink" not in types]
@@ -114,14 +108,14 @@ def test_a_file_of_a_directory_is_made_anew_just_where_dvc_relinks_it(
 
 
 @pytest.mark.parametrize("file", LINKS_TO_OBJECTS)
-def test_a_symbolic_link_stays_just_where_dvc_leaves_it(
+def test_a_symbolic_link_stays_exactly_if_dvc_keeps_it(
     tmp_path: Path, obj: Path, file: str
 ) -> None:
     compare(tmp_path, obj, file, MIXED)
 
 
 @pytest.mark.parametrize("types", ALL_TYPES, ids="-".join)
-def test_a_copy_is_a_plain_file_whatever_its_source_is(
+def test_a_copy_counts_as_a_plain_file_for_any_kind_of_source(
     tmp_path: Path, obj: Path, types: tuple[str, ...]
 ) -> None:
     plain, link = tmp_path / "plain", tmp_path / "link"
@@ -150,10 +144,10 @@ def test_a_single_file_is_of_the_first_type_that_works(
             assert kind == ("copy" if types[count] == "reflink" else types[count])
 
 
-def test_a_new_object_is_hard_linked_to_at_once_and_an_old_one_where_a_link_was(
+def test_a_new_object_is_hard_linked_at_once_and_an_old_one_only_on_checkout(
     tmp_path: Path, obj: Path
 ) -> None:
-    # dvc.output.Output.add: otransfer(hardlink=True) links what is new, before any checkout.
+    # dvc.output.Output.add: otransfer(hardlink=True) links new objects before any checkout.
     path, empty = tmp_path / "file", tmp_path / "empty"
     path.write_bytes(b"bytes")
     empty.touch()
@@ -183,7 +177,7 @@ def looks(path: Path, obj: Path) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink"])
 @pytest.mark.parametrize("data", [b"bytes", b""], ids=["bytes", "empty"])
-def test_a_link_is_made_as_dvc_makes_it(tmp_path: Path, kind: str, data: bytes) -> None:
+def test_a_link_equals_the_one_that_dvc_makes(tmp_path: Path, kind: str, data: bytes) -> None:
     layout = make_layout(tmp_path / "layout", (kind,))
     cache = LocalHashFileDB(localfs, layout.cache_dir, type=[kind])
     obj = Path(layout.cache_dir) / "object"
@@ -196,7 +190,7 @@ def test_a_link_is_made_as_dvc_makes_it(tmp_path: Path, kind: str, data: bytes) 
 
 
 @pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink"])
-def test_a_link_never_replaces_what_is_there(tmp_path: Path, obj: Path, kind: str) -> None:
+def test_a_link_never_replaces_an_existing_file(tmp_path: Path, obj: Path, kind: str) -> None:
     path = tmp_path / "there"
     path.write_text("mine")
     with pytest.raises(FileExistsError):
@@ -210,94 +204,3 @@ def test_the_executable_bit_is_set_through_links(tmp_path: Path, obj: Path) -> N
     add_exec(str(link))
     assert stat.S_IMODE(obj.stat().st_mode) == 0o544
     assert link.is_symlink()
-
-
-# --- Copying --------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["kernel", "missing", "EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """How ``copy_file_range`` answers."""
-
-    def refuse(*args: object) -> int:
-        number = getattr(errno, request.param)
-        raise OSError(number, os.strerror(number))
-
-    if request.param == "missing":
-        monkeypatch.delattr(link_types.os, "copy_file_range", raising=False)
-    elif request.param != "kernel":
-        monkeypatch.setattr(link_types.os, "copy_file_range", refuse, raising=False)
-    return str(request.param)
-
-
-@contextlib.contextmanager
-def two_files(tmp_path: Path, data: bytes) -> Iterator[tuple[int, int]]:
-    (tmp_path / "source").write_bytes(data)
-    with open(tmp_path / "source", "rb") as source, open(tmp_path / "target", "w+b") as target:
-        yield source.fileno(), target.fileno()
-
-
-DATA = bytes(range(256)) * 4096 * 5 + b"tail"
-
-
-def test_steps_copy_all_and_then_none(tmp_path: Path, way: str) -> None:
-    with two_files(tmp_path, DATA) as (source, target):
-        done = 0
-        while count := copy_step(source, target, done):
-            assert 0 < count <= COPY_STEP_BYTES
-            done += count
-    assert done == len(DATA)
-    assert (tmp_path / "target").read_bytes() == DATA
-
-
-def test_a_step_starts_where_it_is_told(tmp_path: Path, way: str) -> None:
-    with two_files(tmp_path, b"0123456789") as (source, target):
-        assert copy_step(source, target, 6) == 4
-        assert copy_step(source, target, 0) == 10
-        assert copy_step(source, target, 10) == 0
-    assert (tmp_path / "target").read_bytes() == b"0123456789"
-
-
-def test_another_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(link_types.os, "copy_file_range", fail, raising=False)
-    with two_files(tmp_path, DATA) as fds, pytest.raises(OSError, match="No space left"):
-        copy_step(*fds, 0)
-
-
-def test_a_file_is_copied_whole_from_its_start(tmp_path: Path, way: str) -> None:
-    with two_files(tmp_path, DATA) as (source, _):
-        os.lseek(source, 7, os.SEEK_SET)
-        copy_file(source, str(tmp_path / "copy"), lambda: None)
-    assert (tmp_path / "copy").read_bytes() == DATA
-    assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o600
-
-
-def test_a_copy_can_be_stopped_after_each_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kernel_copy.copy_step, "__defaults__", (2**20,))
-    steps = 0
-
-    class Stopped(Exception):  # noqa: N818
-        pass
-
-    def checkpoint() -> None:
-        nonlocal steps
-        steps += 1
-        if steps == 3:
-            raise Stopped
-
-    before = len(os.listdir("/proc/self/fd"))
-    with two_files(tmp_path, DATA) as (source, _), pytest.raises(Stopped):
-        copy_file(source, str(tmp_path / "copy"), checkpoint)
-    assert (tmp_path / "copy").stat().st_size == 3 * 2**20
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-def test_a_clone_has_all_bytes_or_there_is_none(tmp_path: Path) -> None:
-    with two_files(tmp_path, DATA) as (source, target):
-        made = clone(source, target)
-    assert (tmp_path / "target").read_bytes() == (DATA if made else b"")

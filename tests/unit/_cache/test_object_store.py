@@ -1,4 +1,4 @@
-"""ObjectStore: bytes under their hash, whole or not at all, put by any number at once."""
+"""ObjectStore: bytes are stored under their hash, atomically, by any number of threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from layouts import leftovers, make_layout, make_store, objects
 from asynclive._cache import object_store
 from asynclive._cache.object_store import ObjectStore
 from asynclive._fs import file_io
-from asynclive._fs.file_io import create, remove_file, write_all
+from asynclive._fs.file_io import create, write_all
 
 DATA = b"some bytes"
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -33,7 +33,7 @@ def mode(path: str) -> int:
 
 
 def publish(store: ObjectStore, data: bytes = DATA, md5: str = MD5) -> bool:
-    """Through a temp file, as a large file goes."""
+    """Publish through a temp file, as for a large file."""
     temp = store.temp_path()
     fd = create(temp)
     write_all(fd, data)
@@ -50,7 +50,9 @@ Into = Callable[..., bool]
 
 
 @in_both_ways
-def test_bytes_are_found_under_their_hash_where_dvc_looks(store: ObjectStore, into: Into) -> None:
+def test_bytes_are_stored_at_the_path_where_dvc_looks_for_their_hash(
+    store: ObjectStore, into: Into
+) -> None:
     assert not store.has(MD5, len(DATA))
     assert into(store) is True
     path = store.object_path(MD5)
@@ -77,7 +79,7 @@ def test_objects_are_write_protected_and_directories_as_configured(
 
 
 @in_both_ways
-def test_an_object_that_is_there_stays(store: ObjectStore, into: Into) -> None:
+def test_an_existing_object_stays(store: ObjectStore, into: Into) -> None:
     into(store)
     before = os.stat(store.object_path(MD5))
     assert into(store) is False
@@ -121,7 +123,7 @@ def test_an_object_that_was_touched_is_replaced(
 def test_an_object_made_executable_through_a_link_to_it_stays(
     store: ObjectStore, into: Into
 ) -> None:
-    # As DVC leaves the object of an executable that is linked to.
+    # As DVC leaves an object that an executable file links to.
     into(store)
     os.chmod(store.object_path(MD5), 0o544)
     assert store.has(MD5, len(DATA))
@@ -132,8 +134,8 @@ def test_an_object_made_executable_through_a_link_to_it_stays(
 def test_many_threads_that_put_the_same_bytes_leave_one_object(
     store: ObjectStore, into: Into
 ) -> None:
-    # Each makes a hard link to the object as soon as it has put it, as `cache.type hardlink`
-    # does: all of them must be links to the one object that stays.
+    # Each thread makes a hard link to the object right after its put, as `cache.type hardlink`
+    # does. All of them must be links to the same object.
     threads = 16
     start = threading.Barrier(threads)
 
@@ -172,7 +174,7 @@ def test_temp_paths_are_all_different(store: ObjectStore) -> None:
 
 @pytest.fixture(params=[True, False], ids=["without a name first", "renamed"])
 def either_way(request: pytest.FixtureRequest, store: ObjectStore) -> bool:
-    """Whether an object has no name before it is whole, or is renamed, as on other systems."""
+    """Whether objects are written without a name (Linux), or to a temp file that is renamed."""
     unnamed = bool(request.param)
     if unnamed and not store._unnamed:
         pytest.skip("this system has no files without a name")
@@ -203,7 +205,7 @@ def test_a_touched_object_is_replaced_in_either_way(store: ObjectStore, either_w
 
 
 @pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.ENOENT])
-def test_where_files_without_a_name_cannot_be_had_objects_are_renamed(
+def test_without_support_for_nameless_files_objects_are_renamed(
     store: ObjectStore, error: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not store._unnamed:
@@ -255,7 +257,7 @@ def test_a_put_that_is_interrupted_leaves_neither_temp_nor_object(
     assert objects(store) == {}
 
 
-def test_a_directory_that_another_process_makes_meanwhile_will_do(
+def test_a_directory_that_another_process_just_made_is_used(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mkdir = os.mkdir
@@ -267,32 +269,6 @@ def test_a_directory_that_another_process_makes_meanwhile_will_do(
     monkeypatch.setattr(object_store.os, "mkdir", mkdir_second)
     assert store.put(DATA, MD5) is True
     assert objects(store) == {MD5: DATA}
-
-
-def test_a_write_goes_on_where_a_short_one_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = os.write
-    monkeypatch.setattr(object_store.os, "write", lambda fd, data: write(fd, data[:3]))
-    fd = create(str(tmp_path / "f"))
-    write_all(fd, b"0123456789")
-    os.close(fd)
-    assert (tmp_path / "f").read_bytes() == b"0123456789"
-
-
-def test_a_temp_file_is_private_and_never_somebody_elses(tmp_path: Path) -> None:
-    path = str(tmp_path / "f")
-    os.close(create(path))
-    assert mode(path) == 0o600
-    with pytest.raises(FileExistsError):
-        create(path)
-
-
-def test_removing_what_is_gone_is_fine(tmp_path: Path) -> None:
-    (tmp_path / "f").touch()
-    remove_file(str(tmp_path / "f"))
-    remove_file(str(tmp_path / "f"))
-    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
+from asynclive._artifact.records import StoredFile
 from asynclive._dvc.tracking.dvc_state import OpenDatabases
 
 
@@ -36,3 +38,17 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     databases.hold([str(tmp_path / "none.db")])
     databases.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_token_of_a_directory_is_dvcs() -> None:
+    from dvc_data.hashfile.utils import _tokenize_mtimes
+
+    from asynclive._dvc.tracking.dvc_state import AT_A_TIME, mtimes_token
+
+    for count in (0, 1, 2, AT_A_TIME, AT_A_TIME + 1, 3 * AT_A_TIME + 7):
+        files = [
+            StoredFile(("a-b" if n % 3 else "a", f"ü{n}"), "", 0, False, 0, 10**18 + 7 * n)
+            for n in range(count)
+        ]
+        mtimes = {os.sep.join(("/w/d", *file.key)): file.mtime for file in files}
+        assert mtimes_token("/w/d", files) == _tokenize_mtimes(mtimes)

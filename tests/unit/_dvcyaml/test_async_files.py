@@ -1,4 +1,4 @@
-"""AsyncFiles: real files, on asyncio and on trio."""
+"""AsyncFiles on real files, on asyncio and trio."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def files() -> AsyncFiles:
     return AsyncFiles(anyio.CapacityLimiter(1))
 
 
-async def test_text_comes_back_with_its_line_ends(files: AsyncFiles, tmp_path: Path) -> None:
+async def test_text_is_read_with_its_line_ends(files: AsyncFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes("a\r\nb\rc\né".encode())
     read = await files.read_text(str(path))
@@ -35,16 +35,18 @@ async def test_text_comes_back_with_its_line_ends(files: AsyncFiles, tmp_path: P
 
 async def test_a_missing_file_reads_as_none(files: AsyncFiles, tmp_path: Path) -> None:
     assert await files.read_text(str(tmp_path / "f")) is None
-    assert FileStamp.at(str(tmp_path / "f")) is None
+    assert FileStamp.of_path(str(tmp_path / "f")) is None
 
 
-async def test_what_is_not_utf8_is_an_error(files: AsyncFiles, tmp_path: Path) -> None:
+async def test_text_that_is_not_utf8_is_an_error(files: AsyncFiles, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"\xff")
     with pytest.raises(UnicodeDecodeError):
         await files.read_text(str(tmp_path / "f"))
 
 
-async def test_a_written_file_has_its_bytes_and_its_mode(files: AsyncFiles, tmp_path: Path) -> None:
+async def test_a_written_file_has_the_given_bytes_and_mode(
+    files: AsyncFiles, tmp_path: Path
+) -> None:
     path = tmp_path / "f"
     stamp = await files.write(str(path), "a\r\né\n".encode(), 0o664)
     assert path.read_bytes() == "a\r\né\n".encode()
@@ -52,18 +54,18 @@ async def test_a_written_file_has_its_bytes_and_its_mode(files: AsyncFiles, tmp_
     assert stamp in (None, FileStamp.of(path.stat()))
 
 
-async def test_a_file_written_over_at_once_has_another_stamp(
+async def test_a_file_that_is_overwritten_at_once_has_another_stamp(
     files: AsyncFiles, tmp_path: Path
 ) -> None:
-    # Many of these writes fall between the same two ticks of the clock for file times.
+    # Many of these writes fall between the same two ticks of the clock of file times.
     for number in range(50):
         path = tmp_path / str(number)
         stamp = await files.write(str(path), b"ours", 0o600)
         path.write_bytes(b"mine")
-        assert stamp is None or stamp != FileStamp.at(str(path))
+        assert stamp is None or stamp != FileStamp.of_path(str(path))
 
 
-async def test_a_file_that_exists_is_not_written(files: AsyncFiles, tmp_path: Path) -> None:
+async def test_an_existing_file_is_not_overwritten(files: AsyncFiles, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("mine")
     with pytest.raises(FileExistsError):
@@ -79,10 +81,10 @@ async def test_a_file_that_cannot_be_completed_is_removed(
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_cancelled_write_leaves_a_whole_file_or_none(
+async def test_a_cancelled_write_leaves_a_complete_file_or_none(
     files: AsyncFiles, tmp_path: Path
 ) -> None:
-    # Cancelled once at each of its checkpoints: after n of them, for n = 0, 1, 2, ...
+    # Cancel the write after n checkpoints, for n = 0, 1, 2, ...
     path = tmp_path / "f"
     for checkpoints in range(50):
         finished = False
@@ -105,24 +107,20 @@ async def test_a_cancelled_write_leaves_a_whole_file_or_none(
         assert os.listdir(tmp_path) == []
 
 
-async def test_replace_puts_one_file_in_the_place_of_another(
-    files: AsyncFiles, tmp_path: Path
-) -> None:
+async def test_replace_renames_one_file_over_another(files: AsyncFiles, tmp_path: Path) -> None:
     new, old = tmp_path / "new", tmp_path / "old"
     new.write_text("new")
     old.write_text("old")
-    assert await files.replace(str(new), str(old), FileStamp.at(str(old)))
+    assert await files.replace(str(new), str(old), FileStamp.of_path(str(old)))
     assert old.read_text() == "new"
     assert not new.exists()
 
 
-async def test_a_file_that_is_not_as_it_was_is_not_replaced(
-    files: AsyncFiles, tmp_path: Path
-) -> None:
+async def test_a_file_that_has_changed_is_not_replaced(files: AsyncFiles, tmp_path: Path) -> None:
     new, old = tmp_path / "new", tmp_path / "old"
     new.write_text("new")
     old.write_text("old")
-    stamp = FileStamp.at(str(old))
+    stamp = FileStamp.of_path(str(old))
     old.write_text("edited")
     assert not await files.replace(str(new), str(old), stamp)
     assert not await files.replace(str(new), str(old), None)
@@ -131,32 +129,32 @@ async def test_a_file_that_is_not_as_it_was_is_not_replaced(
     assert (new.read_text(), old.read_text()) == ("new", "edited")
 
 
-async def test_removing_what_is_gone_is_fine(files: AsyncFiles, tmp_path: Path) -> None:
+async def test_removing_a_missing_file_is_no_error(files: AsyncFiles, tmp_path: Path) -> None:
     (tmp_path / "f").touch()
     await files.remove(str(tmp_path / "f"))
     await files.remove(str(tmp_path / "f"))
     assert os.listdir(tmp_path) == []
 
 
-def test_a_stamp_tells_a_replaced_a_changed_and_a_touched_file(tmp_path: Path) -> None:
+def test_a_replaced_or_changed_or_touched_file_has_another_stamp(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("1")
-    stamps = [FileStamp.at(str(path))]
+    stamps = [FileStamp.of_path(str(path))]
     path.write_text("12")
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     os.utime(path, ns=(1, 1))
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     other = tmp_path / "other"
     other.write_text("34")
     os.utime(other, ns=(1, 1))
     os.replace(other, path)
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     path.chmod(0o600)
-    stamps.append(FileStamp.at(str(path)))
+    stamps.append(FileStamp.of_path(str(path)))
     assert len(set(stamps)) == 5
 
 
-async def test_no_more_threads_work_than_the_limiter_lets(tmp_path: Path) -> None:
+async def test_no_more_threads_run_than_the_limiter_allows(tmp_path: Path) -> None:
     limiter = anyio.CapacityLimiter(2)
     files = AsyncFiles(limiter)
     lock = threading.Lock()
@@ -168,7 +166,7 @@ async def test_no_more_threads_work_than_the_limiter_lets(tmp_path: Path) -> Non
         with lock:
             inside += 1
             most = max(most, inside)
-        full.wait(timeout=30)  # both of the two are in at once
+        full.wait(timeout=30)  # both threads are inside at once
         with lock:
             inside -= 1
 

@@ -1,4 +1,4 @@
-"""The reader and writer of dvc.yaml, on real files."""
+"""DvcYaml on real files, alone and with a co-writer."""
 
 from __future__ import annotations
 
@@ -13,74 +13,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from ruamel.yaml import YAML
+from documents import INDENTED, MODEL, STAGES, load
 
 from asynclive._dvcyaml.async_files import AsyncFiles
 from asynclive._dvcyaml.dvcyaml_file import DvcYaml, Update
 from asynclive._dvcyaml.merge_entries import merge
 from asynclive._errors import DvcYamlError
 from asynclive._fs.file_lock import FileLock
-
-MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
-MODEL_LINES = """\
-  net:
-    path: models/net.pt
-    type: model
-    labels:
-    - a
-    - b
-"""
-
-STAGES = """\
-# The pipeline.
-
-vars:
-    - params.yaml   # not two spaces
-
-stages:
-    train:          # slow
-        cmd: "python train.py --name 'x'   --very-long-option {long}"
-        deps:
-            - 'data'
-            -   src
-        outs: [a,b,   c]
-
-    eval: &eval
-        cmd: >-
-            python
-            eval.py
-    again:
-        <<: *eval
-
-plots:
-    - a: {{x: 1}}
-
-# The end.
-""".format(long="x" * 200)
-
-INDENTED = """\
-artifacts:
-    net:
-        path: models/net.pt
-        type: model
-        labels:
-            - a
-            - b
-"""
-INDENTED = """\
-artifacts:
-    net:
-        path: models/net.pt
-        type: model
-        labels:
-            - a
-            - b
-"""
-
-
-def load(text: str) -> Any:
-    """Read as DVC does."""
-    return YAML(typ="safe").load(text)
 
 
 @pytest.fixture(params=["asyncio", "trio"], scope="module")
@@ -95,38 +34,38 @@ def path(tmp_path: Path) -> Path:
     return directory / "dvc.yaml"
 
 
-class SomebodyElse:
-    """Writes dvc.yaml too, but not now. Told of entries, he keeps those that were recorded."""
+class OtherWriter:
+    """A co-writer that never writes. It keeps the groups of entries that were recorded."""
 
     def __init__(self, path: Path) -> None:
-        self._turn = FileLock(str(path))
-        self.knows: list[dict[str, Any]] = []
+        self._lock = FileLock(str(path))
+        self.recorded: list[dict[str, Any]] = []
 
-    def turn(self) -> AbstractContextManager[None]:
-        return self._turn.take()
+    def lock(self) -> AbstractContextManager[None]:
+        return self._lock.hold()
 
     @contextmanager
-    def told(self, entries: dict[str, Any]) -> Iterator[Callable[[], None]]:
-        with self._turn.take():
-            yield lambda: self.knows.append(dict(entries))
+    def recording(self, entries: dict[str, Any]) -> Iterator[Callable[[], None]]:
+        with self._lock.hold():
+            yield lambda: self.recorded.append(dict(entries))
 
 
-@pytest.fixture(params=["alone", "beside"])
+@pytest.fixture(params=["alone", "with a co-writer"])
 async def dvcyaml(
     path: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> DvcYaml:
     if request.param == "alone":
         return open_dvcyaml(path)
-    return open_dvcyaml(path, SomebodyElse(tmp_path_factory.mktemp("turn") / "turn"))
+    return open_dvcyaml(path, OtherWriter(tmp_path_factory.mktemp("lock") / "lock"))
 
 
-def open_dvcyaml(path: Path, beside: SomebodyElse | None = None) -> DvcYaml:
+def open_dvcyaml(path: Path, co_writer: OtherWriter | None = None) -> DvcYaml:
     numbers = itertools.count()
     return DvcYaml(
         str(path),
         AsyncFiles(anyio.CapacityLimiter(2)),
         lambda target: f"{target}.{next(numbers)}.tmp",
-        beside=beside,
+        co_writer=co_writer,
     )
 
 
@@ -140,7 +79,7 @@ def temp_of(update: Update) -> Path:
 
 
 @pytest.mark.anyio
-async def test_prepare_leaves_dvc_yaml_alone_and_replace_puts_the_update_in_place(
+async def test_prepare_leaves_dvc_yaml_unchanged_and_replace_replaces_it(
     dvcyaml: DvcYaml, path: Path
 ) -> None:
     path.write_text(STAGES)
@@ -154,7 +93,7 @@ async def test_prepare_leaves_dvc_yaml_alone_and_replace_puts_the_update_in_plac
 
 
 @pytest.mark.anyio
-async def test_a_new_dvc_yaml_gets_the_mode_it_is_given_and_an_old_one_keeps_its_own(
+async def test_a_new_dvc_yaml_gets_the_given_mode_and_an_old_one_keeps_its_mode(
     dvcyaml: DvcYaml, path: Path
 ) -> None:
     await dvcyaml.replace(await dvcyaml.prepare(A, 0o664), A)
@@ -166,20 +105,20 @@ async def test_a_new_dvc_yaml_gets_the_mode_it_is_given_and_an_old_one_keeps_its
 
 
 @pytest.mark.anyio
-async def test_entries_that_dropped_out_are_not_written(dvcyaml: DvcYaml, path: Path) -> None:
+async def test_entries_that_are_not_named_are_not_written(dvcyaml: DvcYaml, path: Path) -> None:
     await dvcyaml.replace(await dvcyaml.prepare({**A, **B}, 0o644), ["b"])
     assert load(path.read_text()) == {"artifacts": B}
     assert os.listdir(path.parent) == ["dvc.yaml"]
 
 
 @pytest.mark.anyio
-async def test_with_no_entry_left_nothing_is_written(dvcyaml: DvcYaml, path: Path) -> None:
+async def test_without_any_entry_nothing_is_written(dvcyaml: DvcYaml, path: Path) -> None:
     await dvcyaml.replace(await dvcyaml.prepare({**A, **B}, 0o644), [])
     assert os.listdir(path.parent) == []
 
 
 @pytest.mark.anyio
-async def test_an_edit_between_the_steps_is_merged_into(dvcyaml: DvcYaml, path: Path) -> None:
+async def test_an_edit_between_the_steps_is_kept(dvcyaml: DvcYaml, path: Path) -> None:
     path.write_text("a: 1\n")
     update = await dvcyaml.prepare(A, 0o644)
     path.write_text("# edited\na: 2\n")
@@ -189,7 +128,7 @@ async def test_an_edit_between_the_steps_is_merged_into(dvcyaml: DvcYaml, path: 
 
 
 @pytest.mark.anyio
-async def test_a_file_that_appeared_or_went_between_the_steps_is_noticed(
+async def test_a_file_that_appears_or_vanishes_between_the_steps_is_noticed(
     dvcyaml: DvcYaml, path: Path
 ) -> None:
     update = await dvcyaml.prepare(A, 0o644)
@@ -203,10 +142,8 @@ async def test_a_file_that_appeared_or_went_between_the_steps_is_noticed(
 
 
 @pytest.mark.anyio
-async def test_an_edit_right_after_the_file_was_put_in_place_is_merged_into(
-    dvcyaml: DvcYaml, path: Path
-) -> None:
-    # Of the same length, and the next moment: only the time of the file tells.
+async def test_an_edit_right_after_the_replacement_is_kept(dvcyaml: DvcYaml, path: Path) -> None:
+    # The edit has the same length and follows at once: only the mtime differs.
     for _ in range(20):
         await dvcyaml.replace(await dvcyaml.prepare(A, 0o644), A)
         path.write_text("artifacts:\n  a:\n    path: b\n")
@@ -217,7 +154,7 @@ async def test_an_edit_right_after_the_file_was_put_in_place_is_merged_into(
 
 @pytest.mark.parametrize("dvcyaml", ["alone"], indirect=True)
 @pytest.mark.anyio
-async def test_what_was_put_in_place_is_merged_into_without_reading_it_again(
+async def test_a_file_that_we_wrote_is_not_read_again(
     dvcyaml: DvcYaml, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if os.utime not in os.supports_fd:
@@ -240,7 +177,7 @@ async def test_what_was_put_in_place_is_merged_into_without_reading_it_again(
 
 
 @pytest.mark.anyio
-async def test_an_entry_removed_since_it_was_found_equal_is_written_again(
+async def test_an_equal_entry_that_is_removed_between_the_steps_is_written_again(
     dvcyaml: DvcYaml, path: Path
 ) -> None:
     path.write_text(merge(None, A))
@@ -252,7 +189,9 @@ async def test_an_entry_removed_since_it_was_found_equal_is_written_again(
 
 
 @pytest.mark.anyio
-async def test_a_file_that_has_the_entries_is_not_touched(dvcyaml: DvcYaml, path: Path) -> None:
+async def test_a_file_that_already_has_the_entries_is_not_touched(
+    dvcyaml: DvcYaml, path: Path
+) -> None:
     path.write_text("artifacts: {a: {path: 'a'}}")
     before = path.stat()
     await dvcyaml.replace(await dvcyaml.prepare(A, 0o644), A)
@@ -260,7 +199,7 @@ async def test_a_file_that_has_the_entries_is_not_touched(dvcyaml: DvcYaml, path
 
 
 @pytest.mark.anyio
-async def test_a_broken_edit_between_the_steps_is_an_error_and_stays(
+async def test_an_edit_that_breaks_the_file_between_the_steps_is_an_error_and_stays(
     dvcyaml: DvcYaml, path: Path
 ) -> None:
     update = await dvcyaml.prepare(A, 0o644)
@@ -280,7 +219,7 @@ async def test_discard_leaves_nothing_and_can_be_repeated(dvcyaml: DvcYaml, path
 
 
 @pytest.mark.anyio
-async def test_a_missing_directory_is_made_and_is_gone_again_when_discarded(
+async def test_a_missing_directory_is_made_and_discard_removes_it(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "sub" / "dir" / "dvc.yaml"
@@ -316,7 +255,7 @@ async def test_a_symlink_stays_and_its_target_is_replaced(
         (None, "is a directory. Move it away"),
     ],
 )
-async def test_a_file_that_cannot_be_used_is_named_with_what_to_do(
+async def test_an_unusable_file_is_an_error_that_names_it_and_says_what_to_do(
     content: bytes | None, reason: str, dvcyaml: DvcYaml, path: Path
 ) -> None:
     if content is None:
@@ -332,7 +271,7 @@ async def test_a_file_that_cannot_be_used_is_named_with_what_to_do(
 
 
 @pytest.mark.anyio
-async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DvcYamlError, match="Not a directory"):
         await open_dvcyaml(tmp_path / "file" / "sub" / "dvc.yaml").prepare(A, 0o644)
@@ -340,7 +279,9 @@ async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("unprivileged")
-async def test_a_read_only_directory_is_named_with_what_to_do(dvcyaml: DvcYaml, path: Path) -> None:
+async def test_a_read_only_directory_is_an_error_that_says_what_to_do(
+    dvcyaml: DvcYaml, path: Path
+) -> None:
     path.parent.chmod(0o500)
     try:
         with pytest.raises(DvcYamlError, match="Change their permissions"):
@@ -363,7 +304,7 @@ async def test_a_directory_removed_between_the_steps_is_an_error(tmp_path: Path)
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("checkpoints", [*range(25), 50, 100])
-async def test_cancelled_anywhere_it_is_old_or_new_and_nothing_else_is_left(
+async def test_after_cancellation_the_file_is_old_or_new_and_nothing_else_is_left(
     checkpoints: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "sub" / "dvc.yaml"
@@ -392,7 +333,7 @@ async def test_cancelled_anywhere_it_is_old_or_new_and_nothing_else_is_left(
         assert os.listdir(tmp_path) == []
 
 
-def test_entry_paths_are_posix_and_relative_to_the_file_as_in_dvclive(tmp_path: Path) -> None:
+def test_entry_paths_are_relative_to_the_file_as_in_dvclive(tmp_path: Path) -> None:
     from dvclive.utils import rel_path
 
     (tmp_path / "real").mkdir()
@@ -410,19 +351,19 @@ def test_entry_paths_are_posix_and_relative_to_the_file_as_in_dvclive(tmp_path: 
 
 
 @pytest.mark.anyio
-async def test_who_writes_it_too_knows_what_was_recorded_and_no_more(
+async def test_a_co_writer_learns_of_recorded_entries_and_of_no_others(
     path: Path, tmp_path: Path
 ) -> None:
-    beside = SomebodyElse(tmp_path / "turn")
-    dvcyaml = open_dvcyaml(path, beside)
+    co_writer = OtherWriter(tmp_path / "lock")
+    dvcyaml = open_dvcyaml(path, co_writer)
     await dvcyaml.replace(await dvcyaml.prepare({**A, **B}, 0o644), ["b"])
-    assert beside.knows == [B]
+    assert co_writer.recorded == [B]
     update = await dvcyaml.prepare(A, 0o644)
     path.write_text("not: [closed\n")
     with pytest.raises(DvcYamlError):
         await dvcyaml.replace(update, A)
-    assert beside.knows == [B]
+    assert co_writer.recorded == [B]
     path.write_text("edited: 1\n")
     await dvcyaml.replace(await dvcyaml.prepare(A, 0o644), A)
-    assert beside.knows == [B, A]
+    assert co_writer.recorded == [B, A]
     assert load(path.read_text()) == {"edited": 1, "artifacts": A}

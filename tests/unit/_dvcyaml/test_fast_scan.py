@@ -1,4 +1,4 @@
-"""Regular entries, which are not parsed: the same documents come out, and are refused."""
+"""Leaving regular entries unparsed changes no document, no merge and no error."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from ruamel.yaml import YAML
 from asynclive._dvcyaml import fast_scan
 from asynclive._dvcyaml.document import Document, DocumentError, parse, parse_whole
 from asynclive._dvcyaml.entry_lines import KEY
-from asynclive._dvcyaml.merge_entries import Merger, _alone, _same, merge
+from asynclive._dvcyaml.merge_entries import Merger, is_same_data, merge, parse_alone
 
 NEW = {"path": "x", "labels": ["a"]}
 
 
 @contextmanager
-def skimming(fewest: int) -> Iterator[None]:
-    usual = fast_scan.FEWEST
-    fast_scan.FEWEST = fewest
+def scanning_from(min_entries: int) -> Iterator[None]:
+    """Scan documents with at least so many regular entries."""
+    default = fast_scan.MIN_ENTRIES
+    fast_scan.MIN_ENTRIES = min_entries
     try:
         yield
     finally:
-        fast_scan.FEWEST = usual
+        fast_scan.MIN_ENTRIES = default
 
 
 def outcome(function: Callable[..., Any], *args: Any) -> Any:
@@ -37,29 +38,29 @@ def outcome(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def data_of(document: Document) -> dict[Any, Any]:
-    """All of it, with the entries that were skimmed off."""
-    alone = {name: _alone(document, name) for name in document.skimmed}
+    """Return the data of the document with its unparsed entries."""
+    alone = {name: parse_alone(document, name) for name in document.unparsed}
     return {**document.data, KEY: {**document.entries, **alone}}
 
 
 def assert_parsed_alike(text: str) -> bool:
-    """Whether something was skimmed off."""
-    with skimming(1):
+    """Return whether some entries were left unparsed."""
+    with scanning_from(1):
         found = outcome(parse, text)
     whole = outcome(parse_whole, text)
     if not isinstance(whole, Document):
         assert found == whole
         return False
     assert isinstance(found, Document), found
-    assert found.place == whole.place
+    assert found.pieces == whole.pieces
     assert found.style == whole.style
     assert found.newline == whole.newline
-    if found.skimmed:
-        assert _same(data_of(found), whole.data)
-    return bool(found.skimmed)
+    if found.unparsed:
+        assert is_same_data(data_of(found), whole.data)
+    return bool(found.unparsed)
 
 
-def merged_again_and_again(text: str, groups: list[dict[str, Any]]) -> list[Any]:
+def merge_each(text: str, groups: list[dict[str, Any]]) -> list[Any]:
     merger, texts = Merger(), []
     for entries in groups:
         result = outcome(merger.merge, text, entries)
@@ -69,7 +70,7 @@ def merged_again_and_again(text: str, groups: list[dict[str, Any]]) -> list[Any]
     return texts
 
 
-# --- Documents that are regular but for some lines --------------------------------------------
+# --- Documents in which most entries are regular ----------------------------------------------
 
 SCALARS = [
     *("x", "a/b.pt", "./x", "../x", "/abs", "2024/01/x", "with space", "it's", "a:b", "s3://b/k"),
@@ -121,7 +122,7 @@ names = st.one_of(*[st.sampled_from("abcdefgh")] * 4, st.sampled_from(NAMES))
 
 @st.composite
 def bodies(draw: st.DrawFn) -> list[str]:
-    """Lines as they stand below the name of an entry."""
+    """Return lines below the name of an entry."""
     lines = []
     keys = st.sampled_from(["path", "labels", "meta", "desc", "'k'"])
     for key in draw(st.lists(keys, min_size=1, max_size=3, unique=draw(st.integers(0, 9)) < 9)):
@@ -197,7 +198,7 @@ def test_a_merge_key_among_the_entries_leaves_the_document_to_the_parser() -> No
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
-def test_a_skimmed_document_is_the_parsed_one(text: str) -> None:
+def test_a_scanned_document_equals_the_parsed_one(text: str) -> None:
     assert_parsed_alike(text)
 
 
@@ -213,18 +214,20 @@ entries = st.dictionaries(
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents(), st.lists(entries, min_size=1, max_size=3))
-def test_merges_into_it_write_the_same_text(text: str, groups: list[dict[str, Any]]) -> None:
-    with skimming(1):
-        skimmed = merged_again_and_again(text, groups)
-    with skimming(10**9):
-        assert skimmed == merged_again_and_again(text, groups)
+def test_merges_into_a_scanned_document_write_the_same_text(
+    text: str, groups: list[dict[str, Any]]
+) -> None:
+    with scanning_from(1):
+        scanned = merge_each(text, groups)
+    with scanning_from(10**9):
+        assert scanned == merge_each(text, groups)
 
 
-# --- What is regular --------------------------------------------------------------------------
+# --- Large documents --------------------------------------------------------------------------
 
 
 def large(*, newline: str = "\n", tail: str = "plots:\n- a\n", **odd: str) -> str:
-    """40 entries, with some of other lines among them."""
+    """Return a document of 40 regular entries. ``n7`` gives lines before entry 7."""
     lines = ["stages:\n  train:\n    cmd: x\n\n# Ours.\nartifacts:\n"]
     for number in range(40):
         lines.append(odd.get(f"n{number}", ""))
@@ -252,15 +255,15 @@ ODD = "  odd: {path: x}  # flow\n\n  # a comment\n  odder:\n    path: &p x\n    
         large(n39="  last:\n    desc: |+\n      text\n\n\n"),
     ],
 )
-def test_a_large_document_is_skimmed_and_merged_into_as_if_it_were_parsed(text: str) -> None:
+def test_a_merge_into_a_large_document_is_the_same_with_and_without_the_scan(text: str) -> None:
     assert assert_parsed_alike(text)
-    assert len(parse(text).skimmed) >= 36
+    assert len(parse(text).unparsed) >= 36
     for change in ({"new": NEW}, {"e-7": NEW}, {"e-0": NEW, "e-39": NEW, "e-20": NEW, "z": NEW}):
         merged = merge(text, change)
-        with skimming(10**9):
+        with scanning_from(10**9):
             assert merged == merge(text, change)
         old = YAML(typ="safe").load(text)
-        assert _same(
+        assert is_same_data(
             YAML(typ="safe").load(merged), {**old, "artifacts": {**old["artifacts"], **change}}
         )
 
@@ -277,7 +280,9 @@ def test_a_large_document_is_skimmed_and_merged_into_as_if_it_were_parsed(text: 
         ("\t\n  bad: x\n\tx: y\n", "is not valid YAML"),
     ],
 )
-def test_a_large_document_with_a_fault_is_refused_as_ever(odd: str, reason: str) -> None:
+def test_a_large_document_with_a_fault_is_refused_with_the_same_error(
+    odd: str, reason: str
+) -> None:
     text = large(n20=odd)
     with pytest.raises(DocumentError, match=reason) as caught:
         merge(text, {"new": NEW})
@@ -286,15 +291,15 @@ def test_a_large_document_with_a_fault_is_refused_as_ever(odd: str, reason: str)
     assert str(caught.value) == str(expected.value)
 
 
-def test_a_regular_entry_with_equal_values_is_left_as_it_is() -> None:
+def test_a_regular_entry_with_equal_values_keeps_its_lines() -> None:
     text = large()
     same = YAML(typ="safe").load(text)["artifacts"]["e-7"]
     assert merge(text, {"e-7": same}) == text
 
 
-def test_what_looks_like_entries_in_a_text_is_not_taken_for_them() -> None:
+def test_lines_of_a_quoted_text_are_not_taken_for_entries() -> None:
     text = 'other: "\n' + large().partition("# Ours.\n")[2] + '"\n'
-    assert not parse(text).skimmed
+    assert not parse(text).unparsed
     merged = merge(text, {"new": NEW})
     assert YAML(typ="safe").load(merged) == {
         **YAML(typ="safe").load(text),
@@ -302,7 +307,7 @@ def test_what_looks_like_entries_in_a_text_is_not_taken_for_them() -> None:
     }
 
 
-def test_an_alias_to_all_artifacts_is_seen_although_most_are_skimmed_off() -> None:
+def test_an_alias_to_all_artifacts_is_found_although_most_are_unparsed() -> None:
     text = large(tail="copy: *all\n").replace("artifacts:\n", "artifacts:\n  &all\n", 1)
     with pytest.raises(DocumentError, match="without anchors"):
         merge(text, {"e-7": NEW})

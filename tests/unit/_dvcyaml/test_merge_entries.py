@@ -1,4 +1,4 @@
-"""The merge of entries into a dvc.yaml, byte for byte."""
+"""Merging entries into the text of a dvc.yaml, byte for byte."""
 
 from __future__ import annotations
 
@@ -11,28 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import INDENTED, MODEL, MODEL_LINES, STAGES, load
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 
 from asynclive._dvcyaml.document import DocumentError, parse
-from asynclive._dvcyaml.merge_entries import Merger, _same, merge
-
-MODEL = {"path": "models/net.pt", "type": "model", "labels": ["a", "b"]}
-MODEL_LINES = """\
-  net:
-    path: models/net.pt
-    type: model
-    labels:
-    - a
-    - b
-"""
-
-
-def load(text: str) -> Any:
-    """Read as DVC does."""
-    return YAML(typ="safe").load(text)
-
+from asynclive._dvcyaml.merge_entries import Merger, is_same_data, merge
 
 # --- Layout ---------------------------------------------------------------------------------
 
@@ -53,50 +37,11 @@ def test_a_new_document_is_what_dvclive_writes(text: str | None, tmp_path: Path)
     assert merge(text, entries) == (tmp_path / "dvc.yaml").read_text()
 
 
-# Each: the text before, and with «» where net's entry was and is to be.
-STAGES = """\
-# The pipeline.
-
-vars:
-    - params.yaml   # not two spaces
-
-stages:
-    train:          # slow
-        cmd: "python train.py --name 'x'   --very-long-option {long}"
-        deps:
-            - 'data'
-            -   src
-        outs: [a,b,   c]
-
-    eval: &eval
-        cmd: >-
-            python
-            eval.py
-    again:
-        <<: *eval
-
-plots:
-    - a: {{x: 1}}
-
-# The end.
-""".format(long="x" * 200)
-
-INDENTED = """\
-artifacts:
-    net:
-        path: models/net.pt
-        type: model
-        labels:
-            - a
-            - b
-"""
-
-
-def test_a_document_of_stages_is_kept_and_its_indentation_taken_over() -> None:
+def test_a_document_with_stages_is_kept_and_its_indentation_is_used() -> None:
     assert merge(STAGES, {"net": MODEL}) == STAGES + INDENTED
 
 
-def test_crlf_line_ends_are_kept_and_taken_over() -> None:
+def test_crlf_line_ends_are_kept_and_used() -> None:
     text = STAGES.replace("\n", "\r\n")
     assert merge(text, {"net": MODEL}) == text + INDENTED.replace("\n", "\r\n")
 
@@ -152,7 +97,7 @@ plots: [a, b]
         "  net:\n    meta:\n      a:\n      - b: # inside\n",
     ],
 )
-def test_an_entry_is_replaced_between_its_neighbours_and_their_comments(old: str) -> None:
+def test_an_entry_is_replaced_and_its_neighbours_keep_their_comments(old: str) -> None:
     assert merge(MIDDLE.format(net=old), {"net": MODEL}) == MIDDLE.format(net=MODEL_LINES)
 
 
@@ -172,24 +117,24 @@ def test_a_new_entry_follows_the_last_one() -> None:
     assert merged == text.replace(anchor, anchor + "  z:\n    path: z\n")
 
 
-def test_blank_lines_that_belong_to_a_text_stay_in_it() -> None:
+def test_blank_lines_of_a_block_scalar_stay_in_it() -> None:
     text = "artifacts:\n  a:\n    desc: |+\n      x\n\n\n# c\nb: 1\n"
     merged = merge(text, {"z": {"path": "z"}})
     assert merged == text.replace("# c", "  z:\n    path: z\n# c")
 
 
-def test_an_entry_with_equal_values_is_left_as_it_is_written() -> None:
+def test_an_entry_with_equal_values_keeps_its_lines() -> None:
     text = 'artifacts:\n  net: {type: "model", labels: [a, "b"], path: models/net.pt} # mine\n'
     assert merge(text, {"net": MODEL}) == text
     assert merge(text, {"net": {**MODEL, "labels": ["a", "b", "c"]}}) != text
 
 
-def test_merging_twice_is_merging_once() -> None:
+def test_merging_the_same_entries_again_changes_nothing() -> None:
     once = merge(STAGES, {"net": MODEL})
     assert merge(once, {"net": MODEL}) == once
 
 
-def test_a_document_indented_as_a_whole_stays_so() -> None:
+def test_a_document_that_is_indented_as_a_whole_keeps_its_indentation() -> None:
     text = "  stages: {}\n  artifacts:\n    net:\n      path: old\n"
     assert merge(text, {"net": {"path": "new"}}) == text.replace("old", "new")
 
@@ -211,35 +156,35 @@ def test_a_document_indented_as_a_whole_stays_so() -> None:
         ("artifacts:\n  {}\nb: 1\n", "artifacts:\n{net}b: 1\n"),
     ],
 )
-def test_where_nothing_is_yet_the_entries_take_its_place(before: str, after: str) -> None:
+def test_entries_replace_an_empty_value_or_start_the_mapping(before: str, after: str) -> None:
     assert merge(before, {"net": MODEL}) == after.replace("{net}", MODEL_LINES)
 
 
-def test_values_are_written_for_the_yaml_version_that_the_document_names() -> None:
+def test_values_are_written_for_the_yaml_version_of_the_document() -> None:
     text = "%YAML 1.1\n---\na: yes\n"
     merged = merge(text, {"n": {"path": "x", "labels": ["yes", "012", "1:30"]}})
     assert merged.startswith(text)
     assert load(merged)["artifacts"]["n"]["labels"] == ["yes", "012", "1:30"]
 
 
-def test_flow_style_opens_up_for_a_new_entry_and_keeps_the_old_ones() -> None:
+def test_artifacts_in_flow_style_become_block_style_and_keep_their_entries() -> None:
     head = "# c\nstages: # d\n    a:\n        deps:\n            - 'x' # e\n"
     merged = merge(head + "artifacts: {a: {path: x}}\n# end\n", {"net": MODEL})
     opened = INDENTED.replace("artifacts:\n", "artifacts:\n    a: {path: x}\n")
     assert merged == head + opened + "# end\n"
 
 
-def test_a_document_in_flow_style_stays_so() -> None:
+def test_a_document_in_flow_style_stays_in_flow_style() -> None:
     assert merge("{a: 1}\n", {"n": {"path": "x"}}) == "{a: 1, artifacts: {n: {path: x}}}\n"
 
 
-def test_an_entry_that_is_used_elsewhere_is_written_out_there() -> None:
+def test_an_alias_to_a_replaced_entry_becomes_a_copy_of_the_old_one() -> None:
     text = "artifacts:\n  net: &net\n    path: old\n# c\nother: *net\n"
     merged = merge(text, {"net": MODEL})
     assert load(merged) == {"artifacts": {"net": MODEL}, "other": {"path": "old"}}
 
 
-def test_an_alias_at_the_end_of_an_entry_goes_with_it() -> None:
+def test_an_alias_at_the_end_of_an_entry_is_replaced_with_the_entry() -> None:
     text = "x: &x\n- 1\nartifacts:\n  net:\n    labels: *x\n\n  b:\n    labels: *x\n"
     assert merge(text, {"net": MODEL}) == text.replace("  net:\n    labels: *x\n", MODEL_LINES)
 
@@ -273,7 +218,7 @@ def test_a_document_that_cannot_be_merged_into_says_why(text: str, reason: str) 
 
 # --- Values ---------------------------------------------------------------------------------
 
-# Characters that mean something to YAML are likelier than among all of Unicode.
+# Characters with a meaning in YAML are more frequent than in all of Unicode.
 texts = st.text(st.characters(codec="utf-8"), max_size=40) | st.text(
     st.sampled_from(
         list("ab 01:-#&*!|>%@`'\"{}[],?~=<._+eTZxo\n\r\t\\\x00\x07\x7f\x85\u2028\ufeff")
@@ -309,20 +254,20 @@ values = st.recursive(
 
 @settings(max_examples=80, deadline=None, derandomize=True)
 @given(desc=texts, meta=st.dictionaries(keys, values, max_size=4))
-def test_dvc_reads_back_the_values_that_were_given(desc: str, meta: dict[Any, Any]) -> None:
+def test_dvc_reads_back_the_values_that_were_merged(desc: str, meta: dict[Any, Any]) -> None:
     entry = {"path": "p", "desc": desc, "meta": meta}
     for text in (None, "artifacts: {a: {path: x}}\n", MIDDLE.format(net="  net: {path: x}\n")):
-        assert _same(load(merge(text, {"net": entry}))["artifacts"]["net"], entry)
+        assert is_same_data(load(merge(text, {"net": entry}))["artifacts"]["net"], entry)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from(["net", "first", "last", "new"]), values, min_size=1))
-def test_all_but_the_named_entries_is_kept(found: dict[str, Any]) -> None:
+def test_everything_except_the_named_entries_is_kept(values_by_name: dict[str, Any]) -> None:
     text = MIDDLE.format(net=MODEL_LINES)
-    entries = {name: {"path": "p", "meta": {"v": value}} for name, value in found.items()}
+    entries = {name: {"path": "p", "meta": {"v": value}} for name, value in values_by_name.items()}
     old = load(text)
     merged = merge(text, entries)
-    assert _same(load(merged), {**old, "artifacts": {**old["artifacts"], **entries}})
+    assert is_same_data(load(merged), {**old, "artifacts": {**old["artifacts"], **entries}})
     assert merged.endswith(text[text.index("\n  # nothing follows") :])
     assert merged.startswith(text[: text.index("  first")])
 
@@ -348,17 +293,17 @@ def test_a_value_that_occurs_twice_is_written_twice() -> None:
     ],
 )
 def test_an_instant_of_any_time_zone_is_read_back(zone: datetime.tzinfo) -> None:
-    # In Berlin the second half past two of that night.
+    # In Berlin, this is the second 02:30 of that night.
     instant = datetime.datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=zone)
     merged = merge(None, {"n": {"path": "p", "meta": {"at": instant}}})
     assert load(merged)["artifacts"]["n"]["meta"]["at"] - instant == datetime.timedelta(0)
 
 
-def test_types_are_told_apart_that_python_calls_equal() -> None:
-    assert not _same({"a": 1}, {"a": True})
-    assert not _same({"a": 1}, {"a": 1.0})
-    assert not _same({1: "a"}, {True: "a"})
-    assert _same({"a": float("nan")}, {"a": float("nan")})
+def test_values_of_different_types_differ_though_python_calls_them_equal() -> None:
+    assert not is_same_data({"a": 1}, {"a": True})
+    assert not is_same_data({"a": 1}, {"a": 1.0})
+    assert not is_same_data({1: "a"}, {True: "a"})
+    assert is_same_data({"a": float("nan")}, {"a": float("nan")})
 
 
 def test_importing_the_module_does_not_import_ruamel() -> None:
@@ -370,7 +315,7 @@ def test_importing_the_module_does_not_import_ruamel() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# --- Again and again ------------------------------------------------------------------------
+# --- Repeated merges ------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
@@ -398,7 +343,7 @@ def test_importing_the_module_does_not_import_ruamel() -> None:
         max_size=5,
     ),
 )
-def test_a_merger_that_remembers_writes_what_one_that_parses_would(
+def test_a_merger_that_remembers_the_document_writes_the_same_as_a_new_one(
     start: str | None, groups: list[dict[str, Any]]
 ) -> None:
     merger = Merger()
@@ -407,14 +352,14 @@ def test_a_merger_that_remembers_writes_what_one_that_parses_would(
         fresh = merge(text, entries)
         text = merger.merge(text, entries)
         assert text == fresh
-        written = merger._written
+        written = merger._last_written
         if written is not None:
             parsed = parse(text)
-            assert written.place == parsed.place
+            assert written.pieces == parsed.pieces
             assert written.data == parsed.data
 
 
-def test_what_somebody_else_wrote_meanwhile_is_parsed() -> None:
+def test_a_change_by_another_program_is_parsed() -> None:
     merger = Merger()
     text = merger.merge(None, {"a": {"path": "x"}})
     text = merger.merge(f"# mine\n{text}", {"b": {"path": "y"}})
@@ -422,7 +367,7 @@ def test_what_somebody_else_wrote_meanwhile_is_parsed() -> None:
     assert text.startswith("# mine\n")
 
 
-def test_an_anchor_that_is_used_elsewhere_outlives_its_entry_also_in_a_later_merge() -> None:
+def test_an_anchor_that_is_used_elsewhere_is_kept_in_a_later_merge() -> None:
     merger = Merger()
     text = "artifacts:\n  net: &net\n    path: old\n# c\nother: *net\n"
     text = merger.merge(text, {"z": {"path": "z"}})
@@ -433,7 +378,7 @@ def test_an_anchor_that_is_used_elsewhere_outlives_its_entry_also_in_a_later_mer
     }
 
 
-def test_an_update_that_was_not_taken_up_is_forgotten() -> None:
+def test_an_update_that_was_not_written_is_forgotten() -> None:
     merger = Merger()
     text = merger.merge("# mine\n", {"a": {"path": "x"}})
     dropped = merger.merge(text, {"b": {"path": "y"}})

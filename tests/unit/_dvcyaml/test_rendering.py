@@ -1,4 +1,4 @@
-"""Plain entries: written as ruamel.yaml writes them, and read back equal."""
+"""Plain entries have the lines that ruamel.yaml writes, and are read back equal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from asynclive._dvcyaml.merge_entries import _same
+from asynclive._dvcyaml.merge_entries import is_same_data
 from asynclive._dvcyaml.plain_rendering import render_plain
 from asynclive._dvcyaml.rendering import Style
 
@@ -34,7 +34,7 @@ entries = st.dictionaries(st.sampled_from(["path", "type", "labels", "meta"]), v
 
 @settings(max_examples=150, deadline=None)
 @given(name=words, entry=entries, indent=st.integers(1, 8), dash=st.integers(0, 8))
-def test_what_is_plain_is_written_as_ruamel_writes_it(
+def test_a_plain_entry_has_the_lines_that_ruamel_writes(
     name: str, entry: dict[str, Any], indent: int, dash: int
 ) -> None:
     lines = render_plain(name, entry, indent=indent, dash=dash)
@@ -43,7 +43,7 @@ def test_what_is_plain_is_written_as_ruamel_writes_it(
         for version in (None, "1.1"):
             yaml = YAML(typ="safe")
             yaml.version = version  # type: ignore[assignment]
-            assert _same(yaml.load(lines), {name: entry})
+            assert is_same_data(yaml.load(lines), {name: entry})
 
 
 @pytest.mark.parametrize("text", WORDS[0:1] + WORDS[4:])
@@ -96,10 +96,12 @@ def test_usual_entries_are_plain(text: str, indent: int, dash: int) -> None:
         *([[1]], [{"a": 1}], {1: 2}, {"yes": 1}, {"a b": 1}, {"x" * 80: 1}, b"a"),
     ],
 )
-def test_what_might_be_quoted_folded_or_taken_for_something_else_is_not_plain(value: Any) -> None:
+def test_a_value_that_needs_quotes_or_folding_or_resolves_otherwise_is_not_plain(
+    value: Any,
+) -> None:
     assert render_plain("net", {"path": "x", "meta": value}, indent=2, dash=0) is None
 
 
 @pytest.mark.parametrize("name", ["yes", "1", "0001", "a.b", "é", "", "a b", "x" * 80])
-def test_nor_is_such_a_name(name: str) -> None:
+def test_a_name_that_needs_quotes_or_folding_is_not_plain(name: str) -> None:
     assert render_plain(name, {"path": "x"}, indent=2, dash=0) is None

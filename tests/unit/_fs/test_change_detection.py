@@ -1,4 +1,4 @@
-"""Whether newer bytes can be told from those that were read."""
+"""Newer bytes of a file are detected by its stat record."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from asynclive._artifact.records import StoredFile
 from asynclive._fs.change_detection import (
+    file_clock_ns,
+    fingerprint_of,
     is_open_for_writing,
-    marks_of,
-    seconds_to_next_stamp,
-    stamp_ns,
+    seconds_to_next_tick,
 )
 from asynclive._stage.stage_job import without_doubtful
 
@@ -22,35 +22,35 @@ NOW = 1_700_000_000 * SECOND + 500_000_001
 
 
 def test_a_file_written_before_the_last_tick_is_settled() -> None:
-    assert seconds_to_next_stamp(NOW - SECOND, NOW) == 0
-    assert seconds_to_next_stamp(NOW, NOW) > 0
+    assert seconds_to_next_tick(NOW - SECOND, NOW) == 0
+    assert seconds_to_next_tick(NOW, NOW) > 0
 
 
 def test_a_file_from_the_future_is_settled() -> None:
-    assert seconds_to_next_stamp(NOW + 10 * SECOND, NOW) == 0
+    assert seconds_to_next_tick(NOW + 10 * SECOND, NOW) == 0
 
 
-def test_where_stamps_are_whole_seconds_a_tick_is_long() -> None:
-    assert seconds_to_next_stamp(NOW // SECOND * SECOND, NOW) == pytest.approx(1.5)
+def test_if_mtimes_are_whole_seconds_a_tick_is_long() -> None:
+    assert seconds_to_next_tick(NOW // SECOND * SECOND, NOW) == pytest.approx(1.5)
 
 
-def test_after_the_wait_a_write_leaves_other_marks(tmp_path: Path) -> None:
+def test_after_the_wait_a_write_changes_the_fingerprint(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for _ in range(50):
         path.write_text("older")
         before = path.stat()
-        time.sleep(seconds_to_next_stamp(before.st_mtime_ns, stamp_ns()))
+        time.sleep(seconds_to_next_tick(before.st_mtime_ns, file_clock_ns()))
         path.write_text("newer")
-        assert marks_of(path.stat()) != marks_of(before)
+        assert fingerprint_of(path.stat()) != fingerprint_of(before)
 
 
-def test_what_may_have_the_marks_of_newer_bytes_has_none() -> None:
+def test_a_stamp_that_newer_bytes_might_share_is_marked_racy() -> None:
     settled = StoredFile(("a",), "0" * 32, 1, False, 7, NOW - SECOND)
     doubtful = settled._replace(key=("b",), mtime_ns=NOW)
     assert without_doubtful([settled, doubtful], NOW) == [settled, doubtful._replace(inode=0)]
 
 
-def test_only_a_writer_counts(tmp_path: Path) -> None:
+def test_only_a_process_that_writes_counts(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("text")
     assert not is_open_for_writing(str(path))

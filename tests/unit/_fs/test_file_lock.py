@@ -1,4 +1,4 @@
-"""Turn: one at a time, between threads and between processes."""
+"""FileLock: one thread at a time, of all processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from asynclive._fs import file_lock
 from asynclive._fs.file_lock import FileLock
 
-_TAKE = """
+_HOLD = """
 import sys
 from asynclive._fs.file_lock import FileLock
-with FileLock(sys.argv[1]).take():
+with FileLock(sys.argv[1]).hold():
     print("taken", flush=True)
     sys.stdin.read()
 """
@@ -46,7 +46,7 @@ def test_one_thread_at_a_time(make: FileLock) -> None:
     def work(arrived: Callable[[], object]) -> None:
         arrived()
         for _ in range(50):
-            with make.take():
+            with make.hold():
                 count(1)
                 count(-1)
 
@@ -60,10 +60,10 @@ def test_one_thread_at_a_time(make: FileLock) -> None:
 
 
 @pytest.mark.parametrize("end", ["killed", "done"])
-def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str) -> None:
+def test_the_lock_waits_for_another_process_however_that_ends(tmp_path: Path, end: str) -> None:
     path = tmp_path / "turn"
     with subprocess.Popen(
-        [sys.executable, "-c", _TAKE, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -72,7 +72,7 @@ def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str)
         taken: list[bool] = []
 
         def take() -> None:
-            with FileLock(str(path)).take():
+            with FileLock(str(path)).hold():
                 taken.append(ending.is_set())
 
         thread = threading.Thread(target=take)
@@ -83,13 +83,13 @@ def test_another_process_is_waited_for_however_it_ends(tmp_path: Path, end: str)
     assert taken == [True]
 
 
-def test_who_has_it_does_not_wait_for_himself(make: FileLock, tmp_path: Path) -> None:
-    # As a handler of a signal that comes meanwhile.
-    with make.take(), make.take(), FileLock(str(tmp_path / "tmp" / "turn")).take():
+def test_the_lock_is_reentrant(make: FileLock, tmp_path: Path) -> None:
+    # As in a signal handler that interrupts the holder.
+    with make.hold(), make.hold(), FileLock(str(tmp_path / "tmp" / "turn")).hold():
         pass
 
 
-def test_an_exception_ends_it(make: FileLock) -> None:
+def test_an_exception_releases_the_lock(make: FileLock) -> None:
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), make.take():
+        with pytest.raises(ZeroDivisionError), make.hold():
             raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Sync: what it waits for, and that it waits for nothing where that is not wanted."""
+"""Sync: files and directories that it syncs; if disabled, none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The inodes that os.fsync was asked for."""
+    """The inodes of the calls of os.fsync."""
     inodes: list[int] = []
     real = os.fsync
 
@@ -41,15 +41,13 @@ def test_a_file_and_a_directory_are_synced_by_their_paths(
     assert synced == [path.stat().st_ino, tmp_path.stat().st_ino]
 
 
-def test_nothing_is_synced_or_looked_for_where_it_is_not_wanted(
-    tmp_path: Path, synced: list[int]
-) -> None:
+def test_a_disabled_sync_does_nothing_not_even_a_stat(tmp_path: Path, synced: list[int]) -> None:
     NO_SYNC.file(str(tmp_path / "none"))
     NO_SYNC.directory(str(tmp_path / "none"))
-    NO_SYNC.mount(str(tmp_path / "none"))
+    NO_SYNC.up_to_mount_point(str(tmp_path / "none"))
     NO_SYNC.fd(-1)
     NO_SYNC.data(-1)
-    assert list(NO_SYNC.with_above([str(tmp_path)])) == []
+    assert list(NO_SYNC.with_parents([str(tmp_path)])) == []
     assert synced == []
 
 
@@ -59,22 +57,22 @@ def test_a_link_is_not_followed(tmp_path: Path, synced: list[int]) -> None:
     assert synced == []
 
 
-def test_directories_come_once_with_those_above_them_in_the_repository() -> None:
+def test_each_directory_and_its_parents_in_the_repository_come_once() -> None:
     sync = Sync("/r")
-    assert list(sync.with_above(["/r/a/b", "/r/a/c", "/r"])) == ["/r/a/b", "/r/a", "/r", "/r/a/c"]
-    assert list(sync.with_above(["/elsewhere/a", "/rest"])) == ["/elsewhere/a", "/rest"]
+    assert list(sync.with_parents(["/r/a/b", "/r/a/c", "/r"])) == ["/r/a/b", "/r/a", "/r", "/r/a/c"]
+    assert list(sync.with_parents(["/elsewhere/a", "/rest"])) == ["/elsewhere/a", "/rest"]
 
 
-def test_all_directories_up_to_where_the_file_system_is_mounted(
+def test_all_directories_up_to_the_mount_point_are_synced(
     tmp_path: Path, synced: list[int]
 ) -> None:
-    Sync(str(tmp_path)).mount(str(tmp_path))
+    Sync(str(tmp_path)).up_to_mount_point(str(tmp_path))
     assert synced[:2] == [tmp_path.stat().st_ino, tmp_path.parent.stat().st_ino]
     assert os.path.ismount(tmp_path.parents[len(synced) - 2])
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
-def test_a_file_system_that_cannot_sync_directories_is_no_error_but_a_bad_disk_is(
+def test_a_directory_that_cannot_be_synced_is_no_error_but_a_bad_disk_is(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(fd: int) -> None:

@@ -1,4 +1,4 @@
-"""What is read of a .dvc file without DVC is what DVC reads of it; what DVC has to read is left."""
+"""The reader finds in a .dvc file the output that DVC finds, or leaves the file to DVC."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN = "outs:\n- md5: {}\n  size: 4\n  hash: md5\n  path: {}\n"
 MD5 = "8d777f385d3dfec8815d20f7496026dc"
 
 
-def test_it_is_what_dvc_says_of_files_and_directories(
+def test_the_output_of_a_file_or_directory_is_the_one_that_dvc_finds(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(repo, {"sub/plain.bin": "a", "run.sh": "b", "many/x": "c", "many/y/z": "d"})
@@ -25,11 +25,11 @@ def test_it_is_what_dvc_says_of_files_and_directories(
     stages = Repo(str(repo)).index.stages
     assert len(stages) == 3
     for stage in stages:
-        found = read_dvc_file(stage.path)
-        assert found is not None
-        assert found.fs_path == stage.outs[0].fs_path
-        assert (found.stage.path, found.stage.cmd) == (stage.path, stage.cmd)
-        assert found.stage.addressing == stage.addressing
+        output = read_dvc_file(stage.path)
+        assert output is not None
+        assert output.fs_path == stage.outs[0].fs_path
+        assert (output.stage.path, output.stage.cmd) == (stage.path, stage.cmd)
+        assert output.stage.addressing == stage.addressing
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_it_is_what_dvc_says_of_files_and_directories(
         pytest.param("", id="empty"),
     ],
 )
-def test_whatever_else_it_says_is_for_dvc_to_read(tmp_path: Path, text: str) -> None:
+def test_a_file_with_other_data_or_layout_is_left_to_dvc(tmp_path: Path, text: str) -> None:
     path = tmp_path / "model.bin.dvc"
     path.write_bytes(PLAIN.format(MD5, "model.bin").encode())
     assert isinstance(read_dvc_file(str(path)), DvcFileOutput)
@@ -58,6 +58,6 @@ def test_whatever_else_it_says_is_for_dvc_to_read(tmp_path: Path, text: str) -> 
     assert read_dvc_file(str(path)) is None
 
 
-def test_what_cannot_be_read_is_for_dvc_to_say(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_left_to_dvc(tmp_path: Path) -> None:
     assert read_dvc_file(str(tmp_path / "none.dvc")) is None
     assert read_dvc_file(str(tmp_path)) is None

@@ -1,4 +1,4 @@
-"""DvcText: byte for byte what DVC writes, for any state of a stage."""
+"""DvcText writes the same bytes as DVC, for any state of a stage."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ states = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(states)
-def test_a_new_file_is_what_dvc_would_write(state: dict[str, Any]) -> None:
+def test_a_new_file_has_the_text_that_dvc_writes(state: dict[str, Any]) -> None:
     text = DvcText(dumps_yaml)
     for _ in range(2):
         assert text.dump(state) == dumps_yaml(state)
@@ -54,7 +54,7 @@ WORDS = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "in
 
 @pytest.mark.parametrize("write", [str.lower, str.upper, str.capitalize])
 @pytest.mark.parametrize("word", WORDS)
-def test_what_yaml_may_take_for_another_value_is_written_as_dvc_does(
+def test_a_name_that_yaml_may_read_as_another_value_is_written_as_dvc_writes_it(
     word: str, write: Callable[[str], str]
 ) -> None:
     text = DvcText(dumps_yaml)
@@ -65,7 +65,7 @@ def test_what_yaml_may_take_for_another_value_is_written_as_dvc_does(
 
 @settings(max_examples=100, deadline=None)
 @given(states, states, st.booleans(), st.sampled_from(["", "# mine\n", "meta: {a: 1}\n"]))
-def test_a_changed_file_is_what_dvc_would_make_of_it(
+def test_a_changed_file_has_the_text_that_dvc_writes(
     before: dict[str, Any], after: dict[str, Any], alike: bool, more: str
 ) -> None:
     if alike:
@@ -77,9 +77,14 @@ def test_a_changed_file_is_what_dvc_would_make_of_it(
     assert updated in (None, dumps_yaml(saved))
 
 
-def test_dvc_is_asked_once_for_all_that_look_alike() -> None:
-    asked: list[Any] = []
-    text = DvcText(lambda state: (asked.append(state), dumps_yaml(state))[1])
+def test_dvc_writes_one_template_for_all_files_with_the_same_keys() -> None:
+    dumped: list[Any] = []
+
+    def dump(state: Any) -> str:
+        dumped.append(state)
+        return dumps_yaml(state)
+
+    text = DvcText(dump)
     states = [
         {"outs": [{"md5": HASHES[0], "size": size, "hash": "md5", "path": f"{size}.bin"}]}
         for size in range(5)
@@ -87,10 +92,10 @@ def test_dvc_is_asked_once_for_all_that_look_alike() -> None:
     written = [text.dump(state) for state in states]
     updated = [text.update(states[0], written[0], state) for state in states]
     assert updated == written
-    assert len(asked) == 1
+    assert len(dumped) == 1
 
 
-def test_a_file_that_says_more_is_left_to_dvc() -> None:
+def test_a_file_with_other_data_is_left_to_dvc() -> None:
     text = DvcText(dumps_yaml)
     state = {"outs": [{"md5": HASHES[0], "size": 1, "hash": "md5", "path": "a.bin"}]}
     assert text.update(state, "# mine\n" + text.dump(state), state) is None

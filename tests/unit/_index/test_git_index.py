@@ -1,4 +1,4 @@
-"""GitIndex: Git's own answer, read from the bytes of its index where they are enough."""
+"""GitIndex gives the answers of Git, and parses the index only if its bytes are not enough."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def git(root: Path, *args: str) -> None:
     subprocess.run(["git", "-C", str(root), *args], check=True, capture_output=True)
 
 
-class Counted:
+class CountingRepo:
     """Counts how often the index is parsed."""
 
     def __init__(self, root: Path) -> None:
@@ -42,47 +42,47 @@ PATHS = ["a", "sub/a", "sub", "sub/deeper", "sub/deeper/b", "ub/a", "deeper/b", 
 
 
 @pytest.mark.parametrize("version", ["2", "3", "4"])
-def test_every_answer_is_that_of_git(tree: Path, version: str) -> None:
+def test_every_answer_is_the_answer_of_git(tree: Path, version: str) -> None:
     for name in ("a.dvc", "sub/a", "sub/deeper/b", "é", "x" * 90):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).touch()
     git(tree, "add", ".")
-    if version == "3":  # which Git writes where it has flags to write
+    if version == "3":  # Git writes this version if it has flags to write
         (tree / "later").touch()
         git(tree, "add", "--intent-to-add", "later")
     else:
         git(tree, "update-index", "--index-version", version)
     assert (tree / ".git" / "index").read_bytes()[7] == int(version)
     index = GitIndex(Repo(str(tree)), str(tree))
-    index.renew()
+    index.reload()
     scm = Git(str(tree))
     for path in PATHS:
         assert index.tracks(str(tree / path)) == scm.is_tracked(str(tree / path)), path
     scm.close()
 
 
-def test_there_need_not_be_an_index(tree: Path) -> None:
+def test_without_an_index_nothing_is_tracked(tree: Path) -> None:
     index = GitIndex(Repo(str(tree)), str(tree))
-    index.renew()
+    index.reload()
     assert not index.tracks(str(tree / "a"))
 
 
-def test_it_is_parsed_only_for_a_name_that_is_in_it_and_once_until_it_changes(tree: Path) -> None:
+def test_the_index_is_parsed_once_and_only_for_a_name_in_it(tree: Path) -> None:
     for name in ("tracked", "data.dvc", "sub/data/x"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).touch()
     git(tree, "add", ".")
-    repo = Counted(tree)
+    repo = CountingRepo(tree)
     index = GitIndex(repo, str(tree))
     for _ in range(2):
-        index.renew()
+        index.reload()
         assert not index.tracks(str(tree / "data"))
         assert not index.tracks(str(tree / "new"))
     assert repo.parsed == 0
     for _ in range(2):
-        index.renew()
+        index.reload()
         assert index.tracks(str(tree / "tracked"))
     assert repo.parsed == 1
     git(tree, "rm", "--quiet", "--cached", "tracked")
-    index.renew()
+    index.reload()
     assert not index.tracks(str(tree / "tracked"))

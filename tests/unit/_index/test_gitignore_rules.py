@@ -1,4 +1,4 @@
-"""GitIgnore: dulwich's own answers, for any rules and paths; and scmrepo's own bytes."""
+"""GitIgnore gives the answers of dulwich for any rules and paths, and writes as scmrepo does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ignore_of(root: Path) -> GitIgnore:
     return GitIgnore(dulwich.ignore, Repo(str(root)))
 
 
-def dulwichs_answer(root: Path, path: str) -> bool | None:
+def answer_of_dulwich(root: Path, path: str) -> bool | None:
     return IgnoreFilterManager.from_repo(Repo(str(root))).is_ignored(path)
 
 
@@ -54,7 +54,7 @@ lines = st.one_of(
     ),
 )
 files = st.lists(lines, max_size=6).map("\n".join) | st.lists(lines, max_size=6).map(
-    lambda found: "".join(f"{line}\r\n" for line in found)
+    lambda lines: "".join(f"{line}\r\n" for line in lines)
 )
 paths = st.builds(
     lambda parts, end: "/".join(parts) + end,
@@ -70,7 +70,7 @@ paths = st.builds(
     st.lists(paths, min_size=1, max_size=5),
     st.booleans(),
 )
-def test_every_answer_is_dulwichs_also_after_the_files_changed(
+def test_every_answer_is_the_answer_of_dulwich_even_after_the_files_changed(
     before: dict[str, str], after: dict[str, str], asked: list[str], ignorecase: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as root, Repo.init(root) as repo:
@@ -86,9 +86,9 @@ def test_every_answer_is_dulwichs_also_after_the_files_changed(
                 path.unlink(missing_ok=True)
                 if directory in contents:
                     path.write_bytes(contents[directory].encode())
-            ignore.renew()
+            ignore.reload()
             for path in asked:
-                assert ignore.is_ignored(path) == dulwichs_answer(Path(root), path), path
+                assert ignore.is_ignored(path) == answer_of_dulwich(Path(root), path), path
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_every_answer_is_dulwichs_also_after_the_files_changed(
     [None, "", "*.tmp\n", "/a\n", "/old", "/old\r\n", "!/a\n/b\n", "é\n", b"\xff\n", "/a\r\n"],
 )
 @pytest.mark.parametrize("name", ["a", "a[1]", "é", " ", "new"])
-def test_a_line_is_added_as_scmrepo_adds_it(tmp_path: Path, content: Any, name: str) -> None:
+def test_a_line_is_appended_as_scmrepo_appends_it(tmp_path: Path, content: Any, name: str) -> None:
     def repository(directory: str) -> Path:
         root = tmp_path / directory
         root.mkdir()
@@ -114,13 +114,13 @@ def test_a_line_is_added_as_scmrepo_adds_it(tmp_path: Path, content: Any, name: 
     git.close()
     if ignore.file(str(ours)).add(f"/{escaped(name)}"):
         assert (ours / ".gitignore").read_bytes() == (theirs / ".gitignore").read_bytes()
-        assert ignore.is_ignored(name) == dulwichs_answer(ours, name)
+        assert ignore.is_ignored(name) == answer_of_dulwich(ours, name)
     else:
         assert content in ("/old", "/old\r\n", "/a\r\n", b"\xff\n") or name == "a"
         assert (ours / ".gitignore").read_bytes() != (theirs / ".gitignore").read_bytes()
 
 
-def test_a_line_that_is_added_is_known_without_reading_the_file_again(tree: Path) -> None:
+def test_an_appended_line_counts_without_reading_the_file_again(tree: Path) -> None:
     ignore = ignore_of(tree)
     rules = ignore.file(str(tree))
     for name in ("a", "b"):
@@ -128,11 +128,11 @@ def test_a_line_that_is_added_is_known_without_reading_the_file_again(tree: Path
     assert (tree / ".gitignore").read_text() == "/a\n/b\n"
     assert ignore.is_ignored("a")
     assert ignore.is_ignored("c") is None
-    assert rules.take_news() == {"a", "b"}
-    assert rules.take_news() == set()
+    assert rules.take_changed_names() == {"a", "b"}
+    assert rules.take_changed_names() == set()
 
 
-def test_nothing_is_added_where_another_process_wrote_meanwhile(tree: Path) -> None:
+def test_no_line_is_appended_if_another_process_changed_the_file(tree: Path) -> None:
     ignore = ignore_of(tree)
     rules = ignore.file(str(tree))
     (tree / ".gitignore").write_text("/other\n")
@@ -140,11 +140,11 @@ def test_nothing_is_added_where_another_process_wrote_meanwhile(tree: Path) -> N
     assert (tree / ".gitignore").read_text() == "/other\n"
     ignore.forget(str(tree))
     assert ignore.file(str(tree)).add("/a")
-    assert rules.take_news() == {"other", "a"}
+    assert rules.take_changed_names() == {"other", "a"}
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "news"),
+    ("before", "after", "names"),
     [
         ("/a\n", "/a\n", set()),
         ("/a\n", "/a\n/b\n/c\n", {"b", "c"}),
@@ -156,48 +156,48 @@ def test_nothing_is_added_where_another_process_wrote_meanwhile(tree: Path) -> N
         ("", "/a\\[1]\n", {"a[1]"}),
     ],
 )
-def test_the_news_are_the_names_that_lines_of_dvc_speak_of(
-    tree: Path, before: str, after: str, news: set[str] | None
+def test_the_changed_names_are_those_in_changed_lines_of_dvc(
+    tree: Path, before: str, after: str, names: set[str] | None
 ) -> None:
     (tree / ".gitignore").write_text(before)
     ignore = ignore_of(tree)
     rules = ignore.file(str(tree))
-    assert rules.take_news() == set()
+    assert rules.take_changed_names() == set()
     (tree / ".gitignore").write_text(after)
-    assert not ignore.renew()
+    assert not ignore.reload()
     assert ignore.file(str(tree)) is rules
-    assert rules.take_news() == news
+    assert rules.take_changed_names() == names
 
 
-def test_a_file_that_dulwich_has_to_judge_is_news_each_time(tree: Path) -> None:
+def test_a_file_that_dulwich_must_judge_always_counts_as_changed(tree: Path) -> None:
     (tree / "rules").write_text("/a\n")
     (tree / ".gitignore").symlink_to("rules")
     ignore = ignore_of(tree)
-    assert ignore.file(str(tree)).take_news() is None
-    assert ignore.is_ignored("a") == dulwichs_answer(tree, "a")
+    assert ignore.file(str(tree)).take_changed_names() is None
+    assert ignore.is_ignored("a") == answer_of_dulwich(tree, "a")
     assert not ignore.file(str(tree)).add("/b")
 
 
-def test_rules_outside_of_the_tree_are_looked_at_again(tree: Path) -> None:
+def test_rules_outside_the_work_tree_are_read_again(tree: Path) -> None:
     ignore = ignore_of(tree)
-    assert not ignore.renew()
+    assert not ignore.reload()
     (tree / ".git" / "info").mkdir(exist_ok=True)
     (tree / ".git" / "info" / "exclude").write_text("*.tmp\n")
-    assert ignore.renew()
+    assert ignore.reload()
     assert ignore.is_ignored("a.tmp")
 
 
 def test_the_cost_of_an_answer_does_not_grow_with_the_lines(tree: Path) -> None:
     compiled: list[bytes] = []
 
-    class Counted(dulwich.ignore.Pattern):  # type: ignore[misc]
+    class CountingPattern(dulwich.ignore.Pattern):  # type: ignore[misc]
         def __init__(self, pattern: bytes, ignorecase: bool = False) -> None:
             compiled.append(pattern)
             super().__init__(pattern, ignorecase)
 
     (tree / ".gitignore").write_text("*.tmp\n" + "".join(f"/{n}\n" for n in range(1000)))
     with pytest.MonkeyPatch.context() as counting:
-        counting.setattr(dulwich.ignore, "Pattern", Counted)
+        counting.setattr(dulwich.ignore, "Pattern", CountingPattern)
         ignore = ignore_of(tree)
         assert ignore.is_ignored("7")
         assert ignore.is_ignored("7.dvc") is None

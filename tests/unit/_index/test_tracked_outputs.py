@@ -1,4 +1,4 @@
-"""OutputIndex: its answers next to DVC's own verdict on the same paths."""
+"""OutputIndex gives the same verdict as DVC on the same paths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = "/repo"
 
 @dataclass(eq=False)
 class Output:
-    """As much of DVC's ``Output`` as its trie and graph ask for."""
+    """The attributes of DVC's ``Output`` that its trie and graph use."""
 
     fs_path: str
     stage: Any = None
@@ -53,7 +53,7 @@ class Stage:
 
 
 def tracked(path: str) -> Stage:
-    """As ``dvc add path`` leaves it."""
+    """Return the stage that ``dvc add path`` makes."""
     return Stage(f"{path}.dvc", [Output(path)])
 
 
@@ -65,11 +65,11 @@ def index_of(stages: list[Stage]) -> OutputIndex[Output]:
 
 
 def declarations(stages: list[Stage]) -> dict[str, list[Output]]:
-    """The outputs by the file that declares them; a dvc.yaml may declare many stages."""
-    found: dict[str, list[Output]] = {}
+    """Return the outputs by the file that declares them; a dvc.yaml may declare many stages."""
+    outputs: dict[str, list[Output]] = {}
     for stage in stages:
-        found.setdefault(stage.path, []).extend(stage.outs)
-    return found
+        outputs.setdefault(stage.path, []).extend(stage.outs)
+    return outputs
 
 
 paths = st.lists(st.sampled_from(["a", "ab", "b"]), min_size=1, max_size=4).map(
@@ -79,7 +79,7 @@ paths = st.lists(st.sampled_from(["a", "ab", "b"]), min_size=1, max_size=4).map(
 
 @st.composite
 def workspaces(draw: st.DrawFn) -> list[Stage]:
-    """Stages that DVC takes for valid together, some of them in files apart from their outputs."""
+    """Stages that are valid together for DVC. Some files are not next to their outputs."""
     stages: list[Stage] = []
     for path in draw(st.lists(paths, max_size=6)):
         directory = draw(paths) if draw(st.booleans()) else None
@@ -96,7 +96,7 @@ def workspaces(draw: st.DrawFn) -> list[Stage]:
 
 
 @given(workspaces(), paths)
-def test_a_path_is_new_where_dvc_would_take_it_for_one(stages: list[Stage], path: str) -> None:
+def test_a_path_gets_a_new_output_if_dvc_would_make_one(stages: list[Stage], path: str) -> None:
     index = index_of(stages)
     claimed = verdict(index, path)
     try:
@@ -105,7 +105,7 @@ def test_a_path_is_new_where_dvc_would_take_it_for_one(stages: list[Stage], path
         (owner,) = (out for stage in stages for out in stage.outs if out.fs_path == path)
         expected: Any = "refused" if owner.stage.cmd else owner
     except OverlappingOutputPathsError as error:
-        # Inside of a tracked directory it is that directory's to update; around one, refused.
+        # A path inside a tracked directory updates that directory. A path around one is refused.
         around = error.parent.fs_path == path
         expected = "refused" if around or error.parent.stage.cmd else error.parent
     else:
@@ -118,7 +118,7 @@ def test_a_path_is_new_where_dvc_would_take_it_for_one(stages: list[Stage], path
 
 
 @given(workspaces(), paths)
-def test_the_owner_of_a_path_is_the_one_output_above_it(stages: list[Stage], path: str) -> None:
+def test_the_owner_of_a_path_is_the_output_at_or_above_it(stages: list[Stage], path: str) -> None:
     trie = build_outs_trie(stages)
     assert index_of(stages).owner(path) is trie.shortest_prefix(localfs.parts(path)).value
 
@@ -131,36 +131,36 @@ def verdict(index: OutputIndex[Output], path: str) -> Any:
 
 
 @given(workspaces(), st.lists(st.tuples(st.booleans(), st.integers(0, 5))), paths)
-def test_after_any_changes_the_answers_are_those_of_an_index_made_anew(
+def test_after_any_changes_the_answers_equal_those_of_a_new_index(
     stages: list[Stage], changes: list[tuple[bool, int]], path: str
 ) -> None:
     declared = declarations(stages)
-    index, left = index_of(stages), dict(declared)
+    index, remaining = index_of(stages), dict(declared)
     for present, number in changes:
         for declaration, outs in list(declared.items())[number : number + 1]:
             if present:
                 index.declare(declaration, outs)
-                left[declaration] = outs
+                remaining[declaration] = outs
             else:
                 index.retract(declaration)
-                left.pop(declaration, None)
-    anew: OutputIndex[Output] = OutputIndex(ROOT)
-    for declaration, outs in left.items():
-        anew.declare(declaration, outs)
-    assert index.owner(path) is anew.owner(path)
-    assert verdict(index, path) is verdict(anew, path)
-    assert (path in index) is (path in anew)
+                remaining.pop(declaration, None)
+    expected: OutputIndex[Output] = OutputIndex(ROOT)
+    for declaration, outs in remaining.items():
+        expected.declare(declaration, outs)
+    assert index.owner(path) is expected.owner(path)
+    assert verdict(index, path) is verdict(expected, path)
+    assert (path in index) is (path in expected)
 
 
 @given(workspaces())
-def test_what_is_taken_back_leaves_nothing_behind(stages: list[Stage]) -> None:
+def test_retracting_every_declaration_leaves_an_empty_index(stages: list[Stage]) -> None:
     index = index_of(stages)
     for declaration in declarations(stages):
         index.retract(declaration)
     assert vars(index) == vars(OutputIndex(ROOT))
 
 
-def test_of_two_files_that_declare_one_output_the_other_remains() -> None:
+def test_if_two_files_declare_an_output_retracting_one_keeps_the_other() -> None:
     first, second = tracked("/repo/data"), tracked("/repo/data")
     second.path = "/repo/again.dvc"
     index = index_of([first, second])
@@ -168,7 +168,7 @@ def test_of_two_files_that_declare_one_output_the_other_remains() -> None:
     assert index.owner("/repo/data/part") is first.outs[0]
 
 
-def test_an_output_of_a_stage_with_a_command_is_left_to_the_pipeline() -> None:
+def test_an_output_of_a_stage_with_a_command_is_refused() -> None:
     index = index_of([Stage("/repo/dvc.yaml", [Output("/repo/out")], cmd="run")])
     for path in ("/repo/out", "/repo/out/part"):
         with pytest.raises(ArtifactPathError, match=r"stage 'dvc\.yaml'.*copy=True") as caught:
@@ -176,7 +176,7 @@ def test_an_output_of_a_stage_with_a_command_is_left_to_the_pipeline() -> None:
         assert caught.value.path == path
 
 
-def test_a_directory_around_an_output_is_refused_naming_it_and_the_way_out() -> None:
+def test_a_directory_around_an_output_is_refused_and_the_error_says_what_to_do() -> None:
     index = index_of([tracked("/repo/data/part")])
     with pytest.raises(
         ArtifactPathError, match=r"'/repo/data/part'.*dvc remove /repo/data/part\.dvc"
@@ -186,7 +186,7 @@ def test_a_directory_around_an_output_is_refused_naming_it_and_the_way_out() -> 
         index.claim("/repo")
 
 
-def test_a_directory_around_a_declaration_is_refused_naming_it() -> None:
+def test_a_directory_around_a_dvc_file_is_refused_and_the_error_names_it() -> None:
     index: OutputIndex[Output] = OutputIndex(ROOT)
     index.declare("/repo/pipelines/dvc.yaml", [])
     with pytest.raises(ArtifactPathError, match=r"'/repo/pipelines/dvc\.yaml'"):
@@ -200,7 +200,7 @@ def test_names_that_begin_alike_do_not_overlap() -> None:
         assert index.claim(path) is None
 
 
-def test_an_output_outside_of_the_repository_owns_itself_alone() -> None:
+def test_an_output_outside_the_repository_owns_only_its_own_path() -> None:
     outside = tracked("/elsewhere/data")
     index = index_of([outside])
     assert index.owner("/elsewhere/data") is outside.outs[0]

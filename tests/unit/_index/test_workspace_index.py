@@ -1,4 +1,4 @@
-"""WorkspaceIndex: what changed is found, what did not is not read again."""
+"""WorkspaceIndex finds every change, and reads no unchanged file again."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from watches import inotify_for, settle
 
-from asynclive._index.directory_watch import ByStamps, Change, UnwatchableError, Watch
-from asynclive._index.inotify import open_inotify
+from asynclive._index.directory_watch import Change, StatWatch, UnwatchableError, Watch
 from asynclive._index.tracked_outputs import OutputIndex
 from asynclive._index.workspace_index import WorkspaceIndex
-
-OLD_NS = 1_000_000_000_000_000_000
 
 
 @dataclass
@@ -41,25 +39,25 @@ class Output:
 
 @dataclass
 class Files:
-    """Stands for DVC: a DVC file names one output in each line; .gitignore lists hidden names."""
+    """Replaces DVC: a DVC file names one output a line, and .gitignore lists hidden names."""
 
     loaded: list[str] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
-    renewed: int = 0
-    told: dict[str, set[str]] = field(default_factory=dict)
+    reloads: int = 0
+    known_lines: dict[str, set[str]] = field(default_factory=dict)
 
-    def renew(self) -> None:
-        self.renewed += 1
-        self.told.clear()
+    def reload(self) -> None:
+        self.reloads += 1
+        self.known_lines.clear()
 
-    def outdated(self) -> bool:
+    def outside_rules_changed(self) -> bool:
         return False
 
     def is_dvc_file(self, name: str) -> bool:
         return name.endswith(".dvc")
 
-    def kept(
+    def filter_visible(
         self, directory: str, dirs: list[str], files: list[str]
     ) -> tuple[list[str], list[str]]:
         self.listed.append(directory)
@@ -74,12 +72,12 @@ class Files:
         directory, name = os.path.split(path)
         return name in self._hidden(directory)
 
-    def news(self, directory: str) -> set[str] | None:
-        """A line that begins with a slash tells of that name alone."""
-        told, now = self.told.get(directory, set()), self._lines(directory)
-        self.told[directory] = now
-        news = told ^ now
-        return {line[1:] for line in news} if all(line[0] == "/" for line in news) else None
+    def take_changed_names(self, directory: str) -> set[str] | None:
+        """A line that begins with a slash matches only that name."""
+        before, now = self.known_lines.get(directory, set()), self._lines(directory)
+        self.known_lines[directory] = now
+        changed = before ^ now
+        return {line[1:] for line in changed} if all(line[0] == "/" for line in changed) else None
 
     def load(self, path: str) -> Sequence[Output] | None:
         self.loaded.append(path)
@@ -95,7 +93,7 @@ class Files:
             calls.clear()
 
     def _hidden(self, directory: str) -> set[str]:
-        self.told.setdefault(directory, self._lines(directory))
+        self.known_lines.setdefault(directory, self._lines(directory))
         return {line.lstrip("/") for line in self._lines(directory)}
 
     def _lines(self, directory: str) -> set[str]:
@@ -103,8 +101,8 @@ class Files:
         return set(rules.read_text().split()) if rules.exists() else set()
 
 
-class Counted:
-    """Counts the directories that a watch was given."""
+class CountingWatch:
+    """Counts the directories that are added to a watch."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -118,30 +116,18 @@ class Counted:
         return getattr(self._watch, name)
 
 
-def inotify_for(directory: Path) -> Watch:
-    watch = open_inotify()
-    try:
-        if watch is not None:
-            watch.add(str(directory))
-            watch.remove(str(directory))
-            return watch
-    except UnwatchableError:
-        pass
-    pytest.skip("nothing is reported of this file system")
-
-
-class Deaf:
-    """A watch for a file system on which nothing is reported."""
+class LimitedWatch:
+    """A watch that can add only so many directories, and reports no changes."""
 
     closed = False
 
     def __init__(self, watched: int = 0) -> None:
-        self.left = watched
+        self.remaining = watched
 
     def add(self, directory: str) -> None:
-        if self.left == 0:
+        if self.remaining == 0:
             raise UnwatchableError
-        self.left -= 1
+        self.remaining -= 1
 
     def remove(self, directory: str) -> None:
         pass
@@ -164,23 +150,17 @@ def files() -> Files:
 @pytest.fixture(params=["inotify", "by_stamps"])
 def watch(request: pytest.FixtureRequest, files: Files) -> Watch:
     if request.param == "by_stamps":
-        return ByStamps(files.is_dvc_file)
+        return StatWatch(files.is_dvc_file)
     return inotify_for(request.getfixturevalue("tmp_path"))
 
 
 @pytest.fixture
 def index(tmp_path: Path, watch: Watch, files: Files) -> Iterator[WorkspaceIndex[Output]]:
     index: WorkspaceIndex[Output] = WorkspaceIndex(
-        str(tmp_path), watch, ByStamps(files.is_dvc_file)
+        str(tmp_path), watch, StatWatch(files.is_dvc_file)
     )
     yield index
     index.close()
-
-
-def settle(root: Path) -> None:
-    """Make every file and directory older than the clock's tick."""
-    for path in [root, *root.rglob("*")]:
-        os.utime(path, ns=(OLD_NS, OLD_NS))
 
 
 def track(root: Path, *names: str) -> None:
@@ -195,7 +175,7 @@ def owns(outputs: OutputIndex[Output], root: Path, name: str) -> bool:
     return owner is not None and owner.fs_path == str(root / name)
 
 
-def test_all_declarations_below_the_root_are_found(
+def test_all_dvc_files_below_the_root_are_found(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "a", "sub/b", "sub/deeper/c")
@@ -203,7 +183,7 @@ def test_all_declarations_below_the_root_are_found(
     assert all(owns(outputs, tmp_path, name) for name in ("a", "sub/b", "sub/deeper/c"))
 
 
-def test_nothing_is_read_or_listed_again_when_nothing_changed(
+def test_without_a_change_no_file_is_read_and_no_directory_is_listed(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "a", "sub/b")
@@ -212,11 +192,11 @@ def test_nothing_is_read_or_listed_again_when_nothing_changed(
     files.clear()
     outputs = index.refresh(files)
     assert files.loaded == files.listed == files.asked == []
-    assert files.renewed == 1
+    assert files.reloads == 1
     assert owns(outputs, tmp_path, "sub/b")
 
 
-def test_only_what_changed_is_read_again(
+def test_only_changed_files_are_read_again(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "a", "b", "sub/c")
@@ -242,7 +222,7 @@ def test_a_change_within_the_tick_of_the_clock_is_found(
     track(tmp_path, "a")
     index.refresh(files)
     stamp = (tmp_path / "a.dvc").stat()
-    (tmp_path / "a.dvc").write_text("b")  # as long, and given the same mtime
+    (tmp_path / "a.dvc").write_text("b")  # of the same length, and then given the same mtime
     os.utime(tmp_path / "a.dvc", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     directory = tmp_path.stat()
     track(tmp_path, "new")
@@ -253,7 +233,7 @@ def test_a_change_within_the_tick_of_the_clock_is_found(
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_rule_that_appears_changes_or_goes_applies_to_what_was_listed_before(
+def test_a_rule_that_is_added_or_removed_applies_to_names_listed_before(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files, slash: str
 ) -> None:
     track(tmp_path, "sub/a")
@@ -270,37 +250,37 @@ def test_a_rule_that_appears_changes_or_goes_applies_to_what_was_listed_before(
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_only_a_rule_for_more_than_one_name_has_all_looked_at_again(
+def test_only_a_rule_for_more_than_one_name_causes_a_full_scan(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files, slash: str
 ) -> None:
     track(tmp_path, "a", "sub/b")
     index.refresh(files)
     (tmp_path / ".gitignore").write_text(f"{slash}a.dvc")
     index.refresh(files)
-    assert files.renewed == (1 if slash else 2)
+    assert files.reloads == (1 if slash else 2)
 
 
-@pytest.mark.parametrize("change", ["appears", "changes", "goes", "goes with its directory"])
-def test_a_change_of_dvcignore_has_all_looked_at_again(
+@pytest.mark.parametrize("change", ["added", "changed", "removed", "removed with its directory"])
+def test_a_change_of_dvcignore_causes_a_full_scan(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files, change: str
 ) -> None:
     track(tmp_path, "sub/a")
     rules = tmp_path / "sub" / ".dvcignore"
-    if change != "appears":
+    if change != "added":
         rules.write_text("")
     settle(tmp_path)
     index.refresh(files)
-    if change == "goes":
+    if change == "removed":
         rules.unlink()
-    elif change == "goes with its directory":
+    elif change == "removed with its directory":
         shutil.rmtree(tmp_path / "sub")
     else:
         rules.write_text("b.dvc")
     index.refresh(files)
-    assert files.renewed == 2
+    assert files.reloads == 2
 
 
-def test_a_directory_that_becomes_a_repository_has_all_looked_at_again(
+def test_a_directory_that_becomes_a_repository_causes_a_full_scan(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "sub/a")
@@ -308,10 +288,10 @@ def test_a_directory_that_becomes_a_repository_has_all_looked_at_again(
     index.refresh(files)
     (tmp_path / "sub" / ".dvc").mkdir()
     index.refresh(files)
-    assert files.renewed == 2
+    assert files.reloads == 2
 
 
-def test_a_hidden_directory_that_is_a_repository_no_more_has_all_looked_at_again(
+def test_a_hidden_directory_that_stops_being_a_repository_causes_a_full_scan(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     (tmp_path / ".gitignore").write_text("/sub")
@@ -319,13 +299,13 @@ def test_a_hidden_directory_that_is_a_repository_no_more_has_all_looked_at_again
     settle(tmp_path)
     index.refresh(files)
     index.refresh(files)
-    assert files.renewed == 1
+    assert files.reloads == 1
     (tmp_path / "sub" / ".dvc").rmdir()
     index.refresh(files)
-    assert files.renewed == 2
+    assert files.reloads == 2
 
 
-def test_directories_that_come_are_searched_and_those_that_go_are_forgotten(
+def test_new_directories_are_scanned_and_removed_ones_are_forgotten(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
@@ -350,7 +330,7 @@ def test_directories_that_come_are_searched_and_those_that_go_are_forgotten(
     assert owns(index.refresh(files), tmp_path, "again/below/d")
 
 
-def test_directories_that_change_places_are_told_apart(
+def test_directories_that_swap_their_names_are_not_confused(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "one/a", "two/b")
@@ -368,7 +348,7 @@ def test_directories_that_change_places_are_told_apart(
     assert not owns(outputs, tmp_path, "two/c")
 
 
-def test_a_tracked_directory_is_not_searched_until_it_is_tracked_no_more(
+def test_a_tracked_directory_is_not_scanned_while_it_is_tracked(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "data", "data/inner")
@@ -385,7 +365,7 @@ def test_a_tracked_directory_is_not_searched_until_it_is_tracked_no_more(
     assert not owns(outputs, tmp_path, "data/inner")
 
 
-def test_what_a_file_declared_that_went_unseen_covers_nothing(
+def test_a_dvc_file_that_vanished_before_a_full_scan_hides_no_directory(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "data", "data/inner")
@@ -395,7 +375,7 @@ def test_what_a_file_declared_that_went_unseen_covers_nothing(
     assert owns(index.refresh(files), tmp_path, "data/inner")
 
 
-def test_a_file_in_what_it_declares_is_not_forgotten(
+def test_a_dvc_file_inside_its_own_output_is_not_forgotten(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     track(tmp_path, "data/inner")
@@ -406,7 +386,7 @@ def test_a_file_in_what_it_declares_is_not_forgotten(
     assert not owns(index.refresh(files), tmp_path, "data")
 
 
-def test_what_we_wrote_is_known_without_reading_it_and_read_on_request(
+def test_a_dvc_file_that_we_wrote_is_only_read_on_request(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     settle(tmp_path)
@@ -428,10 +408,10 @@ def write_as_we_do(root: Path, index: WorkspaceIndex[Output], name: str) -> None
     dvc_file, temp = root / f"{name}.dvc", root.parent / f"{root.name}.tmp"
     temp.write_text(dvc_file.stem)
     temp.replace(dvc_file)
-    index.wrote(str(dvc_file), [Output(str(root / name), Stage(str(dvc_file)))])
+    index.record_written(str(dvc_file), [Output(str(root / name), Stage(str(dvc_file)))])
 
 
-def test_a_directory_that_we_track_is_left(
+def test_a_directory_that_we_track_is_no_longer_scanned(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     (tmp_path / "data" / "deeper").mkdir(parents=True)
@@ -439,13 +419,13 @@ def test_a_directory_that_we_track_is_left(
     outputs = index.refresh(files)
     write_as_we_do(tmp_path, index, "data")
     files.clear()
-    track(tmp_path, "data/deeper/b")  # which nobody should
+    track(tmp_path, "data/deeper/b")  # not allowed by DVC, and ignored
     index.refresh(files)
     assert files.loaded == files.listed == []
     assert owns(outputs, tmp_path, "data")
 
 
-def test_our_own_line_in_gitignore_has_its_name_looked_at_and_nothing_else(
+def test_our_own_line_in_gitignore_causes_a_check_of_its_name_only(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     for name in ("data", "sub"):
@@ -460,14 +440,14 @@ def test_our_own_line_in_gitignore_has_its_name_looked_at_and_nothing_else(
     index.refresh(files)
     assert files.listed == []
     assert files.asked == [str(tmp_path / "data")]
-    assert files.renewed == 1
+    assert files.reloads == 1
 
 
 @pytest.mark.parametrize("tracked", [2, 50])
-def test_the_work_for_one_artifact_is_the_same_however_many_are_tracked(
+def test_the_work_for_one_artifact_does_not_grow_with_the_number_of_tracked_ones(
     tmp_path: Path, files: Files, tracked: int
 ) -> None:
-    watch = Counted(inotify_for(tmp_path))
+    watch = CountingWatch(inotify_for(tmp_path))
     index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), watch)
     for number in range(tracked):
         track(tmp_path, f"{number}", f"sub{number}/a")
@@ -489,7 +469,7 @@ def test_the_work_for_one_artifact_is_the_same_however_many_are_tracked(
     assert {os.path.basename(path) for path in stats} <= {"new.dvc", "0.dvc"}
 
 
-def test_an_error_on_reading_is_raised_and_the_file_looked_at_again(
+def test_an_error_on_reading_is_raised_and_the_file_is_read_again(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     index.refresh(files)
@@ -502,7 +482,7 @@ def test_an_error_on_reading_is_raised_and_the_file_looked_at_again(
     assert owns(index.refresh(files), tmp_path, "a")
 
 
-def test_a_file_that_is_a_link_is_read_again_when_what_it_points_to_changes(
+def test_a_symlink_is_read_again_when_its_target_changes(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
@@ -518,29 +498,33 @@ def test_a_file_that_is_a_link_is_read_again_when_what_it_points_to_changes(
     assert owns(index.refresh(files), tmp_path, "more")
 
 
-def test_where_nothing_is_reported_the_next_watch_is_taken(tmp_path: Path, files: Files) -> None:
+def test_if_a_watch_cannot_watch_the_workspace_the_next_one_is_used(
+    tmp_path: Path, files: Files
+) -> None:
     track(tmp_path, "a", "sub/b")
-    deaf = [Deaf(), Deaf(watched=1)]
+    limited = [LimitedWatch(), LimitedWatch(watched=1)]
     index: WorkspaceIndex[Output] = WorkspaceIndex(
-        str(tmp_path), *deaf, ByStamps(files.is_dvc_file)
+        str(tmp_path), *limited, StatWatch(files.is_dvc_file)
     )
     assert owns(index.refresh(files), tmp_path, "sub/b")
-    assert all(watch.closed for watch in deaf)
+    assert all(watch.closed for watch in limited)
     track(tmp_path, "sub/c")
     assert owns(index.refresh(files), tmp_path, "sub/c")
 
 
 def test_a_watch_that_fails_later_is_replaced(tmp_path: Path, files: Files) -> None:
-    deaf = Deaf(watched=1)
-    index: WorkspaceIndex[Output] = WorkspaceIndex(str(tmp_path), deaf, ByStamps(files.is_dvc_file))
+    limited = LimitedWatch(watched=1)
+    index: WorkspaceIndex[Output] = WorkspaceIndex(
+        str(tmp_path), limited, StatWatch(files.is_dvc_file)
+    )
     index.refresh(files)
     track(tmp_path, "sub/a")
-    deaf.changes = lambda: [Change(str(tmp_path), "sub", True, False)]  # type: ignore[method-assign]
+    limited.changes = lambda: [Change(str(tmp_path), "sub", True, False)]  # type: ignore[method-assign]
     assert owns(index.refresh(files), tmp_path, "sub/a")
-    assert deaf.closed
+    assert limited.closed
 
 
-def test_more_changes_than_the_kernel_keeps_are_all_found(
+def test_more_changes_than_the_kernel_queues_are_all_found(
     tmp_path: Path, index: WorkspaceIndex[Output], files: Files
 ) -> None:
     index.refresh(files)
@@ -549,7 +533,8 @@ def test_more_changes_than_the_kernel_keeps_are_all_found(
     if limit > 20_000:
         pytest.skip(f"the queue holds {limit} events, too many to fill it in a test")
     track(tmp_path, "a")
-    for _ in range(limit // 2 + 1):  # two events each, alternating, so that they are kept apart
+    # Two events each. They alternate, because the kernel merges equal events in a row.
+    for _ in range(limit // 2 + 1):
         os.rename(tmp_path / "a.dvc", tmp_path / "b.dvc")
         os.rename(tmp_path / "b.dvc", tmp_path / "a.dvc")
     track(tmp_path, "last", "sub/last")
@@ -575,7 +560,7 @@ def change_something(root: Path, change: tuple[str, str, str, str]) -> None:
             directory.rename(root / name)
         else:
             shutil.rmtree(directory / name)
-    except OSError:  # there is no such thing at the moment
+    except OSError:  # no such file or directory at the moment
         pass
 
 
@@ -591,19 +576,19 @@ changes = st.tuples(
 @pytest.mark.parametrize("kind", ["inotify", "by_stamps"])
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(changes, min_size=1, max_size=4), min_size=3, max_size=8))
-def test_after_any_changes_all_is_known_that_an_index_made_anew_finds(
+def test_after_any_changes_the_index_equals_a_new_one(
     kind: str, groups: list[list[tuple[str, str, str, str]]]
 ) -> None:
     files = Files()
     with tempfile.TemporaryDirectory() as base:
         root = Path(base, "root")
         root.mkdir()
-        watch = inotify_for(root) if kind == "inotify" else ByStamps(files.is_dvc_file)
+        watch = inotify_for(root) if kind == "inotify" else StatWatch(files.is_dvc_file)
         index: WorkspaceIndex[Output] = WorkspaceIndex(str(root), watch)
         for group in groups:
             for change in group:
                 change_something(root, change)
-            anew: WorkspaceIndex[Output] = WorkspaceIndex(str(root), ByStamps(files.is_dvc_file))
+            anew: WorkspaceIndex[Output] = WorkspaceIndex(str(root), StatWatch(files.is_dvc_file))
             expected = anew.refresh(Files())
             found = index.refresh(files)
             for path in [str(root / place) for place in PATHS]:

@@ -117,7 +117,7 @@ async def test_processes_give_the_same_result_as_threads(
 async def test_of_a_directory_with_cached_hashes_processes_stage_the_changed_files(
     stager: Stager, source: Path, copy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(stager_module, "MIN_CACHED_BYTES", 0)
     monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
     staged = await stager.stage(await plan_of(stager, source, copy=copy))
     assert staged.record is not None

@@ -12,7 +12,7 @@ import pytest
 
 from asynclive._artifact.plan import PlannedFile
 from asynclive._errors import ArtifactChangedError
-from asynclive._fs.free_space import Space
+from asynclive._fs.free_space import DiskSpace
 from asynclive._fs.fsync import NO_SYNC
 from asynclive._ingest import copy_and_hash
 from asynclive._ingest.copy_and_hash import CopyOptions, LargeFile, Task
@@ -59,7 +59,7 @@ async def in_thread(step: Callable[[], bool]) -> bool:
 
 def make_large(source: Path, task: Task, copy: Path | None, *, shares: bool) -> LargeFile:
     temp = str(source.with_name("temp")) if task in (Task.COPY_AND_HASH, Task.SNAPSHOT) else None
-    options = CopyOptions(shares, Space(), NO_SYNC, 2, lambda: False)
+    options = CopyOptions(shares, DiskSpace(), NO_SYNC, 2, lambda: False)
     return LargeFile(planned_of(source), str(source), temp, copy and str(copy), task, options)
 
 

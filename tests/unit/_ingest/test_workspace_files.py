@@ -90,7 +90,7 @@ def test_the_workspace_gets_the_file_of_the_case(tmp_path: Path, case: Case) -> 
     assert (key, md5, size) == (planned.key, MD5, len(DATA))
     if case.expected == "same":
         assert batch.moves == workspace.temp_paths == []
-        assert (inode, mtime_ns) == planned.marks
+        assert (inode, mtime_ns) == planned.fingerprint
         modes = [(mode.path, mode.mode) for mode in batch.modes]
         assert modes == ([(str(path), DVC_MODE)] if case.number == 3 else [])
         return

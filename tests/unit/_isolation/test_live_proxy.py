@@ -26,11 +26,11 @@ class Knows:
         self.within = 0
         self.refuses: Exception | None = None
 
-    def turn(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     @contextmanager
-    def told(self, entries: Entries) -> Iterator[Callable[[], object]]:
+    def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
         if self.refuses is not None:
             raise self.refuses
         self.known.update(entries)
@@ -69,14 +69,14 @@ Ends = tuple[LiveProxy, Callable[[], None]]
 
 def test_what_is_kept_is_known_and_what_is_not_is_forgotten(knows: Knows, ends: Ends) -> None:
     worker, _ = ends
-    with worker.told({"a": {"path": "a"}}):
+    with worker.recording({"a": {"path": "a"}}):
         assert (knows.known, knows.within) == ({"a": {"path": "a"}}, 1)
-    with pytest.raises(ZeroDivisionError), worker.told({"b": {"path": "b"}}):
+    with pytest.raises(ZeroDivisionError), worker.recording({"b": {"path": "b"}}):
         raise ZeroDivisionError
-    with worker.told({"c": {"path": "c"}}) as keep:
+    with worker.recording({"c": {"path": "c"}}) as keep:
         assert set(knows.known) == {"c"}
         keep()
-    with worker.told({}) as keep:
+    with worker.recording({}) as keep:
         assert set(knows.known) == {"c"}
         keep()
 
@@ -87,10 +87,10 @@ def test_what_is_refused_is_raised_where_it_is_asked_for_and_only_then(
     worker, _ = ends
     for error in (DvcYamlError("dvc.yaml", "is no file."), FileNotFoundError(2, "No cwd")):
         knows.refuses = error
-        with pytest.raises(type(error), match=str(error)[-5:]), worker.told({"a": {}}):
+        with pytest.raises(type(error), match=str(error)[-5:]), worker.recording({"a": {}}):
             raise AssertionError
     knows.refuses = None
-    with worker.told({"a": {}}) as keep:
+    with worker.recording({"a": {}}) as keep:
         keep()
     assert set(knows.known) == {"a"}
 
@@ -99,7 +99,7 @@ def test_when_the_worker_ends_what_it_had_not_recorded_is_forgotten(
     knows: Knows, ends: Ends
 ) -> None:
     worker, end = ends
-    with worker.told({"a": {}}):
+    with worker.recording({"a": {}}):
         worker._pipe._sock.shutdown(socket.SHUT_RDWR)
         end()
         assert (knows.known, knows.within) == ({}, 0)
@@ -113,11 +113,11 @@ def test_when_there_is_nobody_any_more_the_turn_is_taken_alone(ends: Ends, tmp_p
     left = threading.Event()
 
     def take() -> None:
-        with other.take():
+        with other.hold():
             taken.append(left.is_set())
 
     thread = threading.Thread(target=take)
-    with worker.told({"a": {}}) as keep:
+    with worker.recording({"a": {}}) as keep:
         thread.start()
         keep()
         left.set()

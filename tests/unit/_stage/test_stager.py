@@ -285,7 +285,7 @@ async def test_files_with_sizes_at_the_edges_of_chunks_and_steps_are_stored_whol
 async def test_files_that_are_ignored_now_are_copied_along_and_no_longer_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, placed: bool
 ) -> None:
-    monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(stager_module, "MIN_CACHED_BYTES", 0)
     monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
     bench = Bench(make_store(tmp_path))
     make_dir(bench.source)
@@ -753,7 +753,7 @@ async def test_an_os_error_of_the_look_up_is_a_storage_error(
     def refused(*_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "out/data")
 
-    monkeypatch.setattr(stager_module, "KNOWN_BYTES", 0)
+    monkeypatch.setattr(stager_module, "MIN_CACHED_BYTES", 0)
     monkeypatch.setattr(stager_module, "find_unchanged", refused)
     bench = Bench(make_store(tmp_path))
     make_small(bench.source)

@@ -1,4 +1,4 @@
-"""What a session that was killed had moved aside, and what the next one makes of it."""
+"""The next session restores the moved sources of a killed one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asynclive._workspace.moved_source import MovedSource
 
 @pytest.fixture
 def session(tmp_path: Path) -> Path:
-    """The directory of a session that nobody holds."""
+    """The temp directory of a killed session."""
     directory = tmp_path / "tmp" / "asynclive-0123456789abcdef"
     directory.mkdir(parents=True)
     (directory / "session").touch()
@@ -32,44 +32,52 @@ def moved(session: Path, tmp_path: Path) -> MovedSource:
 
 
 @pytest.fixture
-def aside(session: Path) -> Path:
+def temp_path(session: Path) -> Path:
     return session / "0.moved"
 
 
 def next_session(tmp_path: Path) -> list[str]:
-    """Clears up; what is in the workspace then."""
+    """Run crash recovery; return the names in the workspace."""
     remove_dead_sessions([str(tmp_path / "tmp")])
     return sorted(path.name for path in tmp_path.iterdir() if path.name != "tmp")
 
 
-def test_killed_between_the_two_steps_of_putting_back_it_is_there_once(
-    moved: MovedSource, aside: Path, session: Path, tmp_path: Path
+def test_killed_between_link_and_unlink_of_a_restore_the_file_has_one_name(
+    moved: MovedSource, temp_path: Path, session: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "source").write_text("text")
-    os.link(moved.source, aside)
+    os.link(moved.source, temp_path)
     assert next_session(tmp_path) == ["source"]
     assert os.stat(moved.source).st_nlink == 1
     assert not session.exists()
 
 
-def test_killed_in_a_swap_of_what_is_aside_it_is_put_back(
-    moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_killed_during_a_swap_of_a_moved_file_it_is_restored(
+    moved: MovedSource,
+    temp_path: Path,
+    session: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A link to the object takes its place before it goes to its path again."""
+    """Before a source is restored, a link to its object may replace it."""
     monkeypatch.setattr(atomic_rename, "_renameat2", None)
-    aside.write_text("text")
+    temp_path.write_text("text")
     (session / "link").write_text("link")
-    _killed_after_the_first_rename(monkeypatch, session / "link", str(aside))
-    assert not aside.exists()
+    _killed_after_the_first_rename(monkeypatch, session / "link", str(temp_path))
+    assert not temp_path.exists()
     assert next_session(tmp_path) == ["source"]
     assert (tmp_path / "source").read_text() == "text"
 
 
-def test_killed_in_a_swap_within_a_directory_that_is_aside_it_is_put_back_whole(
-    moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_killed_during_a_swap_in_a_moved_directory_it_is_restored_completely(
+    moved: MovedSource,
+    temp_path: Path,
+    session: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(atomic_rename, "_renameat2", None)
-    inner = aside / "inner"
+    inner = temp_path / "inner"
     inner.parent.mkdir()
     inner.write_text("text")
     (session / "link").write_text("link")
@@ -78,12 +86,16 @@ def test_killed_in_a_swap_within_a_directory_that_is_aside_it_is_put_back_whole(
     assert (tmp_path / "source" / "inner").read_text() == "text"
 
 
-def test_killed_while_a_logged_directory_is_removed_no_part_of_it_comes_back(
-    moved: MovedSource, aside: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_killed_while_a_logged_directory_is_removed_no_part_is_restored(
+    moved: MovedSource,
+    temp_path: Path,
+    session: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    aside.mkdir()
+    temp_path.mkdir()
     for name in "ab":
-        (aside / name).write_text(name)
+        (temp_path / name).write_text(name)
 
     def killed(path: str, **values: object) -> None:
         os.unlink(os.path.join(path, "a"))
@@ -92,27 +104,27 @@ def test_killed_while_a_logged_directory_is_removed_no_part_of_it_comes_back(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            moved.drop()
+            moved.discard()
     assert next_session(tmp_path) == []
     assert not session.exists()
 
 
-def test_what_cannot_be_put_back_or_removed_stays_with_its_note(
-    moved: MovedSource, aside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_source_that_cannot_be_restored_or_removed_keeps_its_note(
+    moved: MovedSource, temp_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither is an error of the artifact: that is logged, or has one of its own."""
-    aside.write_text("text")
+    """No error is raised: the artifact is logged, or its call raises another error."""
+    temp_path.write_text("text")
 
     def fail(*args: object, **values: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for call, act in (("unlink", moved.drop), ("link", moved.put_back)):
+    for call, act in (("unlink", moved.discard), ("link", moved.restore)):
         with monkeypatch.context() as patch:
             patch.setattr(os, call, fail)
             if call == "link":
                 patch.setattr(os, "rename", fail)
             act()
-    assert aside.read_text() == "text"
+    assert temp_path.read_text() == "text"
     assert next_session(tmp_path) == []
 
 
@@ -123,7 +135,7 @@ def _killed_after_the_first_rename(monkeypatch: pytest.MonkeyPatch, one: Path, o
         rename(source, target)
         raise SystemExit
 
-    def gone(*args: object) -> bool:  # a process that is killed undoes nothing
+    def gone(*args: object) -> bool:  # a killed process undoes nothing
         return True
 
     with monkeypatch.context() as patch:

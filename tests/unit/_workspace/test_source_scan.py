@@ -1,4 +1,4 @@
-"""make_plan: what real trees hold, next to what DVC collects of them."""
+"""make_plan: real trees are planned as DVC collects them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Key = tuple[str, ...]
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """A repository as far as ignore rules go; its copies lie in ``out``."""
+    """A repository for ignore rules; copies go to ``out``."""
     (tmp_path / "out").mkdir()
     return tmp_path
 
@@ -67,7 +67,7 @@ def tracked(plan: ArtifactPlan) -> set[Key]:
 
 
 def collected_by_dvc(base: Path, path: Path) -> set[Key]:
-    """The keys of what ``dvc add path`` would hash."""
+    """Return the keys of the files that ``dvc add path`` would hash."""
     store = LocalHashFileDB(localfs, str(base / "cache"))
     ignore = DvcIgnoreFilter(localfs, str(base))
     _, _, tree = build(store, str(path), localfs, "md5", dry_run=True, ignore=ignore)
@@ -75,7 +75,7 @@ def collected_by_dvc(base: Path, path: Path) -> set[Key]:
 
 
 def make_tree(path: Path, tree: Any) -> None:
-    """A str: a file of these characters, or with an arrow first a link; a dict: a directory."""
+    """Make a file of a str, a link of a str that starts with an arrow, a directory of a dict."""
     if isinstance(tree, dict):
         path.mkdir()
         for name, below in tree.items():
@@ -89,7 +89,7 @@ def make_tree(path: Path, tree: Any) -> None:
 # --- Files ----------------------------------------------------------------------------------
 
 
-def test_a_file_is_planned_with_its_marks(base: Path) -> None:
+def test_a_file_is_planned_with_its_stat_record(base: Path) -> None:
     path = base / "data"
     path.write_bytes(b"12345")
     path.chmod(0o750)
@@ -98,12 +98,12 @@ def test_a_file_is_planned_with_its_marks(base: Path) -> None:
     (file,) = plan.files
     assert (plan.isdir, plan.dirs, plan.total_bytes) == (False, (), 5)
     assert (file.key, file.size, file.mode) == ((), 5, 0o750)
-    assert file.marks == (found.st_ino, found.st_mtime_ns)
+    assert file.fingerprint == (found.st_ino, found.st_mtime_ns)
     assert (file.ctime_ns, file.nlink) == (found.st_ctime_ns, 1)
     assert (file.islink, file.tracked) == (False, True)
 
 
-def test_a_link_to_a_file_has_the_marks_of_the_file_behind_it(base: Path) -> None:
+def test_a_link_to_a_file_has_the_stat_record_of_its_target(base: Path) -> None:
     (base / "real").write_bytes(b"12345")
     os.link(base / "real", base / "second")
     (base / "data").symlink_to("real")
@@ -113,11 +113,11 @@ def test_a_link_to_a_file_has_the_marks_of_the_file_behind_it(base: Path) -> Non
 
 
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
-def test_a_link_in_a_directory_is_told_from_the_file_it_leads_to(base: Path, copy: bool) -> None:
+def test_a_link_in_a_directory_is_planned_with_its_target(base: Path, copy: bool) -> None:
     make_tree(base / "data", {"a": "12345", "l": "->a", "d": {"m": "->../a"}})
     files = {file.key: file for file in plan_of(base, copy=copy).files}
-    assert {file.marks for file in files.values()} == {files[("a",)].marks}
-    assert {key: file.leads_to for key, file in files.items()} == {
+    assert {file.fingerprint for file in files.values()} == {files[("a",)].fingerprint}
+    assert {key: file.link_target for key, file in files.items()} == {
         ("a",): None,
         ("l",): "a",
         ("d", "m"): "../a",
@@ -125,7 +125,7 @@ def test_a_link_in_a_directory_is_told_from_the_file_it_leads_to(base: Path, cop
     assert {key for key, file in files.items() if file.islink} == {("l",), ("d", "m")}
 
 
-def test_the_ignore_rules_are_not_asked_for_a_file(base: Path) -> None:
+def test_the_ignore_rules_are_not_loaded_for_a_file(base: Path) -> None:
     (base / "data").touch()
 
     def ignore() -> Any:
@@ -159,7 +159,7 @@ each_tree = pytest.mark.parametrize(("tree", "rules"), TREES.values(), ids=TREES
 
 
 def expected_of_dvc(base: Path, *, copy: bool) -> set[Key] | None:
-    """What DVC collects, of a copy that ``shutil`` has made if asked for; None: it refuses."""
+    """Return the keys that DVC collects, of a copy by ``shutil`` or in place; None: it refuses."""
     path = base / "data"
     try:
         if copy:
@@ -169,13 +169,13 @@ def expected_of_dvc(base: Path, *, copy: bool) -> set[Key] | None:
     except Exception:
         return None
     finally:
-        # The plan is made while the copy is not there yet.
+        # make_plan must run before the copy exists.
         shutil.rmtree(base / "out" / "data", ignore_errors=True)
 
 
 @each_tree
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
-def test_what_is_tracked_is_what_dvc_collects(
+def test_the_tracked_files_are_those_that_dvc_collects(
     base: Path, tree: dict[str, Any], rules: str, copy: bool
 ) -> None:
     make_tree(base / "data", tree)
@@ -190,7 +190,7 @@ def test_what_is_tracked_is_what_dvc_collects(
 
 
 @each_tree
-def test_what_is_copied_is_what_copytree_copies(
+def test_the_copied_files_are_those_that_copytree_copies(
     base: Path, tree: dict[str, Any], rules: str
 ) -> None:
     make_tree(base / "data", tree)
@@ -214,7 +214,7 @@ def test_what_is_copied_is_what_copytree_copies(
 
 
 names = st.sampled_from(["a", "b", "c.tmp", "no"])
-# Links lead out of the tree: in a loop of them, copytree itself would never end.
+# Links lead out of the tree: copytree itself would not end in a loop of links.
 leaves = st.sampled_from(["1", "2", "->nowhere", "->{elsewhere}/a", "->{elsewhere}"])
 trees = st.recursive(
     st.dictionaries(names, leaves, max_size=3),
@@ -256,7 +256,7 @@ def test_an_ignored_link_to_itself_does_not_matter(base: Path) -> None:
     assert tracked(plan_of(base)) == {("a",)}
 
 
-def test_in_place_what_is_ignored_is_not_planned_and_in_a_copy_it_is_copied_along(
+def test_ignored_files_are_skipped_in_place_and_copied_with_a_copy(
     base: Path,
 ) -> None:
     make_tree(base / "data", {"a": "1", "b.tmp": "2", "no": {"c": "3"}})
@@ -289,8 +289,8 @@ def test_links_out_of_the_tree_are_followed_for_a_copy(base: Path) -> None:
     assert keys(plan_of(base, copy=True)) == {("a",), ("f",), ("l", "b"), ("l", "d", "c")}
 
 
-def test_a_copy_of_a_repository_holds_nothing_to_track(base: Path) -> None:
-    # dvc.ignore: where it lies, DVC passes over it (DvcIgnoreFilter._update_sub_repo).
+def test_no_file_in_a_copy_of_a_repository_is_tracked(base: Path) -> None:
+    # dvc.ignore: DVC skips it in its own repository (DvcIgnoreFilter._update_sub_repo).
     make_tree(base / "data", {".dvc": {"config": ""}, "a": "1"})
     plan = plan_of(base, copy=True)
     assert keys(plan) == {("a",), (".dvc", "config")}
@@ -306,7 +306,7 @@ def test_two_links_to_one_directory_are_no_loop(base: Path) -> None:
 
 
 def make_socket(path: Path) -> None:
-    # The address may be no longer than 107 bytes: bound from inside its directory.
+    # An address has at most 107 bytes, so bind it relative to its directory.
     before = os.getcwd()
     os.chdir(path.parent)
     try:
@@ -335,7 +335,7 @@ def test_a_special_file_in_a_directory_is_refused_naming_it(
 ) -> None:
     make_tree(base / "data", {"a": "1", "d": {}})
     SPECIAL[kind](base / "data" / "d" / "x")
-    with pytest.raises(ArtifactPathError, match=f"holds a {kind} .*/data/d/x"):
+    with pytest.raises(ArtifactPathError, match=f"contains a {kind} .*/data/d/x"):
         plan_of(base, copy=copy)
 
 
@@ -373,7 +373,7 @@ def test_a_link_to_nothing_is_refused_naming_it(base: Path, below: str, copy: bo
 @pytest.mark.parametrize("tree", ["->data", {"l": "->l"}], ids=["itself", "inside"])
 def test_a_link_to_itself_is_refused(base: Path, tree: Any, copy: bool) -> None:
     make_tree(base / "data", tree)
-    with pytest.raises(ArtifactPathError, match=r"holds a link to itself: '.*/data"):
+    with pytest.raises(ArtifactPathError, match=r"contains a loop of symbolic links: '.*/data"):
         plan_of(base, copy=copy)
 
 
@@ -381,12 +381,13 @@ def test_a_link_to_itself_is_refused(base: Path, tree: Any, copy: bool) -> None:
     ("target", "found"),
     [(".", "d/l"), ("..", "d/l"), ("../..", "d/l/data"), ("../../data", "d/l")],
 )
-def test_a_link_to_a_directory_around_it_ends_a_copy_and_not_a_walk_in_place(
+def test_a_link_to_a_parent_directory_is_refused_for_a_copy_only(
     base: Path, target: str, found: str
 ) -> None:
     make_tree(base / "data", {"d": {"a": "1", "l": f"->{target}"}})
     assert keys(plan_of(base)) == {("d", "a")}
-    with pytest.raises(ArtifactPathError, match=f"holds a link to itself: '{base}/data/{found}'"):
+    refusal = f"contains a loop of symbolic links: '{base}/data/{found}'"
+    with pytest.raises(ArtifactPathError, match=refusal):
         plan_of(base, copy=True)
 
 
@@ -395,17 +396,17 @@ def test_a_link_to_a_directory_around_it_ends_a_copy_and_not_a_walk_in_place(
     [("data", "."), ("data", "data/sub"), ("data/sub/data", ".")],
     ids=["is", "lies in", "holds"],
 )
-def test_a_copy_that_meets_its_source_through_a_link_is_refused(
+def test_a_copy_that_overlaps_its_source_through_a_link_is_refused(
     base: Path, source: str, artifacts: str
 ) -> None:
     (base / "data" / "sub" / "data").mkdir(parents=True)
     (base / "out").rmdir()
     (base / "out").symlink_to(base / artifacts)
-    with pytest.raises(ArtifactPathError, match="one holds the other"):
+    with pytest.raises(ArtifactPathError, match="one contains the other"):
         plan_of(base, source, copy=True)
 
 
-def test_a_copy_that_a_link_would_lead_out_of_its_place_is_refused(base: Path) -> None:
+def test_a_copy_that_a_link_leads_out_of_its_directory_is_refused(base: Path) -> None:
     (base / "data").touch()
     (base / "elsewhere").mkdir()
     (base / "out" / "sub").symlink_to(base / "elsewhere")
@@ -415,7 +416,7 @@ def test_a_copy_that_a_link_would_lead_out_of_its_place_is_refused(base: Path) -
         plan_request(base, request)
 
 
-def test_a_copy_that_a_link_would_lead_out_of_the_repository_is_refused(base: Path) -> None:
+def test_a_copy_that_a_link_leads_out_of_the_repository_is_refused(base: Path) -> None:
     (base / "repo").mkdir()
     (base / "repo" / "data").touch()
     (base / "repo" / "out").symlink_to(base / "out")
@@ -423,7 +424,7 @@ def test_a_copy_that_a_link_would_lead_out_of_the_repository_is_refused(base: Pa
         plan_of(base / "repo", copy=True)
 
 
-def test_the_walk_can_be_stopped_at_each_directory(base: Path) -> None:
+def test_the_scan_can_be_stopped_at_each_directory(base: Path) -> None:
     make_tree(base / "data", {"a": {}, "b": {"c": {}}})
     plan = plan_of(base)
     asked = 0
@@ -444,7 +445,7 @@ def test_the_walk_can_be_stopped_at_each_directory(base: Path) -> None:
     assert asked == -6
 
 
-def test_a_file_that_goes_during_the_walk_is_said_to_be_lost(base: Path) -> None:
+def test_the_error_names_a_file_that_is_removed_during_the_scan(base: Path) -> None:
     make_tree(base / "data", {"a": "1"})
 
     def rules(root: str, dirs: list[str], files: list[str]) -> tuple[list[str], list[str]]:
@@ -452,7 +453,9 @@ def test_a_file_that_goes_during_the_walk_is_said_to_be_lost(base: Path) -> None
         return dirs, files
 
     plan = plan_of(base)
-    with pytest.raises(ArtifactNotFoundError, match=r"lost '.*/data/a'"):
+    with pytest.raises(
+        ArtifactNotFoundError, match=r"changed while it was scanned: '.*/data/a' was removed"
+    ):
         plan_request(base, plan.request, rules=lambda: rules)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._index.directory_watch import ByStamps, Watch
+from ..._index.directory_watch import StatWatch, Watch
 from ..._index.dvc_rules import DvcFunctions, DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.inotify import open_inotify
@@ -16,7 +16,7 @@ def default_watches() -> list[Watch]:
     from dvc.dvcfile import is_valid_filename
 
     inotify = open_inotify()
-    by_stamps = ByStamps(is_valid_filename)
+    by_stamps = StatWatch(is_valid_filename)
     return [by_stamps] if inotify is None else [inotify, by_stamps]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
-from ..._fs.atomic_rename import reaches
+from ..._fs.atomic_rename import can_rename_between
 from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
-from ..._workspace.temp_session import Session
+from ..._workspace.temp_session import TempSession
 from ..dvc_errors import text_of
 from ..process_guard import logger_muted
 
@@ -64,18 +64,18 @@ def remove_dead(repo: Any, sync: Sync) -> None:
         remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)], sync)
 
 
-def start_session(repo: Any, sync: Sync) -> Session:
+def start_session(repo: Any, sync: Sync) -> TempSession:
     cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
     try:
         cache.makedirs(cache.path)
-        sync.mount(cache.path)
+        sync.up_to_mount_point(cache.path)
         _sync_settings(sync, repo)
         # DVC's own may be on another disk, for DVC renames nothing from there.
-        if not reaches(tmp_dir, repo.root_dir):
+        if not can_rename_between(tmp_dir, repo.root_dir):
             cache.makedirs(other_dir)
-            if reaches(other_dir, repo.root_dir):
+            if can_rename_between(other_dir, repo.root_dir):
                 tmp_dir = other_dir
-        return Session.start(cache.path, tmp_dir)
+        return TempSession.start(cache.path, tmp_dir)
     except OSError as error:
         raise StorageError(cache.path, error) from error
 
@@ -94,11 +94,11 @@ def _sync_settings(sync: Sync, repo: Any) -> None:
             sync.file(os.path.join(repo.dvc_dir, name))
     with contextlib.suppress(FileNotFoundError):
         sync.file(os.path.join(repo.root_dir, DvcIgnore.DVCIGNORE_FILE))
-    for directory in sync.with_above([repo.dvc_dir]):
+    for directory in sync.with_parents([repo.dvc_dir]):
         sync.directory(directory)
 
 
-def read_layout(repo: Any, session: Session, sync: Sync) -> CacheLayout:
+def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.utils import umask
 

@@ -13,13 +13,18 @@ from typing import Any
 from ..._artifact.records import StagedArtifact, TrackedArtifact
 from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, CommitError
-from ..._fs.safe_open import change_mode, held
+from ..._fs.safe_open import change_mode, open_beneath
 from ..._index.dvc_file_reader import DvcFileOutput
 from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.tracked_outputs import OutputIndex
 from ..._index.workspace_index import WorkspaceIndex
-from ..._workspace.apply_placement import apply_placement, make_parents
+from ..._workspace.apply_placement import (
+    apply_placement,
+    make_parents,
+    remove_made_parents,
+    undo_placement,
+)
 from ..dvc_errors import as_own_error, caused, unreadable
 from ..process_guard import in_dvc
 from .dvc_file_writer import DvcFiles
@@ -66,7 +71,7 @@ class Committer:
             self._declarations.reset()
             tracked = self._index.refresh(self._declarations)
             if self._git_index is not None:
-                self._git_index.renew()
+                self._git_index.reload()
         except Exception as error:
             return [caused(unreadable(self._layout.root, error), error) for _ in group]
         try:
@@ -75,7 +80,7 @@ class Committer:
                     result, undo = self._commit_isolated(staged, tracked)
                     results.append(result)
                     undos.append(undo)
-                if self._sync.wanted:
+                if self._sync.is_enabled:
                     self._sync_group(results, undos)
         except Exception as error:  # from leaving the context: core.autostage's `git add`
             for index, result in enumerate(results):
@@ -133,7 +138,8 @@ class Committer:
         request = staged.request
         if not request.cache:
             if request.copy:
-                undo.callback(make_parents(request.path, self._layout.root))
+                made = make_parents(request.path, self._layout.root)
+                undo.callback(remove_made_parents, made)
             _place(staged, self._layout.root, undo)
             return TrackedArtifact(staged, None, None)
         output = outputs.claim(request.path)
@@ -158,7 +164,7 @@ class Committer:
         undo.callback(self._repo.scm_context.files_to_track.discard, relpath)
         # It is tracked: from here on nothing fails but the wait for the disk.
         self._repo.scm_context.track_file(relpath)
-        self._index.wrote(dvc_file, output.stage.outs)
+        self._index.record_written(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file)
 
 
@@ -172,13 +178,13 @@ def _take_back(path: str, undo: contextlib.ExitStack) -> None:
 
 def _place(staged: StagedArtifact, root: str, undo: contextlib.ExitStack) -> None:
     if staged.placement is not None:
-        undo.callback(apply_placement(staged.placement, root))
+        undo.callback(undo_placement, apply_placement(staged.placement, root))
 
 
 def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:
     """Inside a tracked directory DVC makes a file anew and keeps no mode (``Output.set_exec``)."""
     if staged.isdir or not staged.files[0].isexec:
         return
-    with held(staged.request.path, layout.root) as at:
+    with open_beneath(staged.request.path, layout.root) as at:
         if stat.S_ISREG(os.lstat(at).st_mode):
             change_mode(at, layout.copy_mode)

@@ -10,7 +10,7 @@ from typing import Any
 from ..._cache.cache_layout import CacheLayout
 from ..._errors import ArtifactPathError
 from ..._fs.file_io import remove_file, write_new
-from ..._fs.safe_open import held
+from ..._fs.safe_open import open_beneath
 from ..._index.dvc_file_text import DvcText, is_plain
 
 
@@ -50,7 +50,7 @@ class DvcFiles:
     def replace(self, dvc_file: str, temp: str, undo: contextlib.ExitStack) -> None:
         """Have the .dvc file be what was written beside it."""
         before = _read(dvc_file)
-        with held(dvc_file, self._layout.root) as at:
+        with open_beneath(dvc_file, self._layout.root) as at:
             os.replace(temp, at)
             undo.callback(self._put_back, dvc_file, before)
 
@@ -71,7 +71,7 @@ class DvcFiles:
             return
         temp = self._write_temp(content, os.stat(dvc_file).st_mode & 0o777)
         try:
-            with held(dvc_file, self._layout.root) as at:
+            with open_beneath(dvc_file, self._layout.root) as at:
                 os.replace(temp, at)
         finally:
             remove_file(temp)

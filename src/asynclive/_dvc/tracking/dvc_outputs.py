@@ -15,9 +15,9 @@ from ..._cache.object_store import ObjectStore
 from ..._errors import ArtifactPathError
 from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
-from ..._index.gitignore_rules import can_be_said
+from ..._index.gitignore_rules import can_be_gitignored
 from ..._workers.fairness import yield_gil
-from ..._workspace.apply_placement import make_parents
+from ..._workspace.apply_placement import make_parents, remove_made_parents
 from ..dvc_errors import or_copy
 from .dvc_state import AT_A_TIME
 
@@ -60,7 +60,7 @@ class Outputs:
         _, directory, _ = resolve_paths(self._repo, asked)
         dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)
         if request.copy:
-            undo.callback(make_parents(request.path, self._root))
+            undo.callback(remove_made_parents, make_parents(request.path, self._root))
         stage = self._repo.stage.create(
             single_stage=True, validate=False, fname=dvc_file, wdir=directory, outs=[name]
         )
@@ -144,7 +144,7 @@ class Outputs:
         context, path = self._repo.scm_context, output.fs_path
         if (
             self._git_index is not None
-            and not can_be_said(os.path.basename(path))
+            and not can_be_gitignored(os.path.basename(path))
             and not context.scm.is_ignored(path)
         ):
             # Tracked as by DVC all the same; the bytes would go into Git, so it is said.
@@ -156,7 +156,7 @@ class Outputs:
         before = len(context.ignored_paths)
         context.ignore(path)
         if len(context.ignored_paths) > before:
-            undo.callback(self._declarations.wrote_gitignore, os.path.dirname(path))
+            undo.callback(self._declarations.on_gitignore_written, os.path.dirname(path))
             undo.callback(context.ignore_remove, context.ignored_paths.pop())
 
 

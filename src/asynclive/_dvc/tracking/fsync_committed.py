@@ -26,7 +26,7 @@ def sync_committed(
         if tracked is None:
             continue
         directories = _changed_directories(tracked)
-        for path in (*map(_gitignore, directories), *sync.with_above(directories)):
+        for path in (*map(_gitignore, directories), *sync.with_parents(directories)):
             if path not in outcomes:
                 outcomes[path] = _error_of(sync, path)
             error = outcomes[path]

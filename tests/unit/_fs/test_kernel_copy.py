@@ -1,0 +1,103 @@
+"""Copies in the kernel, and through user space if the kernel cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asynclive._fs import kernel_copy
+from asynclive._fs.kernel_copy import COPY_STEP_BYTES, clone, copy_file, copy_step
+
+
+@pytest.fixture(params=["kernel", "missing", "EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The behaviour of ``copy_file_range``."""
+
+    def refuse(*args: object) -> int:
+        number = getattr(errno, request.param)
+        raise OSError(number, os.strerror(number))
+
+    if request.param == "missing":
+        monkeypatch.delattr(kernel_copy.os, "copy_file_range", raising=False)
+    elif request.param != "kernel":
+        monkeypatch.setattr(kernel_copy.os, "copy_file_range", refuse, raising=False)
+    return str(request.param)
+
+
+@contextlib.contextmanager
+def two_files(tmp_path: Path, data: bytes) -> Iterator[tuple[int, int]]:
+    (tmp_path / "source").write_bytes(data)
+    with open(tmp_path / "source", "rb") as source, open(tmp_path / "target", "w+b") as target:
+        yield source.fileno(), target.fileno()
+
+
+DATA = bytes(range(256)) * 4096 * 5 + b"tail"
+
+
+def test_steps_copy_all_bytes_and_then_return_zero(tmp_path: Path, way: str) -> None:
+    with two_files(tmp_path, DATA) as (source, target):
+        done = 0
+        while count := copy_step(source, target, done):
+            assert 0 < count <= COPY_STEP_BYTES
+            done += count
+    assert done == len(DATA)
+    assert (tmp_path / "target").read_bytes() == DATA
+
+
+def test_a_step_starts_at_its_offset(tmp_path: Path, way: str) -> None:
+    with two_files(tmp_path, b"0123456789") as (source, target):
+        assert copy_step(source, target, 6) == 4
+        assert copy_step(source, target, 0) == 10
+        assert copy_step(source, target, 10) == 0
+    assert (tmp_path / "target").read_bytes() == b"0123456789"
+
+
+def test_another_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kernel_copy.os, "copy_file_range", fail, raising=False)
+    with two_files(tmp_path, DATA) as fds, pytest.raises(OSError, match="No space left"):
+        copy_step(*fds, 0)
+
+
+def test_a_file_is_copied_completely_from_its_start(tmp_path: Path, way: str) -> None:
+    with two_files(tmp_path, DATA) as (source, _):
+        os.lseek(source, 7, os.SEEK_SET)
+        copy_file(source, str(tmp_path / "copy"), lambda: None)
+    assert (tmp_path / "copy").read_bytes() == DATA
+    assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o600
+
+
+def test_a_copy_can_be_stopped_after_each_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_copy.copy_step, "__defaults__", (2**20,))
+    steps = 0
+
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    def checkpoint() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise Stopped
+
+    before = len(os.listdir("/proc/self/fd"))
+    with two_files(tmp_path, DATA) as (source, _), pytest.raises(Stopped):
+        copy_file(source, str(tmp_path / "copy"), checkpoint)
+    assert (tmp_path / "copy").stat().st_size == 3 * 2**20
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_clone_has_all_bytes_or_none(tmp_path: Path) -> None:
+    with two_files(tmp_path, DATA) as (source, target):
+        made = clone(source, target)
+    assert (tmp_path / "target").read_bytes() == (DATA if made else b"")
