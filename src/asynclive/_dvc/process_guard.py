@@ -71,22 +71,29 @@ def _is_colorama(stream: object) -> bool:
     return type(stream).__module__.startswith("colorama")
 
 
-# DVC keeps state for the whole process (the umask, its memory file system, its ignore
-# caches) and guards none of it: only one thread is in DVC at a time, whatever the number
-# of AsyncLive objects and event loops.
-_dvc = threading.Lock()
+class ProcessGuard:
+    """Admits one thread of this process to DVC's code at a time.
+
+    DVC keeps state for the whole process (the umask, its memory file system, its ignore caches)
+    and guards none of it. So the limit holds for all AsyncLive objects and event loops together.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def hold(self) -> threading.Lock:
+        """Return the lock that a thread holds while it calls DVC's code. Blocks when entered."""
+        return self._lock
+
+    def reset_after_fork(self) -> None:
+        """Start again with a free lock: no thread of the parent exists in the child to release it.
+
+        A block that was entered before the fork still releases the lock that it acquired.
+        """
+        self._lock = threading.Lock()
 
 
-def in_dvc() -> threading.Lock:
-    """The lock that whoever calls DVC's code holds."""
-    return _dvc
-
-
-def _after_fork() -> None:
-    """A forked child has none of the threads: one that was in DVC would never come out."""
-    global _dvc
-    _dvc = threading.Lock()
-
+dvc_guard = ProcessGuard()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=dvc_guard.reset_after_fork)

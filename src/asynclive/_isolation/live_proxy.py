@@ -43,9 +43,9 @@ class WorkerRepository:
 
     def alone(self, func: Callable[[], T]) -> T:
         """Call ``func``, which calls DVC, while no other thread of this process is in DVC."""
-        from .._dvc.process_guard import in_dvc  # late: only a Live has imported DVC here
+        from .._dvc.process_guard import dvc_guard  # late: only a Live has imported DVC here
 
-        with in_dvc():
+        with dvc_guard.hold():
             return func()
 
 

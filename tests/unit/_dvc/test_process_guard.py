@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from asynclive._dvc.process_guard import logger_muted, process_settings_kept
+from asynclive._dvc.process_guard import ProcessGuard, logger_muted, process_settings_kept
 
 # Everything of the process that a library could have changed by the back door.
 LOOK = """
@@ -197,3 +197,16 @@ def test_a_muted_logger_says_nothing_and_the_others_go_on(
     logger.error("after")
     assert [record.getMessage() for record in caplog.records] == ["below", "after"]
     assert (logger.level, list(logger.filters), list(logger.handlers)) == before
+
+
+# --- One thread at a time -------------------------------------------------------------------
+
+
+def test_after_a_fork_the_guard_is_free_and_an_older_block_still_ends() -> None:
+    guard = ProcessGuard()
+    with guard.hold() as is_acquired:
+        guard.reset_after_fork()
+        assert is_acquired
+        assert guard.hold().acquire(blocking=False)
+        guard.hold().release()
+    assert not guard.hold().locked()

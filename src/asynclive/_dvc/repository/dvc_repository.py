@@ -17,7 +17,7 @@ from ..._index.directory_watch import Watch
 from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.source_scan import IgnoreFilter
 from ..dvc_errors import unreadable
-from ..process_guard import in_dvc, process_settings_kept
+from ..process_guard import dvc_guard, process_settings_kept
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
 from .index_setup import declarations, default_watches, git_index
@@ -80,17 +80,17 @@ class DvcRepository:
             RepositoryError: there is one, and DVC cannot open it.
             StorageError: the disk refused.
         """
-        with in_dvc(), process_settings_kept():
+        with dvc_guard.hold(), process_settings_kept():
             repo = open_repo(root)
         # Before anything is written, for it may be what fills the disk; and while others of this
         # process go on, for it may be much.
         remove_dead(repo, Sync(repo.root_dir if durable else None))
-        with in_dvc(), process_settings_kept():
+        with dvc_guard.hold(), process_settings_kept():
             return cls(repo, durable=durable)
 
     def close(self) -> None:
         """Remove this session's temp files and let the repository go."""
-        with in_dvc():
+        with dvc_guard.hold():
             self.session.close()
             self._index.close()
             self._repo.close()
@@ -129,7 +129,7 @@ class DvcRepository:
 
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
         """The stage that ``path`` is an output of: its address, and whether it runs a command."""
-        with in_dvc():
+        with dvc_guard.hold():
             try:
                 self._declarations.reset()
                 owner = self._index.refresh(self._declarations).owner(path)
@@ -142,7 +142,7 @@ class DvcRepository:
 
         The caller holds DVC's lock. An artifact with an error has left nothing behind.
         """
-        with in_dvc():
+        with dvc_guard.hold():
             try:
                 return self._commit(group)
             finally:
@@ -163,7 +163,7 @@ class DvcRepository:
 
     def alone(self, func: Callable[[], T]) -> T:
         """Call what calls DVC's code, while nobody else of this process does."""
-        with in_dvc():
+        with dvc_guard.hold():
             return func()
 
     def experiment_name(self, name: str | None) -> str:
@@ -200,7 +200,7 @@ class DvcRepository:
 
         It needs no lock: what it says of a file that does not come to be there is never asked.
         """
-        with in_dvc():
+        with dvc_guard.hold():
             self._look_ahead()
             self._state.save_files(path, files)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..._errors import StorageError
-from ..process_guard import in_dvc
+from ..process_guard import dvc_guard
 
 
 class RepositoryLock:
@@ -59,7 +59,7 @@ class RepositoryLock:
         A commit may still be at work though its task is gone: native cancellation of every
         task, as some programs end, goes through shields.
         """
-        with in_dvc():
+        with dvc_guard.hold():
             self._repo._lock_depth -= 1
             self._use.freed()
             self._repo.lock.unlock()

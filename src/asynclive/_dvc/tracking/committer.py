@@ -26,7 +26,7 @@ from ..._workspace.apply_placement import (
     undo_placement,
 )
 from ..dvc_errors import as_own_error, caused, unreadable
-from ..process_guard import in_dvc
+from ..process_guard import dvc_guard
 from .dvc_file_writer import DvcFiles
 from .dvc_outputs import Outputs
 from .fsync_committed import sync_committed
@@ -109,7 +109,7 @@ class Committer:
             return replace(tracked, take_back=lambda: self._untrack(tracked, done)), done
 
     def _untrack(self, tracked: TrackedArtifact, done: contextlib.ExitStack) -> None:
-        with in_dvc():
+        with dvc_guard.hold():
             try:
                 self._declarations.reset()
                 _take_back(tracked.staged.request.path, done)
