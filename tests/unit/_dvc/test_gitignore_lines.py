@@ -11,8 +11,8 @@ import pytest
 from asynclive._dvc.tracking.gitignore_lines import AppendUndo
 
 
-def add(appended: AppendUndo, path: Path, data: bytes) -> None:
-    with appended.adding(str(path)), path.open("ab") as file:
+def add(appends: AppendUndo, path: Path, data: bytes) -> None:
+    with appends.record_append(str(path)), path.open("ab") as file:
         file.write(data)
 
 
@@ -21,19 +21,19 @@ def test_what_was_added_is_taken_back_to_the_byte(tmp_path: Path, before: bytes 
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
-    appended = AppendUndo()
-    add(appended, path, b"/b\n")
-    assert appended.take_back(str(path))
+    appends = AppendUndo()
+    add(appends, path, b"/b\n")
+    assert appends.undo_last(str(path))
     assert (path.read_bytes() if path.exists() else None) == before
-    assert not appended.take_back(str(path))
+    assert not appends.undo_last(str(path))
 
 
 def test_what_is_not_as_it_was_left_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    appended = AppendUndo()
-    add(appended, path, b"/a\n")
+    appends = AppendUndo()
+    add(appends, path, b"/a\n")
     path.write_bytes(b"/mine\n/a\n")
-    assert not appended.take_back(str(path))
+    assert not appends.undo_last(str(path))
     assert path.read_bytes() == b"/mine\n/a\n"
 
 
@@ -42,24 +42,24 @@ def test_half_of_an_addition_does_not_stay(tmp_path: Path, before: bytes | None)
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
-    appended = AppendUndo()
+    appends = AppendUndo()
 
     def fill_the_disk() -> None:
-        with appended.adding(str(path)):
+        with appends.record_append(str(path)):
             path.write_bytes((before or b"") + b"/b")
             raise OSError(errno.ENOSPC, "full")
 
     with pytest.raises(OSError, match="full"):
         fill_the_disk()
     assert (path.read_bytes() if path.exists() else None) == before
-    assert not appended.take_back(str(path))
+    assert not appends.undo_last(str(path))
 
 
 def test_a_file_that_was_not_made_is_nothing_to_take_back(tmp_path: Path) -> None:
-    appended = AppendUndo()
-    with appended.adding(str(tmp_path / "file")):
+    appends = AppendUndo()
+    with appends.record_append(str(tmp_path / "file")):
         pass
-    assert not appended.take_back(str(tmp_path / "file"))
+    assert not appends.undo_last(str(tmp_path / "file"))
     assert os.listdir(tmp_path) == []
 
 
@@ -68,12 +68,12 @@ def test_several_additions_are_taken_back_one_by_one(tmp_path: Path, before: byt
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
-    appended = AppendUndo()
+    appends = AppendUndo()
     states = []
     for line in (b"/b\n", b"/c\n", b"/d\n"):
         states.append(path.read_bytes() if path.exists() else None)
-        add(appended, path, line)
+        add(appends, path, line)
     for state in reversed(states):
-        assert appended.take_back(str(path))
+        assert appends.undo_last(str(path))
         assert (path.read_bytes() if path.exists() else None) == state
-    assert not appended.take_back(str(path))
+    assert not appends.undo_last(str(path))

@@ -20,7 +20,7 @@ from ..dvc_errors import unreadable
 from ..process_guard import dvc_guard, process_settings_kept
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
-from .index_setup import declarations, default_watches, git_index
+from .index_setup import default_watches, make_dvc_rules, open_git_index, patch_gitignore
 from .open_repository import open_repo, read_layout, remove_dead, start_session, state_databases
 from .repository_lock import RepositoryLock
 from .save_experiment import experiment_name, save_experiment, stage_for_git
@@ -48,7 +48,10 @@ class DvcRepository:
             undo.callback(self.session.close)
             self.layout = read_layout(repo, self.session, sync)
             self._lock = RepositoryLock(repo)
-            self._declarations = declarations(repo)
+            self._gitignore_patch = patch_gitignore(repo)
+            if self._gitignore_patch is not None:
+                undo.callback(self._gitignore_patch.uninstall)
+            self._rules = make_dvc_rules(repo, self._gitignore_patch)
             self._index: WorkspaceIndex[Any] = WorkspaceIndex(
                 self.layout.root, *(default_watches() if watches is None else watches)
             )
@@ -56,8 +59,8 @@ class DvcRepository:
                 repo,
                 self.layout,
                 index=self._index,
-                declarations=self._declarations,
-                git_index=git_index(repo),
+                rules=self._rules,
+                git_index=open_git_index(repo),
             )
             self._state = State(repo, links=bool(self.layout.links))
             self._looked = False
@@ -93,6 +96,8 @@ class DvcRepository:
         with dvc_guard.hold():
             self.session.close()
             self._index.close()
+            if self._gitignore_patch is not None:
+                self._gitignore_patch.uninstall()
             self._repo.close()
             self._databases.close()
 
@@ -131,8 +136,8 @@ class DvcRepository:
         """The stage that ``path`` is an output of: its address, and whether it runs a command."""
         with dvc_guard.hold():
             try:
-                self._declarations.reset()
-                owner = self._index.refresh(self._declarations).owner(path)
+                self._rules.reset()
+                owner = self._index.refresh(self._rules).owner(path)
             except Exception as error:
                 raise unreadable(self.layout.root, error) from error
             return None if owner is None else (owner.stage.addressing, owner.stage.cmd is not None)
@@ -212,5 +217,5 @@ class DvcRepository:
         if not self._looked:
             self._looked = True
             with contextlib.suppress(Exception):  # the commit meets it again, and says so
-                self._declarations.reset()
-                self._index.refresh(self._declarations)
+                self._rules.reset()
+                self._index.refresh(self._rules)

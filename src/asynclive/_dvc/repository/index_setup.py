@@ -1,4 +1,4 @@
-"""What DVC and Git know of the workspace, asked in ways that do not walk it each time."""
+"""Builds the workspace index of one repository, and DVC's and Git's rules that it asks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..._index.directory_watch import StatWatch, Watch
 from ..._index.dvc_rules import DvcFunctions, DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.inotify import open_inotify
-from ..tracking.gitignore_lines import patched_gitignore
+from ..tracking.gitignore_lines import GitignorePatch
 
 
 def default_watches() -> list[Watch]:
-    """In the order in which they are tried."""
+    """Return the ways to see changes in the workspace, in the order in which they are tried."""
     from dvc.dvcfile import is_valid_filename
 
     inotify = open_inotify()
@@ -20,24 +20,33 @@ def default_watches() -> list[Watch]:
     return [by_stamps] if inotify is None else [inotify, by_stamps]
 
 
-def declarations(repo: Any) -> DvcRules:
+def patch_gitignore(repo: Any) -> GitignorePatch | None:
+    """Return an installed patch; None without Git, or if its libraries do not fit."""
+    patch = GitignorePatch.for_scm(repo.scm) if _has_git(repo) else None
+    if patch is not None:
+        patch.install()
+    return patch
+
+
+def make_dvc_rules(repo: Any, patch: GitignorePatch | None) -> DvcRules:
     from dvc.dvcfile import PROJECT_FILE, is_valid_filename
     from dvc.ignore import DvcIgnoreFilter
     from dvc.repo.index import Index
-    from dvc.scm import NoSCM
 
-    has_git = not isinstance(repo.scm, NoSCM)
     return DvcRules(
         repo,
         DvcFunctions(PROJECT_FILE, is_valid_filename, Index.from_file, DvcIgnoreFilter),
-        has_git=has_git,
-        gitignore=patched_gitignore(repo) if has_git else None,
+        has_git=_has_git(repo),
+        gitignore=None if patch is None else patch.gitignore,
     )
 
 
-def git_index(repo: Any) -> GitIndex | None:
+def open_git_index(repo: Any) -> GitIndex | None:
+    """Return the index of the Git repository; None without Git."""
+    return GitIndex(repo.scm.dulwich.repo, repo.scm.root_dir) if _has_git(repo) else None
+
+
+def _has_git(repo: Any) -> bool:
     from dvc.scm import NoSCM
 
-    if isinstance(repo.scm, NoSCM):
-        return None
-    return GitIndex(repo.scm.dulwich.repo, repo.scm.root_dir)
+    return not isinstance(repo.scm, NoSCM)

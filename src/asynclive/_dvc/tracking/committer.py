@@ -41,7 +41,7 @@ class Committer:
         repo: DVC's ``Repo``.
         layout: where its bytes lie, and what waits for the disk.
         index: what DVC tracks in the workspace.
-        declarations: what the index asks.
+        rules: what the index asks.
         git_index: which paths Git tracks; None where there is no Git.
     """
 
@@ -51,16 +51,16 @@ class Committer:
         layout: CacheLayout,
         *,
         index: WorkspaceIndex[Any],
-        declarations: DvcRules,
+        rules: DvcRules,
         git_index: GitIndex | None,
     ) -> None:
         self._repo = repo
         self._layout = layout
         self._sync = layout.sync
         self._index = index
-        self._declarations = declarations
+        self._rules = rules
         self._git_index = git_index
-        self._outputs = Outputs(repo, layout, declarations, git_index)
+        self._outputs = Outputs(repo, layout, rules, git_index)
         self._dvc_files = DvcFiles(layout)
 
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
@@ -68,8 +68,8 @@ class Committer:
         results: list[TrackedArtifact | AsyncLiveError] = []
         undos: list[contextlib.ExitStack] = []
         try:
-            self._declarations.reset()
-            tracked = self._index.refresh(self._declarations)
+            self._rules.reset()
+            tracked = self._index.refresh(self._rules)
             if self._git_index is not None:
                 self._git_index.reload()
         except Exception as error:
@@ -102,7 +102,7 @@ class Committer:
                 tracked = self._commit_one(staged, outputs, undo)
             except Exception as error:
                 # It may have asked DVC for what nobody watches: an ignored directory, say.
-                self._declarations.forget_dvcignore()
+                self._rules.forget_dvcignore()
                 _take_back(staged.request.path, undo)
                 return as_own_error(staged.request, error), undo
             done = undo.pop_all()
@@ -111,7 +111,7 @@ class Committer:
     def _untrack(self, tracked: TrackedArtifact, done: contextlib.ExitStack) -> None:
         with dvc_guard.hold():
             try:
-                self._declarations.reset()
+                self._rules.reset()
                 _take_back(tracked.staged.request.path, done)
             finally:
                 self._repo._reset()
@@ -145,12 +145,12 @@ class Committer:
         output = outputs.claim(request.path)
         while isinstance(output, DvcFileOutput):
             dvc_file = output.stage.path
-            self._index.declare(dvc_file, self._declarations.load_by_dvc(dvc_file))
+            self._index.declare(dvc_file, self._rules.load_by_dvc(dvc_file))
             output = outputs.claim(request.path)
         if output is None:
             output = self._outputs.make(request, undo)
         # Until the file is written, the output says more than the file does.
-        undo.callback(self._index.reread, output.stage.path, self._declarations)
+        undo.callback(self._index.reread, output.stage.path, self._rules)
         said = output.stage.dumpd() if output.stage._stage_text is not None else None
         md5 = self._outputs.fill(output, staged)
         self._outputs.hide(request, output, undo)

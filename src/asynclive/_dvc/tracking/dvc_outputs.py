@@ -30,7 +30,7 @@ class Outputs:
     Args:
         repo: DVC's ``Repo``.
         layout: where its bytes lie.
-        declarations: what is to be told of a .gitignore that was written.
+        rules: what is to be told of a .gitignore that was written.
         git_index: which paths Git tracks; None where there is no Git.
     """
 
@@ -38,13 +38,13 @@ class Outputs:
         self,
         repo: Any,
         layout: CacheLayout,
-        declarations: DvcRules,
+        rules: DvcRules,
         git_index: GitIndex | None,
     ) -> None:
         self._repo = repo
         self._root = layout.root
         self._store = ObjectStore(layout, "tree-")
-        self._declarations = declarations
+        self._rules = rules
         self._git_index = git_index
 
     def make(self, request: ArtifactRequest, undo: contextlib.ExitStack) -> Any:
@@ -156,7 +156,7 @@ class Outputs:
         before = len(context.ignored_paths)
         context.ignore(path)
         if len(context.ignored_paths) > before:
-            undo.callback(self._declarations.on_gitignore_written, os.path.dirname(path))
+            undo.callback(self._rules.on_gitignore_written, os.path.dirname(path))
             undo.callback(context.ignore_remove, context.ignored_paths.pop())
 
 
