@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,9 +62,9 @@ class TrackedArtifact:
     md5: str | None
     """The MD5 as in the .dvc file (``….dir`` for a directory). None if it is not cached."""
     dvc_file: str | None
-    take_back: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
-    """Leaves all as it was, for when it cannot be recorded: in the thread for DVC, under the same
-    hold of DVC's lock."""
+    undo: tuple[object, ...] = field(default=(), repr=False, compare=False)
+    """The steps of its commit, as data for the committer, which takes them back if the artifact
+    cannot be recorded."""
 
 
 @dataclass(frozen=True, slots=True)

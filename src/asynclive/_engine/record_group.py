@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -25,6 +26,10 @@ class Repository(Protocol):
 
     def commit(self, group: Sequence[StagedArtifact]) -> Outcomes:
         """Track the artifacts of the group; return an error in the place of each that fails."""
+        ...
+
+    def take_back(self, tracked: TrackedArtifact) -> None:
+        """Undo the commit of an artifact, under the same hold of DVC's lock."""
         ...
 
 
@@ -116,7 +121,7 @@ class Recorder:
         """Undo the tracking of the annotated artifacts, in reverse order."""
         for staged, outcome in zip(reversed(group), reversed(outcomes), strict=True):
             if _is_annotated(staged) and isinstance(outcome, TrackedArtifact):
-                await self._in_dvc_thread(outcome.take_back)
+                await self._in_dvc_thread(partial(self._repository.take_back, outcome))
 
     async def _track(
         self, group: Sequence[StagedArtifact], interrupted: list[BaseException]

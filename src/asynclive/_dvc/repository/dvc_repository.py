@@ -153,6 +153,17 @@ class DvcRepository:
             finally:
                 self._repo._reset()
 
+    def take_back(self, tracked: TrackedArtifact) -> None:
+        """Undo the commit of one artifact that cannot be recorded, all that can be undone.
+
+        The caller still holds DVC's lock since the commit. It takes back the last artifact first.
+        """
+        with dvc_guard.hold():
+            try:
+                self._committer.take_back(tracked)
+            finally:
+                self._repo._reset()
+
     def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         results = self._committer.commit(group)
         self._state.save_group([done for done in results if isinstance(done, TrackedArtifact)])

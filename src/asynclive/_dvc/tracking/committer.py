@@ -6,13 +6,13 @@ import contextlib
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
 from logging import getLogger
 from typing import Any
 
 from ..._artifact.records import StagedArtifact, TrackedArtifact
 from ..._cache.cache_layout import CacheLayout
 from ..._errors import AsyncLiveError, CommitError
+from ..._fs.file_io import remove_file
 from ..._fs.safe_open import change_mode, open_beneath
 from ..._index.dvc_file_reader import DvcFileOutput
 from ..._index.dvc_rules import DvcRules
@@ -20,13 +20,22 @@ from ..._index.git_index import GitIndex
 from ..._index.tracked_outputs import OutputIndex
 from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.apply_placement import (
+    MadeParents,
+    PlacementUndo,
     apply_placement,
     make_parents,
     remove_made_parents,
     undo_placement,
 )
 from ..dvc_errors import as_own_error, caused, unreadable
-from ..process_guard import dvc_guard
+from .commit_undo import (
+    DvcFileReplaced,
+    HiddenFromGit,
+    OutputChanged,
+    QueuedForGit,
+    TempWritten,
+    UndoStep,
+)
 from .dvc_file_writer import DvcFiles
 from .dvc_outputs import Outputs
 from .fsync_committed import sync_committed
@@ -64,12 +73,11 @@ class Committer:
         self._dvc_files = DvcFiles(layout)
 
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
-        """Track what can be tracked; the others' errors in their places."""
+        """Track each artifact that can be tracked; return the others' errors in their places."""
         results: list[TrackedArtifact | AsyncLiveError] = []
-        undos: list[contextlib.ExitStack] = []
         try:
             self._rules.reset()
-            tracked = self._index.refresh(self._rules)
+            outputs = self._index.refresh(self._rules)
             if self._git_index is not None:
                 self._git_index.reload()
         except Exception as error:
@@ -77,11 +85,9 @@ class Committer:
         try:
             with self._repo.scm_context(quiet=True):
                 for staged in group:
-                    result, undo = self._commit_isolated(staged, tracked)
-                    results.append(result)
-                    undos.append(undo)
+                    results.append(self._commit_or_undo(staged, outputs))
                 if self._sync.is_enabled:
-                    self._sync_group(results, undos)
+                    self._sync_group(results)
         except Exception as error:  # from leaving the context: core.autostage's `git add`
             for index, result in enumerate(results):
                 if isinstance(result, TrackedArtifact):
@@ -90,58 +96,52 @@ class Committer:
                     results[index] = caused(CommitError(path, reason), error)
         return results
 
-    def _commit_isolated(
-        self, staged: StagedArtifact, outputs: OutputIndex[Any]
-    ) -> tuple[TrackedArtifact | AsyncLiveError, contextlib.ExitStack]:
-        """Commit one artifact, or take back what was done of it and return its error.
+    def take_back(self, tracked: TrackedArtifact) -> None:
+        """Undo the commit of an artifact, all that can be undone.
 
-        Also what would still take it back.
+        Of several artifacts, the last one of the group comes first.
         """
-        with contextlib.ExitStack() as undo:
-            try:
-                tracked = self._commit_one(staged, outputs, undo)
-            except Exception as error:
-                # It may have asked DVC for what nobody watches: an ignored directory, say.
-                self._rules.forget_dvcignore()
-                _take_back(staged.request.path, undo)
-                return as_own_error(staged.request, error), undo
-            done = undo.pop_all()
-            return replace(tracked, take_back=lambda: self._untrack(tracked, done)), done
+        self._rules.reset()
+        self._undo(tracked.staged, tracked.undo)
 
-    def _untrack(self, tracked: TrackedArtifact, done: contextlib.ExitStack) -> None:
-        with dvc_guard.hold():
-            try:
-                self._rules.reset()
-                _take_back(tracked.staged.request.path, done)
-            finally:
-                self._repo._reset()
+    def _commit_or_undo(
+        self, staged: StagedArtifact, outputs: OutputIndex[Any]
+    ) -> TrackedArtifact | AsyncLiveError:
+        """Commit one artifact, or undo the steps that were done and return the error."""
+        undo: list[UndoStep] = []
+        try:
+            return self._commit_one(staged, outputs, undo)
+        except Exception as error:
+            # DVC may have read .dvcignore files that no watch covers, in an ignored directory.
+            self._rules.forget_dvcignore()
+            self._undo(staged, undo)
+            return as_own_error(staged.request, error)
+        except BaseException:
+            self._undo(staged, undo)
+            raise
 
-    def _sync_group(
-        self,
-        results: list[TrackedArtifact | AsyncLiveError],
-        undos: Sequence[contextlib.ExitStack],
-    ) -> None:
-        """Wait until the group is on the disk. What may not be is taken back."""
+    def _sync_group(self, results: list[TrackedArtifact | AsyncLiveError]) -> None:
+        """Wait until the group is on disk; take back the artifacts that may not be."""
         group = [result if isinstance(result, TrackedArtifact) else None for result in results]
         for index, error in sync_committed(self._sync, group):
             tracked = group[index]
             assert tracked is not None
-            _take_back(tracked.staged.request.path, undos[index])
+            self._undo(tracked.staged, tracked.undo)
             results[index] = as_own_error(tracked.staged.request, error)
 
     def _commit_one(
         self,
         staged: StagedArtifact,
         outputs: OutputIndex[Any],
-        undo: contextlib.ExitStack,
+        undo: list[UndoStep],
     ) -> TrackedArtifact:
+        """Track one artifact; note each step in ``undo`` when it is done."""
         request = staged.request
         if not request.cache:
             if request.copy:
-                made = make_parents(request.path, self._layout.root)
-                undo.callback(remove_made_parents, made)
-            _place(staged, self._layout.root, undo)
-            return TrackedArtifact(staged, None, None)
+                undo.append(make_parents(request.path, self._layout.root))
+            self._place(staged, undo)
+            return TrackedArtifact(staged, None, None, tuple(undo))
         output = outputs.claim(request.path)
         while isinstance(output, DvcFileOutput):
             dvc_file = output.stage.path
@@ -149,36 +149,57 @@ class Committer:
             output = outputs.claim(request.path)
         if output is None:
             output = self._outputs.make(request, undo)
-        # Until the file is written, the output says more than the file does.
-        undo.callback(self._index.reread, output.stage.path, self._rules)
+        undo.append(OutputChanged(output.stage.path))
         said = output.stage.dumpd() if output.stage._stage_text is not None else None
         md5 = self._outputs.fill(output, staged)
         self._outputs.hide(request, output, undo)
         dvc_file = output.stage.path
         temp = self._dvc_files.write_beside(output.stage, said, undo)
-        _place(staged, self._layout.root, undo)
+        self._place(staged, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self._layout)
         relpath = output.stage.dvcfile.relpath
         self._dvc_files.replace(dvc_file, temp, undo)
-        undo.callback(self._repo.scm_context.files_to_track.discard, relpath)
+        undo.append(QueuedForGit(relpath))
         # It is tracked: from here on nothing fails but the wait for the disk.
         self._repo.scm_context.track_file(relpath)
         self._index.record_written(dvc_file, output.stage.outs)
-        return TrackedArtifact(staged, md5, dvc_file)
+        return TrackedArtifact(staged, md5, dvc_file, tuple(undo))
 
+    def _place(self, staged: StagedArtifact, undo: list[UndoStep]) -> None:
+        if staged.placement is not None:
+            undo.append(apply_placement(staged.placement, self._layout.root))
 
-def _take_back(path: str, undo: contextlib.ExitStack) -> None:
-    """Take back what was done of an artifact, all that can be."""
-    try:
-        undo.close()
-    except Exception:  # why it is taken back is what its caller is told
-        logger.exception("'%s' could not be taken back wholly. Log it again.", path)
+    def _undo(self, staged: StagedArtifact, steps: Sequence[object]) -> None:
+        """Undo the steps, the last one first. Log an error: the caller raises its own."""
+        try:
+            # The stack goes on to the earlier steps when one of them raises.
+            with contextlib.ExitStack() as stack:
+                for step in steps:
+                    stack.callback(self._undo_step, step)
+        except Exception:
+            logger.exception(
+                "'%s' could not be taken back wholly. Log it again.", staged.request.path
+            )
 
-
-def _place(staged: StagedArtifact, root: str, undo: contextlib.ExitStack) -> None:
-    if staged.placement is not None:
-        undo.callback(undo_placement, apply_placement(staged.placement, root))
+    def _undo_step(self, step: object) -> None:
+        match step:
+            case MadeParents():
+                remove_made_parents(step)
+            case OutputChanged(dvc_file):
+                self._index.reread(dvc_file, self._rules)
+            case HiddenFromGit(path):
+                self._outputs.unhide(path)
+            case TempWritten(path):
+                remove_file(path)
+            case PlacementUndo():
+                undo_placement(step)
+            case DvcFileReplaced(path, before):
+                self._dvc_files.restore(path, before)
+            case QueuedForGit(relpath):
+                self._repo.scm_context.files_to_track.discard(relpath)
+            case _:
+                raise TypeError(f"not a step of a commit: {step!r}")
 
 
 def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:

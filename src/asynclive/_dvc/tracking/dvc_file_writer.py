@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from typing import Any
@@ -12,6 +11,7 @@ from ..._errors import ArtifactPathError
 from ..._fs.file_io import remove_file, write_new
 from ..._fs.safe_open import open_beneath
 from ..._index.dvc_file_text import DvcText, is_plain
+from .commit_undo import DvcFileReplaced, TempWritten, UndoStep
 
 
 class DvcFiles:
@@ -24,7 +24,7 @@ class DvcFiles:
         self._text = DvcText(dumps_yaml)
         self._numbers = itertools.count()
 
-    def write_beside(self, stage: Any, said: Any, undo: contextlib.ExitStack) -> str:
+    def write_beside(self, stage: Any, said: Any, undo: list[UndoStep]) -> str:
         """Write the text of the .dvc file (``Stage.dump``) to a temp file.
 
         DVC would write into the file itself; a crash there would leave half of it.
@@ -44,27 +44,17 @@ class DvcFiles:
         except FileNotFoundError:
             mode = 0o666 & ~self._layout.umask
         temp = self._write_temp(text.encode(), mode)
-        undo.callback(remove_file, temp)
+        undo.append(TempWritten(temp))
         return temp
 
-    def replace(self, dvc_file: str, temp: str, undo: contextlib.ExitStack) -> None:
+    def replace(self, dvc_file: str, temp: str, undo: list[UndoStep]) -> None:
         """Have the .dvc file be what was written beside it."""
         before = _read(dvc_file)
         with open_beneath(dvc_file, self._layout.root) as at:
             os.replace(temp, at)
-            undo.callback(self._put_back, dvc_file, before)
+            undo.append(DvcFileReplaced(dvc_file, before))
 
-    def _write_temp(self, content: bytes, mode: int) -> str:
-        temp = f"{self._layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
-        try:
-            # Nobody else can look into the directory of temp files.
-            write_new(temp, content, mode, sync=self._layout.sync)
-        except BaseException:
-            remove_file(temp)
-            raise
-        return temp
-
-    def _put_back(self, dvc_file: str, content: bytes | None) -> None:
+    def restore(self, dvc_file: str, content: bytes | None) -> None:
         """Have a .dvc file hold what it held before; None: it was not there."""
         if content is None:
             remove_file(dvc_file)
@@ -75,6 +65,16 @@ class DvcFiles:
                 os.replace(temp, at)
         finally:
             remove_file(temp)
+
+    def _write_temp(self, content: bytes, mode: int) -> str:
+        temp = f"{self._layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
+        try:
+            # Nobody else can look into the directory of temp files.
+            write_new(temp, content, mode, sync=self._layout.sync)
+        except BaseException:
+            remove_file(temp)
+            raise
+        return temp
 
 
 def _read(path: str) -> bytes | None:

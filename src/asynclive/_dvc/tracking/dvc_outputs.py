@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from logging import getLogger
@@ -17,8 +16,9 @@ from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.gitignore_rules import can_be_gitignored
 from ..._workers.fairness import yield_gil
-from ..._workspace.apply_placement import make_parents, remove_made_parents
+from ..._workspace.apply_placement import make_parents
 from ..dvc_errors import or_copy
+from .commit_undo import HiddenFromGit, UndoStep
 from .dvc_state import AT_A_TIME
 
 logger = getLogger(__name__)
@@ -47,7 +47,7 @@ class Outputs:
         self._rules = rules
         self._git_index = git_index
 
-    def make(self, request: ArtifactRequest, undo: contextlib.ExitStack) -> Any:
+    def make(self, request: ArtifactRequest, undo: list[UndoStep]) -> Any:
         """DVC's ``Output`` for a path it does not track yet (``get_or_create_stage``)."""
         from dvc.utils import resolve_paths
 
@@ -60,7 +60,7 @@ class Outputs:
         _, directory, _ = resolve_paths(self._repo, asked)
         dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)
         if request.copy:
-            undo.callback(remove_made_parents, make_parents(request.path, self._root))
+            undo.append(make_parents(request.path, self._root))
         stage = self._repo.stage.create(
             single_stage=True, validate=False, fname=dvc_file, wdir=directory, outs=[name]
         )
@@ -127,7 +127,7 @@ class Outputs:
         except sqlite3.Error:
             pass  # DVC's state is told last; all of the group will tell it, and the user be told
 
-    def hide(self, request: ArtifactRequest, output: Any, undo: contextlib.ExitStack) -> None:
+    def hide(self, request: ArtifactRequest, output: Any, undo: list[UndoStep]) -> None:
         """Hide the output from Git, which must not track it (``Output.ignore``)."""
         if not output.use_scm_ignore:
             return
@@ -139,7 +139,7 @@ class Outputs:
             )
         self._ignore(output, undo)
 
-    def _ignore(self, output: Any, undo: contextlib.ExitStack) -> None:
+    def _ignore(self, output: Any, undo: list[UndoStep]) -> None:
         """As ``Output.ignore``, less its look into Git's index."""
         context, path = self._repo.scm_context, output.fs_path
         if (
@@ -156,8 +156,15 @@ class Outputs:
         before = len(context.ignored_paths)
         context.ignore(path)
         if len(context.ignored_paths) > before:
-            undo.callback(self._rules.on_gitignore_written, os.path.dirname(path))
-            undo.callback(context.ignore_remove, context.ignored_paths.pop())
+            # Or DVC removes the line itself if a later artifact of the group fails.
+            undo.append(HiddenFromGit(context.ignored_paths.pop()))
+
+    def unhide(self, path: str) -> None:
+        """Remove the line of .gitignore that ``hide`` has added for ``path``."""
+        try:
+            self._repo.scm_context.ignore_remove(path)
+        finally:
+            self._rules.on_gitignore_written(os.path.dirname(path))
 
 
 def _digest(tree: Any, store: Any) -> None:
