@@ -1,4 +1,4 @@
-"""Keeps what importing DVC changes in the process as the application had it.
+"""Keeps DVC from changing the process, and from running in two threads at once.
 
 ``import dvc`` sets the process up for a command line: it gives its loggers handlers that
 write to stdout, silences the loggers of asyncio and aiohttp, and wraps the standard streams
@@ -18,10 +18,10 @@ _LOGGERS = ("dvc", "dvc_data", "dvc_objects", "asyncio", "aiohttp")
 
 
 @contextlib.contextmanager
-def process_settings_kept() -> Iterator[None]:
-    """Undo, at the end, what the first import of DVC in the block has set up.
+def preserve_process_settings() -> Iterator[None]:
+    """Undo, at the end of the block, the process settings that the first import of DVC changes.
 
-    Where the application had imported DVC before, its settings are the application's.
+    If the application imported DVC before the block, it wants DVC's settings: nothing is undone.
     """
     if "dvc" in sys.modules:
         yield
@@ -29,7 +29,7 @@ def process_settings_kept() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
     streams = sys.stdout, sys.stderr
-    # colorama would ask a closed one whether it is a terminal, which raises.
+    # colorama asks each stream whether it is a terminal. A closed stream raises then.
     if _is_closed(sys.stdout):
         sys.stdout = None
     if _is_closed(sys.stderr):
@@ -49,8 +49,8 @@ def process_settings_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def logger_muted(name: str) -> Iterator[None]:
-    """Drop what the one logger ``name`` says meanwhile, at no cost to handlers or levels."""
+def mute_logger(name: str) -> Iterator[None]:
+    """Drop the records of the one logger ``name`` during the block; change no handler or level."""
     logger = logging.getLogger(name)
 
     def drop(_record: logging.LogRecord) -> bool:

@@ -17,7 +17,7 @@ from ..._index.directory_watch import Watch
 from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.source_scan import IgnoreFilter
 from ..dvc_errors import unreadable
-from ..process_guard import dvc_guard, process_settings_kept
+from ..process_guard import dvc_guard, preserve_process_settings
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
 from .index_setup import default_watches, make_dvc_rules, open_git_index, patch_gitignore
@@ -83,12 +83,12 @@ class DvcRepository:
             RepositoryError: there is one, and DVC cannot open it.
             StorageError: the disk refused.
         """
-        with dvc_guard.hold(), process_settings_kept():
+        with dvc_guard.hold(), preserve_process_settings():
             repo = open_repo(root)
         # Before anything is written, for it may be what fills the disk; and while others of this
         # process go on, for it may be much.
         remove_dead(repo, Sync(repo.root_dir if durable else None))
-        with dvc_guard.hold(), process_settings_kept():
+        with dvc_guard.hold(), preserve_process_settings():
             return cls(repo, durable=durable)
 
     def close(self) -> None:

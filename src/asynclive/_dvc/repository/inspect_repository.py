@@ -13,7 +13,7 @@ from typing import Any
 
 from ..._errors import RepositoryError, RepositoryNotFoundError
 from ..dvc_errors import text_of
-from ..process_guard import process_settings_kept
+from ..process_guard import preserve_process_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def look_at_repository(directory: str) -> RepositoryFacts:
     """
     if not os.path.isdir(directory):
         raise RepositoryError(directory, f"'{directory}' is not a directory.")
-    with process_settings_kept():
+    with preserve_process_settings():
         from dvc.exceptions import NotDvcRepoError
         from dvc.repo import Repo
 
@@ -78,7 +78,7 @@ def working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> t
     Raises:
         OSError: a directory cannot be written to.
     """
-    with process_settings_kept():
+    with preserve_process_settings():
         from dvc.fs import localfs
         from dvc_objects.fs.generic import test_links
 

@@ -16,7 +16,7 @@ from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
 from ..._workspace.temp_session import TempSession
 from ..dvc_errors import text_of
-from ..process_guard import logger_muted
+from ..process_guard import mute_logger
 
 logger = getLogger(__name__)
 
@@ -44,7 +44,7 @@ def open_repo(root: str) -> Any:
                 raise RepositoryNotFoundError(root) from error
             # Fails where Git cannot work, before DVC has made anything.
             git.list_submodules()
-            with logger_muted("dvc.repo.init"):
+            with mute_logger("dvc.repo.init"):
                 return Repo.init(git.root_dir)
     except AsyncLiveError:
         raise
