@@ -1,4 +1,4 @@
-"""LockUse: sessions that take turns leave the lock free together, for long enough."""
+"""LockBreaks: sessions that alternate leave the lock free together, and long enough."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asynclive._dvc.repository import repository_lock
-from asynclive._dvc.repository.repository_lock import BREAK, LONGEST_USE, LockBreaks
+from asynclive._dvc.repository.repository_lock import BREAK, LONGEST_HOLD, LockBreaks
 
 
 class Clock:
@@ -30,58 +30,56 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "asynclive" / "lock-use"
 
 
-def hold(use: LockBreaks, clock: Clock, seconds: float) -> None:
-    use.taken()
+def hold(breaks: LockBreaks, clock: Clock, seconds: float) -> None:
+    breaks.record_acquire()
     clock.now += seconds
-    use.freed()
+    breaks.record_release()
 
 
-def test_what_two_sessions_hold_in_turns_counts_together(clock: Clock, path: Path) -> None:
+def test_the_holds_of_two_alternating_sessions_are_added_up(clock: Clock, path: Path) -> None:
     one, other = LockBreaks(str(path)), LockBreaks(str(path))
     for _ in range(2):
         assert one.break_seconds() == other.break_seconds() == 0
-        hold(one, clock, LONGEST_USE / 3)
-        hold(other, clock, LONGEST_USE / 3)
-    for use in (one, other, LockBreaks(str(path))):
-        assert use.break_seconds() == pytest.approx(BREAK, abs=1e-3)
+        hold(one, clock, LONGEST_HOLD / 3)
+        hold(other, clock, LONGEST_HOLD / 3)
+    for breaks in (one, other, LockBreaks(str(path))):
+        assert breaks.break_seconds() == pytest.approx(BREAK, abs=1e-3)
     clock.now += BREAK / 2
     assert one.break_seconds() == pytest.approx(BREAK / 2, abs=1e-3)
-    clock.now += BREAK  # times of files are rounded
+    clock.now += BREAK  # file timestamps are rounded
     assert one.break_seconds() == 0
-    hold(one, clock, LONGEST_USE / 2)  # begins anew
+    hold(one, clock, LONGEST_HOLD / 2)  # the count starts at zero
     assert one.break_seconds() == 0
 
 
-def test_as_long_as_it_is_free_for_as_long_as_it_is_held_there_is_no_break(
+def test_there_is_no_break_if_the_lock_is_free_for_as_long_as_it_is_held(
     clock: Clock, path: Path
 ) -> None:
-    use = LockBreaks(str(path))
+    breaks = LockBreaks(str(path))
     for _ in range(100):
-        hold(use, clock, 0.1)
-        assert use.break_seconds() == 0
+        hold(breaks, clock, 0.1)
+        assert breaks.break_seconds() == 0
         clock.now += 0.1
 
 
-def test_a_clock_that_is_set_back_and_a_file_that_is_gone_keep_nobody_waiting(
-    clock: Clock, path: Path
-) -> None:
-    use = LockBreaks(str(path))
-    assert use.break_seconds() == 0
-    hold(use, clock, 2 * LONGEST_USE)
+def test_no_break_follows_a_clock_set_back_or_a_removed_file(clock: Clock, path: Path) -> None:
+    breaks = LockBreaks(str(path))
+    assert breaks.break_seconds() == 0
+    hold(breaks, clock, 2 * LONGEST_HOLD)
     clock.now -= 3600
-    assert use.break_seconds() == 0
-    hold(use, clock, 2 * LONGEST_USE)
-    assert use.break_seconds() > 0
+    assert breaks.break_seconds() == 0
+    hold(breaks, clock, 2 * LONGEST_HOLD)
+    assert breaks.break_seconds() > 0
     path.unlink()
-    assert use.break_seconds() == 0
-    hold(use, clock, LONGEST_USE / 2)
-    assert use.break_seconds() == 0
+    assert breaks.break_seconds() == 0
+    hold(breaks, clock, LONGEST_HOLD / 2)
+    assert breaks.break_seconds() == 0
     os.chmod(path, 0o444)
-    hold(use, clock, 0.1)
+    hold(breaks, clock, 0.1)
 
 
-def test_where_it_cannot_be_written_nothing_fails(clock: Clock, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_no_error(clock: Clock, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    use = LockBreaks(str(tmp_path / "file" / "lock-use"))
-    hold(use, clock, 2 * LONGEST_USE)
-    assert use.break_seconds() == 0
+    breaks = LockBreaks(str(tmp_path / "file" / "lock-use"))
+    hold(breaks, clock, 2 * LONGEST_HOLD)
+    assert breaks.break_seconds() == 0

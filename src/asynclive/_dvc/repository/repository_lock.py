@@ -1,4 +1,4 @@
-"""Who may be in DVC: one thread of this process, and the one process that holds DVC's lock."""
+"""DVC's repository lock, and the breaks in which all sessions leave it to ``dvc`` commands."""
 
 from __future__ import annotations
 
@@ -20,104 +20,106 @@ class RepositoryLock:
 
     def __init__(self, repo: Any) -> None:
         self._repo = repo
-        # It would draw a bar of its own on stderr, and fail where that is closed.
+        # Otherwise the lock draws a progress bar on stderr, and fails if stderr is closed.
         repo.lock._friendly = False
-        self._use = LockBreaks(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
+        self._breaks = LockBreaks(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
 
     def acquire(self) -> bool:
-        """Take the lock if it is free at this moment; whether it was.
+        """Acquire the lock if it is free now; return whether this process holds it. Never waits.
 
         Raises:
-            StorageError: its file cannot be made or opened.
+            StorageError: the lock file cannot be created or opened.
         """
         from dvc.lock import HardlinkLock, LockError
 
-        if self._use.break_seconds():
+        if self._breaks.break_seconds():
             return False
         lock = self._repo.lock
         try:
             if isinstance(lock, HardlinkLock):
-                lock.lock(timeout=timedelta(microseconds=1))  # 0 would mean DVC's own 3 s
+                lock.lock(timeout=timedelta(microseconds=1))  # 0 means DVC's default, 3 s
             else:
-                lock._do_lock()  # lock() would sleep and retry in this thread
+                lock._do_lock()  # lock() sleeps and retries in this thread
         except LockError:
             return False
         except OSError as error:
             raise StorageError(lock.lockfile, error) from error
-        # Whatever of DVC's runs inside must not take the lock again (dvc.repo.lock_repo).
+        # DVC's code that runs under the lock must not acquire it again (dvc.repo.lock_repo).
         self._repo._lock_depth += 1
-        self._use.taken()
+        self._breaks.record_acquire()
         return True
 
     def break_seconds(self) -> float:
-        """For how long all sessions are to leave the lock free, for `dvc` commands to find it."""
-        return self._use.break_seconds()
+        """Return for how long all sessions must leave the lock free for `dvc` commands."""
+        return self._breaks.break_seconds()
 
     def release(self) -> None:
-        """Give the lock back, once no thread is in DVC any more.
+        """Release the lock as soon as no thread is in DVC's code.
 
-        A commit may still be at work though its task is gone: native cancellation of every
-        task, as some programs end, goes through shields.
+        A commit may still run in its thread after its task has ended: native cancellation, by
+        which some programs end all tasks, goes through shields.
         """
         with dvc_guard.hold():
             self._repo._lock_depth -= 1
-            self._use.freed()
+            self._breaks.record_release()
             self._repo.lock.unlock()
 
 
-# Once the lock was held for so long, less what it was free in between, it is left free (seconds).
-LONGEST_USE = 1.5
+# Limit on how long sessions hold the lock before a break (seconds). Free time in between counts
+# against it.
+LONGEST_HOLD = 1.5
 
-
-# For so long; longer than a `dvc` command waits between two looks.
+# Length of a break (seconds). It must be longer than the 0.5 s between two attempts of a `dvc`
+# command.
 BREAK = 0.6
 
 
 class LockBreaks:
-    """How long the sessions of all processes have held DVC's lock, and when they leave it free.
+    """Tracks how long all sessions have held DVC's lock, and when they must leave it free.
 
-    A `dvc` command looks for the lock every 0.5 s, for 3 s, and then fails. Where several sessions
-    take turns there is hardly a moment when nobody holds it: so they all leave it free together,
-    for long enough to be found. What they have to know of each other stands in the times of one
-    empty file, which is written under the lock and may be removed at any time. Blocking.
+    A `dvc` command tries to acquire the lock every 0.5 s, for 3 s, and then fails. When several
+    sessions commit in alternation, the lock is hardly ever free at such a moment. So all sessions
+    leave it free together, long enough for a command to acquire it. They share their state in the
+    timestamps of one empty file. The file is written under the lock; it may be removed at any
+    time. Blocks.
 
     Args:
-        path: the file. Its mtime is when the lock was given back last; its atime is that, less
-            how long the lock had been held.
+        path: the file. Its mtime is the time of the last release. Its atime is the mtime less the
+            time for which the lock had been held.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._use = 0.0
-        self._taken_at = 0.0
+        self._earlier_hold = 0.0
+        self._acquired_at = 0.0
 
     def break_seconds(self) -> float:
-        """For how long the lock is still to be left free."""
-        use, free = self._read()
-        return BREAK - free if use > LONGEST_USE and 0 <= free < BREAK else 0.0
+        """Return for how many more seconds the lock must be left free."""
+        held_for, free_for = self._read_times()
+        return BREAK - free_for if held_for > LONGEST_HOLD and 0 <= free_for < BREAK else 0.0
 
-    def taken(self) -> None:
-        """The lock was just taken by this process."""
-        use, free = self._read()
-        # Free for a whole break, whoever held it instead; or the clock was set back.
-        self._use = max(0.0, use - free) if 0 <= free < BREAK else 0.0
-        self._taken_at = time.time()
+    def record_acquire(self) -> None:
+        """Record that this process has just acquired the lock."""
+        held_for, free_for = self._read_times()
+        # The count starts at zero after a whole break, and after the clock was set back.
+        self._earlier_hold = max(0.0, held_for - free_for) if 0 <= free_for < BREAK else 0.0
+        self._acquired_at = time.time()
 
-    def freed(self) -> None:
-        """The lock is about to be given back by this process."""
+    def record_release(self) -> None:
+        """Record that this process is about to release the lock."""
         now = time.time()
-        use = self._use + max(0.0, now - self._taken_at)
+        held_for = self._earlier_hold + max(0.0, now - self._acquired_at)
         try:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666))
-            os.utime(self._path, (now - use, now))
+            os.utime(self._path, (now - held_for, now))
         except OSError:
-            pass  # on a full or read-only disk a `dvc` command may have to be run again
+            pass  # on a full or read-only disk a failed `dvc` command must be run again
 
-    def _read(self) -> tuple[float, float]:
-        """Seconds for which the lock was held, and since when it is free."""
+    def _read_times(self) -> tuple[float, float]:
+        """Return how long the lock was held, and for how long it is free, in seconds."""
         try:
-            found = os.stat(self._path)
+            times = os.stat(self._path)
         except OSError:
             return 0.0, BREAK
-        return found.st_mtime - found.st_atime, time.time() - found.st_mtime
+        return times.st_mtime - times.st_atime, time.time() - times.st_mtime
