@@ -1,22 +1,20 @@
-"""What DVC's errors mean for the caller."""
+"""Translates DVC's errors into those of asynclive."""
 
 from __future__ import annotations
 
 import re
-from logging import getLogger
 
 from .._artifact.request import ArtifactRequest, outside_repository
 from .._errors import ArtifactPathError, AsyncLiveError, CommitError, RepositoryError, StorageError
 
-logger = getLogger(__name__)
+
+def unreadable_error(root: str, error: Exception) -> RepositoryError:
+    """Return the error for .dvc or dvc.yaml files that DVC cannot read."""
+    return RepositoryError(root, f"DVC cannot read its files in '{root}': {plain_text(error)}")
 
 
-def unreadable(root: str, error: Exception) -> RepositoryError:
-    return RepositoryError(root, f"DVC cannot read its files in '{root}': {text_of(error)}")
-
-
-def as_own_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:
-    """The error of ours that says what DVC's error means for the caller."""
+def translate_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:
+    """Return the error of asynclive that replaces DVC's ``error``; its cause is ``error``."""
     from dvc.dvcfile import FileIsGitIgnored
     from dvc.exceptions import DvcException
     from dvc.output import OutputIsIgnoredError, OutputIsStageFileError
@@ -26,8 +24,8 @@ def as_own_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:
     if isinstance(error, AsyncLiveError):
         return error
     if isinstance(error, OSError):
-        return caused(StorageError(path, error), error)
-    advice, text = or_copy(request), text_of(error)
+        return with_cause(StorageError(path, error), error)
+    advice, text = copy_advice(request), plain_text(error)
     own: AsyncLiveError
     if isinstance(error, FileIsGitIgnored):
         own = ArtifactPathError(path, f"is in a place that Git ignores: {text}{advice}")
@@ -45,18 +43,20 @@ def as_own_error(request: ArtifactRequest, error: Exception) -> AsyncLiveError:
         )
     else:
         own = CommitError(path, f"{type(error).__name__}: {text}")
-    return caused(own, error)
+    return with_cause(own, error)
 
 
-def or_copy(request: ArtifactRequest) -> str:
+def copy_advice(request: ArtifactRequest) -> str:
+    """Return a sentence that advises ``copy=True``, unless the caller passed it."""
     return "" if request.copy else " Or log a copy of it with copy=True."
 
 
-def text_of(error: Exception | str) -> str:
-    """What the error says, less the colours that DVC puts into it."""
+def plain_text(error: Exception | str) -> str:
+    """Return the text of the error without DVC's escape sequences for colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
 
 
-def caused(own: AsyncLiveError, cause: Exception) -> AsyncLiveError:
+def with_cause(own: AsyncLiveError, cause: Exception) -> AsyncLiveError:
+    """Return ``own`` with its cause set, as ``raise own from cause`` sets it."""
     own.__cause__ = cause
     return own

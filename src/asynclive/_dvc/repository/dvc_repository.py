@@ -16,7 +16,7 @@ from ..._fs.paths import is_inside
 from ..._index.directory_watch import Watch
 from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.source_scan import IgnoreFilter
-from ..dvc_errors import unreadable
+from ..dvc_errors import unreadable_error
 from ..process_guard import dvc_guard, preserve_process_settings
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
@@ -139,7 +139,7 @@ class DvcRepository:
                 self._rules.reset()
                 owner = self._index.refresh(self._rules).owner(path)
             except Exception as error:
-                raise unreadable(self.layout.root, error) from error
+                raise unreadable_error(self.layout.root, error) from error
             return None if owner is None else (owner.stage.addressing, owner.stage.cmd is not None)
 
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:

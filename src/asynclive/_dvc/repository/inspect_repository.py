@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._errors import RepositoryError, RepositoryNotFoundError
-from ..dvc_errors import text_of
+from ..dvc_errors import plain_text
 from ..process_guard import preserve_process_settings
 
 
@@ -67,7 +67,7 @@ def look_at_repository(directory: str) -> RepositoryFacts:
         except OSError as error:
             raise RepositoryError(root, f"Cannot read '{root}': {error}") from error
         except Exception as error:
-            raise RepositoryError(root, f"DVC cannot open '{root}': {text_of(error)}") from error
+            raise RepositoryError(root, f"DVC cannot open '{root}': {plain_text(error)}") from error
 
 
 def working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def _look(root: str) -> RepositoryFacts:
     try:
         outputs = sum(1 for _ in repo.index.outs)
     except Exception as error:
-        unreadable = text_of(error)
+        unreadable = plain_text(error)
     return RepositoryFacts(
         root=root,
         dvc_dir=repo.dvc_dir,

@@ -15,7 +15,7 @@ from ..._fs.atomic_rename import can_rename_between
 from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
 from ..._workspace.temp_session import TempSession
-from ..dvc_errors import text_of
+from ..dvc_errors import plain_text
 from ..process_guard import mute_logger
 
 logger = getLogger(__name__)
@@ -52,7 +52,7 @@ def open_repo(root: str) -> Any:
         raise StorageError(root, error) from error
     except Exception as error:  # DVC's, scmrepo's, and those of Git's libraries below it
         raise RepositoryError(
-            root, f"DVC cannot open its repository at '{root}': {text_of(error)}"
+            root, f"DVC cannot open its repository at '{root}': {plain_text(error)}"
         ) from error
 
 

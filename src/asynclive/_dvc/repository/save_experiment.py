@@ -9,7 +9,7 @@ from logging import getLogger
 from typing import Any
 
 from ..._errors import ExperimentError
-from ..dvc_errors import text_of
+from ..dvc_errors import plain_text
 
 logger = getLogger(__name__)
 
@@ -58,7 +58,7 @@ def experiment_name(repo: Any, name: str | None) -> str:
             raise InvalidArgumentError("the name is empty")
         check_ref_format(scm, ref)
     except InvalidArgumentError as error:
-        raise ExperimentError(name, f"{text_of(error)}.") from error
+        raise ExperimentError(name, f"{plain_text(error)}.") from error
     if scm.get_ref(str(ref)):
         raise ExperimentError(
             name, f"there is one of this name. Pass another, or run 'dvc exp remove {name}'."
@@ -95,7 +95,7 @@ def save_experiment(root: str, name: str, message: str | None, include: Sequence
     for line in done.stderr.splitlines():
         logger.info("%s", line)
     if error is not None:
-        raise _not_saved(name, text_of(error))
+        raise _not_saved(name, plain_text(error))
 
 
 def _not_saved(name: str, reason: str) -> ExperimentError:
@@ -111,4 +111,4 @@ def stage_for_git(repo: Any, paths: Sequence[str]) -> None:
         if paths:
             repo.scm.add([*paths])
     except Exception as error:
-        raise ExperimentError(None, text_of(error)) from error
+        raise ExperimentError(None, plain_text(error)) from error

@@ -27,7 +27,7 @@ from ..._workspace.apply_placement import (
     remove_made_parents,
     undo_placement,
 )
-from ..dvc_errors import as_own_error, caused, unreadable
+from ..dvc_errors import translate_error, unreadable_error, with_cause
 from .commit_undo import (
     DvcFileReplaced,
     HiddenFromGit,
@@ -81,7 +81,7 @@ class Committer:
             if self._git_index is not None:
                 self._git_index.reload()
         except Exception as error:
-            return [caused(unreadable(self._layout.root, error), error) for _ in group]
+            return [with_cause(unreadable_error(self._layout.root, error), error) for _ in group]
         try:
             with self._repo.scm_context(quiet=True):
                 for staged in group:
@@ -93,7 +93,7 @@ class Committer:
                 if isinstance(result, TrackedArtifact):
                     path = result.staged.request.path
                     reason = f"it is tracked, but 'git add' of its .dvc file failed: {error}"
-                    results[index] = caused(CommitError(path, reason), error)
+                    results[index] = with_cause(CommitError(path, reason), error)
         return results
 
     def take_back(self, tracked: TrackedArtifact) -> None:
@@ -115,7 +115,7 @@ class Committer:
             # DVC may have read .dvcignore files that no watch covers, in an ignored directory.
             self._rules.forget_dvcignore()
             self._undo(staged, undo)
-            return as_own_error(staged.request, error)
+            return translate_error(staged.request, error)
         except BaseException:
             self._undo(staged, undo)
             raise
@@ -127,7 +127,7 @@ class Committer:
             tracked = group[index]
             assert tracked is not None
             self._undo(tracked.staged, tracked.undo)
-            results[index] = as_own_error(tracked.staged.request, error)
+            results[index] = translate_error(tracked.staged.request, error)
 
     def _commit_one(
         self,

@@ -17,7 +17,7 @@ from ..._index.git_index import GitIndex
 from ..._index.gitignore_rules import can_be_gitignored
 from ..._workers.fairness import yield_gil
 from ..._workspace.apply_placement import make_parents
-from ..dvc_errors import or_copy
+from ..dvc_errors import copy_advice
 from .commit_undo import HiddenFromGit, UndoStep
 from .dvc_state import AT_A_TIME
 
@@ -135,7 +135,7 @@ class Outputs:
             raise ArtifactPathError(
                 output.fs_path,
                 f"is already tracked by Git. Run 'git rm -r --cached {output.fs_path}' and "
-                f"commit, then log it again.{or_copy(request)}",
+                f"commit, then log it again.{copy_advice(request)}",
             )
         self._ignore(output, undo)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..._artifact.records import StoredFile, TrackedArtifact
 from ..._workers.fairness import yield_gil
-from ..dvc_errors import text_of
+from ..dvc_errors import plain_text
 
 logger = getLogger(__name__)
 
@@ -110,7 +110,7 @@ def _optional() -> Iterator[None]:
         logger.warning(
             "DVC's state cannot be written to (%s). What was logged is tracked all the same; the "
             "next 'dvc status' reads it once more.",
-            text_of(error),
+            plain_text(error),
         )
 
 
