@@ -21,7 +21,7 @@ from .._artifact.records import LoggedArtifact
 from .._dvcyaml.entry_lines import Entries
 from .._errors import ExperimentError, RepositoryError
 from .._fs.file_lock import FileLock
-from .experiment import Place, SessionExperiment
+from .experiment import CoWriterRepository, SessionExperiment
 from .experiment_files import NewFiles, left_to_git
 
 logger = getLogger(__name__)
@@ -101,10 +101,10 @@ class AdoptedLive(SessionExperiment):
                 "out"
             )
 
-    def enter_beside(self, place: Place) -> None:
+    def enter_beside(self, place: CoWriterRepository) -> None:
         self.enter(place)
 
-    def enter(self, repository: Place) -> None:
+    def enter(self, repository: CoWriterRepository) -> None:
         live = self._live
         its_root = None if live._dvc_repo is None else live._dvc_repo.root_dir
         if its_root is not None and its_root != repository.root:
@@ -113,7 +113,7 @@ class AdoptedLive(SessionExperiment):
                 f"live is in the DVC repository '{its_root}', not in '{repository.root}'. Make "
                 "it, or pass root=, so that both are in one.",
             )
-        self._turn = repository.turn()
+        self._turn = repository.dvcyaml_lock()
         if not isinstance(live.make_dvcyaml, _InTurn):
             live.make_dvcyaml = _InTurn(live.make_dvcyaml, self._turn)
         saver = live.save_dvc_exp
@@ -151,7 +151,7 @@ class AdoptedLive(SessionExperiment):
         if save is None:
             return
         try:
-            self._repository.alone(save)
+            self._repository.run_in_dvc(save)
         except Exception as error:  # what DVCLive does not warn of
             if normally:
                 raise ExperimentError(self.name, str(error)) from error

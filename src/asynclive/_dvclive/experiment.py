@@ -16,18 +16,18 @@ T = TypeVar("T")
 logger = getLogger(__name__)
 
 
-class Place(Protocol):
-    """What is asked of a repository, whichever process has it open. Blocks."""
+class CoWriterRepository(Protocol):
+    """What a co-writer of dvc.yaml needs of a repository, whichever process opened it. Blocks."""
 
     @property
     def root(self) -> str: ...
 
-    def turn(self) -> FileLock: ...
+    def dvcyaml_lock(self) -> FileLock: ...
 
-    def alone(self, func: Callable[[], T]) -> T: ...
+    def run_in_dvc(self, func: Callable[[], T]) -> T: ...
 
 
-class Repository(Place, Protocol):
+class Repository(CoWriterRepository, Protocol):
     """What is asked of the repository. All of it blocks, in the thread for DVC."""
 
     def experiment_name(self, name: str | None) -> str: ...
@@ -54,7 +54,7 @@ class SessionExperiment:
     def enter(self, repository: Repository) -> None:
         """Blocks, in the thread for DVC. May refuse, in the words of an error of ours."""
 
-    def enter_beside(self, place: Place) -> None:
+    def enter_beside(self, place: CoWriterRepository) -> None:
         """As ``enter``, for a ``beside``, where a worker process has the repository. Blocks."""
 
     def named(self, name: str | None) -> None:

@@ -38,10 +38,10 @@ class WorkerRepository:
         self.root = root
         self._turn = turn
 
-    def turn(self) -> FileLock:
+    def dvcyaml_lock(self) -> FileLock:
         return FileLock(self._turn)
 
-    def alone(self, func: Callable[[], T]) -> T:
+    def run_in_dvc(self, func: Callable[[], T]) -> T:
         """Call ``func``, which calls DVC, while no other thread of this process is in DVC."""
         from .._dvc.process_guard import dvc_guard  # late: only a Live has imported DVC here
 
@@ -81,7 +81,7 @@ class LiveProxy(SessionExperiment):
         self.beside = self
 
     def enter(self, repository: Repository) -> None:
-        self._turn = repository.turn()
+        self._turn = repository.dvcyaml_lock()
         self.place = repository.root, self._turn.path
 
     def lock(self) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""One DVC repository, opened: what asynclive asks of it, and who may be in DVC meanwhile."""
+"""One open DVC repository: every call of asynclive into DVC, one thread at a time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, TypeVar
 
 from ..._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
@@ -29,11 +30,14 @@ T = TypeVar("T")
 
 
 class DvcRepository:
-    """One DVC repository, opened.
+    """One open DVC repository.
+
+    Blocks; call it in a worker thread. The methods hold ``dvc_guard`` while they are in DVC's code.
 
     Args:
-        watches: how changes in the workspace are found, in the order in which it is tried;
-            None: as this system can.
+        repo: DVC's ``Repo``.
+        watches: the ways to see changes in the workspace, in the order in which they are tried;
+            None: those that this system supports.
         durable: as in ``open``.
     """
 
@@ -63,36 +67,36 @@ class DvcRepository:
                 git_index=open_git_index(repo),
             )
             self._state = State(repo, links=bool(self.layout.links))
-            self._looked = False
+            self._is_index_refreshed = False
             self._databases = OpenDatabases()
             self._databases.hold(state_databases(repo))
             undo.pop_all()
 
     @classmethod
     def open(cls, root: str, *, durable: bool = False) -> DvcRepository:
-        """Open the repository at or above ``root``; in a Git repository without one, make it.
+        """Open the DVC repository at or above ``root``; in a Git repository without one, create it.
 
-        What dead sessions left in it is removed.
+        Temp files of sessions that were killed are removed.
 
         Args:
-            root: where it is looked for, upwards.
-            durable: whether what is written has to be on the disk before the next step is taken.
+            root: the directory in which the search starts.
+            durable: whether written files must be on disk before the next step.
 
         Raises:
-            RepositoryNotFoundError: there is none, and no Git repository.
-            RepositoryError: there is one, and DVC cannot open it.
-            StorageError: the disk refused.
+            RepositoryNotFoundError: there is neither a DVC nor a Git repository.
+            RepositoryError: DVC cannot open the repository.
+            StorageError: the file system failed.
         """
         with dvc_guard.hold(), preserve_process_settings():
             repo = open_repo(root)
-        # Before anything is written, for it may be what fills the disk; and while others of this
-        # process go on, for it may be much.
+        # Before anything is written: the temp files may fill the disk. Outside of the guard: there
+        # may be many, and other sessions of this process must not wait for their removal.
         remove_dead(repo, Sync(repo.root_dir if durable else None))
         with dvc_guard.hold(), preserve_process_settings():
             return cls(repo, durable=durable)
 
     def close(self) -> None:
-        """Remove this session's temp files and let the repository go."""
+        """Remove this session's temp files and close the repository."""
         with dvc_guard.hold():
             self.session.close()
             self._index.close()
@@ -102,38 +106,46 @@ class DvcRepository:
             self._databases.close()
 
     def ignore_filter(self, replaced: str | None = None) -> IgnoreFilter:
-        """DVC's ignore rules as they are now. Safe in any thread: it shares nothing.
+        """Return DVC's ignore rules of this moment. Safe in any thread: it shares no state.
 
         Args:
-            replaced: a copy that is to be replaced. What lies in it now has no say.
+            replaced: the path of a copy that will be replaced. Rules in it do not count.
         """
         from dvc.ignore import DvcIgnoreFilter
 
         fs = self._repo.fs
         if replaced is not None:
             fs = copy(fs)
-            fs.exists = lambda path: not is_inside(path, replaced) and self._repo.fs.exists(path)
+            fs.exists = partial(_exists_outside, self._repo.fs, replaced)
         ignore: IgnoreFilter = DvcIgnoreFilter(fs, self._repo.root_dir)
         return ignore
 
     def acquire(self) -> bool:
-        """Take DVC's repository lock if it is free at this moment; whether it was.
+        """Acquire DVC's repository lock if it is free now; return whether this process holds it.
+
+        Never waits.
 
         Raises:
-            StorageError: its file cannot be made or opened.
+            StorageError: the lock file cannot be created or opened.
         """
         return self._lock.acquire()
 
     def break_seconds(self) -> float:
-        """For how long all sessions are to leave the lock free, for `dvc` commands to find it."""
+        """Return for how long all sessions must leave the lock free for `dvc` commands."""
         return self._lock.break_seconds()
 
     def release(self) -> None:
-        """Give DVC's lock back, once no thread is in DVC any more."""
+        """Release DVC's lock as soon as no thread is in DVC's code."""
         self._lock.release()
 
     def pipeline_owner(self, path: str) -> tuple[str, bool] | None:
-        """The stage that ``path`` is an output of: its address, and whether it runs a command."""
+        """Return the address of the stage whose output ``path`` is, and whether it has a command.
+
+        None: it is the output of no stage.
+
+        Raises:
+            RepositoryError: DVC cannot read its files.
+        """
         with dvc_guard.hold():
             try:
                 self._rules.reset()
@@ -143,9 +155,9 @@ class DvcRepository:
             return None if owner is None else (owner.stage.addressing, owner.stage.cmd is not None)
 
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
-        """Track every artifact of the group that can be; the others' errors in their places.
+        """Track each artifact that can be tracked; return the others' errors in their places.
 
-        The caller holds DVC's lock. An artifact with an error has left nothing behind.
+        The caller holds DVC's lock. An artifact with an error leaves no change behind.
         """
         with dvc_guard.hold():
             try:
@@ -156,7 +168,7 @@ class DvcRepository:
     def take_back(self, tracked: TrackedArtifact) -> None:
         """Undo the commit of one artifact that cannot be recorded, all that can be undone.
 
-        The caller still holds DVC's lock since the commit. It takes back the last artifact first.
+        The caller has held DVC's lock since the commit. It takes back the last artifact first.
         """
         with dvc_guard.hold():
             try:
@@ -173,60 +185,69 @@ class DvcRepository:
     def root(self) -> str:
         return self.layout.root
 
-    def turn(self) -> FileLock:
-        """Held for a look at dvc.yaml where somebody writes into it, or for a change of it."""
+    def dvcyaml_lock(self) -> FileLock:
+        """Return the lock for reading or replacing dvc.yaml while another writer is active."""
         return FileLock(os.path.join(self._repo.tmp_dir, "asynclive.dvcyaml"))
 
-    def alone(self, func: Callable[[], T]) -> T:
-        """Call what calls DVC's code, while nobody else of this process does."""
+    def run_in_dvc(self, func: Callable[[], T]) -> T:
+        """Call ``func``, which runs DVC's code, while no other thread of this process does."""
         with dvc_guard.hold():
             return func()
 
     def experiment_name(self, name: str | None) -> str:
-        """The name that an experiment will have; None: a random one is made.
+        """Return the name that an experiment will have; None: a random one.
 
         Raises:
-            ExperimentError: no experiment can be saved here, or not by this name.
+            ExperimentError: no experiment can be saved here, or none of this name.
         """
-        return self.alone(lambda: experiment_name(self._repo, name))
+        with dvc_guard.hold():
+            return experiment_name(self._repo, name)
 
     def save_experiment(self, name: str, message: str | None, include: Sequence[str]) -> None:
-        """Save the workspace as an experiment, while nobody commits.
+        """Save the workspace as an experiment, while no thread commits.
 
         Args:
-            name: as ``experiment_name`` gave it.
+            name: as ``experiment_name`` returned it.
             message: of its Git commit; None: DVC's.
-            include: files that are to be in it though Git does not track them.
+            include: files that it holds although Git does not track them.
 
         Raises:
             ExperimentError: DVC refused.
         """
-        self.alone(lambda: save_experiment(self.layout.root, name, message, include))
+        with dvc_guard.hold():
+            save_experiment(self.layout.root, name, message, include)
 
     def stage_for_git(self, paths: Sequence[str]) -> None:
-        """Have the experiment that ``dvc exp run`` saves later hold these files too.
+        """Add files to Git's index, so that ``dvc exp run`` includes them in its experiment.
 
         Raises:
             ExperimentError: Git refused.
         """
-        self.alone(lambda: stage_for_git(self._repo, paths))
+        with dvc_guard.hold():
+            stage_for_git(self._repo, paths)
 
     def save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
-        """Tell DVC's state of files that will lie in ``path``, while others are still staged.
+        """Save the hashes of files that will lie in ``path`` to DVC's state.
 
-        It needs no lock: what it says of a file that does not come to be there is never asked.
+        Runs without DVC's lock, while other artifacts are staged. DVC compares a row with the
+        inode, mtime and size of the file: a row has no effect if its file never takes its place.
         """
         with dvc_guard.hold():
-            self._look_ahead()
+            self._refresh_index_early()
             self._state.save_files(path, files)
 
-    def _look_ahead(self) -> None:
-        """Look at the workspace while others stage, without DVC's lock.
+    def _refresh_index_early(self) -> None:
+        """Refresh the index once, while artifacts are staged and without DVC's lock.
 
-        The first commit, which would do it otherwise, finds what has changed since.
+        The first commit then finds only the changes since, and holds the lock for less time.
         """
-        if not self._looked:
-            self._looked = True
-            with contextlib.suppress(Exception):  # the commit meets it again, and says so
+        if not self._is_index_refreshed:
+            self._is_index_refreshed = True
+            with contextlib.suppress(Exception):  # the commit meets the same error, and raises it
                 self._rules.reset()
                 self._index.refresh(self._rules)
+
+
+def _exists_outside(fs: Any, directory: str, path: str) -> bool:
+    """Return whether ``path`` exists and is not in ``directory``."""
+    return not is_inside(path, directory) and bool(fs.exists(path))
