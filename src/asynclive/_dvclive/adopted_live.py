@@ -1,8 +1,9 @@
-"""A ``dvclive.Live`` beside AsyncLive: what it knows, it keeps, in dvc.yaml and its experiment.
+"""live=: a ``dvclive.Live`` whose dvc.yaml and experiment also hold the artifacts logged here.
 
-DVCLive writes dvc.yaml from what its object knows, and drops other entries below its directory;
-of what it knows it saves an experiment. So it is told, in its own terms, what is logged here.
-The one module that knows DVCLive. It does not import it.
+DVCLive writes dvc.yaml from the artifacts in its object, and drops other entries below its
+directory. From the same artifacts it saves an experiment. So each artifact that is logged here is
+added to that object, in DVCLive's own format. This is the one module that knows DVCLive. It does
+not import it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,12 +24,20 @@ from .._dvcyaml.entry_lines import Entries
 from .._errors import ExperimentError, RepositoryError
 from .._fs.file_lock import FileLock
 from .experiment import CoWriterRepository, SessionExperiment
-from .experiment_files import NewFiles, left_to_git
+from .experiment_files import NewFiles, files_for_git
 
 logger = getLogger(__name__)
 
+# Private names of DVCLive that this module relies on, next to the two methods.
 _METHODS = ("make_dvcyaml", "save_dvc_exp")
-_KNOWS = ("_artifacts", "_dvcyaml", "_dvc_repo", "_exp_name", "_include_untracked", "_save_dvc_exp")
+_ATTRIBUTES = (
+    "_artifacts",
+    "_dvcyaml",
+    "_dvc_repo",
+    "_exp_name",
+    "_include_untracked",
+    "_save_dvc_exp",
+)
 
 
 class Live(Protocol):
@@ -44,52 +54,61 @@ class Live(Protocol):
     def save_dvc_exp(self) -> Any: ...
 
 
-class AdoptedLive(SessionExperiment):
-    """A Live that is told of artifacts.
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """A session that uses the Live."""
 
-    Two of its methods are wrapped, on the object: ``make_dvcyaml`` takes its turn at dvc.yaml,
-    and ``save_dvc_exp`` waits for the sessions beside it, for DVC takes the workspace apart for a
-    moment when it saves an experiment.
+    repository: CoWriterRepository
+    dvcyaml_lock: FileLock
+    saver: _Saver
+
+
+class AdoptedLive(SessionExperiment):
+    """A Live to which artifacts are added.
+
+    ``enter`` wraps two methods of the object. ``make_dvcyaml`` then holds the lock of dvc.yaml.
+    ``save_dvc_exp`` waits until every session that uses the Live has ended, because DVC takes the
+    workspace apart for a moment when it saves an experiment.
 
     Args:
         live: the Live.
 
     Raises:
-        TypeError: it is none, or one that keeps what it knows elsewhere.
+        TypeError: it is no Live, or a Live of an unknown version of DVCLive.
     """
 
     def __init__(self, live: Any) -> None:
         if not all(callable(getattr(live, name, None)) for name in _METHODS):
             raise TypeError(f"live must be a dvclive.Live, not {type(live).__name__}")
-        missing = [name for name in _KNOWS if not hasattr(live, name)]
+        missing = [name for name in _ATTRIBUTES if not hasattr(live, name)]
         if missing:
             raise TypeError(
                 f"The Live of this version of DVCLive has no {', '.join(missing)}. Install another "
                 "version from 3.48 on."
             )
         self._live = live
-        # What is relative in DVCLive starts in the working directory.
+        # Relative paths of DVCLive start in the working directory.
         self.dir = os.path.join(os.getcwd(), os.fspath(live.dir))
         self.dvcyaml: str | None = None
         if live._dvcyaml:
             self.dvcyaml = os.path.join(os.getcwd(), os.fspath(live.dvc_file))
-        self.beside = self
-        self._saver: _Saver | None = None
+        self.co_writer = self
+        self._entered: _Entered | None = None
 
     @property
-    def name(self) -> str | None:  # type: ignore[override]  # that of the Live, whatever it is
+    def name(self) -> str | None:  # type: ignore[override]  # read from the Live, never set here
         name: str | None = self._live._exp_name
         return name
 
     def check_same(self, dir: str | None, dvcyaml: str | None) -> None:
-        """Refuse what was asked for beside the Live, and is not what it does.
+        """Refuse arguments that contradict the Live.
 
         Args:
-            dir: absolute; None: it was not asked for.
-            dvcyaml: absolute, or "" for none; None: it was not asked for.
+            dir: absolute; None: the caller did not pass it.
+            dvcyaml: absolute, or "" for none; None: the caller did not pass it.
 
         Raises:
-            ValueError: says which.
+            ValueError: one of them differs from that of the Live.
         """
         if dir is not None and os.path.normpath(dir) != os.path.normpath(self.dir):
             raise ValueError(f"dir is '{dir}', but that of live is '{self.dir}': leave it out")
@@ -101,8 +120,8 @@ class AdoptedLive(SessionExperiment):
                 "out"
             )
 
-    def enter_beside(self, place: CoWriterRepository) -> None:
-        self.enter(place)
+    def enter_co_writer(self, repository: CoWriterRepository) -> None:
+        self.enter(repository)
 
     def enter(self, repository: CoWriterRepository) -> None:
         live = self._live
@@ -113,101 +132,104 @@ class AdoptedLive(SessionExperiment):
                 f"live is in the DVC repository '{its_root}', not in '{repository.root}'. Make "
                 "it, or pass root=, so that both are in one.",
             )
-        self._turn = repository.dvcyaml_lock()
-        if not isinstance(live.make_dvcyaml, _InTurn):
-            live.make_dvcyaml = _InTurn(live.make_dvcyaml, self._turn)
+        dvcyaml_lock = repository.dvcyaml_lock()
+        if not isinstance(live.make_dvcyaml, _LockedMakeDvcyaml):
+            live.make_dvcyaml = _LockedMakeDvcyaml(live.make_dvcyaml, dvcyaml_lock)
         saver = live.save_dvc_exp
         if not isinstance(saver, _Saver):
             saver = live.save_dvc_exp = _Saver(live, saver)
         saver.enter()
-        self._saver = saver
-        self._repository = repository
+        self._entered = _Entered(repository, dvcyaml_lock, saver)
 
     def lock(self) -> AbstractContextManager[None]:
-        return self._turn.hold()
+        assert self._entered is not None
+        return self._entered.dvcyaml_lock.hold()
 
     @contextlib.contextmanager
     def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
-        with self._turn.hold():
-            known = self._live._artifacts
-            before = {name: known[name] for name in entries if name in known}
-            # So that it says what we do, relative to its dvc.yaml.
+        with self.lock():
+            artifacts = self._live._artifacts
+            before = {name: artifacts[name] for name in entries if name in artifacts}
+            # DVCLive makes absolute paths relative to its dvc.yaml. So both write the same entry.
             directory = Path(self._live.dvc_file).parent.absolute()
             for name, entry in entries.items():
                 path = os.path.join(directory, entry["path"])
-                known[name] = {**copy.deepcopy(entry), "path": path}
+                artifacts[name] = {**copy.deepcopy(entry), "path": path}
             with contextlib.ExitStack() as undo:
-                undo.callback(known.update, before)
+                undo.callback(artifacts.update, before)
                 for name in entries:
-                    undo.callback(known.pop, name, None)
+                    undo.callback(artifacts.pop, name, None)
                 yield undo.pop_all
 
-    def logged(self, logged: LoggedArtifact) -> None:
-        assert self._saver is not None
-        self._saver.files.add(logged)
+    def add_artifact(self, logged: LoggedArtifact) -> None:
+        assert self._entered is not None
+        self._entered.saver.files.add(logged)
 
     def leave(self, *, normally: bool) -> None:
-        save = None if self._saver is None else self._saver.leave()
-        if save is None:
+        entered = self._entered
+        if entered is None or not entered.saver.leave():
             return
         try:
-            self._repository.run_in_dvc(save)
-        except Exception as error:  # what DVCLive does not warn of
+            entered.repository.run_in_dvc(entered.saver.save)
+        except Exception as error:  # errors that DVCLive does not turn into warnings
             if normally:
                 raise ExperimentError(self.name, str(error)) from error
             logger.exception("The experiment '%s' could not be saved.", self.name)
 
 
-class _InTurn:
-    """``make_dvcyaml`` of a Live, in its turn."""
+class _LockedMakeDvcyaml:
+    """``make_dvcyaml`` of a Live, while it holds the lock of dvc.yaml."""
 
-    def __init__(self, make_dvcyaml: Callable[[], None], turn: FileLock) -> None:
+    def __init__(self, make_dvcyaml: Callable[[], None], dvcyaml_lock: FileLock) -> None:
         self._make_dvcyaml = make_dvcyaml
-        self._turn = turn
+        self._dvcyaml_lock = dvcyaml_lock
 
     def __call__(self) -> None:
-        with self._turn.hold():
+        with self._dvcyaml_lock.hold():
             self._make_dvcyaml()
 
 
 class _Saver:
-    """``save_dvc_exp`` of a Live: at once, or when the last session beside it is left."""
+    """``save_dvc_exp`` of a Live: saves now, or when the last session that uses the Live ends."""
 
-    def __init__(self, live: Any, save: Callable[[], None]) -> None:
+    def __init__(self, live: Any, save_dvc_exp: Callable[[], None]) -> None:
         self.files = NewFiles()
         self._live = live
-        self._save = save
+        self._save_dvc_exp = save_dvc_exp
         self._lock = threading.Lock()  # protects the two below
         self._sessions = 0
-        self._wanted = False
+        self._is_save_pending = False
 
     def enter(self) -> None:
+        """Count one more session."""
         with self._lock:
             self._sessions += 1
 
-    def leave(self) -> Callable[[], None] | None:
-        """What saves the experiment, if it was wanted, and no session is left."""
+    def leave(self) -> bool:
+        """Count one session less; return whether the caller must call ``save`` now."""
         with self._lock:
             self._sessions -= 1
-            if self._sessions or not self._wanted:
-                return None
-            self._wanted = False
-            return self._save_now
+            if self._sessions or not self._is_save_pending:
+                return False
+            self._is_save_pending = False
+            return True
 
     def __call__(self) -> None:
         with self._lock:
             if self._sessions and self._live._save_dvc_exp:
-                self._wanted = True
+                self._is_save_pending = True
                 logger.info(
                     "The experiment '%s' is saved when the block of AsyncLive is left.",
                     self._live._exp_name,
                 )
                 return
-        self._save_now()
+        self.save()
 
-    def _save_now(self) -> None:
+    def save(self) -> None:
+        """Save the experiment, with the files of the logged artifacts."""
         if self._live._save_dvc_exp:
             untracked = self._live._include_untracked
-            # DVCLive names its directory, and DVC would give Git the copies in it, bytes and all.
-            untracked[:] = left_to_git([*untracked, *self.files])
-        self._save()
+            # DVCLive includes its whole directory. DVC would then give Git the bytes of the copies
+            # in it.
+            untracked[:] = files_for_git([*untracked, *self.files])
+        self._save_dvc_exp()

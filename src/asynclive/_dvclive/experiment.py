@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum, auto
 from logging import getLogger
 from typing import NamedTuple, Protocol, TypeVar
 
 from .._artifact.records import LoggedArtifact
 from .._dvcyaml.co_writer import CoWriter
 from .._fs.file_lock import FileLock
-from .experiment_files import NewFiles, _without_links, left_to_git
+from .experiment_files import NewFiles, files_for_git, resolve_directory
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class CoWriterRepository(Protocol):
 
 
 class Repository(CoWriterRepository, Protocol):
-    """What is asked of the repository. All of it blocks, in the thread for DVC."""
+    """What an experiment needs of the repository. Blocks; call it in the thread for DVC."""
 
     def experiment_name(self, name: str | None) -> str: ...
 
@@ -45,20 +46,27 @@ class WantedExperiment(NamedTuple):
 
 
 class SessionExperiment:
-    """None, for a session that saves none: what the others do more than this."""
+    """No experiment, for a session that saves none. The subclasses override what they need."""
 
     name: str | None = None
-    beside: CoWriter | None = None
-    """Who else writes dvc.yaml."""
+    co_writer: CoWriter | None = None
+    """Another writer of dvc.yaml in this process; None: there is none."""
 
     def enter(self, repository: Repository) -> None:
-        """Blocks, in the thread for DVC. May refuse, in the words of an error of ours."""
+        """Begin a session. Blocks; call it in the thread for DVC.
 
-    def enter_beside(self, place: CoWriterRepository) -> None:
-        """As ``enter``, for a ``beside``, where a worker process has the repository. Blocks."""
+        Raises:
+            AsyncLiveError: the experiment refuses this repository.
+        """
 
-    def named(self, name: str | None) -> None:
-        """So it is called by the worker process that saves it."""
+    def enter_co_writer(self, repository: CoWriterRepository) -> None:
+        """Begin a session whose repository a worker process has opened. Blocks.
+
+        Like ``enter``, but only a co-writer takes part in this process.
+        """
+
+    def set_name(self, name: str | None) -> None:
+        """Take the name under which the worker process saves the experiment."""
 
     @property
     def for_worker(self) -> WantedExperiment | None:
@@ -67,40 +75,56 @@ class SessionExperiment:
 
     @property
     def files(self) -> Iterable[str]:
-        """What a worker process is to know of when it saves it."""
+        """The files that the worker process must include when it saves the experiment."""
         return ()
 
-    def include(self, files: Iterable[str]) -> None:
-        """Have it hold these too, which another worker process may have written."""
+    def add_files(self, files: Iterable[str]) -> None:
+        """Include these files too. An earlier worker process may have written them."""
 
     @property
-    def is_workers(self) -> bool:
-        """Whether a worker process is to save it."""
+    def is_saved_by_worker(self) -> bool:
+        """Whether a worker process saves the experiment."""
         return False
 
-    def logged(self, logged: LoggedArtifact) -> None:
-        """An artifact was logged. On the event loop."""
+    def add_artifact(self, logged: LoggedArtifact) -> None:
+        """Include the files of a logged artifact. Call it on the event loop."""
 
     def leave(self, *, normally: bool) -> None:
-        """Nothing is logged any more. Blocks, in the thread for DVC.
+        """End the session, after the last artifact. Blocks; call it in the thread for DVC.
 
         Args:
-            normally: the block was not left by an exception.
+            normally: whether the block was left without an exception.
 
         Raises:
-            ExperimentError: it cannot be saved; only if ``normally``.
+            ExperimentError: the experiment cannot be saved. Raised only if ``normally``.
         """
 
 
+class _Runner(Enum):
+    """The program that runs this process, as DVC's environment variables say."""
+
+    USER = auto()
+    DVC_REPRO = auto()
+    """``dvc repro``: no experiment is saved."""
+    DVC_EXP_RUN = auto()
+    """``dvc exp run``: DVC saves the experiment when the process has ended."""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> _Runner:
+        if not environment.get("DVC_ROOT"):
+            return cls.USER
+        return cls.DVC_EXP_RUN if environment.get("DVC_EXP_BASELINE_REV") else cls.DVC_REPRO
+
+
 class OwnExperiment(SessionExperiment):
-    """One that the session saves on its own, when its block is left normally.
+    """An experiment that the session itself saves when its block is left normally.
 
     Args:
-        name: None: a random one is made on entering.
+        name: None: DVC makes a random name when the block is entered.
         message: of its Git commit; None: DVC's.
-        paths: what is to be in it beside .dvc files: dvc.yaml, and the directory of the copies,
-            less those that DVC keeps.
-        environment: of the process, which tells whether a pipeline runs it.
+        paths: what it holds in addition to .dvc files: dvc.yaml, and the directory of the copies,
+            without the files that DVC tracks.
+        environment: of the process; it tells whether a pipeline runs the process.
     """
 
     def __init__(
@@ -113,17 +137,16 @@ class OwnExperiment(SessionExperiment):
         self.name = name
         self._message = message
         self._paths = paths
-        self._in_pipeline = bool(environment.get("DVC_ROOT"))
-        self._run_by_dvc = self._in_pipeline and bool(environment.get("DVC_EXP_BASELINE_REV"))
-        if self._run_by_dvc:
+        self._runner = _Runner.of(environment)
+        if self._runner is _Runner.DVC_EXP_RUN:
             self.name = environment.get("DVC_EXP_NAME")
         self._repository: Repository | None = None
         self._files = NewFiles()
 
     def enter(self, repository: Repository) -> None:
-        if self._run_by_dvc:
+        if self._runner is _Runner.DVC_EXP_RUN:
             logger.info("Ignoring `save_dvc_exp` because `dvc exp run` is running")
-        elif self._in_pipeline:
+        elif self._runner is _Runner.DVC_REPRO:
             logger.warning(
                 "Ignoring `save_dvc_exp` because `dvc repro` is running."
                 "\nUse `dvc exp run` to save experiment."
@@ -136,37 +159,37 @@ class OwnExperiment(SessionExperiment):
     def files(self) -> Iterable[str]:
         return self._files
 
-    def include(self, files: Iterable[str]) -> None:
+    def add_files(self, files: Iterable[str]) -> None:
         for path in files:
             self._files.add_path(path)
 
-    def logged(self, logged: LoggedArtifact) -> None:
+    def add_artifact(self, logged: LoggedArtifact) -> None:
         self._files.add(logged)
 
     def leave(self, *, normally: bool) -> None:
         if self._repository is None or not normally:
             return
-        paths = left_to_git([*self._files, *map(_without_links, self._paths)])
-        if self._run_by_dvc:
+        paths = files_for_git([*self._files, *map(resolve_directory, self._paths)])
+        if self._runner is _Runner.DVC_EXP_RUN:
             self._repository.stage_for_git(paths)
-        elif not self._in_pipeline:
+        elif self._runner is _Runner.USER:
             assert self.name is not None
             self._repository.save_experiment(self.name, self._message, paths)
 
 
 class WorkersExperiment(OwnExperiment):
-    """One that a worker process saves: what is known of it where the caller is.
+    """An experiment that a worker process saves, as seen in the caller's process.
 
-    A worker that takes the place of one that was killed saves it by the same name.
+    If a worker was killed, the next worker saves the experiment under the same name.
     """
 
     @property
     def for_worker(self) -> WantedExperiment:
         return WantedExperiment(self.name, self._message)
 
-    def named(self, name: str | None) -> None:
+    def set_name(self, name: str | None) -> None:
         self.name = name
 
     @property
-    def is_workers(self) -> bool:
-        return self._run_by_dvc or not self._in_pipeline
+    def is_saved_by_worker(self) -> bool:
+        return self._runner is not _Runner.DVC_REPRO

@@ -9,13 +9,13 @@ from .._artifact.records import LoggedArtifact
 
 
 class NewFiles:
-    """What was written for Git to track, beside the artifacts. It may not track it yet."""
+    """Files that were written for Git to track. Git may not track them yet."""
 
     def __init__(self) -> None:
         self._paths: dict[str, None] = {}
 
     def add(self, logged: LoggedArtifact) -> None:
-        """Note the .dvc file of an artifact, and the .gitignore that hides the artifact."""
+        """Add the .dvc file of an artifact, and the .gitignore that hides the artifact."""
         if logged.dvc_file is not None:
             self.add_path(os.fspath(logged.dvc_file))
             self.add_path(os.fspath(logged.dvc_file.with_name(".gitignore")))
@@ -27,15 +27,19 @@ class NewFiles:
         return iter(self._paths)
 
 
-def _without_links(path: str) -> str:
-    """As DVC and Git have it, who know their repository by its real path."""
+def resolve_directory(path: str) -> str:
+    """Return ``path`` with the symlinks of its directory resolved.
+
+    DVC and Git know their repository by its real path.
+    """
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
-def left_to_git(paths: Iterable[str]) -> list[str]:
-    """Those that exist, and the files of those that are directories, less what DVC keeps.
+def files_for_git(paths: Iterable[str]) -> list[str]:
+    """Return the existing files of ``paths``, and the files in its directories, for Git to track.
 
-    DVC would give Git all that lies in a directory, hidden or not.
+    Files that DVC tracks are left out: DVC would give Git every file of a directory, whether
+    .gitignore hides it or not.
     """
     files: dict[str, None] = {}
     for path in paths:
@@ -48,8 +52,8 @@ def left_to_git(paths: Iterable[str]) -> list[str]:
 
 def _files_in(directory: str) -> Iterator[str]:
     for parent, names, files in os.walk(directory):
-        below = {*names, *files}
-        names[:] = sorted(name for name in names if f"{name}.dvc" not in below)
+        entries = {*names, *files}
+        names[:] = sorted(name for name in names if f"{name}.dvc" not in entries)
         for name in sorted(files):
-            if f"{name}.dvc" not in below:
+            if f"{name}.dvc" not in entries:
                 yield os.path.join(parent, name)

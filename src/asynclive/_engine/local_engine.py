@@ -205,7 +205,7 @@ class LocalEngine:
             files,
             repository.session.temp_for,
             repository.layout.root,
-            self._experiment.beside,
+            self._experiment.co_writer,
         )
 
     def _close(self, repository: DvcRepository) -> None:
@@ -220,7 +220,7 @@ class LocalEngine:
             with scope:
                 logged = await self._opened.pipeline.log(call)
                 call.complete(logged)
-                self._experiment.logged(logged)
+                self._experiment.add_artifact(logged)
         except Exception as error:
             call.fail(error)  # the caller's own, raised there
         finally:

@@ -233,7 +233,7 @@ class Session:
 
     def add_experiment_files(self, files: Iterable[str]) -> None:
         """Add files that another worker process may have written to the experiment."""
-        self.experiment.include(files)
+        self.experiment.add_files(files)
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Make the engine, let it work, and show its progress."""

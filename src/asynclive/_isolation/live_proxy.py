@@ -78,7 +78,7 @@ class LiveProxy(SessionExperiment):
 
     def __init__(self, sock: socket.socket) -> None:
         self._pipe = _Pipe(sock)
-        self.beside = self
+        self.co_writer = self
 
     def enter(self, repository: Repository) -> None:
         self._turn = repository.dvcyaml_lock()

@@ -158,7 +158,7 @@ class ProcessEngine:
                 message.logged, desc=request.desc, labels=request.labels, meta=request.meta
             )
             call.complete(logged)
-            self._experiment.logged(logged)
+            self._experiment.add_artifact(logged)
         elif message.successor is not None:
             call.supersede_by(self._calls[message.successor])
         elif message.stage == "cancelled" and call.cancellation is not None:

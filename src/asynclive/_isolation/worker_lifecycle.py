@@ -183,7 +183,7 @@ class WorkerLifecycle:
         self._entered = self._left = None
         self._log_level = _log_level()
         start = Start(self._settings, self._experiment.for_worker, self._log_level)
-        sockets = 1 if self._experiment.beside is None else 2
+        sockets = 1 if self._experiment.co_writer is None else 2
         status: int | None = None
         cause: Exception | None = None
         try:
@@ -211,7 +211,7 @@ class WorkerLifecycle:
             if self._phase is not _Phase.LEAVING:
                 self._lost = lost
                 return
-            if self._left_normally and self._experiment.is_workers:
+            if self._left_normally and self._experiment.is_saved_by_worker:
                 self._error = _not_saved(self._experiment.name, how)
         elif (raised or not self._entered) and self._phase is not _Phase.READY:  # 2.
             self._error = error_for(None)
@@ -247,7 +247,7 @@ class WorkerLifecycle:
     def _on_entered(self, message: Entered) -> None:
         self._entered = message
         self._keeper.on_message(message)
-        self._experiment.named(message.exp_name)
+        self._experiment.set_name(message.exp_name)
         if self._phase is _Phase.STARTING:
             self._phase = _Phase.READY
         self._ready.set()
@@ -258,7 +258,7 @@ class WorkerLifecycle:
 
         The thread ends with the worker, so it must not be cancelled before.
         """
-        co_writer = self._experiment.beside
+        co_writer = self._experiment.co_writer
         assert co_writer is not None
 
         def serve_and_close() -> None:
@@ -287,7 +287,7 @@ class WorkerLifecycle:
         assert self._entered is not None
         if self._entered.place is not None:
             repository = WorkerRepository(*self._entered.place)
-            await self._in_thread(partial(self._experiment.enter_beside, repository))
+            await self._in_thread(partial(self._experiment.enter_co_writer, repository))
         self._welcome.set()
 
     async def _in_thread(self, func: Callable[[], T]) -> T:

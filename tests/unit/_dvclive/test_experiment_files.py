@@ -1,4 +1,4 @@
-"""What of a workspace an experiment is to hold."""
+"""Which files of a workspace an experiment holds."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from disk import write
 
-from asynclive._dvclive.experiment_files import left_to_git
+from asynclive._dvclive.experiment_files import files_for_git
 
 
-def test_of_a_directory_all_but_what_dvc_keeps_is_left_to_git(tmp_path: Path) -> None:
+def test_git_gets_all_files_of_a_directory_except_those_that_dvc_tracks(tmp_path: Path) -> None:
     write(
         tmp_path,
         {
@@ -24,7 +24,7 @@ def test_of_a_directory_all_but_what_dvc_keeps_is_left_to_git(tmp_path: Path) ->
         },
     )
     asked = ["single.dvc", "live", "single.dvc", "missing", "live/metrics.json"]
-    assert left_to_git(str(tmp_path / path) for path in asked) == [
+    assert files_for_git(str(tmp_path / path) for path in asked) == [
         str(tmp_path / path)
         for path in (
             "single.dvc",

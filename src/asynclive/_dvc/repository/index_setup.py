@@ -16,8 +16,8 @@ def default_watches() -> list[Watch]:
     from dvc.dvcfile import is_valid_filename
 
     inotify = open_inotify()
-    by_stamps = StatWatch(is_valid_filename)
-    return [by_stamps] if inotify is None else [inotify, by_stamps]
+    stat_watch = StatWatch(is_valid_filename)
+    return [stat_watch] if inotify is None else [inotify, stat_watch]
 
 
 def patch_gitignore(repo: Any) -> GitignorePatch | None:
