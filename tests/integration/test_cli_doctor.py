@@ -19,7 +19,7 @@ from twin import Templates, dvc
 
 from asynclive import AsyncLive
 from asynclive._cli.main import run
-from asynclive._doctor.diagnosis import unfit
+from asynclive._doctor.diagnosis import find_unfit_versions
 
 Captured = pytest.CaptureFixture[str]
 
@@ -260,7 +260,7 @@ def test_what_dvc_cannot_read_is_wrong(
 def test_a_version_that_does_not_fit_is_wrong() -> None:
     versions = {"dvc": "2.58.2", "anyio": "4.16.0", "click": "8.2.0.dev0", "trio": "0.1"}
     requirements = ["dvc<4,>=3.60", "anyio>=4.5", "click>=8.1", "trio>=0.26; extra == 'test'", "x"]
-    assert unfit(versions, requirements) == [
+    assert find_unfit_versions(versions, requirements) == [
         "dvc 2.58.2 is installed, and asynclive needs <4,>=3.60."
     ]
 

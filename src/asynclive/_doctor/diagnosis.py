@@ -1,7 +1,7 @@
-"""What there is to know of a repository before artifacts are logged in it, and what is wrong.
+"""Examines a repository, and finds what keeps artifacts from being logged in it.
 
-It leaves everything as it is: what has to be tried, as which links work, is tried with files of
-its own, in directories that go the way of a session's if it is killed.
+It changes nothing. To find out which links work, it tries them with temp files in the directories
+of a session. If it is killed, the next session removes them.
 """
 
 from __future__ import annotations
@@ -13,30 +13,35 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from .._dvc.repository.inspect_repository import RepositoryFacts, look_at_repository, working_links
+from .._dvc.repository.inspect_repository import (
+    RepositoryFacts,
+    find_working_links,
+    inspect_repository,
+)
 from .._errors import RepositoryError
 from .._workspace.crash_recovery import FoundSession, find_sessions
 from .._workspace.temp_session import TempSession
-from .file_systems import Disk, disk_under, existing
-from .lock_holders import LockHolder, lock_holders
+from .file_systems import Disk, disk_under, nearest_existing
+from .lock_holders import LockHolder, find_lock_holders
 
 LINKS = ("reflink", "hardlink", "symlink", "copy")
 _NEEDED = ("dvc", "dvc-data", "dvc-objects", "anyio", "aiofiles", "ruamel.yaml", "click", "rich")
 _OPTIONAL = ("trio", "uvloop", "dvclive", "opentelemetry-api")
-# Less than this is said: a checkpoint may well be larger (bytes).
-_LITTLE = 2**30
+# With less free space than this (bytes) there is a note: a checkpoint may be larger.
+_LOW_SPACE = 2**30
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """By what a file of the workspace can be one of the cache.
+    """The types of links that work between the cache and the workspace.
 
     Attributes:
-        working: those of ``LINKS`` that work here.
-        used: the one that DVC takes by ``cache.type``; None: none of its types works.
-        workspace_reflinks: a copy within the workspace can share blocks.
-        cache_reflinks: likewise within the cache.
+        working: those of ``LINKS`` that work.
+        used: the type that DVC chooses by ``cache.type``; None: none of its types works.
+        workspace_reflinks: whether a copy within the workspace can share blocks.
+        cache_reflinks: whether a copy within the cache can share blocks.
     """
 
     working: tuple[str, ...]
@@ -45,9 +50,9 @@ class Links:
     cache_reflinks: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All that was found. Nothing is wrong where ``problems`` is empty."""
+    """All facts, problems and notes. If ``problems`` is empty, artifacts can be logged."""
 
     versions: dict[str, str | None]
     """By distribution; None: it is not installed."""
@@ -59,37 +64,55 @@ class Diagnosis:
     sessions: list[FoundSession] = field(default_factory=list)
     locks: list[LockHolder] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    """What keeps artifacts from being logged."""
+    """Each keeps artifacts from being logged."""
     notes: list[str] = field(default_factory=list)
-    """What does not, and is worth knowing."""
+    """Worth knowing, but no problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    """The problems and notes found so far."""
+
+    problems: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def diagnose(directory: str) -> Diagnosis:
-    """Look at the repository at or above ``directory``. Blocking; raises nothing of its own."""
-    found = Diagnosis(_versions(), os.path.abspath(directory))
-    found.problems += unfit(found.versions, _requirements())
+    """Examine the repository at or above ``directory``. Blocks; errors become problems."""
+    versions = _versions()
+    messages = _Messages(find_unfit_versions(versions, _requirements()))
+    report = partial(
+        Diagnosis,
+        versions,
+        os.path.abspath(directory),
+        problems=messages.problems,
+        notes=messages.notes,
+    )
     try:
-        repository = found.repository = look_at_repository(os.path.realpath(directory))
+        repository = inspect_repository(os.path.realpath(directory))
     except RepositoryError as error:
-        found.problems.append(str(error))
-        return found
+        messages.problems.append(str(error))
+        return report()
     except ImportError as error:
-        found.problems.append(f"DVC cannot be imported: {error}. Install it again.")
-        return found
-    found.workspace = _disk(found, "workspace", repository.root)
+        messages.problems.append(f"DVC cannot be imported: {error}. Install it again.")
+        return report()
+    workspace = _examine_disk(messages, "workspace", repository.root)
     if repository.dvc_dir is None:
-        found.notes.append(
+        messages.notes.append(
             f"'{repository.root}' is a Git repository without DVC: the first session runs "
             "'dvc init' in it."
         )
-        return found
+        return report(repository, workspace)
     if repository.unreadable is not None:
-        found.problems.append(f"DVC cannot read its files: {repository.unreadable}")
-    found.cache = _disk(found, "cache", repository.cache_dir)
-    _try_links(found, repository)
-    _look_for_sessions(found, repository)
-    found.locks = lock_holders(repository.lock, repository.tmp_dir)
-    return found
+        messages.problems.append(f"DVC cannot read its files: {repository.unreadable}")
+    return report(
+        repository,
+        workspace,
+        cache=_examine_disk(messages, "cache", repository.cache_dir),
+        links=_try_links(messages, repository),
+        sessions=_examine_sessions(messages, repository),
+        locks=find_lock_holders(repository.lock, repository.tmp_dir),
+    )
 
 
 def _versions() -> dict[str, str | None]:
@@ -109,21 +132,23 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def unfit(versions: Mapping[str, str | None], requirements: Sequence[str]) -> list[str]:
-    """What is said of each installed version that is not one of those required."""
-    from packaging.requirements import Requirement  # DVC needs it as well
+def find_unfit_versions(
+    versions: Mapping[str, str | None], requirements: Sequence[str]
+) -> list[str]:
+    """Return a problem for each installed version that does not meet its requirement."""
+    from packaging.requirements import Requirement  # DVC requires packaging too
 
-    said = []
+    problems = []
     for requirement in map(Requirement, requirements):
         version = versions.get(requirement.name)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         if version is not None and not requirement.specifier.contains(version, prereleases=True):
-            said.append(
+            problems.append(
                 f"{requirement.name} {version} is installed, and asynclive needs "
                 f"{requirement.specifier}."
             )
-    return said
+    return problems
 
 
 def _requirements() -> list[str]:
@@ -133,47 +158,51 @@ def _requirements() -> list[str]:
         return []
 
 
-def _disk(found: Diagnosis, what: str, path: str) -> Disk | None:
+def _examine_disk(messages: _Messages, what: str, path: str) -> Disk | None:
     try:
         disk = disk_under(path)
     except OSError as error:
-        found.problems.append(f"The {what} '{path}' cannot be looked at: {error.strerror}")
+        messages.problems.append(
+            f"The file system of the {what} '{path}' cannot be read: {error.strerror}"
+        )
         return None
     if not disk.free_bytes or disk.inodes_free == 0:
-        found.problems.append(f"The disk of the {what} '{path}' is full.")
-    elif disk.free_bytes < _LITTLE:
-        found.notes.append(f"There is little room for the {what} '{path}'.")
+        messages.problems.append(f"The disk of the {what} '{path}' is full.")
+    elif disk.free_bytes < _LOW_SPACE:
+        messages.notes.append(f"The disk of the {what} '{path}' has less than 1 GiB free.")
     return disk
 
 
-def _try_links(found: Diagnosis, repository: RepositoryFacts) -> None:
-    cache_dir, tmp_dir = existing(repository.cache_dir), existing(repository.tmp_dir)
+def _try_links(messages: _Messages, repository: RepositoryFacts) -> Links | None:
+    cache_dir = nearest_existing(repository.cache_dir)
+    tmp_dir = nearest_existing(repository.tmp_dir)
     for what, path in (("cache", cache_dir), ("directory of temp files", tmp_dir)):
         if not os.path.isdir(path):
-            found.problems.append(f"The {what} '{path}' is not a directory.")
-            return
+            messages.problems.append(f"The {what} '{path}' is not a directory.")
+            return None
     try:
-        with _tried_in(cache_dir, tmp_dir) as (cache_tmp, workspace_tmp):
-            working = working_links(cache_tmp, workspace_tmp, LINKS)
+        with _temp_directories(cache_dir, tmp_dir) as (cache_tmp, workspace_tmp):
+            working = find_working_links(cache_tmp, workspace_tmp, LINKS)
             workspace_reflinks, cache_reflinks = (
-                bool(working_links(each, each, LINKS[:1])) for each in (workspace_tmp, cache_tmp)
+                bool(find_working_links(each, each, LINKS[:1]))
+                for each in (workspace_tmp, cache_tmp)
             )
     except OSError as error:
         where = repository.cache_dir if error.filename is None else os.path.dirname(error.filename)
-        found.problems.append(f"'{where}' cannot be written to: {error.strerror or error}.")
-        return
+        messages.problems.append(f"'{where}' cannot be written to: {error.strerror or error}.")
+        return None
     used = next((kind for kind in repository.cache_types if kind in working), None)
-    found.links = Links(working, used, workspace_reflinks, cache_reflinks)
     if used is None:
-        found.problems.append(
+        messages.problems.append(
             f"None of cache.type = {','.join(repository.cache_types)} works between the cache and "
             "the workspace. Run 'dvc config cache.type reflink,copy'."
         )
+    return Links(working, used, workspace_reflinks, cache_reflinks)
 
 
 @contextlib.contextmanager
-def _tried_in(cache_dir: str, tmp_dir: str) -> Iterator[tuple[str, str]]:
-    """A directory in each, gone afterwards, for which these are as they were."""
+def _temp_directories(cache_dir: str, tmp_dir: str) -> Iterator[tuple[str, str]]:
+    """Make a temp directory in each one; afterwards remove them, and restore the timestamps."""
     times = {path: os.stat(path) for path in {cache_dir, tmp_dir}}
     try:
         session = TempSession.start(cache_dir, tmp_dir)
@@ -183,24 +212,26 @@ def _tried_in(cache_dir: str, tmp_dir: str) -> Iterator[tuple[str, str]]:
             session.close()
     finally:
         for path, before in times.items():
-            with contextlib.suppress(PermissionError):  # another's, of the same group
+            with contextlib.suppress(PermissionError):  # owned by another user of the group
                 os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _look_for_sessions(found: Diagnosis, repository: RepositoryFacts) -> None:
+def _examine_sessions(messages: _Messages, repository: RepositoryFacts) -> list[FoundSession]:
     other = os.path.join(os.path.dirname(repository.tmp_dir), "cache")
-    found.sessions = find_sessions([repository.cache_dir, repository.tmp_dir, other])
-    dead = [session for session in found.sessions if not session.living]
+    sessions = find_sessions([repository.cache_dir, repository.tmp_dir, other])
+    dead = [session for session in sessions if not session.living]
     if not dead:
-        return
+        return sessions
     size = sum(session.size for session in dead)
     if repository.hardlink_lock:
-        found.notes.append(
+        messages.notes.append(
             f"There may be temp files of sessions that were killed ({size:,} bytes). With "
-            "core.hardlink_lock nobody can tell: they stay until they are removed by hand."
+            "core.hardlink_lock, asynclive cannot tell whether a session still runs, and does not "
+            "remove them. If no session runs, remove them by hand."
         )
     else:
-        found.notes.append(
+        messages.notes.append(
             f"Sessions that were killed have left {len(dead)} directories of temp files "
             f"({size:,} bytes). The next session removes them."
         )
+    return sessions

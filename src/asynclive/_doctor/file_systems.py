@@ -1,4 +1,4 @@
-"""What the file system under a path is, and how much is free on it. Only looks."""
+"""Finds the file system under a path, and its free space. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Disk:
     """The file system under a path.
 
     Attributes:
-        kind: ``ext4``, ``xfs``, ``nfs4``...; None: this system does not say.
-        mount: where it is mounted; None: likewise.
-        free_bytes: what is free for this user.
+        kind: ``ext4``, ``xfs``, ``nfs4``...; None: this operating system does not tell.
+        mount: its mount point; None: this operating system does not tell.
+        free_bytes: the space that is free for this user.
         total_bytes: its size.
-        inodes_free: how many files can be made; None: there is no such bound.
+        inodes_free: how many more files can be created; None: there is no such limit.
     """
 
     kind: str | None
@@ -28,29 +28,29 @@ class Disk:
 
 
 def disk_under(path: str) -> Disk:
-    """The file system that ``path`` is on, or will be on when it is made.
+    """Return the file system of ``path``; if it does not exist, of the directory it will be in.
 
     Raises:
-        OSError: it cannot be asked.
+        OSError: the file system cannot be read.
     """
-    path = existing(path)
-    kind, mount = _mounted(path)
+    path = nearest_existing(path)
+    kind, mount = _type_and_mount_point(path)
     usage = shutil.disk_usage(path)
     inodes = None
     if hasattr(os, "statvfs"):
-        found = os.statvfs(path)
-        inodes = found.f_favail if found.f_files else None
+        counts = os.statvfs(path)
+        inodes = counts.f_favail if counts.f_files else None
     return Disk(kind, mount, usage.free, usage.total, inodes)
 
 
-def existing(path: str) -> str:
-    """``path``, or the nearest directory above it that is there."""
+def nearest_existing(path: str) -> str:
+    """Return ``path`` if it exists, else the nearest directory above it that does."""
     while not os.path.exists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
 
 
-def _mounted(path: str) -> tuple[str | None, str | None]:
+def _type_and_mount_point(path: str) -> tuple[str | None, str | None]:
     if not sys.platform.startswith("linux"):
         return None, None
     try:
@@ -59,7 +59,7 @@ def _mounted(path: str) -> tuple[str | None, str | None]:
     except OSError:
         return None, None
     path = os.path.realpath(path)
-    # Of mounts on one point the last is the one in effect.
+    # Of several mounts on one mount point, the last one is in effect.
     under = [
         (len(point), number, kind, point)
         for number, (point, kind) in enumerate(mounts)
@@ -72,7 +72,7 @@ def _mounted(path: str) -> tuple[str | None, str | None]:
 
 
 def _fields(line: str) -> tuple[str, str]:
-    """The mount point and the type of the file system (proc_pid_mountinfo(5))."""
+    """Return the mount point and the type of the file system (proc_pid_mountinfo(5))."""
     before, _, after = line.partition(" - ")
     point = before.split(" ")[4]
     for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):

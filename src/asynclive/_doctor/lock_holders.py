@@ -1,4 +1,4 @@
-"""Who holds DVC's locks at this moment, as far as DVC has written it down. Only looks."""
+"""Finds the processes that hold DVC's locks, as DVC's files say. Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ except ImportError:  # Windows
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """A process that holds DVC's lock, or has parts of the workspace to itself.
+    """A process that holds DVC's lock, or has locked a path of the workspace.
 
     Attributes:
-        what: ``"repository"``, or the path that it reads or writes.
-        pid: its id, on the machine that it runs on; None: it is not written down.
-        command: what it runs; None: likewise.
+        what: ``"repository"``, or the path that the process reads or writes.
+        pid: its id, on its own machine; None: DVC has not written it down.
+        command: its command line; None: it is unknown.
     """
 
     what: str
@@ -28,18 +28,18 @@ class LockHolder:
     command: str | None
 
 
-def lock_holders(lock: str, tmp_dir: str) -> list[LockHolder]:
-    """Who holds the repository's lock, and who is in ``rwlock``, where `dvc` commands say so.
+def find_lock_holders(lock: str, tmp_dir: str) -> list[LockHolder]:
+    """Return the holder of the repository's lock, and the `dvc` commands listed in ``rwlock``.
 
     Args:
-        lock: the file of the lock (``zc.lockfile``, which has flock on it and writes its pid).
-        tmp_dir: where ``rwlock`` lies.
+        lock: the lock file. ``zc.lockfile`` locks it by flock, and writes its pid into it.
+        tmp_dir: the directory of ``rwlock``.
     """
     holders = []
     if _is_held(lock):
         pid = _pid(lock)
         holders.append(LockHolder("repository", pid, None if pid is None else _command(pid)))
-    return holders + _in_rwlock(os.path.join(tmp_dir, "rwlock"))
+    return holders + _read_rwlock(os.path.join(tmp_dir, "rwlock"))
 
 
 def _is_held(path: str) -> bool:
@@ -50,7 +50,8 @@ def _is_held(path: str) -> bool:
     except OSError:
         return False
     try:
-        # Shared, and let go at once: whoever asks for it meanwhile asks again.
+        # Shared, and released at once. A process that tries to lock the file in this moment fails,
+        # and tries again.
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -72,23 +73,25 @@ def _pid(path: str) -> int | None:
 def _command(pid: int) -> str | None:
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            said = file.read(4096)
+            arguments = file.read(4096)
     except OSError:
         return None
-    return " ".join(os.fsdecode(said).rstrip("\0").split("\0")) or None
+    return " ".join(os.fsdecode(arguments).rstrip("\0").split("\0")) or None
 
 
-def _in_rwlock(path: str) -> list[LockHolder]:
+def _read_rwlock(path: str) -> list[LockHolder]:
     try:
         with open(path, encoding="utf-8") as file:
-            said = json.load(file)
-        holders = [(where, one) for where, one in said.get("write", {}).items()]
-        holders += [(where, one) for where, all_ in said.get("read", {}).items() for one in all_]
-        return [_in_row(where, one) for where, one in holders]
+            locks = json.load(file)
+        holders = [(path, writer) for path, writer in locks.get("write", {}).items()]
+        holders += [
+            (path, reader) for path, readers in locks.get("read", {}).items() for reader in readers
+        ]
+        return [_from_rwlock(path, holder) for path, holder in holders]
     except (OSError, ValueError, AttributeError, TypeError):
-        return []  # DVC itself says what is wrong with it
+        return []  # no file, or a damaged one, which DVC itself reports
 
 
-def _in_row(where: str, one: Any) -> LockHolder:
-    pid, command = one.get("pid"), one.get("cmd")
-    return LockHolder(where, pid if isinstance(pid, int) else None, str(command))
+def _from_rwlock(path: str, holder: Any) -> LockHolder:
+    pid, command = holder.get("pid"), holder.get("cmd")
+    return LockHolder(path, pid if isinstance(pid, int) else None, str(command))

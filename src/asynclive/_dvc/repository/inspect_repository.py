@@ -1,7 +1,7 @@
-"""What DVC says of a repository, looked at without changing it.
+"""Reads facts of a repository through DVC, without changing the repository.
 
-``dvc.repo.Repo`` makes directories, lines in ``.gitignore`` and a database when it is opened. A
-look needs none of them, so here only what reads is put together.
+``dvc.repo.Repo`` makes directories, lines in ``.gitignore`` and a database when it is opened. Here
+a ``Repo`` is built from its parts that only read.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ..process_guard import preserve_process_settings
 
 @dataclass(frozen=True, slots=True)
 class RepositoryFacts:
-    """What there is at a place, as DVC tells it."""
+    """The repository at a directory, as DVC knows it."""
 
     root: str
-    """Directory of the DVC repository; of the Git repository where there is no other."""
+    """Root of the DVC repository; without one, of the Git repository."""
     dvc_dir: str | None
-    """None: the first session makes it."""
+    """None: the first session creates it."""
     git_root: str | None = None
     tmp_dir: str = ""
     cache_dir: str = ""
-    """Where objects lie; it need not be there yet."""
+    """Directory of the objects; it may not exist yet."""
     cache_types: tuple[str, ...] = ()
     """``cache.type``."""
     shared: str | None = None
@@ -35,15 +35,15 @@ class RepositoryFacts:
     lock: str = ""
     """The file of DVC's lock."""
     hardlink_lock: bool = False
-    """``core.hardlink_lock``: other locks do not hold here."""
+    """``core.hardlink_lock``: flock does not work here."""
     outputs: int | None = None
-    """How many DVC tracks; None: its files cannot be read."""
+    """The number of outputs that DVC tracks; None: DVC cannot read its files."""
     unreadable: str | None = None
-    """Why they cannot."""
+    """Why DVC cannot read its files; None: it can."""
 
 
-def look_at_repository(directory: str) -> RepositoryFacts:
-    """Look at the repository at or above ``directory``. Changes nothing.
+def inspect_repository(directory: str) -> RepositoryFacts:
+    """Return the facts of the repository at or above ``directory``. Changes nothing.
 
     Raises:
         RepositoryNotFoundError: there is neither a DVC nor a Git repository.
@@ -63,17 +63,17 @@ def look_at_repository(directory: str) -> RepositoryFacts:
                 raise RepositoryNotFoundError(directory) from None
             return RepositoryFacts(git_root, None, git_root)
         try:
-            return _look(root)
+            return _read_facts(root)
         except OSError as error:
             raise RepositoryError(root, f"Cannot read '{root}': {error}") from error
         except Exception as error:
             raise RepositoryError(root, f"DVC cannot open '{root}': {plain_text(error)}") from error
 
 
-def working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> tuple[str, ...]:
-    """Those of ``kinds`` by which a file of the one directory can be in the other.
+def find_working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return those of ``kinds`` of links that work from one directory to the other.
 
-    It is tried, with files that are removed again.
+    Each is tried with a temp file, which is then removed.
 
     Raises:
         OSError: a directory cannot be written to.
@@ -82,12 +82,12 @@ def working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> t
         from dvc.fs import localfs
         from dvc_objects.fs.generic import test_links
 
-        beside = os.path.join(workspace_dir, "0")
-        return tuple(test_links(list(kinds), localfs, cache_dir, localfs, beside))
+        link = os.path.join(workspace_dir, "0")
+        return tuple(test_links(list(kinds), localfs, cache_dir, localfs, link))
 
 
-def _look(root: str) -> RepositoryFacts:
-    repo = _repository(root)
+def _read_facts(root: str) -> RepositoryFacts:
+    repo = _read_only_repo(root)
     cache, config = repo.cache.local, repo.config
     outputs, unreadable = None, None
     try:
@@ -109,8 +109,8 @@ def _look(root: str) -> RepositoryFacts:
     )
 
 
-def _repository(root: str) -> Any:
-    """A ``Repo`` that reads alone: what ``Repo.__init__`` sets, less what it writes."""
+def _read_only_repo(root: str) -> Any:
+    """Return a ``Repo`` with the attributes that ``Repo.__init__`` sets, but without its writes."""
     from dvc.cachemgr import CacheManager
     from dvc.fs import localfs
     from dvc.lock import LockNoop
