@@ -38,7 +38,7 @@ STAGES = {
     "asynclive._workspace.moved_source": "move",
     "asynclive._dvc.tracking.dvc_outputs:fill": "tree",
     "asynclive._dvc.tracking.dvc_outputs:hide": ".gitignore",
-    "asynclive._dvc.tracking.dvc_file_writer:write_beside": ".dvc",
+    "asynclive._dvc.tracking.dvc_file_writer:write_temp": ".dvc",
     "asynclive._dvc.tracking.committer:_commit_one": ".dvc",
     "asynclive._workspace.apply_placement": "place",
     "asynclive._fs.atomic_rename": "place",

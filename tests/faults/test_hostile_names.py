@@ -166,7 +166,7 @@ async def test_a_name_that_yaml_would_change_is_refused(
     write(repo, {name: name for name in UNREADABLE})
     async with AsyncLive(root=repo) as live:
         for name in UNREADABLE:
-            with refused(repo, ArtifactPathError, match="YAML does not give back", objects=False):
+            with refused(repo, ArtifactPathError, match="YAML does not preserve", objects=False):
                 await live.log_artifact(name)
 
 

@@ -1,11 +1,11 @@
-"""The only code that imports DVC. It blocks, in one worker thread at a time.
+"""The only code that imports DVC. It blocks; one worker thread runs it at a time.
 
-- ``dvc_errors``: DVC's errors as ours
-- ``process_guard``: one thread in DVC at a time; its import changes nothing in the process
+- ``dvc_errors``: translates DVC's errors into those of asynclive
+- ``process_guard``: one thread in DVC at a time; importing DVC changes no process setting
 - ``tracking``: commits a group with DVC's own classes
-- ``repository``: the repository, opened
+- ``repository``: opens the repository, and calls DVC in it
 
-DVC's classes write DVC's files. asynclive does the work that needs no lock before, and answers
-the questions that DVC can only answer for all targets at once (which outputs overlap, which paths
-Git tracks). The code follows ``dvc.repo.add`` and ``dvc.output.Output.add`` in their order.
+DVC's classes write DVC's files. Work that needs no lock is done before, without DVC. So are two
+checks that DVC can only make for all targets at once: which outputs overlap, and which paths Git
+tracks. The code follows ``dvc.repo.add`` and ``dvc.output.Output.add`` in their order.
 """

@@ -1,6 +1,6 @@
-"""A dvclive.Live used together with asynclive, and DVC experiments.
+"""DVC experiments, and a dvclive.Live that is used together with asynclive.
 
 - ``experiment``: the DVC experiment that a session ends in
 - ``experiment_files``: which untracked files that experiment holds
-- ``adopted_live``: live=: the dvclive.Live whose settings are adopted
+- ``adopted_live``: live=: the dvclive.Live that also gets the logged artifacts
 """

@@ -1,4 +1,4 @@
-"""OpenDatabases: who closes a database meanwhile is not the last."""
+"""DVC's state: databases that a session keeps open, and the tokens of directories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from asynclive._artifact.records import StoredFile
-from asynclive._dvc.tracking.dvc_state import OpenDatabases
+from asynclive._dvc.tracking.dvc_state import FILES_PER_YIELD, OpenDatabases, mtimes_token
 
 
 def write_and_close(path: Path) -> None:
@@ -19,12 +19,12 @@ def write_and_close(path: Path) -> None:
     connection.close()
 
 
-def test_the_log_is_written_back_at_the_end_alone(tmp_path: Path) -> None:
+def test_sqlite_writes_its_log_back_only_when_the_session_closes(tmp_path: Path) -> None:
     path, log = tmp_path / "cache.db", tmp_path / "cache.db-wal"
     write_and_close(path)
     assert not log.exists()
     databases = OpenDatabases()
-    databases.hold([str(path)])
+    databases.open([str(path)])
     for _ in range(2):
         write_and_close(path)
         assert log.stat().st_size > 0
@@ -33,19 +33,17 @@ def test_the_log_is_written_back_at_the_end_alone(tmp_path: Path) -> None:
     databases.close()
 
 
-def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_database_that_does_not_exist_is_not_created(tmp_path: Path) -> None:
     databases = OpenDatabases()
-    databases.hold([str(tmp_path / "none.db")])
+    databases.open([str(tmp_path / "none.db")])
     databases.close()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_token_of_a_directory_is_dvcs() -> None:
+def test_the_token_of_a_directory_equals_that_of_dvc() -> None:
     from dvc_data.hashfile.utils import _tokenize_mtimes
 
-    from asynclive._dvc.tracking.dvc_state import AT_A_TIME, mtimes_token
-
-    for count in (0, 1, 2, AT_A_TIME, AT_A_TIME + 1, 3 * AT_A_TIME + 7):
+    for count in (0, 1, 2, FILES_PER_YIELD, FILES_PER_YIELD + 1, 3 * FILES_PER_YIELD + 7):
         files = [
             StoredFile(("a-b" if n % 3 else "a", f"ü{n}"), "", 0, False, 0, 10**18 + 7 * n)
             for n in range(count)

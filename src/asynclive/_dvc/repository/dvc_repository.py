@@ -69,7 +69,7 @@ class DvcRepository:
             self._state = State(repo, links=bool(self.layout.links))
             self._is_index_refreshed = False
             self._databases = OpenDatabases()
-            self._databases.hold(state_databases(repo))
+            self._databases.open(state_databases(repo))
             undo.pop_all()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Opens a repository: DVC's own object, a session in it, and where its bytes lie."""
+"""Opens a repository: DVC's ``Repo``, a session in it, and the layout of its cache."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ logger = getLogger(__name__)
 
 
 def open_repo(root: str) -> Any:
-    """As DVCLive does (``dvclive.dvc.get_dvc_repo``), from ``root``."""
+    """Return DVC's ``Repo`` at or above ``root``, as DVCLive does (``dvclive.dvc.get_dvc_repo``).
+
+    In a Git repository without DVC, run ``dvc init`` first.
+    """
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import Git, SCMError
     from scmrepo.exceptions import SCMError as GitSCMError
 
-    # What the first commit needs, so that no caller waits for the import.
-    with warnings.catch_warnings():  # it changes the filters of the process
+    # The first commit needs these. Imported here, they do not delay it.
+    with warnings.catch_warnings():  # the import changes the warning filters of the process
         import_module("ruamel.yaml")
     import_module("fsspec.implementations.memory")
     if not os.path.isdir(root):
@@ -42,7 +45,7 @@ def open_repo(root: str) -> Any:
                 git = Git(root)
             except GitSCMError as error:
                 raise RepositoryNotFoundError(root) from error
-            # Fails where Git cannot work, before DVC has made anything.
+            # Fails in a directory where Git cannot work, before DVC has created any file.
             git.list_submodules()
             with mute_logger("dvc.repo.init"):
                 return Repo.init(git.root_dir)
@@ -50,16 +53,18 @@ def open_repo(root: str) -> Any:
         raise
     except OSError as error:
         raise StorageError(root, error) from error
-    except Exception as error:  # DVC's, scmrepo's, and those of Git's libraries below it
+    except Exception as error:  # of DVC, of scmrepo, and of the Git libraries below it
         raise RepositoryError(
             root, f"DVC cannot open its repository at '{root}': {plain_text(error)}"
         ) from error
 
 
 def remove_dead(repo: Any, sync: Sync) -> None:
+    """Remove the temp files of sessions that were killed."""
     from dvc.lock import HardlinkLock
 
-    # Who configures that says that other locks do not hold here: no session can be told dead.
+    # With core.hardlink_lock, flock does not work on this file system. So asynclive cannot tell
+    # whether a session still runs.
     if not isinstance(repo.lock, HardlinkLock):
         remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)], sync)
 
@@ -70,7 +75,7 @@ def start_session(repo: Any, sync: Sync) -> TempSession:
         cache.makedirs(cache.path)
         sync.up_to_mount_point(cache.path)
         _sync_settings(sync, repo)
-        # DVC's own may be on another disk, for DVC renames nothing from there.
+        # DVC's own temp directory may be on another file system: DVC renames no file out of it.
         if not can_rename_between(tmp_dir, repo.root_dir):
             cache.makedirs(other_dir)
             if can_rename_between(other_dir, repo.root_dir):
@@ -81,12 +86,15 @@ def start_session(repo: Any, sync: Sync) -> TempSession:
 
 
 def _tmp_dirs(repo: Any) -> list[str]:
-    """Where temp files may be that are renamed into the workspace: the places Git is not to see."""
+    """Return the directories for temp files that will be renamed into the workspace.
+
+    Git ignores both.
+    """
     return [repo.tmp_dir, os.path.join(os.path.dirname(repo.tmp_dir), "cache")]
 
 
 def _sync_settings(sync: Sync, repo: Any) -> None:
-    """What DVC leaves of its own in a repository that was just made: it may be ours."""
+    """Wait until the files that ``dvc init`` writes are on disk: this session may have run it."""
     from dvc.ignore import DvcIgnore
 
     for name in ("config", ".gitignore"):
@@ -104,12 +112,12 @@ def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
 
     cache = repo.cache.local
     types = list(cache.cache_types)
-    beside = os.path.join(session.workspace_tmp, "0")
+    link = os.path.join(session.workspace_tmp, "0")
     try:
-        links = test_links(types, cache.fs, session.cache_tmp, repo.fs, beside)
+        links = test_links(types, cache.fs, session.cache_tmp, repo.fs, link)
     except OSError as error:
         raise StorageError(cache.path, error) from error
-    if not links:  # DVC says so at each `dvc add`, which tracks the file all the same
+    if not links:  # `dvc add` tracks a file in this case too, and warns each time
         logger.warning(
             "None of cache.type = %s works between the cache '%s' and '%s': files are tracked, and "
             "stay in the workspace as they are. Run 'dvc config cache.type reflink,copy'.",
@@ -133,6 +141,6 @@ def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
 
 
 def state_databases(repo: Any) -> list[str]:
-    """None where DVC keeps no state, or keeps it in another way."""
+    """Return the paths of DVC's state databases; none if DVC keeps no state in SQLite."""
     caches = [getattr(repo.state, name, None) for name in ("hashes", "links")]
     return [os.path.join(cache.directory, "cache.db") for cache in caches if cache is not None]

@@ -13,10 +13,11 @@ from ..dvc_errors import plain_text
 
 logger = getLogger(__name__)
 
-# DVC takes metrics, params and plots for relative to the working directory, which is to be the
-# repository then, and is the process's: so it is done in another one. That one stays when this
-# one is killed, for halfway through, the changes of the workspace are in a stash of Git's. In
-# isolated mode, with the path of the parent: nothing is imported by accident.
+# DVC resolves metrics, params and plots against the working directory of the process, which must
+# be the repository. So another process saves the experiment. It has a session of its own, and goes
+# on if this process is killed: halfway through, the changes of the workspace exist only in Git's
+# stash. It runs in isolated mode, with the import path of this process, so that no module in the
+# working directory is imported.
 _COMMAND = """
 import json, sys
 sys.path[:], experiment = json.load(sys.stdin)
@@ -33,10 +34,10 @@ print(json.dumps(error))
 
 
 def experiment_name(repo: Any, name: str | None) -> str:
-    """The name that an experiment will have; None: a random one is made.
+    """Return the name that an experiment will have; None: a random one.
 
     Raises:
-        ExperimentError: no experiment can be saved here, or not by this name.
+        ExperimentError: no experiment can be saved here, or none of this name.
     """
     from dvc.exceptions import InvalidArgumentError
     from dvc.repo.experiments.refs import ExpRefInfo
@@ -50,8 +51,8 @@ def experiment_name(repo: Any, name: str | None) -> str:
         raise ExperimentError(name, "Git has no commit yet. Run 'git commit'.")
     baseline = scm.get_rev()
     if name is None:
-        made: str = get_random_exp_name(scm, baseline)
-        return made
+        random_name: str = get_random_exp_name(scm, baseline)
+        return random_name
     ref = ExpRefInfo(baseline_sha=baseline, name=name)
     try:
         if not name:
@@ -61,22 +62,26 @@ def experiment_name(repo: Any, name: str | None) -> str:
         raise ExperimentError(name, f"{plain_text(error)}.") from error
     if scm.get_ref(str(ref)):
         raise ExperimentError(
-            name, f"there is one of this name. Pass another, or run 'dvc exp remove {name}'."
+            name,
+            "there is one of this name already. Pass another name, or run "
+            f"'dvc exp remove {name}'.",
         )
     return name
 
 
 def save_experiment(root: str, name: str, message: str | None, include: Sequence[str]) -> None:
-    """As ``dvc exp save``, in a process of its own.
+    """Save the workspace as ``dvc exp save`` does, in another process. Blocks until it ends.
 
     Args:
         root: of the repository. Its lock is free.
-        include: files that are to be in it though Git does not track them, absolute.
+        name: of the experiment.
+        message: of its Git commit; None: DVC's.
+        include: files that it holds although Git does not track them; absolute.
 
     Raises:
         ExperimentError: DVC refused.
     """
-    import subprocess  # for few
+    import subprocess  # few sessions save an experiment
 
     experiment = {"name": name, "message": message, "include_untracked": [*include]}
     try:
@@ -101,12 +106,16 @@ def save_experiment(root: str, name: str, message: str | None, include: Sequence
 def _not_saved(name: str, reason: str) -> ExperimentError:
     return ExperimentError(
         name,
-        f"{reason.rstrip('.')}. What was logged is tracked all the same; run 'dvc exp save'.",
+        f"{reason.rstrip('.')}. The logged artifacts are tracked anyway; run 'dvc exp save'.",
     )
 
 
 def stage_for_git(repo: Any, paths: Sequence[str]) -> None:
-    """As DVCLive has ``dvc exp run`` know what it wrote."""
+    """Add files to Git's index, as DVCLive does, so that ``dvc exp run`` includes them.
+
+    Raises:
+        ExperimentError: Git refused.
+    """
     try:
         if paths:
             repo.scm.add([*paths])

@@ -1,10 +1,10 @@
 """Commits a group with DVC's own classes. Start with ``committer``.
 
-- ``committer``: tracks a group: each artifact all or nothing
+- ``committer``: tracks a group; each artifact is atomic
 - ``commit_undo``: the steps of a commit, as data that takes it back
-- ``dvc_outputs``: DVC's Output: made, given its hash, hidden from Git
-- ``dvc_file_writer``: writes .dvc files by replacement
-- ``gitignore_lines``: DVC's lines in .gitignore: added, and taken back
-- ``dvc_state``: DVC's state database: told of hashes, held open
-- ``fsync_committed``: durable=True: the changes of a commit, on disk
+- ``dvc_outputs``: makes DVC's Output, fills in its hash, hides it from Git
+- ``dvc_file_writer``: writes .dvc files: a temp file, then a rename
+- ``gitignore_lines``: adds DVC's lines to .gitignore, and removes them again
+- ``dvc_state``: writes hashes into DVC's state database, and keeps it open
+- ``fsync_committed``: durable=True: waits until a commit is on disk
 """

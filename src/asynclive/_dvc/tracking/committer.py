@@ -1,4 +1,4 @@
-"""Commits a group: .dvc files, .gitignore and the workspace, of each artifact all or nothing."""
+"""Commits a group: .dvc files, .gitignore, the workspace. Each artifact is atomic."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ logger = getLogger(__name__)
 
 
 class Committer:
-    """Commits to one repository. The caller holds its lock, and is alone in DVC.
+    """Commits to one repository. The caller holds DVC's lock and ``dvc_guard``.
 
     Args:
         repo: DVC's ``Repo``.
-        layout: where its bytes lie, and what waits for the disk.
-        index: what DVC tracks in the workspace.
-        rules: what the index asks.
-        git_index: which paths Git tracks; None where there is no Git.
+        layout: of its cache; its ``sync`` waits for the disk.
+        index: the outputs that DVC tracks in the workspace.
+        rules: DVC's rules, by which the index is refreshed.
+        git_index: the paths that Git tracks; None without Git.
     """
 
     def __init__(
@@ -150,18 +150,18 @@ class Committer:
         if output is None:
             output = self._outputs.make(request, undo)
         undo.append(OutputChanged(output.stage.path))
-        said = output.stage.dumpd() if output.stage._stage_text is not None else None
+        before = output.stage.dumpd() if output.stage._stage_text is not None else None
         md5 = self._outputs.fill(output, staged)
         self._outputs.hide(request, output, undo)
         dvc_file = output.stage.path
-        temp = self._dvc_files.write_beside(output.stage, said, undo)
+        temp = self._dvc_files.write_temp(output.stage, before, undo)
         self._place(staged, undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self._layout)
         relpath = output.stage.dvcfile.relpath
         self._dvc_files.replace(dvc_file, temp, undo)
         undo.append(QueuedForGit(relpath))
-        # It is tracked: from here on nothing fails but the wait for the disk.
+        # The artifact is tracked. After this point only the wait for the disk can fail.
         self._repo.scm_context.track_file(relpath)
         self._index.record_written(dvc_file, output.stage.outs)
         return TrackedArtifact(staged, md5, dvc_file, tuple(undo))
@@ -179,7 +179,7 @@ class Committer:
                     stack.callback(self._undo_step, step)
         except Exception:
             logger.exception(
-                "'%s' could not be taken back wholly. Log it again.", staged.request.path
+                "'%s' could not be taken back completely. Log it again.", staged.request.path
             )
 
     def _undo_step(self, step: object) -> None:
@@ -203,7 +203,10 @@ class Committer:
 
 
 def _drop_exec(staged: StagedArtifact, layout: CacheLayout) -> None:
-    """Inside a tracked directory DVC makes a file anew and keeps no mode (``Output.set_exec``)."""
+    """Remove the executable bit of a file inside a tracked directory.
+
+    DVC makes such a file anew and does not keep its mode (``Output.set_exec``).
+    """
     if staged.isdir or not staged.files[0].isexec:
         return
     with open_beneath(staged.request.path, layout.root) as at:

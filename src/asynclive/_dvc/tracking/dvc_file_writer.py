@@ -1,4 +1,4 @@
-"""Writes .dvc files: complete beside, then replaced, so that a crash leaves no half of one."""
+"""Writes .dvc files to a temp path, then renames them: a crash leaves the old or the new file."""
 
 from __future__ import annotations
 
@@ -24,21 +24,24 @@ class DvcFiles:
         self._text = DvcText(dumps_yaml)
         self._numbers = itertools.count()
 
-    def write_beside(self, stage: Any, said: Any, undo: list[UndoStep]) -> str:
-        """Write the text of the .dvc file (``Stage.dump``) to a temp file.
+    def write_temp(self, stage: Any, before: Any, undo: list[UndoStep]) -> str:
+        """Write the text of the .dvc file (``Stage.dump``) to a temp file; return its path.
 
-        DVC would write into the file itself; a crash there would leave half of it.
+        DVC writes into the file itself, so that a crash may leave half of it.
 
         Args:
-            said: what the stage said when the file was written or read, where there is one.
+            stage: DVC's ``Stage``.
+            before: the stage as data (``dumpd``) when its file was written or read last; None:
+                there is no such file.
+            undo: gets a step for the temp file.
         """
         from dvc.stage.serialize import to_single_stage_file
 
-        text = self._text.update(said, stage._stage_text, stage.dumpd())
+        text = self._text.update(before, stage._stage_text, stage.dumpd())
         if text is None:
             text = self._text.dump(to_single_stage_file(stage))
-        _check_names_come_back(stage, text)
-        stage._stage_text = text  # what DVC would find in the file next time
+        _check_names_survive_yaml(stage, text)
+        stage._stage_text = text  # as if DVC had read the file
         try:
             mode = os.stat(stage.path).st_mode & 0o777
         except FileNotFoundError:
@@ -48,14 +51,14 @@ class DvcFiles:
         return temp
 
     def replace(self, dvc_file: str, temp: str, undo: list[UndoStep]) -> None:
-        """Have the .dvc file be what was written beside it."""
+        """Replace the .dvc file by the temp file."""
         before = _read(dvc_file)
         with open_beneath(dvc_file, self._layout.root) as at:
             os.replace(temp, at)
             undo.append(DvcFileReplaced(dvc_file, before))
 
     def restore(self, dvc_file: str, content: bytes | None) -> None:
-        """Have a .dvc file hold what it held before; None: it was not there."""
+        """Give a .dvc file its old bytes back; None: it did not exist."""
         if content is None:
             remove_file(dvc_file)
             return
@@ -69,7 +72,7 @@ class DvcFiles:
     def _write_temp(self, content: bytes, mode: int) -> str:
         temp = f"{self._layout.workspace_tmp}{os.sep}dvc-{next(self._numbers)}"
         try:
-            # Nobody else can look into the directory of temp files.
+            # No other user can open the directory of temp files.
             write_new(temp, content, mode, sync=self._layout.sync)
         except BaseException:
             remove_file(temp)
@@ -85,17 +88,17 @@ def _read(path: str) -> bytes | None:
         return None
 
 
-def _check_names_come_back(stage: Any, text: str) -> None:
-    """Refuse a name that is another one when it is read from the .dvc file."""
+def _check_names_survive_yaml(stage: Any, text: str) -> None:
+    """Refuse a name that is a different one when DVC reads it from the .dvc file."""
     from dvc.utils.serialize import parse_yaml
 
     names = [output.def_path for output in stage.outs]
     if all(map(is_plain, names)):
         return
-    for output, said in zip(stage.outs, parse_yaml(text, stage.path)["outs"], strict=True):
-        if said["path"] != output.def_path:
+    for output, entry in zip(stage.outs, parse_yaml(text, stage.path)["outs"], strict=True):
+        if entry["path"] != output.def_path:
             raise ArtifactPathError(
                 output.fs_path,
-                "has a name that YAML does not give back as it is: a control character, or a row "
-                "of spaces in a long one. Rename it.",
+                "has a name that YAML does not preserve: it has a control character, or several "
+                "spaces in a row in a long name. Rename it.",
             )

@@ -1,4 +1,4 @@
-"""DVC's ``Output`` of what was staged: made or found, hidden from Git, and its hash filled in."""
+"""DVC's ``Output`` of a staged artifact: makes it, fills in its hash, hides it from Git."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ..._workers.fairness import yield_gil
 from ..._workspace.apply_placement import make_parents
 from ..dvc_errors import copy_advice
 from .commit_undo import HiddenFromGit, UndoStep
-from .dvc_state import AT_A_TIME
+from .dvc_state import FILES_PER_YIELD
 
 logger = getLogger(__name__)
 
 
 class Outputs:
-    """Works on the outputs of one repository, while its lock is held.
+    """Changes the outputs of one repository. The caller holds DVC's lock.
 
     Args:
         repo: DVC's ``Repo``.
-        layout: where its bytes lie.
-        rules: what is to be told of a .gitignore that was written.
-        git_index: which paths Git tracks; None where there is no Git.
+        layout: of its cache.
+        rules: DVC's rules, which must hear of each .gitignore that was written.
+        git_index: the paths that Git tracks; None without Git.
     """
 
     def __init__(
@@ -48,16 +48,17 @@ class Outputs:
         self._git_index = git_index
 
     def make(self, request: ArtifactRequest, undo: list[UndoStep]) -> Any:
-        """DVC's ``Output`` for a path it does not track yet (``get_or_create_stage``)."""
+        """Return a new ``Output`` for a path that DVC does not track (``get_or_create_stage``)."""
         from dvc.utils import resolve_paths
 
         if request.path == self._root:
             raise ArtifactPathError(
                 request.path, "is the DVC repository itself. Log the directories in it."
             )
-        # Of a copy, ask for the .dvc file itself: what it replaces may be a link to a directory.
-        asked = f"{request.path}.dvc" if request.copy else request.path
-        _, directory, _ = resolve_paths(self._repo, asked)
+        # For a copy, resolve the .dvc file: the copy may replace a link to a directory, which DVC
+        # would follow.
+        target = f"{request.path}.dvc" if request.copy else request.path
+        _, directory, _ = resolve_paths(self._repo, target)
         dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)
         if request.copy:
             undo.append(make_parents(request.path, self._root))
@@ -67,65 +68,86 @@ class Outputs:
         return stage.outs[0]
 
     def fill(self, output: Any, staged: StagedArtifact) -> str:
-        """Give the output the hash and size of what was staged (``Output.add``)."""
+        """Set the hash and size of the output to those of the artifact (``Output.add``).
+
+        An artifact inside a tracked directory changes the listing of that directory.
+
+        Returns:
+            The hash of the artifact itself.
+        """
         from dvc_data.hashfile import load
-        from dvc_data.hashfile.hash_info import HashInfo
-        from dvc_data.hashfile.meta import Meta
-        from dvc_data.hashfile.tree import Tree
 
         request = staged.request
-        inner = output.fs_path != request.path
-        if inner and output.hash_info and not output.hash_info.isdir:
+        is_inside = output.fs_path != request.path
+        if is_inside and output.hash_info and not output.hash_info.isdir:
             raise ArtifactPathError(
                 request.path, f"lies in '{output}', which is tracked as a file."
             )
-        # Hashes of DVC 2 (md5-dos2unix) are never made any more.
+        # An output with a hash of DVC 2 (md5-dos2unix) gets one of DVC 3.
         output.update_legacy_hash_name(force=True)
-        # Newer than DVC 3.60, which the lowest supported version is.
+        # DVC 3.60, the lowest supported version, has no such method.
         versioned = getattr(output, "_get_versioned_meta", lambda: None)()
-        obj: Any = None
-        if staged.isdir:
-            meta = Meta(size=staged.size, nfiles=staged.nfiles, isdir=True)
-            hash_info = HashInfo("md5", staged.tree_md5)
-            if staged.tree_md5 is None:
-                obj = Tree()
-                for number, file in enumerate(staged.files):
-                    obj.add(file.key, None, HashInfo("md5", file.md5))
-                    if number % AT_A_TIME == 0:
-                        yield_gil()
-                _digest(obj, lambda: self._add_tree(output.cache, obj))
-                hash_info = obj.hash_info
-        else:
-            (file,) = staged.files
-            meta = Meta(size=file.size, isexec=file.isexec)
-            hash_info = HashInfo("md5", file.md5)
+        meta, hash_info, tree = self._describe(output.cache, staged)
         md5: str = hash_info.value
-        if inner:
-            if obj is None:
-                obj = load(output.cache, hash_info)
-            meta, obj = output.apply(request.path, obj, meta)
-            self._add_tree(output.cache, obj)
-            hash_info = obj.hash_info
-        # Not the object: the index would keep it as long as the session lasts, and DVC loads it
-        # from the cache where it needs it.
+        if is_inside:
+            if tree is None:
+                tree = load(output.cache, hash_info)
+            meta, tree = output.apply(request.path, tree, meta)
+            self._add_tree(output.cache, tree)
+            hash_info = tree.hash_info
+        # Without the object: the index would keep it as long as the session lasts. DVC loads it
+        # from the cache when it needs it.
         output.obj, output.hash_info, output.meta, output.files = None, hash_info, meta, None
         if versioned:
             output.merge_version_meta(*versioned)
         return md5
 
+    def _describe(self, cache: Any, staged: StagedArtifact) -> tuple[Any, Any, Any]:
+        """Return DVC's ``Meta`` and ``HashInfo`` of the artifact, and the ``Tree`` if it is new."""
+        from dvc_data.hashfile.hash_info import HashInfo
+        from dvc_data.hashfile.meta import Meta
+        from dvc_data.hashfile.tree import Tree
+
+        if not staged.isdir:
+            (file,) = staged.files
+            return Meta(size=file.size, isexec=file.isexec), HashInfo("md5", file.md5), None
+        meta = Meta(size=staged.size, nfiles=staged.nfiles, isdir=True)
+        if staged.tree_md5 is not None:
+            return meta, HashInfo("md5", staged.tree_md5), None
+        tree = Tree()
+        for number, file in enumerate(staged.files):
+            tree.add(file.key, None, HashInfo("md5", file.md5))
+            if number % FILES_PER_YIELD == 0:
+                yield_gil()
+        self._digest_and_add(cache, tree)
+        return meta, tree.hash_info, tree
+
+    def _digest_and_add(self, cache: Any, tree: Any) -> None:
+        """Hash the listing and store it.
+
+        ``digest`` writes it to DVC's memory file system, which lasts as long as the process. So it
+        is removed from there.
+        """
+        tree.digest()
+        memory, path = tree.fs, tree.path
+        try:
+            self._add_tree(cache, tree)
+        finally:
+            memory.remove(path)
+
     def _add_tree(self, cache: Any, tree: Any) -> None:
         """Store the listing of a directory (``add_update_tree``)."""
         from dvc_data.hashfile.db import add_update_tree
 
-        # DVC would write a temp file among the objects, which a kill leaves there. What is in the
-        # cache, it takes as it is.
+        # DVC would write a temp file among the objects, and a kill would leave it there. DVC does
+        # not write an object that is in the cache already.
         with tree.fs.open(tree.path, "rb") as file:
             self._store.put(file.read(), tree.oid)
         self._store.sync_names([tree.oid])
         try:
             add_update_tree(cache, tree)
         except sqlite3.Error:
-            pass  # DVC's state is told last; all of the group will tell it, and the user be told
+            pass  # save_group meets the same error when it writes to the state, and warns
 
     def hide(self, request: ArtifactRequest, output: Any, undo: list[UndoStep]) -> None:
         """Hide the output from Git, which must not track it (``Output.ignore``)."""
@@ -140,23 +162,23 @@ class Outputs:
         self._ignore(output, undo)
 
     def _ignore(self, output: Any, undo: list[UndoStep]) -> None:
-        """As ``Output.ignore``, less its look into Git's index."""
+        """Add a line to .gitignore, as ``Output.ignore`` does, but without reading Git's index."""
         context, path = self._repo.scm_context, output.fs_path
         if (
             self._git_index is not None
             and not can_be_gitignored(os.path.basename(path))
             and not context.scm.is_ignored(path)
         ):
-            # Tracked as by DVC all the same; the bytes would go into Git, so it is said.
+            # DVC tracks such a file too, without a warning. But `git add` would add its bytes.
             logger.warning(
-                "Git sees %r, for no line of .gitignore can say its name. Rename it, or log the "
-                "directory that holds it, before you run 'git add'.",
+                "Git does not ignore %r: no line of .gitignore can express its name. Rename it, or "
+                "log the directory that holds it, before you run 'git add'.",
                 path,
             )
         before = len(context.ignored_paths)
         context.ignore(path)
         if len(context.ignored_paths) > before:
-            # Or DVC removes the line itself if a later artifact of the group fails.
+            # Popped: otherwise DVC removes the line too when an exception leaves the context.
             undo.append(HiddenFromGit(context.ignored_paths.pop()))
 
     def unhide(self, path: str) -> None:
@@ -165,13 +187,3 @@ class Outputs:
             self._repo.scm_context.ignore_remove(path)
         finally:
             self._rules.on_gitignore_written(os.path.dirname(path))
-
-
-def _digest(tree: Any, store: Any) -> None:
-    """Hash the tree and store it, without leaving it in DVC's process-wide memory file system."""
-    tree.digest()
-    memory, path = tree.fs, tree.path
-    try:
-        store()
-    finally:
-        memory.remove(path)

@@ -1,4 +1,4 @@
-"""Tells DVC's state what it would have learnt by hashing, so that nothing is read again."""
+"""Writes hashes into DVC's state database, so that DVC does not read the files again."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from ..dvc_errors import plain_text
 
 logger = getLogger(__name__)
 
-# How many files of a directory are seen to at a time, before others get their turn: about half a
-# millisecond's worth.
-AT_A_TIME = 32
+# Files to process before other threads may take the GIL: about 0.5 ms of work.
+FILES_PER_YIELD = 32
 
 _Row = tuple[str, Any, "dict[str, Any] | None"]
-"""A path, its ``HashInfo`` and its stat record; None: as it is."""
+"""A path, its ``HashInfo`` and its stat record; None: DVC calls stat itself."""
 
 
 class State:
-    """What DVC knows by path, inode, size and mtime.
+    """DVC's state: a hash for each path, valid as long as inode, size and mtime are the same.
 
     Args:
         repo: DVC's ``Repo``.
-        links: whether files of the workspace are links to what is in the cache.
+        links: whether files of the workspace are links to objects in the cache.
     """
 
     def __init__(self, repo: Any, *, links: bool) -> None:
@@ -40,25 +39,25 @@ class State:
         self._links = links
 
     def save_files(self, path: str, files: Sequence[StoredFile]) -> None:
-        """Tell it of files that will lie in ``path``."""
-        with _optional():
+        """Save the hashes of files that will lie in ``path``. A failure is only logged."""
+        with _log_errors():
             self._save_rows(_file_rows(path, files))
 
     def save_group(self, group: Sequence[TrackedArtifact]) -> None:
-        """Tell it of what a group has committed."""
-        with _optional():
+        """Save the hashes and links of a committed group. A failure is only logged."""
+        with _log_errors():
             self._save_group(group)
 
     def _save_rows(self, rows: Iterator[_Row]) -> None:
         state = self._repo.state
-        some = list(itertools.islice(rows, AT_A_TIME))
-        if not some:
+        batch = list(itertools.islice(rows, FILES_PER_YIELD))
+        if not batch:
             return
-        with state.hashes.transact():  # one for all of them
-            while some:
-                state.save_many(some, self._repo.fs)
-                some = list(itertools.islice(rows, AT_A_TIME))
-                if some:
+        with state.hashes.transact():  # one transaction for all rows
+            while batch:
+                state.save_many(batch, self._repo.fs)
+                batch = list(itertools.islice(rows, FILES_PER_YIELD))
+                if batch:
                     yield_gil()
 
     def _save_group(self, group: Sequence[TrackedArtifact]) -> None:
@@ -69,7 +68,7 @@ class State:
         for tracked in group:
             staged, path = tracked.staged, tracked.staged.request.path
             if tracked.md5 is None or staged.tree_md5 is not None:
-                continue  # not DVC's, or known to it already
+                continue  # not tracked by DVC, or in its state already
             if staged.isdir:
                 links.append((path, mtimes_token(path, staged.files)))
             elif self._links:
@@ -77,15 +76,15 @@ class State:
         self._save_rows(self._rows(group))
         if not links:
             return
-        # As State.set_link, which takes a transaction of its own for each.
+        # As State.set_link does, but in one transaction instead of one for each path.
         with state.links.transact():
             for path, mtime in links:
-                with contextlib.suppress(FileNotFoundError):  # removed by its owner meanwhile
+                with contextlib.suppress(FileNotFoundError):  # the user has removed it
                     inode = os.lstat(path).st_ino
                     state.links[os.path.relpath(path, state.root_dir)] = (inode, mtime)
 
     def _rows(self, group: Sequence[TrackedArtifact]) -> Iterator[_Row]:
-        """One row a file, made when it is asked for: a large directory has many."""
+        """Yield one row for each file. They are not kept: a large directory has many."""
         from dvc_data.hashfile.hash_info import HashInfo
 
         for tracked in group:
@@ -95,21 +94,21 @@ class State:
             if not staged.hashes_saved:
                 yield from _file_rows(path, staged.files)
             if not staged.isdir:
-                # Its object too, which a link may have made executable, so that DVC
-                # would no longer take it for protected.
+                # The row of its object too. If the mode of a link made the object executable, DVC
+                # no longer trusts the object as write-protected, and would hash it.
                 object_path = self._repo.cache.local.oid_to_path(tracked.md5)
                 yield object_path, HashInfo("md5", tracked.md5), None
 
 
 @contextlib.contextmanager
-def _optional() -> Iterator[None]:
-    """DVC's state is a cache, on a disk of its own: what it cannot be told, it reads again."""
+def _log_errors() -> Iterator[None]:
+    """Log an error as a warning: DVC's state is only a cache. DVC hashes what it lacks."""
     try:
         yield
     except Exception as error:
         logger.warning(
-            "DVC's state cannot be written to (%s). What was logged is tracked all the same; the "
-            "next 'dvc status' reads it once more.",
+            "DVC's state cannot be written to (%s). The logged artifacts are tracked anyway; the "
+            "next 'dvc status' reads them once more.",
             plain_text(error),
         )
 
@@ -123,41 +122,41 @@ def _file_rows(path: str, files: Sequence[StoredFile]) -> Iterator[_Row]:
 
 
 def mtimes_token(path: str, files: Sequence[StoredFile]) -> str:
-    """What tells DVC whether a directory was changed (``_tokenize_mtimes``), some files at a time.
+    """Return the token by which DVC tells whether a directory changed (``_tokenize_mtimes``).
 
-    DVC makes one JSON object of all paths and mtimes, sorted by path.
+    The token is the MD5 of one JSON object of all paths and mtimes, sorted by path. Here it is
+    computed in batches, between which other threads run.
     """
     digest = hashlib.md5(b"{", usedforsecurity=False)
     mtimes = sorted((os.sep.join((path, *file.key)), file.mtime) for file in files)
-    for start in range(0, len(mtimes), AT_A_TIME):
-        some = json.dumps(dict(mtimes[start : start + AT_A_TIME]))[1:-1]
-        digest.update((", " if start else "").encode() + some.encode())
+    for start in range(0, len(mtimes), FILES_PER_YIELD):
+        batch = json.dumps(dict(mtimes[start : start + FILES_PER_YIELD]))[1:-1]
+        digest.update((", " if start else "").encode() + batch.encode())
         yield_gil()
     digest.update(b"}")
     return digest.hexdigest()
 
 
 class OpenDatabases:
-    """DVC's state databases, held open.
+    """Keeps DVC's state databases open during a session.
 
-    DVC closes them after each command. Whoever is the last to close a database of SQLite's writes
-    its log back into it and waits for the disk, which takes longer than a commit.
+    DVC closes its connections after each command. When the last connection to a SQLite database is
+    closed, SQLite writes the log back into the database and waits for the disk. That takes longer
+    than a commit.
     """
 
     def __init__(self) -> None:
         self._connections: list[sqlite3.Connection] = []
 
-    def hold(self, paths: Iterable[str]) -> None:
-        """Open the databases that are there; nothing is written, and nothing locked."""
-        import sqlite3  # by now DVC has
-
+    def open(self, paths: Iterable[str]) -> None:
+        """Open the databases that exist. Writes nothing, and locks nothing."""
         for path in paths:
-            with contextlib.suppress(sqlite3.Error):  # then it takes longer, that is all
+            with contextlib.suppress(sqlite3.Error):  # without the connection, commits are slower
                 connection = sqlite3.connect(
                     f"{Path(path).as_uri()}?mode=rw", uri=True, check_same_thread=False
                 )
                 self._connections.append(connection)
-                # SQLite opens the file when it is first asked for something.
+                # SQLite opens the file at the first query.
                 connection.execute("SELECT 1 FROM sqlite_master").fetchall()
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Brings onto the disk what a group's commit changed in the workspace, each path once a group.
+"""durable=True: waits until the workspace changes of a group's commit are on disk.
 
-Only where that is wanted. Blocking and without DVC.
+Each path is synced once a group. Blocks; no DVC.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from ..._fs.fsync import Sync
 def sync_committed(
     sync: Sync, group: Sequence[TrackedArtifact | None]
 ) -> Iterator[tuple[int, OSError]]:
-    """Wait for the disk; which of the group may not be on it, the last one first.
+    """Sync all changes; yield the index and error of each artifact that may not be on disk.
+
+    The last artifact of the group comes first, which is the order to take them back in.
 
     Args:
-        sync: what waits.
-        group: in the order of the commit; None: nothing of it was changed.
+        sync: calls fsync.
+        group: in the order of the commit; None: this artifact changed nothing.
     """
     outcomes: dict[str, OSError | None] = {}
     for index, tracked in reversed([*enumerate(group)]):
@@ -36,7 +38,7 @@ def sync_committed(
 
 
 def _changed_directories(tracked: TrackedArtifact) -> list[str]:
-    """Where names came, went or were exchanged."""
+    """Return the directories in which entries were added, removed or exchanged."""
     placement = tracked.staged.placement
     moves = () if placement is None else placement.moves
     changed = {os.path.dirname(move.destination) for move in moves}
@@ -56,7 +58,7 @@ def _error_of(sync: Sync, path: str) -> OSError | None:
         else:
             sync.directory(path)
     except FileNotFoundError:
-        pass  # removed by its owner meanwhile, or never there
+        pass  # the user has removed it, or it never existed
     except OSError as error:
         return error
     return None
