@@ -1,6 +1,6 @@
-"""What GroupCommitter asks of a repository: DVC's does it, and so does the fake of the tests.
+"""The contract between GroupCommitter and a repository: DVC's and the fake of the tests keep it.
 
-Each test runs on both. What the fake is used to show elsewhere is then true of DVC.
+Each test runs with both. So the tests that use the fake elsewhere also hold for DVC.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from asynclive._workers.file_workers import FileWorkers
 pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
-TIMEOUT = 60  # seconds until a gate that nobody opens is a failure
+TIMEOUT = 60  # seconds to wait for a gate; a gate that stays closed fails the test
 
 
 class Repository(Protocol):
-    """As much of ``DvcRepository`` as committing takes. Synchronous, in threads."""
+    """The methods of ``DvcRepository`` that a committer calls. They block, in worker threads."""
 
     def acquire(self) -> bool: ...
 
@@ -47,7 +47,7 @@ class Repository(Protocol):
 
 
 class Side(Protocol):
-    """A repository that can be opened more than once, as by two processes."""
+    """A repository that can be opened several times, as several processes do."""
 
     def open(self) -> Repository: ...
 
@@ -133,7 +133,7 @@ def side(request: pytest.FixtureRequest, repo: Path) -> Side:
 
 
 class Opened:
-    """One opening of the repository, its calls in one thread at a time; a gate in its commit."""
+    """An open repository. One thread at a time calls it; its commit waits for a gate."""
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
@@ -184,7 +184,7 @@ async def running(one: Opened, **values: Any) -> AsyncIterator[GroupCommitter[An
         task_group.cancel_scope.cancel()
 
 
-async def test_the_lock_is_taken_by_one_at_a_time_and_asking_does_not_wait(side: Side) -> None:
+async def test_one_session_at_a_time_has_the_lock_and_no_attempt_waits(side: Side) -> None:
     async with opened(side) as one, opened(side) as other:
         assert await one.call(one.repository.acquire) is True
         assert await other.call(other.repository.acquire) is False
@@ -195,7 +195,7 @@ async def test_the_lock_is_taken_by_one_at_a_time_and_asking_does_not_wait(side:
         await other.call(other.repository.release)
 
 
-async def test_what_is_submitted_is_committed_and_the_lock_free_after(side: Side) -> None:
+async def test_a_submitted_item_is_committed_and_the_lock_is_released(side: Side) -> None:
     async with opened(side) as one, running(one) as committer:
         assert await committer.submit(await side.item(one.repository, "a"))
         assert side.committed() == {"a"}
@@ -204,7 +204,7 @@ async def test_what_is_submitted_is_committed_and_the_lock_free_after(side: Side
             await other.call(other.repository.release)
 
 
-async def test_a_group_has_an_outcome_for_each_item_and_one_error_is_one_items(
+async def test_each_item_of_a_group_has_an_outcome_or_an_error_of_its_own(
     side: Side,
 ) -> None:
     async with opened(side) as one:
@@ -229,7 +229,7 @@ async def test_an_empty_group_is_no_error(side: Side) -> None:
         await one.call(one.repository.release)
 
 
-async def test_what_waits_while_a_group_commits_is_one_group(side: Side) -> None:
+async def test_items_that_wait_while_a_group_commits_form_one_group(side: Side) -> None:
     async with opened(side) as one, running(one) as committer:
         items = [await side.item(one.repository, name) for name in "abcde"]
         one.gate.clear()
@@ -244,7 +244,7 @@ async def test_what_waits_while_a_group_commits_is_one_group(side: Side) -> None
     assert side.committed() == set("abcde")
 
 
-async def test_an_item_cancelled_before_its_group_leaves_nothing(side: Side) -> None:
+async def test_an_item_that_is_cancelled_before_its_group_is_not_committed(side: Side) -> None:
     async with opened(side) as one, running(one) as committer:
         first, second = [await side.item(one.repository, name) for name in "ab"]
         one.gate.clear()
@@ -260,7 +260,7 @@ async def test_an_item_cancelled_before_its_group_leaves_nothing(side: Side) -> 
     assert side.committed() == {"a"}
 
 
-async def test_a_group_that_has_begun_is_finished_though_its_committer_is_cancelled(
+async def test_a_group_in_progress_is_finished_although_its_committer_is_cancelled(
     side: Side,
 ) -> None:
     async with opened(side) as one:
@@ -276,7 +276,9 @@ async def test_a_group_that_has_begun_is_finished_though_its_committer_is_cancel
             await other.call(other.repository.release)
 
 
-async def test_a_lock_held_elsewhere_is_waited_for_and_given_up(side: Side) -> None:
+async def test_a_committer_waits_for_the_lock_of_another_session_until_its_timeout(
+    side: Side,
+) -> None:
     async with opened(side) as one, opened(side) as other:
         item, late = [await side.item(one.repository, name) for name in "ab"]
         assert await other.call(other.repository.acquire)
@@ -291,7 +293,7 @@ async def test_a_lock_held_elsewhere_is_waited_for_and_given_up(side: Side) -> N
     assert side.committed() == {"b"}
 
 
-async def test_of_two_committers_on_one_repository_one_is_inside_at_a_time(side: Side) -> None:
+async def test_only_one_of_two_committers_commits_at_a_time(side: Side) -> None:
     inside = most = 0
     lock = threading.Lock()
 
@@ -325,21 +327,21 @@ async def test_of_two_committers_on_one_repository_one_is_inside_at_a_time(side:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_the_lock_stays_taken_while_a_thread_commits_whose_task_is_gone(
+async def test_the_lock_stays_held_while_a_thread_commits_whose_task_has_ended(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Native cancellation of every task, as some programs end, goes through shields: the group's
-    # task goes on to the release while its thread is still at work.
+    # Some programs end by cancelling every task natively, which goes through shields. The task of
+    # the group then goes on to the release while its thread still commits.
     side = DvcSide(repo.resolve())
     inside, gate = threading.Event(), threading.Event()
     commit = DvcRepository._commit
 
-    def held(self: DvcRepository, group: Any) -> Any:
+    def commit_at_gate(self: DvcRepository, group: Any) -> Any:
         inside.set()
         assert gate.wait(TIMEOUT)
         return commit(self, group)
 
-    monkeypatch.setattr(DvcRepository, "_commit", held)
+    monkeypatch.setattr(DvcRepository, "_commit", commit_at_gate)
     async with opened(side) as one, opened(side) as other:
         item = await side.item(one.repository, "a")
         committer = one.committer()
@@ -353,11 +355,11 @@ async def test_the_lock_stays_taken_while_a_thread_commits_whose_task_is_gone(
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
         await anyio.wait_all_tasks_blocked()
-        taken = await other.call(other.repository.acquire)
-        if taken:
+        is_acquired = await other.call(other.repository.acquire)
+        if is_acquired:
             await other.call(other.repository.release)
         gate.set()
         _, submitted = await asyncio.gather(*tasks, return_exceptions=True)
-    assert not taken
-    # Nobody is left who could say what became of it.
+    assert not is_acquired
+    # No task is left that could learn the outcome.
     assert "may be tracked or not" in str(submitted)

@@ -137,7 +137,7 @@ async def test_where_none_can_be_saved_entering_says_so(
     for root, name, says in (
         (templates.make("no-scm", tmp_path / "no-scm"), None, "an experiment: there is no Git rep"),
         (templates.make("unborn", tmp_path / "unborn"), "n", "'n': Git has no commit yet"),
-        (repo, "mine", "'mine': there is one of this name"),
+        (repo, "mine", "'mine': an experiment of this name exists"),
         (repo, "a/b", "'a/b': Invalid exp name"),
         (repo, "", "'': the name is empty"),
     ):

@@ -1,4 +1,4 @@
-"""Examines a repository, and finds what keeps artifacts from being logged in it.
+"""Examines a repository, and finds the problems that keep artifacts from being logged in it.
 
 It changes nothing. To find out which links work, it tries them with temp files in the directories
 of a session. If it is killed, the next session removes them.

@@ -18,7 +18,10 @@ logger = getLogger(__name__)
 
 
 class CoWriterRepository(Protocol):
-    """What a co-writer of dvc.yaml needs of a repository, whichever process opened it. Blocks."""
+    """The part of a repository that a co-writer of dvc.yaml needs. Blocks.
+
+    Either this process or a worker process has opened the repository.
+    """
 
     @property
     def root(self) -> str: ...
@@ -29,7 +32,7 @@ class CoWriterRepository(Protocol):
 
 
 class Repository(CoWriterRepository, Protocol):
-    """What an experiment needs of the repository. Blocks; call it in the thread for DVC."""
+    """The part of a repository that an experiment needs. Blocks; call it in the thread for DVC."""
 
     def experiment_name(self, name: str | None) -> str: ...
 
@@ -46,7 +49,7 @@ class WantedExperiment(NamedTuple):
 
 
 class SessionExperiment:
-    """No experiment, for a session that saves none. The subclasses override what they need."""
+    """No experiment, for a session that saves none. A subclass overrides the hooks it needs."""
 
     name: str | None = None
     co_writer: CoWriter | None = None

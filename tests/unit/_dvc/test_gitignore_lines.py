@@ -1,4 +1,4 @@
-"""Taking back what was added to a file."""
+"""AppendUndo restores a file to the bytes before an append."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add(appends: AppendUndo, path: Path, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("before", [None, b"", b"/a\n", b"/a", b"/a\r\n"])
-def test_what_was_added_is_taken_back_to_the_byte(tmp_path: Path, before: bytes | None) -> None:
+def test_an_append_is_undone_to_the_byte(tmp_path: Path, before: bytes | None) -> None:
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
@@ -28,7 +28,7 @@ def test_what_was_added_is_taken_back_to_the_byte(tmp_path: Path, before: bytes 
     assert not appends.undo_last(str(path))
 
 
-def test_what_is_not_as_it_was_left_stays(tmp_path: Path) -> None:
+def test_a_file_that_changed_after_the_append_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
     appends = AppendUndo()
     add(appends, path, b"/a\n")
@@ -38,7 +38,7 @@ def test_what_is_not_as_it_was_left_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, b"/a\n"])
-def test_half_of_an_addition_does_not_stay(tmp_path: Path, before: bytes | None) -> None:
+def test_a_failed_append_leaves_no_part_of_it(tmp_path: Path, before: bytes | None) -> None:
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)
@@ -55,7 +55,7 @@ def test_half_of_an_addition_does_not_stay(tmp_path: Path, before: bytes | None)
     assert not appends.undo_last(str(path))
 
 
-def test_a_file_that_was_not_made_is_nothing_to_take_back(tmp_path: Path) -> None:
+def test_there_is_nothing_to_undo_if_no_file_was_created(tmp_path: Path) -> None:
     appends = AppendUndo()
     with appends.record_append(str(tmp_path / "file")):
         pass
@@ -64,7 +64,7 @@ def test_a_file_that_was_not_made_is_nothing_to_take_back(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("before", [None, b"/a\n"])
-def test_several_additions_are_taken_back_one_by_one(tmp_path: Path, before: bytes | None) -> None:
+def test_several_appends_are_undone_one_by_one(tmp_path: Path, before: bytes | None) -> None:
     path = tmp_path / "file"
     if before is not None:
         path.write_bytes(before)

@@ -63,7 +63,7 @@ def experiment_name(repo: Any, name: str | None) -> str:
     if scm.get_ref(str(ref)):
         raise ExperimentError(
             name,
-            "there is one of this name already. Pass another name, or run "
+            "an experiment of this name exists already. Pass another name, or run "
             f"'dvc exp remove {name}'.",
         )
     return name
