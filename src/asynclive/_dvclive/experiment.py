@@ -125,7 +125,7 @@ class OwnExperiment(SessionExperiment):
     Args:
         name: None: DVC makes a random name when the block is entered.
         message: of its Git commit; None: DVC's.
-        paths: what it holds in addition to .dvc files: dvc.yaml, and the directory of the copies,
+        paths: the files that it holds in addition to .dvc files: dvc.yaml and the copies,
             without the files that DVC tracks.
         environment: of the process; it tells whether a pipeline runs the process.
     """

@@ -1,4 +1,4 @@
-"""A program that imports DVC in several ways, and prints as JSON what each way did to the process.
+"""A program that imports DVC in several ways, and prints their effects on the process as JSON.
 
 ``test_process_guard.py`` runs it in a DVC repository. Each scenario starts without DVC: the modules
 of DVC are imported anew. Only the first one also imports the libraries below DVC, so it is the one

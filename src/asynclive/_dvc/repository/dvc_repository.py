@@ -178,7 +178,7 @@ class DvcRepository:
 
     def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         results = self._committer.commit(group)
-        self._state.save_group([done for done in results if isinstance(done, TrackedArtifact)])
+        self._state.save_group([each for each in results if isinstance(each, TrackedArtifact)])
         return results
 
     @property

@@ -70,6 +70,11 @@ def remove_dead(repo: Any, sync: Sync) -> None:
 
 
 def start_session(repo: Any, sync: Sync) -> TempSession:
+    """Make the session's directories of temp files, in the cache and next to the workspace.
+
+    Raises:
+        StorageError: the cache cannot be written to.
+    """
     cache, (tmp_dir, other_dir) = repo.cache.local, _tmp_dirs(repo)
     try:
         cache.makedirs(cache.path)
@@ -107,6 +112,11 @@ def _sync_settings(sync: Sync, repo: Any) -> None:
 
 
 def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
+    """Return the layout of the cache, with the links that work between it and the workspace.
+
+    Raises:
+        StorageError: a link cannot be tried.
+    """
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.utils import umask
 

@@ -143,6 +143,7 @@ class Committer:
             self._place(staged, undo)
             return TrackedArtifact(staged, None, None, tuple(undo))
         output = outputs.claim(request.path)
+        # The index has read the .dvc file without DVC. Load it by DVC, for an output to change.
         while isinstance(output, DvcFileOutput):
             dvc_file = output.stage.path
             self._index.declare(dvc_file, self._rules.load_by_dvc(dvc_file))

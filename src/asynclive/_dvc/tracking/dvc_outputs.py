@@ -55,8 +55,8 @@ class Outputs:
             raise ArtifactPathError(
                 request.path, "is the DVC repository itself. Log the directories in it."
             )
-        # For a copy, resolve the .dvc file: the copy may replace a link to a directory, which DVC
-        # would follow.
+        # For a copy, resolve the .dvc file: the copy may replace a link to a directory, and DVC
+        # refuses such a link.
         target = f"{request.path}.dvc" if request.copy else request.path
         _, directory, _ = resolve_paths(self._repo, target)
         dvc_file, name = f"{request.path}.dvc", os.path.basename(request.path)

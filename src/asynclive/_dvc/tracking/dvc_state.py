@@ -102,7 +102,7 @@ class State:
 
 @contextlib.contextmanager
 def _log_errors() -> Iterator[None]:
-    """Log an error as a warning: DVC's state is only a cache. DVC hashes what it lacks."""
+    """Log an error as a warning: DVC's state is only a cache. DVC hashes a file without a row."""
     try:
         yield
     except Exception as error:

@@ -30,7 +30,7 @@ def sync_committed(
         directories = _changed_directories(tracked)
         for path in (*map(_gitignore, directories), *sync.with_parents(directories)):
             if path not in outcomes:
-                outcomes[path] = _error_of(sync, path)
+                outcomes[path] = _try_sync(sync, path)
             error = outcomes[path]
             if error is not None:
                 yield index, error
@@ -51,7 +51,8 @@ def _gitignore(directory: str) -> str:
     return os.path.join(directory, ".gitignore")
 
 
-def _error_of(sync: Sync, path: str) -> OSError | None:
+def _try_sync(sync: Sync, path: str) -> OSError | None:
+    """Sync a path; return the error if the disk may not have it."""
     try:
         if os.path.basename(path) == ".gitignore":
             sync.file(path)

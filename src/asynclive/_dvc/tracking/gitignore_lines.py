@@ -33,7 +33,7 @@ class AppendUndo:
 
     @contextmanager
     def record_append(self, path: str) -> Iterator[None]:
-        """Record what the block appends to the file, which may be missing.
+        """Record the bytes that the block appends to the file, which may be missing.
 
         If the block raises, the file gets its old length back.
         """
@@ -149,8 +149,8 @@ class GitignorePatch:
 
     def uninstall(self) -> None:
         """Give ``scm`` the methods of its class back."""
-        del self._scm._add_entry_to_gitignore
-        del self._scm.ignore_remove
+        for name in ("_add_entry_to_gitignore", "ignore_remove"):
+            vars(self._scm).pop(name, None)
 
     def add_entry(self, entry: str, path: str) -> None:
         """Add the line ``entry`` to the .gitignore ``path``, byte for byte as scmrepo does."""
