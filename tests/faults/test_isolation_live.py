@@ -114,7 +114,7 @@ async def test_an_event_loop_that_the_live_holds_up_meanwhile_is_let_go(
 ) -> None:
     write(repo, {"a.pt": "a"})
     waits = threading.Event()
-    lock = FileLock._lock
+    lock = FileLock._lock_file
 
     def tell_lock(turn: FileLock) -> int | None:
         if threading.current_thread() is threading.main_thread():
@@ -122,7 +122,7 @@ async def test_an_event_loop_that_the_live_holds_up_meanwhile_is_let_go(
         return lock(turn)
 
     with held_before_recording(tmp_path, monkeypatch) as (said, go):
-        monkeypatch.setattr(FileLock, "_lock", tell_lock)
+        monkeypatch.setattr(FileLock, "_lock_file", tell_lock)
 
         def go_on() -> None:
             assert waits.wait(30)
