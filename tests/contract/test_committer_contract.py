@@ -362,4 +362,4 @@ async def test_the_lock_stays_held_while_a_thread_commits_whose_task_has_ended(
         _, submitted = await asyncio.gather(*tasks, return_exceptions=True)
     assert not is_acquired
     # No task is left that could learn the outcome.
-    assert "may be tracked or not" in str(submitted)
+    assert "is either tracked or not" in str(submitted)
