@@ -84,7 +84,7 @@ class LocalEngine:
         Raises:
             ArtifactPathError: the path is outside of the repository.
             BackPressureError: as ``BackPressure.admit`` does.
-            ArtifactConflictError: as ``Conflicts.take`` does.
+            ArtifactConflictError: as ``Conflicts.claim`` does.
         """
         opened = self._opened
         root = opened.repository.layout.root
@@ -92,12 +92,12 @@ class LocalEngine:
             raise outside_repository(call.request, root)
         opened.back_pressure.admit(call)
         try:
-            call.order_after(self._conflicts.take(call))
+            call.order_after(self._conflicts.claim(call))
         except BaseException:
             opened.back_pressure.release(call)
             raise
         if call.latest_wins:
-            for other in self._conflicts.same(call):
+            for other in self._conflicts.others_at_path(call):
                 other.yield_to(call)
         scope = anyio.CancelScope()
         call.bind_work(scope.cancel)

@@ -204,7 +204,7 @@ class Pipeline:
         try:
             await call.wait_for_earlier()
             if call.options.move:
-                is_last = not any(self._conflicts.same(call))
+                is_last = not any(self._conflicts.others_at_path(call))
                 placed = self._placed.get(staged.request.path)
                 staged = decide_on_restored(staged, placed, wanted=is_last)
             tracked = await self._committer.submit(staged, partial(call.advance, "committing"))
@@ -219,5 +219,5 @@ class Pipeline:
         await self._removal.discard_later(staged)
         if call.options.move and not staged.isdir and staged.files:
             self._placed[staged.request.path] = staged.files[0].fingerprint
-        self._conflicts.remember(call.request)
+        self._conflicts.reserve_copy(call.request)
         return LoggedArtifact.from_tracked(tracked)
