@@ -1,4 +1,4 @@
-"""GroupCommitter, with a repository that does what the test says and counts who is inside."""
+"""GroupCommitter, with a repository that obeys the test and lets one group in at a time."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ pytestmark = pytest.mark.anyio
 
 
 class Repository:
-    """A lock and a commit, with a gate in each. Fails if two are ever inside."""
+    """A lock and a commit, with a gate in each. Fails if two groups are ever inside."""
 
     def __init__(self) -> None:
         self.groups: list[list[Any]] = []
         self.errors: dict[Any, Exception] = {}
-        self.asked = 0
+        self.attempts = 0
         self.locked = False
         self.locked_elsewhere = False
         self.breaks: list[float] = []
@@ -41,8 +41,8 @@ class Repository:
 
     async def acquire(self) -> bool:
         assert not self.locked
-        self.asked += 1
-        # A thread goes on though its caller is cancelled; its result is then lost.
+        self.attempts += 1
+        # A thread goes on although its caller was cancelled. The result is then lost.
         with anyio.CancelScope(shield=True):
             await self.acquire_gate.wait()
             await anyio.lowlevel.checkpoint()
@@ -60,7 +60,7 @@ class Repository:
         count = len(self.groups)
         await self.commit_gate.wait()
         await anyio.lowlevel.checkpoint()
-        assert len(self.groups) == count, "another group began meanwhile"
+        assert len(self.groups) == count, "another group began in between"
         return [self.errors.get(item, f"{item} done") for item in group]
 
     async def release(self) -> None:
@@ -71,7 +71,7 @@ class Repository:
 
 @pytest.fixture
 async def repository() -> Repository:
-    # On the event loop: in anyio 4.5 an event that was made outside of one cannot be set there.
+    # Async, because anyio 4.5 cannot set an event that was made outside of the event loop.
     return Repository()
 
 
@@ -99,8 +99,8 @@ async def running(
     assert not repository.locked
 
 
-def in_any_order(repository: Repository) -> list[list[Any]]:
-    """The groups, each sorted: trio starts tasks in any order."""
+def sorted_groups(repository: Repository) -> list[list[Any]]:
+    """Return the groups, each sorted: trio starts tasks in any order."""
     return [sorted(group) for group in repository.groups]
 
 
@@ -108,7 +108,7 @@ def in_any_order(repository: Repository) -> list[list[Any]]:
 async def submitted(
     committer: GroupCommitter[Any, Any], *items: Any, way: str = "scope"
 ) -> AsyncIterator[list[Call]]:
-    """Each item submitted in a task of its own."""
+    """Submit each item in a task of its own."""
     calls = [Call(way, partial(committer.submit, item)) for item in items]
     async with anyio.create_task_group() as task_group:
         for call in calls:
@@ -127,7 +127,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 class Clock:
-    """Time that passes by being slept, and not otherwise; at once, or by hand with ``wake``."""
+    """Time that passes only in ``sleep``: at once, or, if ``by_hand``, with ``wake``."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -168,7 +168,7 @@ async def test_an_item_is_committed_and_its_result_comes_back(repository: Reposi
 
 
 @on_every_loop
-async def test_what_is_submitted_while_a_group_commits_is_the_next_group(
+async def test_items_submitted_while_a_group_commits_are_the_next_group(
     repository: Repository,
 ) -> None:
     repository.commit_gate = anyio.Event()
@@ -178,11 +178,11 @@ async def test_what_is_submitted_while_a_group_commits_is_the_next_group(
             assert not any(call.ended for call in first + rest)
             repository.commit_gate.set()
         assert [call.result for call in rest] == ["b done", "c done", "d done"]
-    assert in_any_order(repository) == [["a"], ["b", "c", "d"]]
+    assert sorted_groups(repository) == [["a"], ["b", "c", "d"]]
 
 
 @on_every_loop
-async def test_a_group_is_bounded_and_the_rest_follows(repository: Repository) -> None:
+async def test_a_group_is_bounded_and_the_other_items_follow(repository: Repository) -> None:
     repository.acquire_gate = anyio.Event()
     items = list(range(2 * MAX_GROUP + 88))
     async with running(repository) as committer, submitted(committer, *items) as calls:
@@ -193,7 +193,7 @@ async def test_a_group_is_bounded_and_the_rest_follows(repository: Repository) -
 
 
 @on_every_loop
-async def test_who_came_first_is_committed_first(
+async def test_items_are_committed_in_the_order_of_their_arrival(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "MAX_GROUP", 2)
@@ -206,7 +206,7 @@ async def test_who_came_first_is_committed_first(
 
 
 @on_every_loop
-async def test_an_error_reaches_the_one_item_it_belongs_to(repository: Repository) -> None:
+async def test_the_error_of_an_item_is_raised_to_its_caller_alone(repository: Repository) -> None:
     repository.acquire_gate = anyio.Event()
     repository.errors["b"] = error = KeyError("b")
     async with running(repository) as committer, submitted(committer, "a", "b", "c") as calls:
@@ -237,29 +237,31 @@ async def test_a_commit_that_fails_fails_its_group_and_not_the_next(
 
 
 @on_every_loop
-async def test_who_is_told_finds_the_lock_free(repository: Repository) -> None:
+async def test_the_lock_is_free_when_a_caller_resumes(repository: Repository) -> None:
     repository.acquire_gate = anyio.Event()
     repository.errors["b"] = KeyError("b")
-    found = []
+    locked_at_resume = []
 
     async def submit(item: str) -> None:
         try:
             await committer.submit(item)
         except KeyError:
             pass
-        found.append(repository.locked)
+        locked_at_resume.append(repository.locked)
 
     async with running(repository) as committer, anyio.create_task_group() as task_group:
         for item in "abc":
             task_group.start_soon(submit, item)
         await settled()
         repository.acquire_gate.set()
-    assert found == [False] * 3
+    assert locked_at_resume == [False] * 3
 
 
 @on_every_loop
-async def test_however_many_submit_one_group_is_inside_at_a_time(repository: Repository) -> None:
-    # Repository.commit and acquire assert it.
+async def test_one_group_commits_at_a_time_however_many_tasks_submit(
+    repository: Repository,
+) -> None:
+    # ``Repository.commit`` and ``acquire`` assert it.
     async def submit_often(name: int) -> None:
         for number in range(10):
             item = (name, number)
@@ -284,7 +286,7 @@ async def test_however_many_submit_one_group_is_inside_at_a_time(repository: Rep
 
 
 @three_ways
-async def test_an_item_cancelled_before_its_group_is_withdrawn(
+async def test_an_item_that_is_cancelled_before_its_group_is_withdrawn(
     repository: Repository, way: str
 ) -> None:
     repository.commit_gate = anyio.Event()
@@ -298,11 +300,11 @@ async def test_an_item_cancelled_before_its_group_is_withdrawn(
         assert calls[1].cancelled
         assert not calls[0].ended
         repository.commit_gate.set()
-    assert in_any_order(repository) == [["a"], ["b", "d"]]
+    assert sorted_groups(repository) == [["a"], ["b", "d"]]
 
 
 @three_ways
-async def test_an_item_cancelled_while_the_lock_is_taken_is_withdrawn(
+async def test_an_item_that_is_cancelled_while_the_lock_is_taken_is_withdrawn(
     repository: Repository, way: str
 ) -> None:
     repository.acquire_gate = anyio.Event()
@@ -312,7 +314,7 @@ async def test_an_item_cancelled_while_the_lock_is_taken_is_withdrawn(
             await settled()
             assert call.cancelled
             repository.acquire_gate.set()
-        # The lock was taken for nobody: given back, and nothing committed.
+        # No item waits for the lock any more: it was released, and nothing was committed.
         await settled()
         assert not repository.locked
         assert repository.groups == []
@@ -320,7 +322,7 @@ async def test_an_item_cancelled_while_the_lock_is_taken_is_withdrawn(
 
 
 @three_ways
-async def test_an_item_cancelled_while_it_is_committed_has_its_result_all_the_same(
+async def test_an_item_that_is_cancelled_while_it_is_committed_keeps_its_result(
     repository: Repository, way: str
 ) -> None:
     repository.commit_gate = anyio.Event()
@@ -335,7 +337,7 @@ async def test_an_item_cancelled_while_it_is_committed_has_its_result_all_the_sa
 
 
 @three_ways
-async def test_an_item_that_fails_when_cancelled_while_it_is_committed_has_its_error(
+async def test_an_item_that_is_cancelled_while_it_is_committed_keeps_its_error(
     repository: Repository, way: str
 ) -> None:
     repository.commit_gate = anyio.Event()
@@ -352,19 +354,19 @@ async def test_an_item_that_fails_when_cancelled_while_it_is_committed_has_its_e
 
 
 @on_every_loop
-async def test_a_lock_held_elsewhere_is_asked_for_until_it_is_free(
+async def test_a_lock_of_another_process_is_tried_until_it_is_free(
     repository: Repository, clock: Clock
 ) -> None:
     repository.locked_elsewhere = True
 
-    def free_at_last(delay: float) -> None:
+    def free_at_the_end(delay: float) -> None:
         repository.locked_elsewhere = len(clock.slept) < 20
 
-    clock.before_sleep = free_at_last
+    clock.before_sleep = free_at_the_end
     async with running(repository) as committer:
         assert await committer.submit("a") == "a done"
-    assert repository.asked == 21
-    # Soon at first, then less often, never in step with another who waits.
+    assert repository.attempts == 21
+    # Soon at first, then less often, and never in step with another waiting process.
     assert clock.slept[0] <= 1.5 * FIRST_DELAY
     assert clock.slept[-1] >= 0.5 * LONGEST_DELAY
     assert max(clock.slept) <= 1.5 * LONGEST_DELAY
@@ -373,7 +375,7 @@ async def test_a_lock_held_elsewhere_is_asked_for_until_it_is_free(
 
 @on_every_loop
 @pytest.mark.parametrize("lock_timeout", [0, 0.5, 60])
-async def test_a_lock_held_too_long_is_an_error(
+async def test_a_lock_that_stays_held_raises_after_lock_timeout(
     repository: Repository, clock: Clock, lock_timeout: float
 ) -> None:
     repository.locked_elsewhere = True
@@ -389,22 +391,22 @@ async def test_a_lock_held_too_long_is_an_error(
 
 
 @on_every_loop
-async def test_without_a_timeout_it_is_waited_for_for_ever(
+async def test_without_a_timeout_the_wait_for_the_lock_has_no_end(
     repository: Repository, clock: Clock
 ) -> None:
     repository.locked_elsewhere = True
 
-    def free_at_last(delay: float) -> None:
+    def free_at_the_end(delay: float) -> None:
         clock.now += 1e6
         repository.locked_elsewhere = len(clock.slept) < 5
 
-    clock.before_sleep = free_at_last
+    clock.before_sleep = free_at_the_end
     async with running(repository, None) as committer:
         assert await committer.submit("a") == "a done"
 
 
 @on_every_loop
-async def test_each_item_waits_its_own_time_from_when_the_lock_was_asked_for(
+async def test_each_item_has_its_own_timeout_from_the_first_attempt_on(
     repository: Repository, clock: Clock
 ) -> None:
     repository.locked_elsewhere = True
@@ -431,13 +433,15 @@ async def test_each_item_waits_its_own_time_from_when_the_lock_was_asked_for(
 
 
 @on_every_loop
-async def test_waiting_for_the_lock_holds_nobody_up(repository: Repository, clock: Clock) -> None:
+async def test_items_come_and_go_while_the_lock_is_waited_for(
+    repository: Repository, clock: Clock
+) -> None:
     repository.locked_elsewhere = clock.by_hand = True
     async with running(repository) as committer, submitted(committer, "a", "b") as (a, b):
         assert clock.sleeping
         b.cancel()
         await settled()
-        assert b.cancelled  # withdrawn while the lock is waited for
+        assert b.cancelled  # withdrawn during the wait for the lock
         async with submitted(committer, "c") as (c,):
             await clock.wake()
             assert not a.ended
@@ -448,7 +452,7 @@ async def test_waiting_for_the_lock_holds_nobody_up(repository: Repository, cloc
 
 
 @on_every_loop
-async def test_when_nobody_waits_any_more_the_lock_is_not_asked_for(
+async def test_the_lock_is_not_tried_when_no_item_waits_any_more(
     repository: Repository, clock: Clock
 ) -> None:
     repository.locked_elsewhere = clock.by_hand = True
@@ -457,11 +461,11 @@ async def test_when_nobody_waits_any_more_the_lock_is_not_asked_for(
         await settled()
         await clock.wake()
         assert not clock.sleeping
-        assert repository.asked == 1
+        assert repository.attempts == 1
 
 
 @on_every_loop
-async def test_a_lock_that_cannot_be_asked_for_is_the_error_of_those_who_wait(
+async def test_an_attempt_that_fails_fails_the_waiting_items(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = True
@@ -481,14 +485,14 @@ async def test_a_lock_that_cannot_be_asked_for_is_the_error_of_those_who_wait(
 
 
 @on_every_loop
-async def test_in_a_break_the_lock_is_not_asked_for_and_no_timeout_runs(
+async def test_in_a_break_the_lock_is_not_tried_and_no_timeout_runs(
     repository: Repository, clock: Clock
 ) -> None:
-    def look(delay: float) -> None:
+    def check(delay: float) -> None:
         assert not repository.locked
-        assert repository.asked == len(repository.groups)
+        assert repository.attempts == len(repository.groups)
 
-    clock.before_sleep = look
+    clock.before_sleep = check
     async with running(repository, lock_timeout=0.0) as committer:
         for item in ("a", "b"):
             repository.breaks = [0.25, 0.5]
@@ -500,15 +504,17 @@ async def test_in_a_break_the_lock_is_not_asked_for_and_no_timeout_runs(
 
 
 @three_ways
-async def test_cancelled_while_nobody_waits_it_ends(repository: Repository, way: str) -> None:
+async def test_run_ends_if_it_is_cancelled_while_no_item_waits(
+    repository: Repository, way: str
+) -> None:
     async with in_task(way, make_committer(repository).run) as call:
         call.cancel()
     assert call.cancelled
-    assert repository.asked == 0
+    assert repository.attempts == 0
 
 
 @on_every_loop
-async def test_cancelled_while_another_process_holds_the_lock_it_ends(
+async def test_run_ends_if_it_is_cancelled_while_another_process_holds_the_lock(
     repository: Repository,
 ) -> None:
     repository.locked_elsewhere = True
@@ -523,7 +529,7 @@ async def test_cancelled_while_another_process_holds_the_lock_it_ends(
 
 
 @on_every_loop
-async def test_cancelled_while_a_group_commits_it_finishes_the_group_and_gives_the_lock_back(
+async def test_run_finishes_its_group_and_releases_the_lock_if_it_is_cancelled(
     repository: Repository,
 ) -> None:
     repository.commit_gate = anyio.Event()
@@ -540,7 +546,7 @@ async def test_cancelled_while_a_group_commits_it_finishes_the_group_and_gives_t
 
 
 @on_every_loop
-async def test_cancelled_while_it_takes_the_lock_it_does_not_keep_it(
+async def test_run_does_not_keep_the_lock_if_it_is_cancelled_during_the_attempt(
     repository: Repository,
 ) -> None:
     repository.acquire_gate = anyio.Event()
@@ -552,12 +558,12 @@ async def test_cancelled_while_it_takes_the_lock_it_does_not_keep_it(
             repository.acquire_gate.set()
         assert call.cancelled
         item.cancel()
-    assert repository.asked == 1
+    assert repository.attempts == 1
     assert not repository.locked
 
 
 @on_every_loop
-async def test_cancelled_while_a_group_commits_it_begins_no_other(repository: Repository) -> None:
+async def test_run_begins_no_other_group_if_it_is_cancelled(repository: Repository) -> None:
     repository.commit_gate = anyio.Event()
     committer = make_committer(repository)
     async with (
@@ -574,13 +580,13 @@ async def test_cancelled_while_a_group_commits_it_begins_no_other(repository: Re
 
 
 @pytest.fixture
-def waitings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Everybody who waits, so that the test can let go whom nobody else will."""
+def waiters(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """All waiters, so that the test can resume those that the committer would not."""
     made: list[Any] = []
-    waiting = group_commit._Waiter
+    waiter_type = group_commit._Waiter
 
-    def make(item: Any, **values: Any) -> Any:
-        made.append(waiting(item, **values))
+    def make(*values: Any) -> Any:
+        made.append(waiter_type(*values))
         return made[-1]
 
     monkeypatch.setattr(group_commit, "_Waiter", make)
@@ -588,9 +594,9 @@ def waitings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @on_every_loop
-async def test_a_lock_that_cannot_be_given_back_is_said_and_fails_nobody(
+async def test_a_lock_that_cannot_be_released_is_logged_and_fails_no_item(
     repository: Repository,
-    waitings: list[Any],
+    waiters: list[Any],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -605,8 +611,8 @@ async def test_a_lock_that_cannot_be_given_back_is_said_and_fails_nobody(
     async with running(repository) as committer:
         async with submitted(committer, "a") as (item,):
             ended = item.ended
-            for waiting in waitings:
-                waiting.done.set()
+            for waiter in waiters:
+                waiter.done.set()
         assert ended
         assert item.result == "a done"
         assert await committer.submit("b") == "b done"
@@ -615,10 +621,10 @@ async def test_a_lock_that_cannot_be_given_back_is_said_and_fails_nobody(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_nobody_waits_for_ever_when_every_task_of_the_loop_is_cancelled(
-    repository: Repository, waitings: list[Any]
+async def test_no_item_waits_for_ever_when_every_task_of_the_loop_is_cancelled(
+    repository: Repository, waiters: list[Any]
 ) -> None:
-    # As some programs end. Native cancellation goes through the shield of the group.
+    # Some programs end so. A native cancellation pierces the shield of the group.
     repository.commit_gate = anyio.Event()
     committer = make_committer(repository)
     async with (
@@ -630,6 +636,6 @@ async def test_nobody_waits_for_ever_when_every_task_of_the_loop_is_cancelled(
         await settled()
         ended = item.ended
         repository.commit_gate.set()
-        for waiting in waitings:
-            waiting.done.set()
+        for waiter in waiters:
+            waiter.done.set()
     assert ended
