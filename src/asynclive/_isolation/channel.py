@@ -1,7 +1,7 @@
 """Messages between two processes, over a pair of sockets with a channel at each end.
 
-A message is a pickle with its length before it. Neither end waits for a socket but in its event
-loop, and between two messages others have their turn.
+A message is a pickle, preceded by its length. A channel waits for its socket in the event loop
+only, and lets other tasks run between two messages.
 """
 
 from __future__ import annotations
@@ -15,50 +15,61 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-# Its first name, until anyio 4.7.
+# anyio 4.7 renamed these functions.
 _wait_readable = getattr(anyio, "wait_readable", None) or anyio.wait_socket_readable
 _wait_writable = getattr(anyio, "wait_writable", None) or anyio.wait_socket_writable
 
 _LENGTH_BYTES = 8
-# To and from the socket at once: copied in some 20 microseconds.
+# Limit on the bytes of one read or write. The system copies so many in some 20 microseconds, during
+# which the event loop stands still.
 _CHUNK_BYTES = 64 * 1024
 
 
+def _no_message() -> None:
+    return None
+
+
 class Channel:
-    """One end. One task sends (``run``) and one receives; anybody may post, even before.
+    """One end of a pair. One task sends (``run``), and one task receives.
+
+    Any code on the event loop may post, even before the channel is connected.
 
     Args:
-        first: called before some messages are sent; what it returns is sent before them, if it
-            is not None.
+        leading_message: called before a batch of messages is sent. The message that it returns,
+            if not None, is sent before the batch.
     """
 
-    _sock: socket.socket
-
-    def __init__(self, first: Callable[[], Any] = lambda: None) -> None:
-        self._first = first
-        # Bounded by who posts: a few messages for each call in flight, and so many more that
-        # `waiting` tells him to stop.
+    def __init__(self, leading_message: Callable[[], Any] = _no_message) -> None:
+        self._leading_message = leading_message
+        self._connected: socket.socket | None = None
+        # Bounded by the code that posts: a few messages for each call in flight, and log records,
+        # which are dropped if ``queue_length`` is too large.
         self._outgoing: deque[bytes] = deque()
         self._posted = anyio.Event()
         self._ending = False
-        # At most one message that has not wholly come, and a chunk.
+        # Bounded by a chunk, and a message that has not arrived completely.
         self._incoming = bytearray()
 
+    @property
+    def _sock(self) -> socket.socket:
+        assert self._connected is not None
+        return self._connected
+
     def connect(self, sock: socket.socket) -> None:
-        """Use this socket, which has the other end at its other end; it is closed with this."""
+        """Use this end of a socket pair. ``close`` closes it."""
         sock.setblocking(False)
-        self._sock = sock
+        self._connected = sock
 
     @property
-    def waiting(self) -> int:
-        """How many messages are posted and not sent."""
+    def queue_length(self) -> int:
+        """The number of messages that are posted and not yet sent."""
         return len(self._outgoing)
 
     def post(self, message: Any) -> None:
-        """Send ``message`` after those posted before, as it is now. To nobody, if he has ended.
+        """Queue ``message``, pickled now, for sending. Do nothing if the other end has ended.
 
         Raises:
-            Exception: it cannot be pickled, whatever its parts raise.
+            Exception: any error of a part of the message that does not pickle.
         """
         data = _framed(message)
         if not self._ending:
@@ -66,25 +77,25 @@ class Channel:
             self._posted.set()
 
     def end(self) -> None:
-        """Nothing more will be posted: once all is sent, the other end sees the end."""
+        """Accept no further messages. The other end sees the end once it has received them all."""
         self._ending = True
         self._posted.set()
 
     async def run(self) -> None:
-        """Send what is posted until ``end``, or until there is nobody to read it.
+        """Send the posted messages until ``end``, or until the other process has ended.
 
-        Cancellation: takes effect at once; what was not sent by then is lost.
+        Cancellation: takes effect at once. Messages that were not sent are lost.
         """
         try:
             while True:
                 while self._outgoing:
-                    await self._send_some()
+                    await self._send_batch()
                 if self._ending:
                     break
                 self._posted = anyio.Event()
                 await self._posted.wait()
             self._sock.shutdown(socket.SHUT_WR)
-        except OSError:  # the other process has ended: whoever receives sees that too
+        except OSError:  # the other process has ended; ``receive`` reports that
             self._ending = True
             self._outgoing.clear()
 
@@ -92,7 +103,7 @@ class Channel:
         """Return the next message.
 
         Raises:
-            EOFError: there are no more: the other end said so, or its process has ended.
+            EOFError: there are no more messages: the other end, or its process, has ended.
         """
         await anyio.lowlevel.checkpoint()
         while True:
@@ -113,18 +124,18 @@ class Channel:
             self._incoming += data
 
     def close(self) -> None:
-        """Close the socket; no task of the channel runs any more."""
+        """Close the socket. No task may use the channel any more."""
         self._sock.close()
 
-    async def _send_some(self) -> None:
-        """Send as many messages at once as a chunk holds, and a large one in many chunks."""
-        first = self._first()
-        chunk = bytearray(b"" if first is None else _framed(first))
-        while self._outgoing and len(chunk) < _CHUNK_BYTES:
-            chunk += self._outgoing.popleft()
-        with memoryview(chunk) as view:
+    async def _send_batch(self) -> None:
+        """Send the messages that fit into a chunk, or a larger message in several chunks."""
+        leading = self._leading_message()
+        batch = bytearray(b"" if leading is None else _framed(leading))
+        while self._outgoing and len(batch) < _CHUNK_BYTES:
+            batch += self._outgoing.popleft()
+        with memoryview(batch) as view:
             sent = 0
-            while sent < len(chunk):
+            while sent < len(batch):
                 try:
                     sent += self._sock.send(view[sent : sent + _CHUNK_BYTES])
                 except BlockingIOError:

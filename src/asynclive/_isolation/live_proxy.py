@@ -18,7 +18,7 @@ from .._dvclive.experiment import Repository, SessionExperiment
 from .._dvcyaml.co_writer import CoWriter
 from .._dvcyaml.entry_lines import Entries
 from .._fs.file_lock import FileLock
-from .portable_errors import chained, with_causes
+from .portable_errors import errors_to_send, received_error
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -66,7 +66,7 @@ def serve_live(beside: CoWriter, sock: socket.socket) -> None:
             except _EndedError:
                 raise
             except Exception as error:  # the worker raises it
-                pipe.send(with_causes(error))
+                pipe.send(errors_to_send(error))
 
 
 class LiveProxy(SessionExperiment):
@@ -98,7 +98,7 @@ class LiveProxy(SessionExperiment):
                 errors = []
                 lock.enter_context(self._turn.hold())
             if errors:
-                raise chained(errors)
+                raise received_error(errors)
             kept: list[bool] = []
             try:
                 yield lambda: kept.append(True)

@@ -13,39 +13,46 @@ from .messages import Record
 
 logger = logging.getLogger(__name__)
 
-_PLAIN = (str, int, float, type(None))
+# Limit on queued messages. A log record beyond it is dropped and counted: a worker that logs faster
+# than the parent reads must not fill the memory.
+_MAX_QUEUED = 1000
 
+_PLAIN_TYPES = (str, int, float, type(None))
 
-def portable_record(record: logging.LogRecord) -> Record:
-    """The record, with its traceback as text, and with its arguments where they are plain."""
-    values = {name: vars(record)[name] for name in _RECORDED if name in vars(record)}
-    if record.exc_info:
-        values["exc_text"] = record.exc_text or _formatter.formatException(record.exc_info)
-    args = record.args
-    if not isinstance(args, tuple) or not all(isinstance(arg, _PLAIN) for arg in args):
-        values["msg"], values["args"] = record.getMessage(), ()
-    return Record(values)
-
-
-_formatter = logging.Formatter()
-
-
-# Less what is an object of this process, and what others have added.
-_RECORDED = (
+# The attributes of a log record that are sent. Not sent: objects of this process, such as
+# ``exc_info``, and attributes that other packages have added.
+_SENT_ATTRIBUTES = (
     *("name", "msg", "args", "levelname", "levelno", "pathname", "filename", "module", "lineno"),
     *("funcName", "created", "msecs", "relativeCreated", "thread", "threadName", "processName"),
     *("process", "taskName", "exc_text", "stack_info"),
 )
 
+_formatter = logging.Formatter()
 
-# Log records that wait to be sent, at most; those beyond are dropped, and counted.
-_MAX_WAITING = 1000
+
+def portable_record(record: logging.LogRecord) -> Record:
+    """Return the record in a form that pickles.
+
+    Its traceback becomes text. If its arguments are not plain, they are merged into its message.
+    """
+    values = {name: vars(record)[name] for name in _SENT_ATTRIBUTES if name in vars(record)}
+    if record.exc_info:
+        values["exc_text"] = record.exc_text or _formatter.formatException(record.exc_info)
+    args = record.args
+    if not isinstance(args, tuple) or not all(isinstance(arg, _PLAIN_TYPES) for arg in args):
+        values["msg"], values["args"] = record.getMessage(), ()
+    return Record(values)
 
 
 @contextmanager
-def records_sent_to(channel: Channel, level: int) -> Iterator[None]:
-    """Send the records of all loggers, as each would have had them where the block is."""
-    handler = _SendingHandler(channel)
+def forward_records(channel: Channel, level: int) -> Iterator[None]:
+    """Send the records of all loggers to the parent, inside the block.
+
+    Args:
+        channel: leads to the parent.
+        level: the minimum level of records of asynclive.
+    """
+    handler = _ForwardingHandler(channel)
     root = logging.getLogger()
     logging.getLogger("asynclive").setLevel(level)
     root.addHandler(handler)
@@ -55,23 +62,25 @@ def records_sent_to(channel: Channel, level: int) -> Iterator[None]:
         root.removeHandler(handler)
 
 
-class _SendingHandler(logging.Handler):
+class _ForwardingHandler(logging.Handler):
+    """Posts each record to a channel, on the event loop on which the handler was made."""
+
     def __init__(self, channel: Channel) -> None:
         super().__init__()
         self._channel = channel
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
+        self._loop_thread = threading.get_ident()
         self._dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         message = portable_record(record)
-        if threading.get_ident() == self._thread:
+        if threading.get_ident() == self._loop_thread:
             self._post(message)
         else:
             self._loop.call_soon_threadsafe(self._post, message)
 
     def _post(self, message: Record) -> None:
-        if self._channel.waiting >= _MAX_WAITING:
+        if self._channel.queue_length >= _MAX_QUEUED:
             self._dropped += 1
             return
         self._channel.post(message)

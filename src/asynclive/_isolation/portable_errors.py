@@ -11,15 +11,15 @@ from .._errors import AsyncLiveError
 
 
 class RemoteError(Exception):
-    """Stands for an exception of a class that need not be known here; says which, and what."""
+    """Replaces an exception whose class may be unknown here. States its type and message."""
 
 
-def with_causes(error: BaseException) -> list[Exception]:
-    """The error and its causes, each as it can be had in another process, for ``chained``.
+def errors_to_send(error: BaseException) -> list[Exception]:
+    """Return the error and its causes, each in a form that pickles; see :func:`received_error`.
 
-    asynclive's own and Python's stay what they are. Others, which are DVC's, could not be
-    unpickled everywhere, and would bring DVC with them. Of an error that nobody expected the
-    first cause is its traceback.
+    Errors of asynclive and of Python stay as they are. A :class:`RemoteError` replaces each other
+    error, mostly one of DVC: to unpickle it would import DVC, and may fail. An error that is not
+    asynclive's was not expected, so its traceback is added as its first cause.
     """
     chain: list[Exception] = []
     cause: BaseException | None = error
@@ -31,8 +31,8 @@ def with_causes(error: BaseException) -> list[Exception]:
     return chain
 
 
-def chained(errors: Sequence[Exception]) -> Exception:
-    """The error that ``with_causes`` was given."""
+def received_error(errors: Sequence[Exception]) -> Exception:
+    """Return the first error, with the others chained to it as causes."""
     for error, cause in pairwise(errors):
         error.__cause__ = cause
     return errors[0]
@@ -41,10 +41,10 @@ def chained(errors: Sequence[Exception]) -> Exception:
 def _portable(error: BaseException) -> Exception:
     if isinstance(error, AsyncLiveError) or type(error).__module__ == "builtins":
         try:
-            same = pickle.loads(pickle.dumps(error))
-        except Exception:  # by what its attributes hold
-            same = None
-        if isinstance(same, Exception):
-            return same
+            unpickled = pickle.loads(pickle.dumps(error))
+        except Exception:  # an attribute of the error does not pickle
+            unpickled = None
+        if isinstance(unpickled, Exception):
+            return unpickled
     kind = type(error)
     return RemoteError(f"{kind.__module__}.{kind.__qualname__}: {error}")

@@ -35,7 +35,7 @@ from .messages import (
     Sampled,
     added,
 )
-from .portable_errors import chained
+from .portable_errors import received_error
 from .worker_lifecycle import WorkerLifecycle
 
 
@@ -164,7 +164,7 @@ class ProcessEngine:
         elif message.stage == "cancelled" and call.cancellation is not None:
             call.abandon(call.cancellation)  # the worker does not know the reason
         else:
-            call.fail(chained(message.errors))
+            call.fail(received_error(message.errors))
         self._end(call, message.stage)
 
     def _end(self, call: Call, stage: Stage) -> None:

@@ -22,7 +22,7 @@ from .._errors import ExperimentError, WorkerDiedError
 from .channel import Channel
 from .live_proxy import WorkerRepository, serve_live
 from .messages import Entered, Leave, Left, LogLevel, Start, StartEvents
-from .portable_errors import chained
+from .portable_errors import received_error
 from .start_worker import describe_end, start_worker
 
 T = TypeVar("T")
@@ -198,7 +198,7 @@ class WorkerLifecycle:
             calls = await self._converse(*socks)
             status = await self._in_thread(process.wait)
             how = describe_end(status)
-        raised = chained(self._left.errors) if self._left and self._left.errors else None
+        raised = received_error(self._left.errors) if self._left and self._left.errors else None
 
         def error_for(path: str | None) -> Exception:
             error = WorkerDiedError(path, how, status) if raised is None else copy(raised)

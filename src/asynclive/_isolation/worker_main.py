@@ -31,7 +31,7 @@ from .._instrumentation.sampler import INTERVAL
 from .._workers.os_priority import Scheduling, WorkerScheduling, lower_priority
 from .channel import Channel
 from .live_proxy import LiveProxy
-from .log_forwarding import records_sent_to
+from .log_forwarding import forward_records
 from .messages import (
     Advanced,
     Cancel,
@@ -48,7 +48,7 @@ from .messages import (
     Start,
     StartEvents,
 )
-from .portable_errors import with_causes
+from .portable_errors import errors_to_send
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class _Worker:
     async def run(self, parent: int, log_level: int) -> None:
         """Exchange messages with the parent until the block is left."""
         self._channel.connect(self._sock)
-        with records_sent_to(self._channel, log_level), _ends_with(parent, self._socks):
+        with forward_records(self._channel, log_level), _ends_with(parent, self._socks):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._channel.run)
                 async with anyio.create_task_group() as timer:
@@ -139,7 +139,7 @@ class _Worker:
         except _EndedError:
             pass
         except Exception as error:
-            return with_causes(error)
+            return errors_to_send(error)
         return []
 
     async def _handle_messages(self, followers: anyio.abc.TaskGroup) -> None:
@@ -183,7 +183,7 @@ class _Worker:
                 raise InvalidMetadataError("meta", f"cannot be read elsewhere: {error}") from error
             call = self._session.accept(request, message.options)
         except Exception as error:
-            self._channel.post(Done(number, "failed", None, with_causes(error), None))
+            self._channel.post(Done(number, "failed", None, errors_to_send(error), None))
             return
         self._calls[number] = call
         self._has_calls.set()
@@ -208,7 +208,7 @@ class _Worker:
         successor = next((n for n, c in self._calls.items() if c is call.successor), None)
         last = call.last if successor is None else call
         logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)
-        errors = [] if last.error is None else with_causes(last.error)
+        errors = [] if last.error is None else errors_to_send(last.error)
         self._channel.post(Done(number, call.stage, logged, errors, successor))
 
     async def _report_numbers(self) -> None:

@@ -1,4 +1,4 @@
-"""Messages between two ends: whole, in order, to the end; nobody's loop stands still for them."""
+"""Channels: messages arrive whole and in order, and do not block the event loop."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from asynclive._isolation.channel import Channel
 
 pytestmark = pytest.mark.anyio
 
-LARGE = bytes(3_000_000)  # more than the system takes at once
+LARGE = bytes(3_000_000)  # more than a socket accepts at once
 
 
 @asynccontextmanager
-async def pair() -> AsyncIterator[tuple[Channel, Channel]]:
+async def channel_pair() -> AsyncIterator[tuple[Channel, Channel]]:
     one, other = Channel(), Channel()
     for channel, sock in zip((one, other), socket.socketpair(), strict=True):
         channel.connect(sock)
@@ -31,7 +31,7 @@ async def pair() -> AsyncIterator[tuple[Channel, Channel]]:
     other.close()
 
 
-async def all_of(channel: Channel) -> list[Any]:
+async def receive_all(channel: Channel) -> list[Any]:
     messages = []
     while True:
         try:
@@ -41,47 +41,47 @@ async def all_of(channel: Channel) -> list[Any]:
 
 
 @on_every_loop
-async def test_messages_come_whole_and_in_order_and_then_the_end() -> None:
+async def test_messages_arrive_whole_and_in_order_before_the_end() -> None:
     messages = [*range(500), LARGE, "a", LARGE, None]
-    async with pair() as (one, other):
+    async with channel_pair() as (one, other):
         for message in messages:
             one.post(message)
         one.end()
-        assert await all_of(other) == messages
-        assert one.waiting == 0
+        assert await receive_all(other) == messages
+        assert one.queue_length == 0
 
 
-async def test_what_was_posted_before_there_was_a_socket_comes_too() -> None:
+async def test_messages_that_were_posted_before_connect_arrive_too() -> None:
     one, other = Channel(), Channel()
     one.post("early")
     one.end()
     for channel, sock in zip((one, other), socket.socketpair(), strict=True):
         channel.connect(sock)
     await one.run()
-    assert await all_of(other) == ["early"]
+    assert await receive_all(other) == ["early"]
     one.close()
     other.close()
 
 
-async def test_a_message_is_as_it_was_when_it_was_posted() -> None:
-    async with pair() as (one, other):
+async def test_a_message_arrives_as_it_was_when_it_was_posted() -> None:
+    async with channel_pair() as (one, other):
         message = [1]
         one.post(message)
         message.append(2)
         assert await other.receive() == [1]
 
 
-async def test_what_cannot_be_pickled_is_refused_and_the_next_comes() -> None:
-    async with pair() as (one, other):
+async def test_a_message_that_does_not_pickle_is_refused_and_the_next_arrives() -> None:
+    async with channel_pair() as (one, other):
         with pytest.raises(Exception, match=r"pickle|local"):
             one.post(lambda: None)
         one.post("next")
         assert await other.receive() == "next"
 
 
-async def test_a_message_of_the_moment_goes_before_those_that_wait() -> None:
-    numbers = iter(["first", None])
-    one, other = Channel(lambda: next(numbers)), Channel()
+async def test_the_leading_message_arrives_before_its_batch() -> None:
+    leading = iter(["first", None])
+    one, other = Channel(lambda: next(leading)), Channel()
     for channel, sock in zip((one, other), socket.socketpair(), strict=True):
         channel.connect(sock)
     async with anyio.create_task_group() as tasks:
@@ -96,42 +96,42 @@ async def test_a_message_of_the_moment_goes_before_those_that_wait() -> None:
     other.close()
 
 
-async def test_other_tasks_have_their_turn_between_messages_and_within_a_large_one() -> None:
-    turns = 0
+async def test_other_tasks_run_between_messages_and_during_a_large_one() -> None:
+    steps = 0
 
-    async def others() -> None:
-        nonlocal turns
+    async def count_steps() -> None:
+        nonlocal steps
         while True:
             await anyio.lowlevel.checkpoint()
-            turns += 1
+            steps += 1
 
-    async with pair() as (one, other), anyio.create_task_group() as tasks:
-        tasks.start_soon(others)
+    async with channel_pair() as (one, other), anyio.create_task_group() as tasks:
+        tasks.start_soon(count_steps)
         for number in range(50):
             one.post(number)
-        await settled_with(one)
-        turns = 0
+        await wait_until_sent(one)
+        steps = 0
         for _ in range(50):
             await other.receive()
-        assert turns >= 25  # trio takes those who can go on in any order
-        turns = 0
+        assert steps >= 25  # trio runs tasks that are ready in any order
+        steps = 0
         one.post(LARGE)
         await other.receive()
-        assert turns >= len(LARGE) // 2**20
+        assert steps >= len(LARGE) // 2**20
         tasks.cancel_scope.cancel()
 
 
-async def settled_with(channel: Channel) -> None:
-    while channel.waiting:
+async def wait_until_sent(channel: Channel) -> None:
+    while channel.queue_length:
         await anyio.lowlevel.checkpoint()
 
 
-async def test_when_the_other_end_is_gone_sending_ends_and_keeps_nothing() -> None:
-    async with pair() as (one, other):
+async def test_sending_ends_and_keeps_nothing_once_the_other_end_is_closed() -> None:
+    async with channel_pair() as (one, other):
         other.close()
         one.post(LARGE)
         await settled()
         one.post("more")
-        assert one.waiting == 0
+        assert one.queue_length == 0
         with pytest.raises(EOFError):
             await one.receive()

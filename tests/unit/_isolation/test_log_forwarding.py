@@ -1,4 +1,4 @@
-"""Log records that go to another process: what they are there."""
+"""Log records that another process receives."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from pathlib import Path
 from asynclive._isolation.log_forwarding import portable_record
 
 
-def test_a_log_record_has_its_arguments_where_they_are_plain() -> None:
+def test_a_log_record_keeps_its_arguments_if_they_are_plain() -> None:
     logger = logging.getLogger("asynclive._workspace.temp_session")
     plain = logger.makeRecord(logger.name, 20, "f.py", 7, "%s: %d", ("a", 1), None, "func")
     other = logger.makeRecord(logger.name, 20, "f.py", 7, "%s", (Path("a"),), None, "func")
     for record, args in ((plain, ("a", 1)), (other, ())):
-        there = logging.makeLogRecord(pickle.loads(pickle.dumps(portable_record(record))).values)
-        assert there.getMessage() == record.getMessage()
-        assert there.args == args
-        assert (there.name, there.levelno, there.lineno, there.funcName, there.created) == (
-            (record.name, record.levelno, record.lineno, record.funcName, record.created)
-        )
+        received = logging.makeLogRecord(pickle.loads(pickle.dumps(portable_record(record))).values)
+        assert received.getMessage() == record.getMessage()
+        assert received.args == args
+        assert (
+            received.name,
+            received.levelno,
+            received.lineno,
+            received.funcName,
+            received.created,
+        ) == ((record.name, record.levelno, record.lineno, record.funcName, record.created))
 
 
-def test_a_log_record_has_its_traceback_as_text() -> None:
+def test_a_log_record_carries_its_traceback_as_text() -> None:
     class LocalError(Exception):
         """Does not pickle: its class is local to a function."""
 

@@ -1,4 +1,4 @@
-"""Errors that go to another process: what they are there."""
+"""Errors that another process receives."""
 
 from __future__ import annotations
 
@@ -9,54 +9,55 @@ import pytest
 from test_errors import EXAMPLES
 
 from asynclive import AsyncLiveError, CommitError, InvalidDvcyamlError
-from asynclive._isolation.portable_errors import RemoteError, chained, with_causes
+from asynclive._isolation.portable_errors import RemoteError, errors_to_send, received_error
 
 
-class TheirError(Exception):
-    """Of a package that need not be there; and it does not unpickle."""
+class ForeignError(Exception):
+    """Belongs to another package, and does not unpickle."""
 
     def __init__(self, one: str, other: str) -> None:
         super().__init__(f"{one} {other}")
 
 
-def sent(error: BaseException) -> Exception:
-    return chained(pickle.loads(pickle.dumps(with_causes(error))))
+def send(error: BaseException) -> Exception:
+    """Return the error that another process would raise."""
+    return received_error(pickle.loads(pickle.dumps(errors_to_send(error))))
 
 
 @pytest.mark.parametrize("error", [e for e, _ in EXAMPLES], ids=lambda e: type(e).__name__)
-def test_every_error_is_the_same_there(error: AsyncLiveError) -> None:
+def test_every_error_of_asynclive_arrives_unchanged(error: AsyncLiveError) -> None:
     error = copy.copy(error)
     error.__cause__ = OSError(28, "No space left on device", "/cache/1.tmp")
-    there = sent(error)
-    assert type(there) is type(error)
-    assert (str(there), vars(there)) == (str(error), vars(error))
-    assert type(there.__cause__) is OSError
-    assert (there.__cause__.errno, there.__cause__.filename) == (28, "/cache/1.tmp")
+    received = send(error)
+    assert type(received) is type(error)
+    assert (str(received), vars(received)) == (str(error), vars(error))
+    assert type(received.__cause__) is OSError
+    assert (received.__cause__.errno, received.__cause__.filename) == (28, "/cache/1.tmp")
 
 
-def test_each_cause_has_its_own_cause() -> None:
+def test_each_cause_arrives_with_its_own_cause() -> None:
     error = CommitError("model.pt", "it failed.")
-    error.__cause__ = TheirError("no", "luck")
+    error.__cause__ = ForeignError("no", "luck")
     error.__cause__.__cause__ = KeyError("key")
-    there = sent(error)
-    assert type(there.__cause__) is RemoteError
-    assert str(there.__cause__) == f"{__name__}.TheirError: no luck"
-    assert isinstance(there.__cause__.__cause__, KeyError)
-    assert there.__cause__.__cause__.__cause__ is None
+    received = send(error)
+    assert type(received.__cause__) is RemoteError
+    assert str(received.__cause__) == f"{__name__}.ForeignError: no luck"
+    assert isinstance(received.__cause__.__cause__, KeyError)
+    assert received.__cause__.__cause__.__cause__ is None
 
 
-def test_an_error_that_nobody_expected_says_where_it_was_raised() -> None:
+def test_an_unexpected_error_arrives_with_its_traceback() -> None:
     def guilty() -> None:
-        raise TheirError("no", "luck")
+        raise ForeignError("no", "luck")
 
-    with pytest.raises(TheirError) as caught:
+    with pytest.raises(ForeignError) as caught:
         guilty()
-    there = sent(caught.value)
-    assert isinstance(there, RemoteError)
-    assert "TheirError: no luck" in str(there)
-    assert "in guilty" in str(there.__cause__)
+    received = send(caught.value)
+    assert isinstance(received, RemoteError)
+    assert "ForeignError: no luck" in str(received)
+    assert "in guilty" in str(received.__cause__)
 
 
-def test_what_an_attribute_holds_need_not_pickle() -> None:
+def test_an_error_arrives_even_if_an_attribute_does_not_pickle() -> None:
     error = InvalidDvcyamlError(lambda: None)
-    assert "dvc.yaml" in str(sent(error))
+    assert "dvc.yaml" in str(send(error))
