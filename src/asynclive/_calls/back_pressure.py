@@ -104,16 +104,15 @@ class BackPressure:
             # would wait for ever.
             if not (waits or earlier.has_room):
                 raise BackPressureError(
-                    call.request.given, f"'{earlier.request.given}' waits for room before it"
+                    call.request.given, f"'{earlier.request.given}' waits before it"
                 )
             await earlier.wait_for_room()
         limit = await self._limit(size)
         if self._waiting_for_bytes or not self._fits(size, limit):
             if not waits:
-                more = "others" if size is None else f"{size:,}"
+                more = "more" if size is None else f"{size:,} more"
                 raise BackPressureError(
-                    call.request.given,
-                    f"{self._bytes:,} bytes are pending, and {more} would come to them",
+                    call.request.given, f"{self._bytes:,} bytes are pending, and {more} must wait"
                 )
             granted = anyio.Event()
             self._waiting_for_bytes[call] = (size, limit, granted)

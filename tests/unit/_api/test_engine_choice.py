@@ -1,4 +1,4 @@
-"""Which isolation it is, where the caller does not say."""
+"""isolation= and ASYNCLIVE_ISOLATION: which isolation a session gets."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from asynclive._api.engine_choice import choose_isolation
         ("thread", {}, "thread"),
     ],
 )
-def test_the_caller_decides_then_the_environment(
+def test_the_argument_comes_before_the_environment(
     given: str | None, environment: dict[str, str], isolation: str
 ) -> None:
     assert choose_isolation(given, environment) == isolation
 
 
 @pytest.mark.parametrize(("name", "value"), [("executable", ""), ("frozen", True)])
-def test_where_there_is_no_interpreter_to_start_it_is_threads(
+def test_threads_are_used_if_there_is_no_interpreter_to_start(
     monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     monkeypatch.setattr(sys, name, value, raising=False)
@@ -42,7 +42,7 @@ def test_where_there_is_no_interpreter_to_start_it_is_threads(
         (None, {"ASYNCLIVE_ISOLATION": "both"}, "ASYNCLIVE_ISOLATION must be .* not 'both'"),
     ],
 )
-def test_another_one_is_refused_by_the_name_of_who_asked(
+def test_another_isolation_is_refused_with_the_name_of_its_source(
     given: str | None, environment: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

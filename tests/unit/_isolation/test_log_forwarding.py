@@ -15,16 +15,12 @@ def test_a_log_record_keeps_its_arguments_if_they_are_plain() -> None:
     plain = logger.makeRecord(logger.name, 20, "f.py", 7, "%s: %d", ("a", 1), None, "func")
     other = logger.makeRecord(logger.name, 20, "f.py", 7, "%s", (Path("a"),), None, "func")
     for record, args in ((plain, ("a", 1)), (other, ())):
-        received = logging.makeLogRecord(pickle.loads(pickle.dumps(portable_record(record))).values)
+        values = pickle.loads(pickle.dumps(portable_record(record))).values
+        received = logging.makeLogRecord(values)
         assert received.getMessage() == record.getMessage()
         assert received.args == args
-        assert (
-            received.name,
-            received.levelno,
-            received.lineno,
-            received.funcName,
-            received.created,
-        ) == ((record.name, record.levelno, record.lineno, record.funcName, record.created))
+        for name in ("name", "levelno", "lineno", "funcName", "created"):
+            assert getattr(received, name) == getattr(record, name)
 
 
 def test_a_log_record_carries_its_traceback_as_text() -> None:
