@@ -41,10 +41,11 @@ class CallOptions:
     submitted: bool = False
     """The caller goes on while the call is in flight, and so has declared an order."""
     latest_wins: bool = False
+    """A later call for the same path and name may supersede this one."""
     move: bool = False
-    """The caller has given the source up."""
+    """The caller has given the source up: it is moved, not copied."""
     waits: bool = True
-    """False: the call is refused where it would have to wait for back-pressure."""
+    """False: the call is refused if it would have to wait for a slot or for bytes."""
 
 
 _LOG_ARTIFACT = CallOptions()
@@ -128,7 +129,7 @@ class Call:
         self._listeners.append(on_stage_change)
 
     def advance(self, stage: Stage) -> None:
-        """Change the stage, and tell the listeners."""
+        """Change the stage, and call the listeners."""
         before = self._stage
         assert stage in _NEXT_STAGES.get(before, ()), f"{before} -> {stage}"
         self._stage = stage
@@ -160,7 +161,7 @@ class Call:
     def mark_begun(self) -> None:
         """Take note that work begins: no later call supersedes this one any more.
 
-        A call with earlier ones before it is still pending, and takes no note.
+        Does nothing if the call must wait for earlier calls: then it is still pending.
         """
         self._begun = self._begun or self.comes_first
 
@@ -259,10 +260,10 @@ class Call:
         self._error, self._end_stage = error, "cancelled"
 
     def settle(self, error: Exception) -> Stage:
-        """Return the stage in which the call ends.
+        """Decide the outcome if it is not set, and return the stage in which the call ends.
 
         Args:
-            error: for waiters, if the work was cancelled for no other reason.
+            error: raised to waiters if the work was cancelled without a reason.
         """
         if self._end_stage is None and self._successor is not None:
             self._end_stage = "superseded"
@@ -273,7 +274,7 @@ class Call:
 
     def finish(self) -> None:
         """Resume every waiter. The outcome is set."""
-        self._earlier = ()  # a handle would keep all of them
+        self._earlier = ()  # a handle keeps its call, and must not keep all earlier calls
         self._has_room.set()
         self._released.set()
         self._done.set()
@@ -285,7 +286,7 @@ class Call:
 
     @property
     def last(self) -> Call:
-        """The call whose outcome is the outcome of this one too."""
+        """The call whose outcome this one has: itself, or the last of its successors."""
         call = self
         while call._successor is not None:
             call = call._successor
@@ -295,7 +296,7 @@ class Call:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a caller knows the outcome, or waits for it."""
+        """Whether a caller has learned the outcome, or waits for it."""
         return self._delivered or self._waiters > 0
 
     def mark_delivered(self) -> None:

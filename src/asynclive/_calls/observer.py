@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from .._instrumentation import tracing
 from .._instrumentation.event_hub import EventHub
@@ -27,11 +25,12 @@ from .._instrumentation.sampler import Sampler
 from .call import ENDS, Call, Stage
 
 _Head = tuple[float, int, str, Path]
+"""The fields that all events begin with: time, number of the call, name, tracked path."""
 
 
 @dataclass(slots=True)
 class _Observed:
-    """What the observer keeps of a call until it has ended."""
+    """A call in flight, as the observer knows it."""
 
     trace: tracing.CallTrace | None
     tracked_path: Path | None = None
@@ -71,8 +70,8 @@ class Observer:
         if self._hub.has_consumers:
             self._hub.publish(ArtifactQueued(*self._head(call)))
 
-    def committed(self, call: Call, md5: str | None) -> None:
-        """Publish that DVC tracks the artifact, and that dvc.yaml names it."""
+    def on_committed(self, call: Call, md5: str | None) -> None:
+        """Publish that the artifact is tracked and recorded."""
         if self._hub.has_consumers:
             self._hub.publish(ArtifactCommitted(*self._head(call), md5))
 
@@ -84,14 +83,14 @@ class Observer:
             self._sampler.end(call.progress)
         trace = self._observed[call].trace
         if trace is not None:
-            _follow(trace, call)
+            _update_trace(trace, call)
         if self._hub.has_consumers:
-            self._hub.publish(_EVENTS[call.stage](call, self._head(call)))
+            self._hub.publish(_stage_event(call, self._head(call)))
         if call.stage in ENDS:
             del self._observed[call]
 
     def _sample(self, call: Call) -> None:
-        self._hub.publish(_staging(call, self._head(call)))
+        self._hub.publish(_sample_event(call, self._head(call)))
 
     def _head(self, call: Call) -> _Head:
         observed = self._observed[call]
@@ -100,8 +99,8 @@ class Observer:
         return time.time(), call.number, call.request.name, observed.tracked_path
 
 
-def _follow(trace: tracing.CallTrace, call: Call) -> None:
-    """Begin and end the spans of a call for its new stage."""
+def _update_trace(trace: tracing.CallTrace, call: Call) -> None:
+    """End the span of the stage before, and begin that of the new stage."""
     progress = call.progress
     if call.stage == "staging":
         trace.enter("staging")
@@ -112,13 +111,36 @@ def _follow(trace: tracing.CallTrace, call: Call) -> None:
     elif call.stage == "committing":
         trace.enter("committing")
     else:
-        # Not in ``committed``: a worker process reports commits only if there are consumers.
+        # Not in ``on_committed``: a worker process reports commits only if there are consumers.
         if call.logged is not None:
             trace.set({"md5": call.logged.md5})
         trace.end(call.stage, call.error if call.stage == "failed" else None)
 
 
-def _staging(call: Call, head: _Head) -> ArtifactEvent:
+def _stage_event(call: Call, head: _Head) -> ArtifactEvent:
+    """Return the event of the stage that a call has reached."""
+    match call.stage:
+        case "queued":
+            return ArtifactQueued(*head)
+        case "staging":
+            return _sample_event(call, head)
+        case "staged":
+            return ArtifactStaged(*head, call.progress.size, call.progress.nfiles)
+        case "committing":
+            return ArtifactCommitting(*head)
+        case "logged":
+            assert call.logged is not None
+            return ArtifactLogged(*head, call.logged)
+        case "failed":
+            assert call.error is not None
+            return ArtifactFailed(*head, call.error)
+        case "cancelled":
+            return ArtifactCancelled(*head)
+        case "superseded":
+            return ArtifactSuperseded(*head)
+
+
+def _sample_event(call: Call, head: _Head) -> ArtifactEvent:
     progress = call.progress
     return ArtifactStaging(
         *head,
@@ -127,33 +149,3 @@ def _staging(call: Call, head: _Head) -> ArtifactEvent:
         progress.bytes_total,
         progress.files_total,
     )
-
-
-def _staged(call: Call, head: _Head) -> ArtifactEvent:
-    return ArtifactStaged(*head, call.progress.size, call.progress.nfiles)
-
-
-def _logged(call: Call, head: _Head) -> ArtifactEvent:
-    assert call.logged is not None
-    return ArtifactLogged(*head, call.logged)
-
-
-def _failed(call: Call, head: _Head) -> ArtifactEvent:
-    assert call.error is not None
-    return ArtifactFailed(*head, call.error)
-
-
-def _plain(kind: Callable[..., ArtifactEvent]) -> Callable[[Call, _Head], ArtifactEvent]:
-    return lambda _, head: kind(*head)
-
-
-_EVENTS: dict[Any, Callable[[Call, _Head], ArtifactEvent]] = {
-    "queued": _plain(ArtifactQueued),
-    "staging": _staging,
-    "staged": _staged,
-    "committing": _plain(ArtifactCommitting),
-    "logged": _logged,
-    "failed": _failed,
-    "cancelled": _plain(ArtifactCancelled),
-    "superseded": _plain(ArtifactSuperseded),
-}

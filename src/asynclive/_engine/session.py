@@ -238,7 +238,7 @@ class Session:
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Make the engine, let it work, and show its progress."""
         limiter = anyio.CapacityLimiter(1)  # the thread that imports DVC, or writes to a terminal
-        listener = Listener(self._observer.committed, self._on_ended)
+        listener = Listener(self._observer.on_committed, self._on_ended)
         make = partial(self._make_engine, self.settings, self._counters, listener, self.experiment)
         self._engine = await anyio.to_thread.run_sync(make, limiter=limiter)
         if self._display is None:
