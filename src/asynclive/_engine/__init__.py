@@ -2,7 +2,7 @@
 
 - ``session``: one ``async with`` block: its tasks, its engine, its calls in flight
 - ``settings``: the checked settings of one session, as a record
-- ``interface``: the Engine protocol: what a session asks of either engine
+- ``interface``: the Engine protocol, which either engine implements
 - ``pipeline``: READ THIS FIRST: one call through plan, stage, commit, record
 - ``local_engine``: opens the repository, runs calls in threads, closes it
 - ``group_commit``: gathers staged artifacts into groups, one lock hold each

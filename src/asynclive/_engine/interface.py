@@ -1,4 +1,4 @@
-"""The Engine protocol: what a session asks of an engine, and what an engine reports to it.
+"""The Engine protocol: the methods that a session calls, and the callbacks of an engine.
 
 Two classes implement it: ``LocalEngine`` works in threads of this process, ``ProcessEngine`` hands
 the calls to a worker process. ``tests/integration/test_engines.py`` runs the same tests on both.
@@ -36,14 +36,14 @@ class Engine(Protocol):
 
     @property
     def busy_workers(self) -> int:
-        """How many threads work at this moment."""
+        """The number of threads that work at this moment."""
         ...
 
     async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Open the repository, work on the calls, and close it when cancelled.
 
         Raises:
-            AsyncLiveError: the repository cannot be opened, or not be left in order.
+            AsyncLiveError: the repository cannot be opened, or cannot be closed in order.
         """
         ...
 
@@ -56,11 +56,11 @@ class Engine(Protocol):
         ...
 
     def start_events(self) -> None:
-        """Report progress and commits from now on: a consumer of events is there."""
+        """Report progress and commits from now on: there is a consumer of events."""
         ...
 
     def stop_accepting(self) -> None:
-        """Take note that no further call comes: every call in flight is waited for now."""
+        """Take note that no further call comes: every call in flight is now awaited."""
         ...
 
     def leave_normally(self) -> None:

@@ -40,10 +40,10 @@ class LocalEngine:
     """Works on calls in threads of this process.
 
     Args:
-        settings: of the session.
+        settings: the settings of the session.
         counters: count files, bytes and groups.
         listener: the callbacks of the session.
-        experiment: is entered and left with the repository.
+        experiment: entered and left together with the repository.
         scheduling: how the worker threads share processors with others.
     """
 
@@ -62,8 +62,8 @@ class LocalEngine:
         self._scheduling = scheduling
         self._conflicts: Conflicts[Call] = Conflicts()
         self._left_normally = False
-        # Set while the engine serves.
-        self._open: _OpenRepository | None = None
+        # None until ``serve`` has opened the repository.
+        self._open_repository: _OpenRepository | None = None
 
     @property
     def real_root(self) -> str:
@@ -75,8 +75,8 @@ class LocalEngine:
 
     @property
     def _opened(self) -> _OpenRepository:
-        assert self._open is not None
-        return self._open
+        assert self._open_repository is not None
+        return self._open_repository
 
     def accept(self, call: Call) -> None:
         """Claim the paths and names of the call, and start to work on it. Awaits nothing.
@@ -104,7 +104,7 @@ class LocalEngine:
         opened.tasks.start_soon(self._work_on, call, scope)
 
     def start_events(self) -> None:
-        """Do nothing: calls of this process report everything in any case."""
+        """Do nothing: in this process, progress and commits are always reported."""
 
     def stop_accepting(self) -> None:
         self._opened.pipeline.await_all()
@@ -135,29 +135,16 @@ class LocalEngine:
         dvc_thread: DvcThread,
         task_status: anyio.abc.TaskStatus[None],
     ) -> None:
-        """Compose the steps of the pipeline, and own the tasks that work on calls."""
+        """Make the parts of the pipeline, and own the tasks that work on calls."""
         settings = self._settings
         workers = FileWorkers(settings.workers, self._scheduling)
         tasks = anyio.create_task_group()
 
-        async def save_hashes(path: str, files: Sequence[StoredFile]) -> None:
-            await dvc_thread.run(partial(repository.save_hashes, path, files))
-
-        async def free_cache_bytes() -> int | None:
-            free = partial(free_bytes, repository.layout.cache_dir)
-            return await workers.run(free, bulk=False)
-
         dvcyaml = await self._open_dvcyaml(real_root, repository, dvc_thread)
         recorder = Recorder(repository, dvcyaml, dvc_thread.run)
-
-        async def commit_group(group: Sequence[StagedArtifact]) -> Outcomes:
-            outcomes = await recorder.commit_group(group)
-            self._counters.count_group(len(group))
-            return outcomes
-
         committer: GroupCommitter[StagedArtifact, TrackedArtifact] = GroupCommitter(
             acquire=partial(dvc_thread.run, repository.acquire),
-            commit=commit_group,
+            commit=partial(self._commit_group, recorder),
             release=partial(dvc_thread.run, repository.release),
             break_seconds=partial(dvc_thread.run, repository.break_seconds),
             lock_timeout=settings.lock_timeout,
@@ -166,17 +153,19 @@ class LocalEngine:
             ObjectStore(repository.layout),
             workers,
             self._counters,
-            save_hashes,
+            partial(_save_hashes, repository, dvc_thread),
             DeferredRemoval(workers, tasks.start_soon),
         )
         back_pressure = BackPressure(
-            settings.max_pending_bytes, settings.max_pending, free_cache_bytes
+            settings.max_pending_bytes,
+            settings.max_pending,
+            partial(_free_cache_bytes, repository, workers),
         )
         pipeline = Pipeline(
             root=settings.root,
             repository=repository,
             dvc_thread=dvc_thread,
-            # DVC tells the command of a stage that a pipeline runs it.
+            # DVC sets this variable for the command of a stage.
             in_repro=bool(os.environ.get("DVC_ROOT")),
             back_pressure=back_pressure,
             conflicts=self._conflicts,
@@ -185,7 +174,9 @@ class LocalEngine:
             committer=committer,
             listener=self._listener,
         )
-        self._open = _OpenRepository(real_root, repository, workers, back_pressure, pipeline, tasks)
+        self._open_repository = _OpenRepository(
+            real_root, repository, workers, back_pressure, pipeline, tasks
+        )
         try:
             async with tasks:
                 tasks.start_soon(committer.run)
@@ -208,6 +199,11 @@ class LocalEngine:
             self._experiment.co_writer,
         )
 
+    async def _commit_group(self, recorder: Recorder, group: Sequence[StagedArtifact]) -> Outcomes:
+        outcomes = await recorder.commit_group(group)
+        self._counters.count_group(len(group))
+        return outcomes
+
     def _close(self, repository: DvcRepository) -> None:
         try:
             self._experiment.leave(normally=self._left_normally)
@@ -222,7 +218,7 @@ class LocalEngine:
                 call.complete(logged)
                 self._experiment.add_artifact(logged)
         except Exception as error:
-            call.fail(error)  # the caller's own, raised there
+            call.fail(error)  # raised to the caller alone; the other calls go on
         finally:
             self._end(call)
 
@@ -243,7 +239,7 @@ class LocalEngine:
 
 @dataclass(frozen=True, slots=True)
 class _OpenRepository:
-    """The parts of an engine that exist while its repository is open."""
+    """The parts of an engine that exist once its repository is open."""
 
     real_root: str
     repository: DvcRepository
@@ -251,3 +247,13 @@ class _OpenRepository:
     back_pressure: BackPressure
     pipeline: Pipeline
     tasks: anyio.abc.TaskGroup
+
+
+async def _save_hashes(
+    repository: DvcRepository, dvc_thread: DvcThread, path: str, files: Sequence[StoredFile]
+) -> None:
+    await dvc_thread.run(partial(repository.save_hashes, path, files))
+
+
+async def _free_cache_bytes(repository: DvcRepository, workers: FileWorkers) -> int | None:
+    return await workers.run(partial(free_bytes, repository.layout.cache_dir), bulk=False)

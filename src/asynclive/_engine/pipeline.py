@@ -23,14 +23,14 @@ from .._stage.stager import Release, Stager
 from .._workers.file_workers import FileWorkers
 from .._workspace.moved_source import MovedSource, decide_on_restored
 from .._workspace.source_scan import IgnoreFilter
-from .dvc_repro import left_to_pipeline
+from .dvc_repro import leave_to_stage
 from .dvc_thread import DvcThread
 from .group_commit import GroupCommitter
 from .interface import Listener
 
 
 class Repository(Protocol):
-    """The questions that the pipeline asks the repository."""
+    """The repository, as the pipeline uses it."""
 
     def ignore_filter(self, path: str | None) -> IgnoreFilter:
         """Return DVC's filter of ignored names. Blocks; safe in any worker thread."""
@@ -43,12 +43,12 @@ class Repository(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OpenSource:
-    """A source that may be read."""
+    """A planned source, and how its caller resumes."""
 
     plan: ArtifactPlan
     release: Release | None
-    """Awaited once all bytes are taken: the caller resumes. None: the caller has resumed, or waits
-    for the artifact."""
+    """Awaited once all bytes are copied: the caller of ``submit`` resumes. None: the caller has
+    resumed already, or waits until the artifact is logged."""
 
 
 class Pipeline:
@@ -64,7 +64,7 @@ class Pipeline:
         workers: the worker threads.
         stager: stages artifacts.
         committer: commits staged artifacts in groups, and records them.
-        listener: is told of each commit.
+        listener: its ``on_committed`` is called for each artifact.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Pipeline:
         if not (self._in_repro and request.cache):
             return request
         owner = await self._dvc_thread.run(partial(self._repository.pipeline_owner, request.path))
-        return left_to_pipeline(request, self._root, owner)
+        return leave_to_stage(request, self._root, owner)
 
     @asynccontextmanager
     async def _open_source(self, call: Call, request: ArtifactRequest) -> AsyncIterator[OpenSource]:
@@ -180,6 +180,7 @@ class Pipeline:
             call.mark_begun()
 
     async def _stage(self, call: Call, source: OpenSource) -> StagedArtifact:
+        """Copy and hash the source; do so again if an earlier call replaced it by a link."""
         stage = partial(
             self._stager.stage,
             progress=call.progress,
@@ -191,7 +192,8 @@ class Pipeline:
         except ArtifactChangedError:
             if comes_first or source.release is None or call.is_released:
                 raise
-        # An earlier call has put a link to the same bytes in the place of the source.
+        # Earlier calls had not ended. One of them may have replaced the file by a link to the same
+        # bytes in the cache. It does so before it ends, so plan and stage again after that.
         await call.wait_for_earlier()
         call.progress.restart()
         return await stage(await self._plan(source.plan.request), source.release)
@@ -200,7 +202,7 @@ class Pipeline:
         return self._await_all or not call.submitted or call.is_awaited
 
     async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
-        """Commit and record with the next group, after the earlier calls."""
+        """Commit and record with the next group, once the earlier calls have ended."""
         try:
             await call.wait_for_earlier()
             if call.options.move:

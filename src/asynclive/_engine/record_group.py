@@ -79,7 +79,7 @@ class Recorder:
             dvcyaml = self._dvcyaml
             if dvcyaml is None:
                 return await self._track(group, interrupted)
-            entries = await self._in_dvc_thread(lambda: _entries(group, dvcyaml))
+            entries = await self._in_dvc_thread(partial(_entries, group, dvcyaml))
             mode = 0o666 & ~self._repository.layout.umask
             try:
                 update = await dvcyaml.prepare(entries, mode)
@@ -126,7 +126,7 @@ class Recorder:
     async def _track(
         self, group: Sequence[StagedArtifact], interrupted: list[BaseException]
     ) -> Outcomes:
-        tracking = _Tracking(lambda: self._repository.commit(group))
+        tracking = _Tracking(partial(self._repository.commit, group))
         outcomes: Outcomes | None
         try:
             outcomes = await self._in_dvc_thread(tracking.run)

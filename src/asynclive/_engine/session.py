@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Display(Protocol):
-    """Shows progress. Both methods block, for a moment."""
+    """Shows progress. Both methods block for a moment."""
 
     def start(self) -> None: ...
 
@@ -57,9 +57,9 @@ class Session:
     Args:
         settings: where and how to work.
         experiment: the DVC experiment that the block ends in.
-        make_engine: makes the engine; called in a thread, since it imports DVC.
+        make_engine: makes the engine. It is called in a thread, because it imports DVC.
         hub: gets an event for each change of a call.
-        display: shows progress while the block runs, if there is one.
+        display: shows progress inside the block; None: no progress is shown.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Session:
             self._owner.cancel_scope.cancel()
             await self._owner.__aexit__(None, None, None)
             self._hub.close()
-            single = _unwrapped(error)
+            single = _unwrap(error)
             single.__cause__ = single.__cause__ or self._cause
             if single is error:
                 raise
@@ -146,7 +146,7 @@ class Session:
             # Without the exception of the block: the task group would wrap it in a group.
             await self._owner.__aexit__(None, None, None)
         except BaseException as error:
-            single = _unwrapped(error)
+            single = _unwrap(error)
             self._unawaited.log_and_note(single)
             if single is error:
                 raise
@@ -163,7 +163,7 @@ class Session:
     def accept(self, request: ArtifactRequest, options: CallOptions) -> Call:
         """Accept a checked request: start to work on it. Awaits nothing.
 
-        So the order of the calls is the order of the artifacts, whichever task runs first.
+        So artifacts are logged in the order of the calls, whichever task runs first.
 
         Raises:
             AsyncLiveError: the engine refuses the call.
@@ -212,7 +212,7 @@ class Session:
         return await drain(list(self._in_flight), deadline)
 
     def statistics(self) -> AsyncLiveStatistics:
-        """Return the counters of this moment."""
+        """Return the counters at this moment."""
         # Without calls in flight no thread works, and before the block there is no engine.
         return self._counters.statistics(
             busy_workers=self.engine.busy_workers if self._in_flight else 0,
@@ -255,7 +255,7 @@ class Session:
         try:
             await self.engine.serve(task_status=task_status)
         except BaseException as error:
-            self._cause = _unwrapped(error).__cause__
+            self._cause = _unwrap(error).__cause__
             raise
 
     def _on_stage_change(self, call: Call, before: Stage) -> None:
@@ -290,7 +290,7 @@ def make_local_engine(
     return LocalEngine(settings, counters, listener, experiment, scheduling)
 
 
-def _unwrapped(error: BaseException) -> BaseException:
+def _unwrap(error: BaseException) -> BaseException:
     """Return the single error in the groups that nested task groups put around it."""
     while isinstance(error, BaseException) and len(getattr(error, "exceptions", ())) == 1:
         error = error.exceptions[0]  # type: ignore[attr-defined]  # BaseExceptionGroup, 3.11

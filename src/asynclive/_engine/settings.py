@@ -13,7 +13,7 @@ from .._workers.file_workers import default_workers
 
 
 class Default(str):
-    """A default value. It is told from an equal value of the caller's by its identity."""
+    """A default value. Identity distinguishes it from an equal value that the caller passed."""
 
     __slots__ = ()
 
@@ -24,7 +24,7 @@ DEFAULT_DVCYAML = Default("dvc.yaml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the arguments of ``AsyncLive`` say about where and how a session works.
+    """Where and how a session works: the checked arguments of ``AsyncLive``.
 
     Raises:
         ValueError: a value is out of its range.
@@ -75,8 +75,8 @@ def make_settings(
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         ValueError: a value is out of its range, or contradicts the ``dvclive.Live``.
     """
-    # normpath, not abspath: construction is allowed on a running event loop, and an absolute root
-    # needs no look at the file system.
+    # normpath, not abspath: AsyncLive is also made on a running event loop, and with an absolute
+    # root this needs no system call.
     start = "" if root is None else os.fspath(root)
     if not os.path.isabs(start):
         start = os.path.join(os.getcwd(), start)
