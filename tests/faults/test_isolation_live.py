@@ -260,7 +260,7 @@ OwnExperiment.leave = lambda *_, **__: os.kill(os.getpid(), 9)
         ) as live:
             assert (await live.log_artifact("a.pt")).md5 == md5("a")
 
-    with pytest.raises(ExperimentError, match="'mine': its process was killed by SIGKILL"):
+    with pytest.raises(ExperimentError, match="'mine': the worker process was killed by SIGKILL"):
         await log()
     assert experiment(repo, "mine") is None
     async with AsyncLive(root=repo):

@@ -368,7 +368,7 @@ async def test_what_contradicts_it_is_refused(repo: Path, make: Callable[..., An
         ("dir", "elsewhere"): "dir is '.*elsewhere', but that of live is '.*dvclive'",
         ("dvcyaml", "sub/dvc.yaml"): "dvcyaml is '.*sub/dvc.yaml', but that of live",
         ("dvcyaml", None): "dvcyaml is None, but that of live is",
-        ("save_dvc_exp", True): "save_dvc_exp is for live to say",
+        ("save_dvc_exp", True): "save_dvc_exp is not allowed with live=",
         ("exp_name", "n"): "exp_name and exp_message need save_dvc_exp",
     }.items():
         with pytest.raises(ValueError, match=says):

@@ -133,7 +133,7 @@ class AsyncLive:
             max_pending=max_pending,
         )
         where = choose_isolation(isolation, os.environ)
-        experiment = _experiment(settings, adopted, where, save_dvc_exp, exp_name, exp_message)
+        experiment = _make_experiment(settings, adopted, where, save_dvc_exp, exp_name, exp_message)
         hub, display = EventHub(on_event), make_progress(progress)
         if display is not None:
             hub.listen(display.on_event)
@@ -455,7 +455,7 @@ class AsyncLive:
         return self._session.accept(request, options)
 
 
-def _experiment(
+def _make_experiment(
     settings: Settings,
     adopted: AdoptedLive | None,
     isolation: Isolation,
@@ -471,7 +471,7 @@ def _experiment(
     if not save and (name is not None or message is not None):
         raise ValueError("exp_name and exp_message need save_dvc_exp=True")
     if adopted is not None and save:
-        raise ValueError("save_dvc_exp is for live to say: pass it to dvclive.Live")
+        raise ValueError("save_dvc_exp is not allowed with live=: pass it to dvclive.Live")
     if adopted is not None:
         return adopted
     if not save:

@@ -87,7 +87,7 @@ class BlockingLive:
     ) -> None:
         self._live = live
         self._loop = LoopThread(partial(start_blocking_portal, backend, backend_options))
-        # The task that is in the block of the AsyncLive, once it is entered.
+        # The block of the AsyncLive, once it is being entered.
         self._block: _Block | None = None
 
     def __enter__(self) -> Self:
@@ -204,10 +204,10 @@ class BlockingLive:
 
         May be called at any time; see :meth:`AsyncLive.statistics`.
         """
-        return self._loop.ask(self._live.statistics)
+        return self._loop.call(self._live.statistics)
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Enter the AsyncLive, and leave it when told: both must happen in one task."""
+        """Enter the AsyncLive; leave it after ``_leave``. Both must happen in one task."""
         self._block = block = _Block()
         with block.scope:
             await self._live.__aenter__()
@@ -217,7 +217,7 @@ class BlockingLive:
             except BaseException as error:
                 await self._live.__aexit__(error.__class__, error, error.__traceback__)
                 raise
-            # Handed over, not raised: the exception and its traceback belong to another thread.
+            # Passed, not raised: the exception and its traceback belong to another thread.
             await self._live.__aexit__(*block.reason)
 
     def _leave(self, reason: _Reason) -> None:
@@ -234,7 +234,7 @@ _Reason = tuple[type[BaseException] | None, BaseException | None, TracebackType 
 
 
 class _Block:
-    """The block of an AsyncLive, made on its event loop."""
+    """The block of an AsyncLive: how to leave it. Made on its event loop."""
 
     def __init__(self) -> None:
         self.left = anyio.Event()
@@ -282,7 +282,7 @@ class BlockingHandle:
 
     def cancel(self) -> None:
         """Stop logging the artifact, if it can be stopped; see :meth:`ArtifactHandle.cancel`."""
-        self._loop.ask(self._handle.cancel)
+        self._loop.call(self._handle.cancel)
 
     def result(self, timeout: float | None = None) -> LoggedArtifact:
         """Wait until the artifact is logged, and return its record.

@@ -21,29 +21,29 @@ def choose_isolation(given: str | None, environment: Mapping[str, str]) -> Isola
     """Return ``given``; else the value of the environment; else a process, if one can be started.
 
     Threads share the interpreter with the caller's event loop, and each waits for the other. While
-    the loop is busy with Python, threads take a hundred times as long as a process
+    the loop runs Python code all the time, threads take a hundred times as long as a process
     (perf/isolation.py).
 
     Raises:
         ValueError: there is no such isolation, or no interpreter to start.
     """
-    what, isolation = "isolation", given
+    source, isolation = "isolation", given
     if given is None and environment.get(VARIABLE):
-        what, isolation = VARIABLE, environment[VARIABLE]
+        source, isolation = VARIABLE, environment[VARIABLE]
     if isolation is None:
         return "process" if _can_start() else "thread"
     if isolation not in ("thread", "process"):
-        raise ValueError(f"{what} must be 'thread' or 'process', not {isolation!r}")
+        raise ValueError(f"{source} must be 'thread' or 'process', not {isolation!r}")
     if isolation == "process" and not _can_start():
         raise ValueError(
-            f"{what}='process' starts a Python interpreter, and this program, which embeds "
-            f"Python or was frozen, has none. Use {what}='thread'."
+            f"{source}='process' starts a Python interpreter, and this program, which embeds "
+            f"Python or was frozen, has none. Use {source}='thread'."
         )
     return "process" if isolation == "process" else "thread"
 
 
 def engine_maker(isolation: Isolation) -> MakeEngine:
-    """Return the function that makes the engine. The function imports DVC, or starts to."""
+    """Return the function that makes the engine. Call that in a thread: its imports take long."""
     return _make_process_engine if isolation == "process" else make_local_engine
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """The thread, from ``start`` to ``stop``. Any other thread may use the rest.
+    """Runs an event loop from ``start`` to ``stop``. Any thread may call the other methods.
 
     Args:
         open_portal: ``anyio.from_thread.start_blocking_portal``, with its arguments.
@@ -26,28 +26,36 @@ class LoopThread:
 
     def __init__(self, open_portal: Callable[[], AbstractContextManager[BlockingPortal]]) -> None:
         self._open_portal = open_portal
-        self._served: Future[None] = Future()
-        self._portal: BlockingPortal | None = None
+        # Keeps the loop running until it is left.
+        self._portal_context: AbstractContextManager[BlockingPortal] | None = None
+        self._portal: BlockingPortal | None = None  # set once the loop and its task have started
+        self._task_result: Future[None] = Future()
         self._process = self._thread = 0
-        # Held while a call is handed to the loop. Otherwise a call could be handed to a loop that
-        # ends, and its caller would wait for ever. Reentrant: a signal handler may call too.
-        self._handing_over = threading.RLock()
+        # Protects ``ended`` while a call is handed to the loop. Otherwise a call could be handed to
+        # a loop that ends, and its caller would wait for ever. Reentrant: a signal handler may
+        # call too.
+        self._lock = threading.RLock()
         self.ended: bool = False
 
     def start(self, serve: Callable[..., Awaitable[None]]) -> None:
-        """Start the loop with a task that runs until ``stop``; raise an error of its start."""
+        """Start the loop, with a task that runs until ``stop``.
+
+        Raises:
+            NotActiveError: it was started before.
+            Exception: the error of the task, if the task fails before it has started.
+        """
         if self._process:
             raise NotActiveError("A BlockingLive object can be entered once; make another one.")
         self._process = os.getpid()
-        self._running = self._open_portal()
-        portal = self._running.__enter__()
+        portal_context = self._portal_context = self._open_portal()
+        portal = portal_context.__enter__()
         try:
             self._thread = portal.call(threading.get_ident)
-            self._served, _ = portal.start_task(serve)
+            self._task_result, _ = portal.start_task(serve)
         except BaseException as error:
             self.ended = True
-            # With the error, so that a task that has begun is cancelled: it may be Ctrl-C.
-            self._running.__exit__(error.__class__, error, error.__traceback__)
+            # With the error, so that a task that has begun is cancelled: the error may be Ctrl-C.
+            portal_context.__exit__(error.__class__, error, error.__traceback__)
             raise
         self._portal = portal
 
@@ -58,8 +66,9 @@ class LoopThread:
             leave: called in the loop; the task then ends.
             interrupt: called in the loop if this thread raises during the wait, as by Ctrl-C.
         """
-        portal = self._portal
+        portal, portal_context = self._portal, self._portal_context
         assert portal is not None
+        assert portal_context is not None
         if os.getpid() != self._process:
             # A forked child. The thread runs in the parent only. Stop the portal here, so that
             # nothing waits for the thread when the portal is collected.
@@ -69,23 +78,30 @@ class LoopThread:
         try:
             try:
                 portal.call(leave)
-                self._served.result()
+                self._task_result.result()
             except BaseException:
-                if not self._served.done():
+                if not self._task_result.done():
                     portal.call(interrupt)
-                    wait([self._served])
+                    wait([self._task_result])
                 raise
         finally:
-            with self._handing_over:
+            with self._lock:
                 self.ended = True
-            self._running.__exit__(None, None, None)
+            portal_context.__exit__(None, None, None)
 
     def run(self, func: Callable[[], Awaitable[T]]) -> T:
-        """Run an async function in the loop, and wait for it here."""
+        """Run an async function in the loop; return its result, or raise its error.
+
+        Raises:
+            NotActiveError: the loop does not run, or ended before the function.
+            RuntimeError: this is the thread of the loop.
+        """
         if threading.get_ident() == self._thread and not self.ended:
-            raise RuntimeError("Called by a hook on the event loop, which would wait for itself.")
+            raise RuntimeError(
+                "Call this in another thread: on the event loop itself it would wait for ever."
+            )
         self._check()
-        with self._handing_over:
+        with self._lock:
             future = self._check().start_task_soon(func)
         try:
             return future.result()
@@ -97,12 +113,12 @@ class LoopThread:
             future.cancel()
             raise
 
-    def ask(self, func: Callable[[], T]) -> T:
-        """Call a function that does not wait: in the loop, if it runs, else here."""
+    def call(self, func: Callable[[], T]) -> T:
+        """Call a function that does not wait: in the loop, or, if no loop runs, here."""
         in_loop = threading.get_ident() == self._thread  # a hook may call this too
         if self._portal is None or in_loop or os.getpid() != self._process:
             return func()
-        with self._handing_over:
+        with self._lock:
             future = None if self.ended else self._portal.start_task_soon(func)
         return func() if future is None else future.result()
 

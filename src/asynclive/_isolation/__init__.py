@@ -3,7 +3,7 @@
 - ``process_engine``: the engine that hands calls to a worker process
 - ``worker_lifecycle``: starts the worker, and another one after it was killed
 - ``start_worker``: launches a fresh interpreter with sockets to it
-- ``worker_main``: the worker process: a session that does as it is told
+- ``worker_main``: the worker process: runs a session for the parent
 - ``channel``: pickled messages over a socket pair, without blocking the loop
 - ``messages``: the message types, both ways
 - ``portable_errors``: errors and their causes in a form that pickles

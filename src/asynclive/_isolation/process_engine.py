@@ -1,6 +1,6 @@
 """The engine of ``isolation="process"``: hands calls to a worker process.
 
-It keeps the calls in flight, and does to each call what the worker reports.
+It keeps the calls in flight, and applies to each call the changes that the worker reports.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class ProcessEngine:
     """Works on calls in a process of its own.
 
     Args:
-        settings: of the session, here and in the worker.
-        counters: the counters of the session; the worker's are added.
+        settings: the settings of the session, here and in the worker.
+        counters: the counters of the session, to which those of the workers are added.
         listener: the callbacks of the session.
-        experiment: that the block ends in.
+        experiment: the experiment that the block ends in.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ProcessEngine:
         self._real_root = settings.root
         self._call_numbers = count()
         self._calls: dict[int, Call] = {}  # in flight
-        # The counters of the worker that runs, and of those before it.
+        # The counters of the current worker, and the sum of those of the workers before it.
         self._current = self._earlier = NO_NUMBERS
 
     @property
@@ -72,7 +72,7 @@ class ProcessEngine:
 
     @property
     def busy_workers(self) -> int:
-        """How many threads worked in the worker at its last report."""
+        """The number of threads that worked in the worker at its last report."""
         return self._current.busy_workers
 
     async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -108,7 +108,7 @@ class ProcessEngine:
     def leave_normally(self) -> None:
         self._lifecycle.leave_normally()
 
-    # As the keeper of the calls, for the lifecycle
+    # CallKeeper, for the lifecycle
 
     @property
     def has_calls(self) -> bool:

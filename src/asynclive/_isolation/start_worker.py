@@ -37,24 +37,24 @@ serve()
 def start_worker(
     start: Start, environment: dict[str, str], count: int
 ) -> tuple[subprocess.Popen[bytes], list[socket.socket]]:
-    """Start a worker, and return it with the sockets that are connected to it.
+    """Start a worker; return its process, and the sockets that are connected to it.
 
     Args:
-        start: the session that it builds.
-        environment: its environment.
-        count: how many sockets to make.
+        start: the session that the worker builds.
+        environment: the environment of the worker.
+        count: the number of sockets.
 
     Raises:
         OSError: the process or a socket cannot be made.
     """
-    ours: list[socket.socket] = []
+    parent_ends: list[socket.socket] = []
     with ExitStack() as failed:
-        theirs: list[socket.socket] = []
+        worker_ends: list[socket.socket] = []
         with ExitStack() as started:
             for _ in range(count):
-                our, their = socket.socketpair()
-                ours.append(failed.enter_context(our))
-                theirs.append(started.enter_context(their))
+                parent_end, worker_end = socket.socketpair()
+                parent_ends.append(failed.enter_context(parent_end))
+                worker_ends.append(started.enter_context(worker_end))
             process = subprocess.Popen(
                 [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _COMMAND],
                 stdin=subprocess.PIPE,
@@ -62,20 +62,20 @@ def start_worker(
                 env=environment,
                 start_new_session=True,  # the parent handles Ctrl-C
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-                pass_fds=() if os.name == "nt" else [their.fileno() for their in theirs],
+                pass_fds=() if os.name == "nt" else [end.fileno() for end in worker_ends],
             )
-            addresses: list[int | bytes] = [their.fileno() for their in theirs]
-            if sys.platform == "win32":  # there, sockets are shared with a running process
-                addresses = [their.share(process.pid) for their in theirs]
+            addresses: list[int | bytes] = [end.fileno() for end in worker_ends]
+            if sys.platform == "win32":  # Windows shares sockets with a running process
+                addresses = [end.share(process.pid) for end in worker_ends]
             parts = [
                 (sys.path, [os.path.dirname(os.path.dirname(__file__))]),
                 (os.getpid(), addresses, start),
             ]
             assert process.stdin is not None
-            with suppress(BrokenPipeError), process.stdin:  # the socket reports its end
+            with suppress(BrokenPipeError), process.stdin:  # the sockets report that it ended
                 write_all(process.stdin.fileno(), b"".join(map(pickle.dumps, parts)))
         failed.pop_all()
-    return process, ours
+    return process, parent_ends
 
 
 def describe_end(status: int) -> str:

@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from .._calls.call import Call
 from .._dvclive.experiment import SessionExperiment
+from .._dvcyaml.co_writer import CoWriter
 from .._engine.settings import Settings
 from .._errors import ExperimentError, WorkerDiedError
 from .channel import Channel
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class CallKeeper(Protocol):
-    """The engine, as the lifecycle uses it."""
+    """The engine, as the lifecycle uses it: it keeps the calls in flight."""
 
     def on_message(self, message: Any) -> None:
         """Handle a message about calls."""
@@ -55,9 +56,9 @@ class _Phase(enum.Enum):
     """The phases of a lifecycle, in their order."""
 
     STARTING = enum.auto()
-    """No worker has opened the repository."""
+    """No worker has opened the repository yet."""
     READY = enum.auto()
-    """A worker has; it may be another one by now."""
+    """A worker has opened the repository. If it was killed, another one may follow."""
     LEAVING = enum.auto()
     """The block is being left: a worker that ends has no successor."""
 
@@ -66,8 +67,9 @@ class WorkerLifecycle:
     """Keeps a worker process running from entering to leaving.
 
     Args:
-        settings: of the session.
-        experiment: that the block ends in; the worker saves it, unless a ``dvclive.Live`` does.
+        settings: the settings of the session.
+        experiment: the experiment that the block ends in. The worker saves it, unless a
+            ``dvclive.Live`` does.
         keeper: handles messages about calls, and keeps the calls in flight.
     """
 
@@ -82,15 +84,15 @@ class WorkerLifecycle:
         self._has_consumers = False
         self._log_level = logging.NOTSET
         self._environment = dict(os.environ)
-        # To the worker that runs, or to the next one.
+        # Leads to the current worker, or to the next one.
         self.channel = Channel()
-        # For the thread that starts a process, or waits until it is gone.
+        # For the thread that starts a process, or waits until it has ended.
         self._limiter = anyio.CapacityLimiter(1)
-        self._ready = anyio.Event()
-        self._welcome = anyio.Event()
-        self._over = anyio.Event()
-        self._needed = anyio.Event()
-        # Of the worker that runs.
+        self._ready = anyio.Event()  # a worker has opened the repository, or none will
+        self._experiment_entered = anyio.Event()
+        self._workers_ended = anyio.Event()  # and no other worker will start
+        self._needed = anyio.Event()  # a call waits for a worker, or the block is being left
+        # The current worker, and its messages about entering and leaving.
         self.process: subprocess.Popen[bytes] | None = None
         self._entered: Entered | None = None
         self._left: Left | None = None
@@ -100,10 +102,10 @@ class WorkerLifecycle:
         self._error: Exception | None = None
 
     async def serve(self, on_started: Callable[[], None]) -> None:
-        """Keep a worker running until cancelled; call ``on_started`` once it has entered.
+        """Keep a worker running until cancelled; call ``on_started`` once the block is entered.
 
         Raises:
-            AsyncLiveError: a worker could not enter, or not leave.
+            AsyncLiveError: a worker could not enter the block, or not leave it.
         """
         try:
             async with anyio.create_task_group() as tasks:
@@ -114,9 +116,9 @@ class WorkerLifecycle:
                         # In a task of its own: a native cancellation of the caller, which comes
                         # to this task, then leaves no thread behind.
                         tasks.start_soon(self._enter_experiment)
-                        await self._welcome.wait()
+                        await self._experiment_entered.wait()
                         on_started()
-                    await self._over.wait()
+                    await self._workers_ended.wait()
                 finally:
                     # The worker sees the end of the messages, rolls back the calls in flight, and
                     # ends. The task group waits for that.
@@ -129,7 +131,9 @@ class WorkerLifecycle:
             with anyio.CancelScope(shield=True):
                 await self._in_thread(partial(self._experiment.leave, normally=self._left_normally))
             # Here, because leaving cancels this task.
-            if self._error is not None and (self._left_normally or not self._welcome.is_set()):
+            if self._error is not None and (
+                self._left_normally or not self._experiment_entered.is_set()
+            ):
                 raise self._error
 
     def need_worker(self) -> None:
@@ -164,12 +168,13 @@ class WorkerLifecycle:
                         self._needed = anyio.Event()
                         await self._needed.wait()
             finally:
-                # There are none, unless a native cancellation of asyncio pierced the shield.
+                # No call is left, unless a native cancellation of asyncio pierced the shield.
+                how = "was abandoned when the event loop was shut down"
                 for call in self._take_calls():
-                    self._lost.append((call, WorkerDiedError(call.request.given, "was left alone")))
+                    self._lost.append((call, WorkerDiedError(call.request.given, how)))
                 self._fail_lost()
                 self._ready.set()
-                self._over.set()
+                self._workers_ended.set()
 
     async def _run_worker(self) -> None:
         """Start a worker, exchange messages until it ends, and decide what its end means.
@@ -177,8 +182,8 @@ class WorkerLifecycle:
         1. The worker was killed. The next worker repairs the repository first; then its calls
            fail. Without a next worker they fail at once.
         2. The worker could not start or enter, or it left with an error, while no block is active:
-           that is the error of entering or leaving.
-        3. It left in order. No call is left, unless the block was left by an exception.
+           its error is raised on entering or on leaving.
+        3. The worker left in order. No call is left, unless the block was left by an exception.
         """
         self._entered = self._left = None
         self._log_level = _log_level()
@@ -260,16 +265,12 @@ class WorkerLifecycle:
         """
         co_writer = self._experiment.co_writer
         assert co_writer is not None
-
-        def serve_and_close() -> None:
-            with sock:
-                serve_live(co_writer, sock)
-
+        limiter = anyio.CapacityLimiter(1)
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(serve_and_close, limiter=anyio.CapacityLimiter(1))
+            await anyio.to_thread.run_sync(_serve_live_and_close, co_writer, sock, limiter=limiter)
 
     def _take_calls(self) -> list[Call]:
-        """Return the calls of a worker that has ended, and prepare the channel of the next one."""
+        """Return the calls of a worker that has ended, and make the channel of the next worker."""
         calls = self._keeper.take_calls()
         self.channel = Channel()
         if self._has_consumers:
@@ -288,17 +289,22 @@ class WorkerLifecycle:
         if self._entered.place is not None:
             repository = WorkerRepository(*self._entered.place)
             await self._in_thread(partial(self._experiment.enter_co_writer, repository))
-        self._welcome.set()
+        self._experiment_entered.set()
 
     async def _in_thread(self, func: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(func, limiter=self._limiter)
 
 
+def _serve_live_and_close(co_writer: CoWriter, sock: socket.socket) -> None:
+    with sock:  # in the thread, which may outlive a task that a native cancellation ends
+        serve_live(co_writer, sock)
+
+
 def _not_saved(name: str | None, how: str) -> ExperimentError:
     return ExperimentError(
         name,
-        f"its process {how}. What was logged is tracked all the same; run 'dvc exp save', unless "
-        "'dvc exp list' has it.",
+        f"the worker process {how}. The logged artifacts are tracked all the same. Run 'dvc exp "
+        "save', unless 'dvc exp list' shows the experiment.",
     )
 
 

@@ -1,8 +1,8 @@
-"""The worker process of ``isolation="process"``: a session that does as it is told.
+"""The worker process of ``isolation="process"``: runs a session for the parent.
 
-It handles the messages in the order in which they come, so that the order of calls is kept. When
-the messages end, for whatever reason, it cancels the calls in flight, leaves its block, and ends.
-After the message ``Leave`` it leaves its block without an exception.
+It handles messages in the order of their arrival, which is the order of the calls. When the
+messages end, for whatever reason, it cancels the calls in flight, leaves its block, and ends. After
+the message ``Leave`` it leaves its block without an exception.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def serve() -> None:
     else:
         socks = [socket.socket(fileno=address) for address in addresses]
     anyio.run(_Worker(start, scheduling, *socks).run, parent, start.log_level)
-    # Everything is closed. To take DVC apart would take the interpreter as long as leaving did.
+    # Everything is closed. A normal exit would free all objects of DVC, which takes the interpreter
+    # as long as leaving the block did.
     sys.stderr.flush()
     os._exit(0)
 
@@ -84,7 +85,7 @@ class _Worker:
         start: the session to build.
         scheduling: of the worker threads.
         sock: carries the messages.
-        live: leads to the ``dvclive.Live`` of the parent, if there is one.
+        live: leads to the ``dvclive.Live`` of the parent; None: the parent has none.
     """
 
     def __init__(
@@ -101,9 +102,9 @@ class _Worker:
         self._sock = sock
         self._socks = [sock] if live is None else [sock, live]
         self._channel = Channel(self._new_numbers)
-        # By the number that the parent gave them: the calls in flight.
+        # The calls in flight, by the number that the parent gave them.
         self._calls: dict[int, Call] = {}
-        # From the number of a call in the events of this process to that of the parent.
+        # The number that the parent gave a call, by the number of the call in this process.
         self._parent_numbers: dict[int, int] = {}
         self._sent_numbers: Numbers | None = None
         self._has_calls = anyio.Event()
@@ -116,7 +117,7 @@ class _Worker:
                 tasks.start_soon(self._channel.run)
                 async with anyio.create_task_group() as timer:
                     timer.start_soon(self._report_numbers)
-                    # Around the block, which ends each call, however the block is left.
+                    # Around the block: it ends all calls, and their followers report that.
                     async with anyio.create_task_group() as followers:
                         errors = await self._run_session(followers)
                     timer.cancel_scope.cancel()
@@ -129,8 +130,8 @@ class _Worker:
         try:
             async with self._session as session:
                 place = None if self._live_proxy is None else self._live_proxy.place
-                # DVC and its imports stay to the end. Without this, each full collection walks
-                # through them while there are many files, and stops every other thread.
+                # The objects of DVC live to the end. Without this, each full collection with many
+                # files visits all of them, and stops every other thread.
                 gc.freeze()
                 self._channel.post(
                     Entered(session.engine.real_root, session.experiment.name, place)
@@ -153,7 +154,7 @@ class _Worker:
                 case Log():
                     self._accept(message, followers)
                 case Cancel():
-                    if message.call in self._calls:  # else it ended in between
+                    if message.call in self._calls:  # else the call has just ended
                         self._calls[message.call].cancel_work()
                 case StartEvents():
                     self._session.listen(self._on_event)
@@ -164,7 +165,7 @@ class _Worker:
                     return
 
     def _on_event(self, event: ArtifactEvent) -> None:
-        """Report samples and commits; the parent makes the other events from stages."""
+        """Report samples and commits. The parent makes all other events from stages."""
         number = self._parent_numbers.get(event.call)
         if number is None:  # the call is not accepted yet
             return
@@ -198,8 +199,8 @@ class _Worker:
             self._channel.post(Advanced(number, call.stage, totals, tracked))
 
     async def _follow(self, number: int, call: Call) -> None:
-        """Report when the source is released, and the outcome."""
-        call.mark_delivered()  # the parent reports its error
+        """Report that the source is released, and then the outcome."""
+        call.mark_delivered()  # the parent raises the error, so leaving the block must not
         await call.wait_until_released()
         if not call.is_done:
             self._channel.post(Released(number))
@@ -214,8 +215,8 @@ class _Worker:
     async def _report_numbers(self) -> None:
         """Report the counters ten times a second while calls are in flight.
 
-        Other messages carry them too, but there may be none for a long time. Nothing waits for
-        this timer.
+        Each batch of other messages carries them too, but there may be no message for a long time.
+        No call waits for this timer.
         """
         while True:
             await self._has_calls.wait()
@@ -227,7 +228,7 @@ class _Worker:
             self._has_calls = anyio.Event()
 
     def _new_numbers(self) -> Numbers | None:
-        """Return the counters, if they have changed since they were sent."""
+        """Return the counters if they have changed since they were sent, else None."""
         now = self._session.statistics()
         numbers = Numbers(
             busy_workers=now.busy_workers,
@@ -255,8 +256,8 @@ def _experiment(start: Start) -> SessionExperiment:
 def _ends_with(parent: int, socks: Sequence[socket.socket]) -> Iterator[None]:
     """End the messages when the parent ends, even if a child that it forked lives on.
 
-    Such a child keeps the other ends of the sockets open. On Linux any process can be waited for
-    by its pidfd.
+    Such a child keeps the parent's ends of the sockets open. On Linux, a pidfd tells when any
+    process has ended.
     """
     try:
         process = os.pidfd_open(parent) if hasattr(os, "pidfd_open") else None
@@ -273,7 +274,7 @@ def _ends_with(parent: int, socks: Sequence[socket.socket]) -> Iterator[None]:
 
     loop.add_reader(process, on_end)
     try:
-        if os.getppid() != parent:  # the parent had ended; another process has its number
+        if os.getppid() != parent:  # the parent ended earlier: the pidfd is of another process
             _end_messages(socks)
         yield
     finally:
