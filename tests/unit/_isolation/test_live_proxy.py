@@ -1,4 +1,4 @@
-"""Two threads that talk about dvc.yaml, as those of two processes do."""
+"""LiveProxy and serve_live, in two threads in place of two processes."""
 
 from __future__ import annotations
 
@@ -18,108 +18,112 @@ from asynclive._fs.file_lock import FileLock
 from asynclive._isolation.live_proxy import LiveProxy, WorkerRepository, serve_live
 
 
-class Knows:
-    """Who is beside: it knows entries, and may refuse them."""
+class FakeLive:
+    """A co-writer that knows entries, and may refuse them."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}
-        self.within = 0
-        self.refuses: Exception | None = None
+        self.recordings = 0
+        self.refusal: Exception | None = None
 
     def lock(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     @contextmanager
     def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
-        if self.refuses is not None:
-            raise self.refuses
+        if self.refusal is not None:
+            raise self.refusal
         self.known.update(entries)
-        self.within += 1
+        self.recordings += 1
         with ExitStack() as undo:
             undo.callback(self.known.clear)
             try:
                 yield undo.pop_all
             finally:
-                self.within -= 1
+                self.recordings -= 1
 
 
 @pytest.fixture
-def knows() -> Knows:
-    return Knows()
+def live() -> FakeLive:
+    return FakeLive()
 
 
 @pytest.fixture
-def ends(knows: Knows, tmp_path: Path) -> Iterator[tuple[LiveProxy, Callable[[], None]]]:
-    """The worker's side, and what waits until the other has ended, once this one's is closed."""
-    ours, theirs = socket.socketpair()
-    thread = threading.Thread(target=serve_live, args=[knows, ours])
+def connected(live: FakeLive, tmp_path: Path) -> Iterator[tuple[LiveProxy, Callable[[], None]]]:
+    """Return the end of the worker, and a function that waits for the other end to end."""
+    parent_end, worker_end = socket.socketpair()
+    thread = threading.Thread(target=serve_live, args=[live, parent_end])
     thread.start()
-    worker = LiveProxy(theirs)
-    worker.enter(cast(Repository, WorkerRepository(str(tmp_path), str(tmp_path / "turn"))))
+    worker = LiveProxy(worker_end)
+    worker.enter(cast(Repository, WorkerRepository(str(tmp_path), str(tmp_path / "dvcyaml.lock"))))
     yield worker, thread.join
-    theirs.shutdown(socket.SHUT_RDWR)
+    worker_end.shutdown(socket.SHUT_RDWR)
     thread.join()
     worker._pipe._read.close()
-    theirs.close()
-    ours.close()
+    worker_end.close()
+    parent_end.close()
 
 
-Ends = tuple[LiveProxy, Callable[[], None]]
+Connected = tuple[LiveProxy, Callable[[], None]]
 
 
-def test_what_is_kept_is_known_and_what_is_not_is_forgotten(knows: Knows, ends: Ends) -> None:
-    worker, _ = ends
+def test_the_live_keeps_entries_that_were_recorded_and_forgets_the_others(
+    live: FakeLive, connected: Connected
+) -> None:
+    worker, _ = connected
     with worker.recording({"a": {"path": "a"}}):
-        assert (knows.known, knows.within) == ({"a": {"path": "a"}}, 1)
+        assert (live.known, live.recordings) == ({"a": {"path": "a"}}, 1)
     with pytest.raises(ZeroDivisionError), worker.recording({"b": {"path": "b"}}):
         raise ZeroDivisionError
     with worker.recording({"c": {"path": "c"}}) as keep:
-        assert set(knows.known) == {"c"}
+        assert set(live.known) == {"c"}
         keep()
     with worker.recording({}) as keep:
-        assert set(knows.known) == {"c"}
+        assert set(live.known) == {"c"}
         keep()
 
 
-def test_what_is_refused_is_raised_where_it_is_asked_for_and_only_then(
-    knows: Knows, ends: Ends
+def test_an_error_of_the_live_is_raised_in_the_worker_and_the_next_request_succeeds(
+    live: FakeLive, connected: Connected
 ) -> None:
-    worker, _ = ends
+    worker, _ = connected
     for error in (DvcYamlError("dvc.yaml", "is no file."), FileNotFoundError(2, "No cwd")):
-        knows.refuses = error
+        live.refusal = error
         with pytest.raises(type(error), match=str(error)[-5:]), worker.recording({"a": {}}):
             raise AssertionError
-    knows.refuses = None
+    live.refusal = None
     with worker.recording({"a": {}}) as keep:
         keep()
-    assert set(knows.known) == {"a"}
+    assert set(live.known) == {"a"}
 
 
-def test_when_the_worker_ends_what_it_had_not_recorded_is_forgotten(
-    knows: Knows, ends: Ends
+def test_the_live_forgets_entries_that_a_worker_had_not_recorded_when_it_ended(
+    live: FakeLive, connected: Connected
 ) -> None:
-    worker, end = ends
+    worker, wait_for_end = connected
     with worker.recording({"a": {}}):
         worker._pipe._sock.shutdown(socket.SHUT_RDWR)
-        end()
-        assert (knows.known, knows.within) == ({}, 0)
+        wait_for_end()
+        assert (live.known, live.recordings) == ({}, 0)
 
 
-def test_when_there_is_nobody_any_more_the_turn_is_taken_alone(ends: Ends, tmp_path: Path) -> None:
-    worker, _ = ends
-    worker._pipe._sock.shutdown(socket.SHUT_RD)  # as is done when the parent's end is seen
-    other = FileLock(str(tmp_path / "turn"))
-    taken: list[bool] = []
-    left = threading.Event()
+def test_the_worker_takes_the_lock_itself_once_the_parent_has_ended(
+    connected: Connected, tmp_path: Path
+) -> None:
+    worker, _ = connected
+    worker._pipe._sock.shutdown(socket.SHUT_RD)  # as ``_end_messages`` does when the parent ends
+    other = FileLock(str(tmp_path / "dvcyaml.lock"))
+    was_recorded: list[bool] = []
+    recorded = threading.Event()
 
-    def take() -> None:
+    def record_too() -> None:
         with other.hold():
-            taken.append(left.is_set())
+            was_recorded.append(recorded.is_set())
 
-    thread = threading.Thread(target=take)
+    thread = threading.Thread(target=record_too)
     with worker.recording({"a": {}}) as keep:
         thread.start()
         keep()
-        left.set()
+        recorded.set()
     thread.join()
-    assert taken == [True]
+    assert was_recorded == [True]
