@@ -273,10 +273,10 @@ class AsyncLive:
     ) -> ArtifactHandle:
         """Log an artifact in the background: return as soon as ``path`` may be overwritten.
 
-        The call returns when the bytes are taken: large files are copied into temp files of the
+        The call returns once the bytes are copied: large files are copied into temp files of the
         cache (or cloned, if the file system can), and hashed and committed from there. Calls of
         ``submit`` for the same path, copy or name are not refused. They are logged one after
-        another, in the order of the calls, each with the bytes at its call; an earlier call that
+        another, in the order of the calls, each with the bytes at its call. An earlier call that
         fails does not stop a later one. If ``path`` is tracked in place and is written again before
         it is logged, the file keeps its newer bytes, and ``.dvc`` names the older ones.
 
@@ -293,20 +293,20 @@ class AsyncLive:
                 Nothing is copied, and the files of a directory are not checked, before that: the
                 handle raises their errors, and waits for their bytes to fit
                 ``max_pending_bytes``. Once the artifact is logged, ``path`` holds the file or
-                directory that ``dvc add`` would leave, unless another file is there by then; with
-                ``copy``, only the copy is left. If the artifact is not logged, the source is
-                renamed back, or to ``{path}.unlogged`` if another file is at ``path``.
+                directory that ``dvc add`` would leave, unless another file was put there in
+                between; with ``copy``, only the copy is left. If the artifact is not logged, the
+                source is renamed back, or to ``{path}.unlogged`` if another file is at ``path``.
             wait: wait while ``max_pending_bytes`` or ``max_pending`` is reached. False: raise
                 BackPressureError instead.
-            latest_wins: see :meth:`log_artifact`. A pending artifact, whose bytes are taken but not
-                hashed yet, is dropped for a newer one of the same path and name.
+            latest_wins: see :meth:`log_artifact`. A pending artifact, whose bytes are copied but
+                not hashed yet, is dropped for a newer one of the same path and name.
 
         Returns:
             A handle; ``await`` it for the record of the logged artifact.
 
         Raises:
             BackPressureError: a bound is reached, and ``wait`` is False.
-            AsyncLiveError: an error that came before the bytes were taken, as from
+            AsyncLiveError: an error that came before the bytes were copied, as from
                 :meth:`log_artifact`. The handle raises later errors. If no task awaits the handle,
                 leaving the block raises them in an ExceptionGroup.
 

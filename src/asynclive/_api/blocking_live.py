@@ -213,7 +213,7 @@ class BlockingLive:
             await self._live.__aenter__()
             try:
                 task_status.started()
-                await block.left.wait()
+                await block.leave_requested.wait()
             except BaseException as error:
                 await self._live.__aexit__(error.__class__, error, error.__traceback__)
                 raise
@@ -223,7 +223,7 @@ class BlockingLive:
     def _leave(self, reason: _Reason) -> None:
         assert self._block is not None
         self._block.reason = reason
-        self._block.left.set()
+        self._block.leave_requested.set()
 
     def _interrupt(self) -> None:
         assert self._block is not None
@@ -237,7 +237,7 @@ class _Block:
     """The block of an AsyncLive: how to leave it. Made on its event loop."""
 
     def __init__(self) -> None:
-        self.left = anyio.Event()
+        self.leave_requested = anyio.Event()
         self.scope = anyio.CancelScope()
         self.reason: _Reason = None, None, None
 

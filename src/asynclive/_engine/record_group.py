@@ -59,8 +59,8 @@ class Recorder:
 
         The caller holds DVC's lock. The new dvc.yaml is complete in a temp file before any
         artifact is tracked, so that a broken or read-only dvc.yaml is found while nothing has
-        changed. If the new file cannot replace the old one after all, the tracked artifacts that
-        it names are taken back.
+        changed. If the new file cannot replace the old one after all, the tracking of the
+        artifacts that it names is undone.
 
         Cancellation: the caller shields this. A native cancellation pierces the shield, as when
         ``asyncio.run`` cancels the remaining tasks. The group is then tracked and recorded

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .channel import Channel
-from .messages import Record
+from .messages import LogRecord
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _SENT_ATTRIBUTES = (
 _formatter = logging.Formatter()
 
 
-def portable_record(record: logging.LogRecord) -> Record:
+def portable_record(record: logging.LogRecord) -> LogRecord:
     """Return the record in a form that pickles.
 
     Its traceback becomes text. If its arguments are not plain, they are merged into its message.
@@ -41,7 +41,7 @@ def portable_record(record: logging.LogRecord) -> Record:
     args = record.args
     if not isinstance(args, tuple) or not all(isinstance(arg, _PLAIN_TYPES) for arg in args):
         values["msg"], values["args"] = record.getMessage(), ()
-    return Record(values)
+    return LogRecord(values)
 
 
 @contextmanager
@@ -79,7 +79,7 @@ class _ForwardingHandler(logging.Handler):
         else:
             self._loop.call_soon_threadsafe(self._post, message)
 
-    def _post(self, message: Record) -> None:
+    def _post(self, message: LogRecord) -> None:
         if self._channel.queue_length >= _MAX_QUEUED:
             self._dropped += 1
             return

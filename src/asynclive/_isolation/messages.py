@@ -29,7 +29,7 @@ class Start(NamedTuple):
 # --- To the worker ----------------------------------------------------------------------------
 
 
-class Log(NamedTuple):
+class LogArtifact(NamedTuple):
     """Log an artifact."""
 
     call: int
@@ -141,7 +141,7 @@ class Numbers(NamedTuple):
 NO_NUMBERS = Numbers(0, 0, 0, 0, 0, {})
 
 
-def added(one: Numbers, other: Numbers) -> Numbers:
+def add_numbers(one: Numbers, other: Numbers) -> Numbers:
     """Return the sums of the counters of two workers."""
     sizes = dict(one.group_sizes)
     for size, groups in other.group_sizes.items():
@@ -149,7 +149,8 @@ def added(one: Numbers, other: Numbers) -> Numbers:
     return Numbers._make([*map(operator.add, one[:-1], other[:-1]), sizes])
 
 
-class Record(NamedTuple):
-    """A log record."""
+class LogRecord(NamedTuple):
+    """A log record of the worker; see ``portable_record``."""
 
     values: dict[str, Any]
+    """The attributes of the record that pickle."""

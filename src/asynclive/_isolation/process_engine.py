@@ -28,12 +28,12 @@ from .messages import (
     Committed,
     Done,
     Entered,
-    Log,
+    LogArtifact,
+    LogRecord,
     Numbers,
-    Record,
     Released,
     Sampled,
-    added,
+    add_numbers,
 )
 from .portable_errors import received_error
 from .worker_lifecycle import WorkerLifecycle
@@ -44,7 +44,7 @@ class ProcessEngine:
 
     Args:
         settings: the settings of the session, here and in the worker.
-        counters: the counters of the session, to which those of the workers are added.
+        counters: the counters of the session, to which those of the workers are add_numbers.
         listener: the callbacks of the session.
         experiment: the experiment that the block ends in.
     """
@@ -94,7 +94,7 @@ class ProcessEngine:
             ) from error
         self._lifecycle.send_log_level()
         channel = self._lifecycle.channel
-        channel.post(Log(number, request, call.options))
+        channel.post(LogArtifact(number, request, call.options))
         call.bind_work(partial(channel.post, Cancel(number)))
         self._calls[number] = call
         self._lifecycle.need_worker()
@@ -117,8 +117,8 @@ class ProcessEngine:
     def take_calls(self) -> list[Call]:
         calls = list(self._calls.values())
         self._calls = {}
-        self._earlier = added(self._earlier, self._current)
-        self._count(NO_NUMBERS)
+        self._earlier = add_numbers(self._earlier, self._current)
+        self._set_numbers(NO_NUMBERS)
         return calls
 
     def fail_call(self, call: Call, error: Exception) -> None:
@@ -128,7 +128,7 @@ class ProcessEngine:
     def on_message(self, message: Any) -> None:
         match message:
             case Numbers():
-                self._count(message)
+                self._set_numbers(message)
             case Advanced():
                 self._on_advanced(self._calls[message.call], message)
             case Sampled():
@@ -140,8 +140,8 @@ class ProcessEngine:
                 self._calls[message.call].release()
             case Done():
                 self._on_done(self._calls.pop(message.call), message)
-            case Record():
-                _handle_record(message)
+            case LogRecord():
+                _handle_log_record(message)
             case Entered():
                 self._real_root = message.real_root
 
@@ -172,9 +172,9 @@ class ProcessEngine:
         self._listener.on_ended(call)
         call.finish()
 
-    def _count(self, numbers: Numbers) -> None:
+    def _set_numbers(self, numbers: Numbers) -> None:
         self._current = numbers
-        total = added(self._earlier, numbers)
+        total = add_numbers(self._earlier, numbers)
         self._counters.replace_work(
             files_staged=total.files_staged,
             bytes_staged=total.bytes_staged,
@@ -184,7 +184,7 @@ class ProcessEngine:
         )
 
 
-def _handle_record(message: Record) -> None:
+def _handle_log_record(message: LogRecord) -> None:
     """Handle a log record of the worker as if this process had logged it."""
     record = logging.makeLogRecord(message.values)
     logger = logging.getLogger(record.name)

@@ -40,7 +40,7 @@ from .messages import (
     Entered,
     Leave,
     Left,
-    Log,
+    LogArtifact,
     LogLevel,
     Numbers,
     Released,
@@ -96,7 +96,7 @@ class _Worker:
         live: socket.socket | None = None,
     ) -> None:
         self._live_proxy = None if live is None else LiveProxy(live)
-        experiment = self._live_proxy or _experiment(start)
+        experiment = self._live_proxy or _make_experiment(start)
         make_engine = partial(make_local_engine, scheduling=scheduling)
         self._session = Session(start.settings, experiment, make_engine, EventHub())
         self._sock = sock
@@ -151,7 +151,7 @@ class _Worker:
             except EOFError:
                 raise _EndedError from None
             match message:
-                case Log():
+                case LogArtifact():
                     self._accept(message, followers)
                 case Cancel():
                     if message.call in self._calls:  # else the call has just ended
@@ -174,7 +174,7 @@ class _Worker:
         elif isinstance(event, ArtifactCommitted):
             self._channel.post(Committed(number, event.md5))
 
-    def _accept(self, message: Log, followers: anyio.abc.TaskGroup) -> None:
+    def _accept(self, message: LogArtifact, followers: anyio.abc.TaskGroup) -> None:
         """Accept a call. Awaits nothing: the next message is the next call in order."""
         number = message.call
         try:
@@ -244,7 +244,7 @@ class _Worker:
         return numbers
 
 
-def _experiment(start: Start) -> SessionExperiment:
+def _make_experiment(start: Start) -> SessionExperiment:
     """Return the experiment that this worker saves, or one that saves nothing."""
     if start.experiment is None:
         return SessionExperiment()
