@@ -12,7 +12,7 @@ import anyio
 from .._artifact.metadata import escape_templates
 from .._artifact.records import StagedArtifact, TrackedArtifact
 from .._cache.cache_layout import CacheLayout
-from .._dvcyaml.dvcyaml_file import DvcYaml
+from .._dvcyaml.dvcyaml_file import DvcYaml, Update
 from .._errors import AsyncLiveError, DvcYamlError
 
 Outcomes = Sequence[TrackedArtifact | AsyncLiveError]
@@ -75,6 +75,7 @@ class Recorder:
     async def _commit_group(
         self, group: Sequence[StagedArtifact], interrupted: list[BaseException]
     ) -> Outcomes:
+        """Do so; add a native cancellation to ``interrupted`` instead of raising it halfway."""
         async with self._lock:
             dvcyaml = self._dvcyaml
             if dvcyaml is None:
@@ -84,30 +85,16 @@ class Recorder:
             try:
                 update = await dvcyaml.prepare(entries, mode)
             except DvcYamlError as error:
-                rest = iter(
-                    await self._track([one for one in group if not _is_annotated(one)], interrupted)
-                )
-                return [_own(error) if _is_annotated(one) else next(rest) for one in group]
+                return await self._track_unannotated(group, error, interrupted)
             try:
                 outcomes = await self._track(group, interrupted)
             except BaseException:
                 await dvcyaml.discard(update)
                 raise
-            tracked = [
-                staged.request.name
-                for staged, outcome in zip(group, outcomes, strict=True)
-                if _is_annotated(staged) and isinstance(outcome, TrackedArtifact)
-            ]
             try:
-                try:
-                    await dvcyaml.replace(update, tracked)
-                except anyio.get_cancelled_exc_class() as error:
-                    interrupted.append(error)
-                    # The cancelled thread may still replace the file. Writing again is safe: the
-                    # entries are the same.
-                    await dvcyaml.replace(update, tracked)
+                await self._replace(dvcyaml, update, _names_to_record(group, outcomes), interrupted)
             except DvcYamlError as error:
-                # No artifact was recorded, so none may stay tracked.
+                # No artifact was recorded, so no annotated one may stay tracked.
                 await self._take_back(group, outcomes)
                 return [
                     _own(error)
@@ -116,6 +103,30 @@ class Recorder:
                     for staged, outcome in zip(group, outcomes, strict=True)
                 ]
             return outcomes
+
+    async def _track_unannotated(
+        self, group: Sequence[StagedArtifact], error: DvcYamlError, interrupted: list[BaseException]
+    ) -> Outcomes:
+        """Track the artifacts that need no entry; return ``error`` for each of the others."""
+        unannotated = [staged for staged in group if not _is_annotated(staged)]
+        outcomes = iter(await self._track(unannotated, interrupted))
+        return [_own(error) if _is_annotated(staged) else next(outcomes) for staged in group]
+
+    async def _replace(
+        self,
+        dvcyaml: DvcYaml,
+        update: Update,
+        names: Sequence[str],
+        interrupted: list[BaseException],
+    ) -> None:
+        """Replace dvc.yaml; finish that if a native cancellation interrupts it."""
+        try:
+            await dvcyaml.replace(update, names)
+        except anyio.get_cancelled_exc_class() as error:
+            interrupted.append(error)
+            # The cancelled thread may still replace the file. Writing again is safe: the entries
+            # are the same.
+            await dvcyaml.replace(update, names)
 
     async def _take_back(self, group: Sequence[StagedArtifact], outcomes: Outcomes) -> None:
         """Undo the tracking of the annotated artifacts, in reverse order."""
@@ -126,6 +137,7 @@ class Recorder:
     async def _track(
         self, group: Sequence[StagedArtifact], interrupted: list[BaseException]
     ) -> Outcomes:
+        """Track a group; if a native cancellation interrupts the wait, wait for the thread."""
         tracking = _Tracking(partial(self._repository.commit, group))
         outcomes: Outcomes | None
         try:
@@ -163,6 +175,14 @@ class _Tracking:
 
 def _is_annotated(staged: StagedArtifact) -> bool:
     return staged.request.entry is not None
+
+
+def _names_to_record(group: Sequence[StagedArtifact], outcomes: Outcomes) -> list[str]:
+    return [
+        staged.request.name
+        for staged, outcome in zip(group, outcomes, strict=True)
+        if _is_annotated(staged) and isinstance(outcome, TrackedArtifact)
+    ]
 
 
 def _entries(group: Sequence[StagedArtifact], dvcyaml: DvcYaml) -> dict[str, dict[str, Any]]:
