@@ -196,6 +196,13 @@ class BlockingLive:
             NotActiveError: the call is outside of the ``with`` block, or in a forked child.
 
         Interrupted (Ctrl-C): ends the wait. New calls are refused all the same.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                live.submit("model.pt")
+                result = live.drain(25)
+                print(result.logged, result.not_logged)
         """
         return self._loop.run(partial(self._live.drain, deadline))
 
@@ -203,6 +210,12 @@ class BlockingLive:
         """Return counters of waiting, running and ended work at this moment.
 
         May be called at any time; see :meth:`AsyncLive.statistics`.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                live.log_artifact("model.pt")
+                print(live.statistics().bytes_staged)
         """
         return self._loop.call(self._live.statistics)
 
@@ -281,7 +294,18 @@ class BlockingHandle:
         return self._handle.done
 
     def cancel(self) -> None:
-        """Stop logging the artifact, if it can be stopped; see :meth:`ArtifactHandle.cancel`."""
+        """Stop logging the artifact, if it can be stopped; see :meth:`ArtifactHandle.cancel`.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                handle = live.submit("model.pt")
+                handle.cancel()
+                try:
+                    handle.result()
+                except ArtifactCancelledError as error:
+                    print(error)
+        """
         self._loop.call(self._handle.cancel)
 
     def result(self, timeout: float | None = None) -> LoggedArtifact:
@@ -299,6 +323,15 @@ class BlockingHandle:
 
         Interrupted (Ctrl-C): ends the wait. The artifact is logged all the same, unless the
             interrupt also leaves the block.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                handle = live.submit("model.pt")
+                try:
+                    print(handle.result(timeout=60).md5)
+                except TimeoutError:
+                    print(handle.stage)
         """
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"timeout must not be negative, not {timeout}")

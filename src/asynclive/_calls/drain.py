@@ -14,7 +14,10 @@ from .call import Call
 
 @dataclass(frozen=True, slots=True)
 class NotLogged:
-    """An artifact that was in flight and is not logged. Nothing of it is left."""
+    """An artifact that was in flight and is not logged. Nothing of it is left.
+
+    See :class:`DrainResult`.
+    """
 
     path: str
     """The path as the caller wrote it."""
@@ -26,7 +29,16 @@ class NotLogged:
 
 @dataclass(frozen=True, slots=True)
 class DrainResult:
-    """The outcomes of all artifacts that were in flight: :meth:`AsyncLive.drain` returns them."""
+    """The outcomes of all artifacts that were in flight: :meth:`AsyncLive.drain` returns them.
+
+    Example::
+
+        async with AsyncLive() as live:
+            await live.submit("model.pt")
+            result = await live.drain(25)
+            for artifact in result.not_logged:
+                print(artifact.path, artifact.error)
+    """
 
     logged: tuple[LoggedArtifact, ...]
     """The logged artifacts, in the order of their calls."""

@@ -62,6 +62,16 @@ class ArtifactHandle:
         Returns at once. If the group of the artifact is already committing, the artifact is
         logged. If it was stopped, ``await handle`` raises :class:`ArtifactCancelledError`. Call it
         in the thread of the event loop, at any time; further calls do nothing.
+
+        Example::
+
+            async with AsyncLive() as live:
+                handle = await live.submit("model.pt")
+                handle.cancel()
+                try:
+                    await handle
+                except ArtifactCancelledError as error:
+                    print(error)
         """
         self._call.cancel(ArtifactCancelledError(self._call.request.given))
 
