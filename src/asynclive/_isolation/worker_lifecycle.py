@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -63,6 +64,30 @@ class _Phase(enum.Enum):
     """The block is being left: a worker that ends has no successor."""
 
 
+@dataclass(frozen=True, slots=True)
+class _WorkerEnd:
+    """How a worker ended."""
+
+    how: str
+    """Continues the sentence "The worker process ..."."""
+    status: int | None
+    """The exit status; None: the worker could not be started."""
+    error: Exception | None
+    """The error that the worker reported when it left."""
+    cause: Exception | None
+    """The error of starting the worker."""
+
+    def error_for(self, path: str | None) -> Exception:
+        """Return the error of one artifact; None: of entering or leaving the block."""
+        if self.error is None:
+            error: Exception = WorkerDiedError(path, self.how, self.status)
+            error.__cause__ = self.cause
+        else:
+            error = copy(self.error)
+            error.__cause__ = self.error.__cause__
+        return error
+
+
 class WorkerLifecycle:
     """Keeps a worker process running from entering to leaving.
 
@@ -98,7 +123,7 @@ class WorkerLifecycle:
         self._left: Left | None = None
         # Calls in flight when their worker was killed, with the errors that they get once another
         # worker has repaired the repository.
-        self._lost: list[tuple[Call, Exception]] = []
+        self._lost_calls: list[tuple[Call, Exception]] = []
         self._error: Exception | None = None
 
     async def serve(self, on_started: Callable[[], None]) -> None:
@@ -164,20 +189,20 @@ class WorkerLifecycle:
                     await self._run_worker()
                     if self._phase is _Phase.LEAVING or self._error is not None:
                         break
-                    if not self._keeper.has_calls and not self._lost:
+                    if not self._keeper.has_calls and not self._lost_calls:
                         self._needed = anyio.Event()
                         await self._needed.wait()
             finally:
                 # No call is left, unless a native cancellation of asyncio pierced the shield.
                 how = "was abandoned when the event loop was shut down"
                 for call in self._take_calls():
-                    self._lost.append((call, WorkerDiedError(call.request.given, how)))
-                self._fail_lost()
+                    self._lost_calls.append((call, WorkerDiedError(call.request.given, how)))
+                self._fail_lost_calls()
                 self._ready.set()
                 self._workers_ended.set()
 
     async def _run_worker(self) -> None:
-        """Start a worker, exchange messages until it ends, and decide what its end means.
+        """Run one worker to its end, and fail the calls that it has lost.
 
         1. The worker was killed. The next worker repairs the repository first; then its calls
            fail. Without a next worker they fail at once.
@@ -185,43 +210,39 @@ class WorkerLifecycle:
            its error is raised on entering or on leaving.
         3. The worker left in order. No call is left, unless the block was left by an exception.
         """
+        calls, end = await self._start_and_converse()
+        lost_calls = [(call, end.error_for(call.request.given)) for call in calls]
+        if self._entered and self._left is None:  # 1.
+            logger.warning("The worker process %s.", end.how)
+            if self._phase is not _Phase.LEAVING:
+                self._lost_calls = lost_calls
+                return
+            if self._left_normally and self._experiment.is_saved_by_worker:
+                self._error = _not_saved(self._experiment.name, end.how)
+        elif (end.error or not self._entered) and self._phase is not _Phase.READY:  # 2.
+            self._error = end.error_for(None)
+        self._lost_calls += lost_calls
+        self._fail_lost_calls()
+
+    async def _start_and_converse(self) -> tuple[list[Call], _WorkerEnd]:
+        """Start a worker, exchange messages until it ends; return its calls, and how it ended."""
         self._entered = self._left = None
         self._log_level = _log_level()
         start = Start(self._settings, self._experiment.for_worker, self._log_level)
         sockets = 1 if self._experiment.co_writer is None else 2
-        status: int | None = None
-        cause: Exception | None = None
         try:
             process, socks = await self._in_thread(
                 partial(start_worker, start, self._environment, sockets)
             )
         except OSError as error:
-            how, cause = f"could not be started: {error}", error
-            calls = self._take_calls()
-        else:
-            self.process = process
-            calls = await self._converse(*socks)
-            status = await self._in_thread(process.wait)
-            how = describe_end(status)
-        raised = received_error(self._left.errors) if self._left and self._left.errors else None
-
-        def error_for(path: str | None) -> Exception:
-            error = WorkerDiedError(path, how, status) if raised is None else copy(raised)
-            error.__cause__ = cause if raised is None else raised.__cause__
-            return error
-
-        lost = [(call, error_for(call.request.given)) for call in calls]
-        if self._entered and self._left is None:  # 1.
-            logger.warning("The worker process %s.", how)
-            if self._phase is not _Phase.LEAVING:
-                self._lost = lost
-                return
-            if self._left_normally and self._experiment.is_saved_by_worker:
-                self._error = _not_saved(self._experiment.name, how)
-        elif (raised or not self._entered) and self._phase is not _Phase.READY:  # 2.
-            self._error = error_for(None)
-        self._lost += lost
-        self._fail_lost()
+            how = f"could not be started: {error}"
+            return self._take_calls(), _WorkerEnd(how, status=None, error=None, cause=error)
+        self.process = process
+        calls = await self._converse(*socks)
+        status = await self._in_thread(process.wait)
+        errors = self._left.errors if self._left else ()
+        worker_error = received_error(errors) if errors else None
+        return calls, _WorkerEnd(describe_end(status), status, worker_error, cause=None)
 
     async def _converse(self, sock: socket.socket, live: socket.socket | None = None) -> list[Call]:
         """Exchange messages until the worker has ended; return its calls in flight."""
@@ -256,7 +277,7 @@ class WorkerLifecycle:
         if self._phase is _Phase.STARTING:
             self._phase = _Phase.READY
         self._ready.set()
-        self._fail_lost()
+        self._fail_lost_calls()
 
     async def _serve_live(self, sock: socket.socket) -> None:
         """Serve the requests of the worker to the ``dvclive.Live`` in a thread of their own.
@@ -279,10 +300,10 @@ class WorkerLifecycle:
             self.channel.end()
         return calls
 
-    def _fail_lost(self) -> None:
-        for call, error in self._lost:
+    def _fail_lost_calls(self) -> None:
+        for call, error in self._lost_calls:
             self._keeper.fail_call(call, error)
-        self._lost = []
+        self._lost_calls = []
 
     async def _enter_experiment(self) -> None:
         assert self._entered is not None
