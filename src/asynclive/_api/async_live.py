@@ -50,8 +50,8 @@ class AsyncLive:
         durable: make each logged artifact survive a power cut. The objects, the ``.dvc`` file,
             ``.gitignore``, ``dvc.yaml`` and a copy are fsynced with their directories, each before
             a file that names it. This costs as much time as the disk takes. Of a source that is
-            logged in place, only the object is fsynced. Default: as DVC does, the operating system
-            decides, within about half a minute.
+            logged in place, only the object is fsynced. Default: False; as with DVC, the operating
+            system chooses the time, within about half a minute.
         max_pending_bytes: maximum number of bytes that are submitted and not yet logged; beyond
             it :meth:`submit` waits. A larger artifact is pending alone. Default: half of the free
             space of the cache, so that pending artifacts cannot fill a disk.
@@ -208,8 +208,8 @@ class AsyncLive:
                 the stem of ``path``.
             desc: description of the artifact.
             labels: list of str.
-            meta: dict with str keys and values that YAML can hold; it is copied at the call. As
-                for the other texts, the limits are a million characters and 10,000 values.
+            meta: dict with str keys and values that YAML can hold; it is copied at the call. The
+                limits of each of these arguments are a million characters and 10,000 values.
             copy: copy ``path`` to ``{dir}/artifacts/<basename>`` first, track the copy, and
                 replace an earlier copy. A str names a directory below ``artifacts``.
             cache: False: leave the bytes in place, and only record the entry.

@@ -83,7 +83,7 @@ class _Worker:
 
     Args:
         start: the session to build.
-        scheduling: of the worker threads.
+        scheduling: how the worker threads share processors.
         sock: carries the messages.
         live: leads to the ``dvclive.Live`` of the parent; None: the parent has none.
     """
@@ -206,6 +206,7 @@ class _Worker:
             self._channel.post(Released(number))
             await call.wait_until_done()
         del self._calls[number], self._parent_numbers[call.number]
+        # The parent knows a successor that is in flight. If it has ended, its outcome is reported.
         successor = next((n for n, c in self._calls.items() if c is call.successor), None)
         last = call.last if successor is None else call
         logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)
