@@ -344,14 +344,14 @@ async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
     go = tmp_path / "go"
     hold_worker(monkeypatch, go, "asynclive._stage", "source", "make_plan")
     heard = anyio.Event()
-    count = ProcessEngine._count
+    count = ProcessEngine._set_numbers
 
     def counted(self: ProcessEngine, numbers: Numbers) -> None:
         count(self, numbers)
         if numbers.busy_workers:
             heard.set()
 
-    monkeypatch.setattr(ProcessEngine, "_count", counted)
+    monkeypatch.setattr(ProcessEngine, "_set_numbers", counted)
     async with (
         AsyncLive(root=repo, isolation="process") as live,
         anyio.create_task_group() as tasks,
