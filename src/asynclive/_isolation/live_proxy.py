@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,19 +28,19 @@ T = TypeVar("T")
 
 
 class WorkerRepository:
-    """The repository that the worker has open, as the ``Live`` in the parent sees it.
+    """The repository that the worker has opened, for the ``Live`` in the parent.
 
     Args:
         root: the root of the repository.
-        turn: the lock file of dvc.yaml.
+        lock_path: the lock file of dvc.yaml.
     """
 
-    def __init__(self, root: str, turn: str) -> None:
+    def __init__(self, root: str, lock_path: str) -> None:
         self.root = root
-        self._turn = turn
+        self._lock_path = lock_path
 
     def dvcyaml_lock(self) -> FileLock:
-        return FileLock(self._turn)
+        return FileLock(self._lock_path)
 
     def run_in_dvc(self, func: Callable[[], T]) -> T:
         """Call ``func``, which calls DVC, while no other thread of this process is in DVC."""
@@ -49,17 +50,17 @@ class WorkerRepository:
             return func()
 
 
-def serve_live(beside: CoWriter, sock: socket.socket) -> None:
+def serve_live(co_writer: CoWriter, sock: socket.socket) -> None:
     """Serve the requests of a worker to the ``Live``, until the worker ends. Blocks.
 
-    Entries that the ``Live`` was told about but that were not recorded are withdrawn before the
-    worker continues, or, if the worker was killed, before this returns.
+    Entries that were added to the ``Live`` but not recorded are removed before the worker
+    continues, or, if the worker was killed, before this returns.
     """
     with _Pipe(sock) as pipe, contextlib.suppress(_EndedError):
         while True:
             entries = pipe.receive()
             try:
-                with beside.recording(entries) as keep:
+                with co_writer.recording(entries) as keep:
                     pipe.send([])
                     if pipe.receive():
                         keep()
@@ -70,7 +71,7 @@ def serve_live(beside: CoWriter, sock: socket.socket) -> None:
 
 
 class LiveProxy(SessionExperiment):
-    """In the worker: the ``Live`` of the parent, which saves the experiment itself.
+    """The ``Live`` of the parent, for the worker. The ``Live`` saves the experiment itself.
 
     Args:
         sock: connected to :func:`serve_live`.
@@ -79,13 +80,17 @@ class LiveProxy(SessionExperiment):
     def __init__(self, sock: socket.socket) -> None:
         self._pipe = _Pipe(sock)
         self.co_writer = self
+        self._dvcyaml_lock: FileLock | None = None  # set by ``enter``
+        self.live_repository: tuple[str, str] | None = None
+        """The arguments of :class:`WorkerRepository` in the parent."""
 
     def enter(self, repository: Repository) -> None:
-        self._turn = repository.dvcyaml_lock()
-        self.place = repository.root, self._turn.path
+        self._dvcyaml_lock = repository.dvcyaml_lock()
+        self.live_repository = repository.root, self._dvcyaml_lock.path
 
     def lock(self) -> AbstractContextManager[None]:
-        return self._turn.hold()
+        assert self._dvcyaml_lock is not None
+        return self._dvcyaml_lock.hold()
 
     @contextmanager
     def recording(self, entries: Entries) -> Iterator[Callable[[], object]]:
@@ -96,15 +101,15 @@ class LiveProxy(SessionExperiment):
             except _EndedError:
                 # The Live is gone. A group that commits is recorded all the same.
                 errors = []
-                lock.enter_context(self._turn.hold())
+                lock.enter_context(self.lock())
             if errors:
                 raise received_error(errors)
-            kept: list[bool] = []
+            kept = threading.Event()
             try:
-                yield lambda: kept.append(True)
+                yield kept.set
             finally:
                 with contextlib.suppress(_EndedError):
-                    self._pipe.send(bool(kept))
+                    self._pipe.send(kept.is_set())
 
 
 class _EndedError(Exception):
@@ -112,7 +117,7 @@ class _EndedError(Exception):
 
 
 class _Pipe:
-    """One end of the socket. Leaving it ends a wait at the other end."""
+    """Sends and receives values over a socket; blocks. Leaving it ends a wait at the other end."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -136,5 +141,5 @@ class _Pipe:
     def receive(self) -> Any:
         try:
             return pickle.load(self._read)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:  # within a message
+        except (EOFError, OSError, pickle.UnpicklingError) as error:  # also inside a message
             raise _EndedError from error

@@ -71,7 +71,7 @@ class Entered(NamedTuple):
     """The root without symlinks."""
     exp_name: str | None
     """The name of the experiment that the worker saves, if it saves one."""
-    place: tuple[str, str] | None
+    live_repository: tuple[str, str] | None
     """With a ``dvclive.Live``: the root of the repository, and the lock file of dvc.yaml."""
 
 

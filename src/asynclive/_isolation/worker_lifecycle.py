@@ -307,8 +307,8 @@ class WorkerLifecycle:
 
     async def _enter_experiment(self) -> None:
         assert self._entered is not None
-        if self._entered.place is not None:
-            repository = WorkerRepository(*self._entered.place)
+        if self._entered.live_repository is not None:
+            repository = WorkerRepository(*self._entered.live_repository)
             await self._in_thread(partial(self._experiment.enter_co_writer, repository))
         self._experiment_entered.set()
 

@@ -129,12 +129,13 @@ class _Worker:
         """Run the block; return the error of entering or leaving it, and its causes."""
         try:
             async with self._session as session:
-                place = None if self._live_proxy is None else self._live_proxy.place
+                proxy = self._live_proxy
+                live_repository = None if proxy is None else proxy.live_repository
                 # The objects of DVC live to the end. Without this, each full collection with many
                 # files visits all of them, and stops every other thread.
                 gc.freeze()
                 self._channel.post(
-                    Entered(session.engine.real_root, session.experiment.name, place)
+                    Entered(session.engine.real_root, session.experiment.name, live_repository)
                 )
                 await self._handle_messages(followers)
         except _EndedError:
