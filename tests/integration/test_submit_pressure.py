@@ -125,7 +125,7 @@ async def test_of_several_pending_the_newest_is_logged(repo: Path) -> None:
                     await live.submit("best.ckpt", "model", meta={"step": step}, latest_wins=True)
                 )
             for handle in handles[1:4]:
-                await handle._call.done.wait()
+                await handle._call.wait_until_done()
                 assert handle.stage == "superseded"
             # The first one is in work; the last one comes after it.
             assert handles[0].stage in ("staging", "staged")
@@ -270,7 +270,7 @@ async def test_an_error_on_its_way_is_not_replaced_by_theirs(
     with locked(repo), pytest.raises(KeyError) as caught:  # noqa: PT012
         async with AsyncLive(root=repo, lock_timeout=0) as live:
             handle = await live.submit("a")
-            await handle._call.done.wait()  # which is not to await the handle
+            await handle._call.wait_until_done()  # which is not to await the handle
             raise KeyError
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "no task awaited" in caplog.text
