@@ -50,7 +50,7 @@ class StagedArtifact:
     """Whether DVC's state has the hashes of these files already."""
     placement: Placement | None = None
     """The changes of the workspace that wait for the commit. None: there are none."""
-    record: PendingHashes | None = field(repr=False, default=None)
+    pending_hashes: PendingHashes | None = field(repr=False, default=None)
     """The hashes to publish in the hash cache once it is tracked."""
 
 

@@ -105,29 +105,38 @@ class Pipeline:
     async def log(self, call: Call) -> LoggedArtifact:
         """Log the artifact of one call, and return its record.
 
-        Raises:
-            AsyncLiveError: the artifact is not logged, and nothing of it is left.
+        1. Plan: list the files of the source, in place or after a move to a temp path.
+        2. Stage: copy and hash the files into the cache. No ``.dvc`` file names them yet.
+        3. Commit: DVC tracks the artifact, with its group, under one hold of DVC's lock.
+        4. Record: dvc.yaml names the artifact, before the group releases the lock.
 
-        Cancellation: before the group of the call begins to commit, nothing is left. Afterwards
-            the commit is finished first.
+        Raises:
+            AsyncLiveError: the artifact is not logged. Nothing of it is left but objects in the
+                cache, which ``dvc gc`` removes. (If ``core.autostage`` is set and ``git add``
+                fails, DVC tracks the artifact, and the error says so.)
+
+        Cancellation: before the group of the call begins to commit, the same holds. Afterwards the
+            commit is finished first.
         """
         await self._back_pressure.wait_for_slot(call)
         if not call.submitted:
             # Its source is read in place, and an earlier call may change the source.
             await call.wait_for_earlier()
         call.mark_begun()
-        with ExitStack() as small_first:
-            small_first.enter_context(self._workers.small_first.small_running())
+        with ExitStack() as while_small:
+            # Steps of large artifacts yield to this one, until its plan says that it is large too.
+            while_small.enter_context(self._workers.small_first.small_running())
             request = await self._without_outputs_of_repro(call.request)
-            async with self._open_source(call, request) as source:
+            async with self._plan_source(call, request) as source:  # 1.
                 if is_bulk(source.plan):
-                    small_first.close()
+                    while_small.close()
                 call.advance("staging")
-                staged = await self._stage(call, source)
-                call.progress.size, call.progress.nfiles = staged.size, staged.nfiles
+                staged = await self._stage(call, source)  # 2.
+                call.progress.set_staged(staged.size, staged.nfiles)
                 call.advance("staged")
                 del source  # the plan of a large directory is larger than the staged artifact
-                return await self._commit(call, staged)
+                tracked = await self._commit_and_record(call, staged)  # 3. and 4.
+                return LoggedArtifact.from_tracked(tracked)
 
     async def _without_outputs_of_repro(self, request: ArtifactRequest) -> ArtifactRequest:
         """Inside ``dvc repro``, leave an output of the stage to DVC."""
@@ -137,8 +146,12 @@ class Pipeline:
         return leave_to_stage(request, self._root, owner)
 
     @asynccontextmanager
-    async def _open_source(self, call: Call, request: ArtifactRequest) -> AsyncIterator[OpenSource]:
-        """Plan the source in place, or move it to a temp path and plan it there."""
+    async def _plan_source(self, call: Call, request: ArtifactRequest) -> AsyncIterator[OpenSource]:
+        """Plan the source in place, or move it to a temp path and plan it there.
+
+        A moved source is renamed back if its artifact is not logged. If a later call supersedes
+        this one, the source is removed: the later call logs newer bytes.
+        """
         if not (call.options.move and request.is_read):
             release = partial(self._release, call) if call.submitted else None
             yield OpenSource(await self._plan_with_room(call, request), release)
@@ -162,7 +175,7 @@ class Pipeline:
         """Plan the source, and wait until its bytes may be pending."""
         plan = await self._plan(request, moved)
         await self._back_pressure.wait_for_bytes(call, plan.total_bytes if request.is_read else 0)
-        call.progress.bytes_total, call.progress.files_total = plan.total_bytes, len(plan.files)
+        call.progress.set_totals(plan.total_bytes, len(plan.files))
         return plan
 
     async def _plan(
@@ -201,8 +214,13 @@ class Pipeline:
     def _is_awaited(self, call: Call) -> bool:
         return self._await_all or not call.submitted or call.is_awaited
 
-    async def _commit(self, call: Call, staged: StagedArtifact) -> LoggedArtifact:
-        """Commit and record with the next group, once the earlier calls have ended."""
+    async def _commit_and_record(self, call: Call, staged: StagedArtifact) -> TrackedArtifact:
+        """Commit and record with the next group, once the earlier calls have ended.
+
+        The committer calls ``record_group.Recorder`` for the group. A failed commit has undone its
+        changes before the temp files of the artifact are removed here. A caller that gets an error
+        may need the space at once; one that was cancelled need not wait until it is free.
+        """
         try:
             await call.wait_for_earlier()
             if call.options.move:
@@ -222,4 +240,4 @@ class Pipeline:
         if call.options.move and not staged.isdir and staged.files:
             self._placed[staged.request.path] = staged.files[0].fingerprint
         self._conflicts.reserve_copy(call.request)
-        return LoggedArtifact.from_tracked(tracked)
+        return tracked

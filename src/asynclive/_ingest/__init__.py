@@ -5,7 +5,7 @@
 - ``os_errors``: OSErrors as the errors that the caller gets
 - ``copy_and_hash``: copies and hashes one large file, in steps, in two threads
 - ``batch_processes``: a pool of processes for directories of very many small files
-- ``batch_worker``: the program of such a process: the plain case, with few imports
+- ``batch_worker``: the program of such a process: hashes and stores small files, few imports
 - ``batch_fallback``: every other case in such a process, by FileStager
 - ``batch_pipe``: the framing of the messages to such a process
 """

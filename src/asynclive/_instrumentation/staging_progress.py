@@ -44,6 +44,14 @@ class StagingProgress:
         """Whether ``bytes_done`` may grow without a call of ``on_change``."""
         return bool(self._in_work)
 
+    def set_totals(self, size: int, files: int) -> None:
+        """Set the bytes and the number of files that will be staged."""
+        self.bytes_total, self.files_total = size, files
+
+    def set_staged(self, size: int, files: int) -> None:
+        """Set the bytes and the number of the tracked files."""
+        self.size, self.nfiles = size, files
+
     def restart(self) -> None:
         """Set the counts to zero, because the artifact is staged again."""
         self.files_done = self._bytes_done = 0

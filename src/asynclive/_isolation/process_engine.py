@@ -146,9 +146,8 @@ class ProcessEngine:
                 self._real_root = message.real_root
 
     def _on_advanced(self, call: Call, message: Advanced) -> None:
-        progress = call.progress
-        progress.bytes_total, progress.files_total = message.totals
-        progress.size, progress.nfiles = message.tracked
+        call.progress.set_totals(*message.totals)
+        call.progress.set_staged(*message.tracked)
         call.advance(message.stage)
 
     def _on_done(self, call: Call, message: Done) -> None:

@@ -94,7 +94,8 @@ class DeferredRemoval:
 
 def _temp_paths(staged: StagedArtifact) -> list[str]:
     paths = [] if staged.placement is None else staged.placement.temp_paths
-    return paths if staged.record is None else [*paths, staged.record.temp]
+    pending = staged.pending_hashes
+    return paths if pending is None else [*paths, pending.temp]
 
 
 def _unlink_open(paths: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -102,5 +102,5 @@ class Sources:
         await self._workers.run_to_end(moved.restore)
 
     async def forget(self, moved: MovedSource) -> None:
-        """Remove the temp path: its artifact was logged."""
+        """Remove the temp path: its artifact was logged, or a later call supersedes it."""
         await self._workers.run_to_end(moved.discard)

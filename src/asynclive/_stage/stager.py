@@ -222,12 +222,12 @@ class Stager:
             staged = replace(staged, hashes_saved=True)
         if job.plan.total_bytes >= MIN_CACHED_BYTES:
             prepare = partial(self._hash_cache.prepare, job.plan, staged.files, read_at_ns)
-            record = await job.runner.run(partial(prepare, checkpoint_in_thread))
-            staged = replace(staged, record=record)
+            pending = await job.runner.run(partial(prepare, checkpoint_in_thread))
+            staged = replace(staged, pending_hashes=pending)
         return staged
 
     async def remember(self, tracked: TrackedArtifact) -> None:
         """Publish the hashes of a tracked artifact: later calls reuse them."""
-        record = tracked.staged.record
-        if record is not None:
-            await self._workers.run_to_end(partial(publish_hashes, record, tracked.md5))
+        pending = tracked.staged.pending_hashes
+        if pending is not None:
+            await self._workers.run_to_end(partial(publish_hashes, pending, tracked.md5))

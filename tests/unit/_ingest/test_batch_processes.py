@@ -120,8 +120,8 @@ async def test_of_a_directory_with_cached_hashes_processes_stage_the_changed_fil
     monkeypatch.setattr(stager_module, "MIN_CACHED_BYTES", 0)
     monkeypatch.setattr(hash_cache, "_is_settled", lambda planned, read_at_ns: True)
     staged = await stager.stage(await plan_of(stager, source, copy=copy))
-    assert staged.record is not None
-    publish_hashes(staged.record, None)
+    assert staged.pending_hashes is not None
+    publish_hashes(staged.pending_hashes, None)
     new = {("0", "30"), ("2", "47")}
     for key in new:
         source.joinpath(*key).write_bytes(b"new")

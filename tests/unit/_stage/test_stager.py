@@ -290,11 +290,11 @@ async def test_files_that_are_ignored_now_are_copied_along_and_no_longer_stored(
     bench = Bench(make_store(tmp_path))
     make_dir(bench.source)
     staged = await bench.stage(copy=True)
-    assert staged.record is not None
+    assert staged.pending_hashes is not None
     assert staged.placement is not None
     if placed:
         apply_placement(staged.placement)
-    publish_hashes(staged.record, "tree.dir")
+    publish_hashes(staged.pending_hashes, "tree.dir")
     tree = Path(bench.store.object_path("tree.dir"))
     tree.parent.mkdir()
     tree.touch()  # find_unchanged only asks whether it exists

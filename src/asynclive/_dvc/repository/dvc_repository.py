@@ -157,7 +157,8 @@ class DvcRepository:
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         """Track each artifact that can be tracked; return the others' errors in their places.
 
-        The caller holds DVC's lock. An artifact with an error leaves no change behind.
+        The caller holds DVC's lock. An artifact with an error leaves no change behind, unless
+        ``core.autostage`` is set and ``git add`` fails: then it is tracked, and the error says so.
         """
         with dvc_guard.hold():
             try:
