@@ -2,7 +2,7 @@
 
 Three marks change: ``:meth:`` becomes code, ``Example::`` becomes a heading above a code block, and
 ``Cancellation:``, a section that the parser does not know, becomes a paragraph. A default value
-with a private name is replaced by the value itself.
+that is a named constant is replaced by the value itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from griffe import ExprCall, Extension, Function, Object
 
-_PRIVATE = re.compile(r"_[A-Z_]+$")
+_CONSTANT = re.compile(r"_?[A-Z][A-Z_]+$")
 _ROLE = re.compile(r":(meth|class|func|attr):`~?([\w.]+)`")
 _EXAMPLE = re.compile(r"^Example::\n\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 _CANCELLATION = re.compile(r"^Cancellation: (.*(?:\n    .*)*)", re.MULTILINE)
@@ -29,9 +29,16 @@ class Docstrings(Extension):
     def on_function(self, *, func: Function, **_: Any) -> None:
         for parameter in func.parameters:
             default = str(parameter.default)
-            if _PRIVATE.match(default):
-                value = func.module[default].value
-                parameter.default = value.arguments[0] if isinstance(value, ExprCall) else value
+            if _CONSTANT.match(default):
+                constant = func.module[default]
+                if constant.is_alias:  # imported
+                    constant = constant.final_target
+                value = constant.value
+                # Default("dvclive") shows as 'dvclive'; a marker such as object() keeps its name.
+                if not isinstance(value, ExprCall):
+                    parameter.default = value
+                elif value.arguments:
+                    parameter.default = value.arguments[0]
 
 
 def as_markdown(text: str) -> str:
