@@ -61,13 +61,18 @@ def _rebuild(
 
 
 class NotActiveError(AsyncLiveError, RuntimeError):
-    """The object was used before its ``async with`` block was entered, or after it was left."""
+    """The object was used outside of its ``async with`` block.
+
+    It was used before the block was entered or after it was left, after ``drain``, or in a forked
+    child process.
+    """
 
 
 class InvalidDataTypeError(AsyncLiveError, TypeError):
     """``path`` is neither a str nor an ``os.PathLike`` of str.
 
-    ``name`` is the value that was passed and ``val`` its type, as in DVCLive.
+    Message and attributes are those of DVCLive: ``name`` is the value that was passed, ``val`` its
+    type.
     """
 
     def __init__(self, name: object, val: type[Any]) -> None:
@@ -162,7 +167,8 @@ class ArtifactChangedError(ArtifactPathError):
 class ArtifactConflictError(AsyncLiveError):
     """Another artifact claims the same path, destination or name.
 
-    ``path`` is the path of this call, ``other`` the path of the earlier call.
+    ``path`` is the path of this call. ``other`` is the path of the earlier call, or of the copy
+    that has another name.
     """
 
     def __init__(self, path: str, other: str, reason: str) -> None:

@@ -43,26 +43,30 @@ class AsyncLive:
         dvcyaml: path of the file that records artifacts; it must be named ``dvc.yaml``. None or
             False: no file is written.
         workers: maximum number of threads that copy and hash, over all artifacts together. One
-            of them is reserved for small artifacts. For directories of very many small files,
-            each of the others uses a process. Default: the cores of this process plus two.
+            of them is reserved for small artifacts. To stage a directory of very many small
+            files, each other thread hands them to an extra process. Default: the number of cores
+            of this process plus two.
         lock_timeout: seconds to wait while another process holds DVC's repository lock. None: no
             limit.
         durable: make each logged artifact survive a power cut. The objects, the ``.dvc`` file,
             ``.gitignore``, ``dvc.yaml`` and a copy are fsynced with their directories, each before
-            a file that names it. This costs as much time as the disk takes. Of a source that is
-            logged in place, only the object is fsynced. Default: False; as with DVC, the operating
-            system chooses the time, within about half a minute.
+            a file that names it. This costs as much time as the disk takes. If the
+            source is logged in place, its object is fsynced, and the source itself is not.
+            Default: False. As with DVC, the operating system then writes the bytes to disk at a
+            time of its choice, within about half a minute.
         max_pending_bytes: maximum number of bytes that are submitted and not yet logged; beyond
-            it :meth:`submit` waits. A larger artifact is pending alone. Default: half of the free
-            space of the cache, so that pending artifacts cannot fill a disk.
+            it :meth:`submit` waits. A larger artifact waits until no other artifact is pending.
+            Default: half of the free space of the cache, so that pending artifacts cannot fill a
+            disk.
         max_pending: maximum number of artifacts that are submitted and not yet logged. Default:
             1,000. Calls of :meth:`log_artifact` do not count: their callers wait anyway.
         isolation: ``"process"``: the work runs in one worker process with lower priority, so that
             your event loop and the logging do not slow each other down. ``"thread"``: the work
-            runs in threads of this process. Results and errors are the same, but a ``__cause__``
-            whose class belongs to another package arrives as an exception that states its type
-            and message. Default: the value of ``ASYNCLIVE_ISOLATION``, else a process; threads if
-            this program embeds Python or was frozen, and so has no interpreter to start.
+            runs in threads of this process. Results and errors are the same. One difference: in a
+            worker process, a ``__cause__`` that is neither an exception of Python nor of
+            asynclive is replaced by an exception that states its type and message. Default: the
+            value of ``ASYNCLIVE_ISOLATION``, else a process; threads if this program embeds Python
+            or was frozen, and so has no interpreter to start.
         on_event: function that is called on the event loop with each :class:`ArtifactEvent`; it
             must return quickly. If it raises, the first error is logged at error level, the
             artifacts are logged all the same, and it is called again for the next event.
@@ -213,14 +217,15 @@ class AsyncLive:
             copy: copy ``path`` to ``{dir}/artifacts/<basename>`` first, track the copy, and
                 replace an earlier copy. A str names a directory below ``artifacts``.
             cache: False: leave the bytes in place, and only record the entry.
-            latest_wins: of several such calls for one path and name that are still pending, log
-                only the newest. The others return or raise its outcome.
+            latest_wins: of several calls with ``latest_wins=True`` for one path and name that are
+                still pending, log only the newest. The others return or raise its outcome.
 
         Returns:
             The record of the logged artifact.
 
         Raises:
-            NotActiveError: the call is outside of the ``async with`` block, or in a forked child.
+            NotActiveError: the call is outside of the ``async with`` block, after :meth:`drain`, or
+                in a forked child.
             InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
             InvalidArtifactNameError: ``name`` is not valid, or none can be made.
             InvalidMetadataError: a value does not fit YAML; the error names it.
@@ -239,8 +244,9 @@ class AsyncLive:
             copy, no .dvc file, no entry. After that the artifact is logged completely, and the
             cancellation takes effect then. :meth:`statistics` counts the first case as
             ``cancelled``, the second as ``logged``; the log says the same at info level. (Objects
-            without a name may stay in the cache until ``dvc gc``.) The space of large copies, and
-            of a copy that was replaced, is freed soon after, at the latest when the block is left.
+            that no ``.dvc`` file names may stay in the cache until ``dvc gc``.) The space of large
+            copies, and of a copy that was replaced, is freed soon after, at the latest when the
+            block is left.
 
         Example::
 
@@ -273,8 +279,9 @@ class AsyncLive:
     ) -> ArtifactHandle:
         """Log an artifact in the background: return as soon as ``path`` may be overwritten.
 
-        The call returns once the bytes are copied: large files are copied into temp files of the
-        cache (or cloned, if the file system can), and hashed and committed from there. Calls of
+        The call returns once the bytes are copied. Files larger than 1 MiB are copied into temp
+        files of the cache (or cloned, if the file system can), and hashed and committed from there
+        later; smaller files are hashed before the call returns. Calls of
         ``submit`` for the same path, copy or name are not refused. They are logged one after
         another, in the order of the calls, each with the bytes at its call. An earlier call that
         fails does not stop a later one. If ``path`` is tracked in place and is written again before
@@ -289,10 +296,10 @@ class AsyncLive:
             meta: see :meth:`log_artifact`.
             copy: see :meth:`log_artifact`.
             cache: see :meth:`log_artifact`.
-            move: give ``path`` up: it is renamed to a temp path, and is free when this returns.
-                Nothing is copied, and the files of a directory are not checked, before that: the
-                handle raises their errors, and waits for their bytes to fit
-                ``max_pending_bytes``. Once the artifact is logged, ``path`` holds the file or
+            move: give ``path`` up: it is renamed to a temp path, and is free when this returns. The
+                call copies nothing. It does not check the files of a directory either: awaiting
+                the handle raises their errors. Their bytes wait for ``max_pending_bytes`` in the
+                background. Once the artifact is logged, ``path`` holds the file or
                 directory that ``dvc add`` would leave, unless another file was put there in
                 between; with ``copy``, only the copy is left. If the artifact is not logged, the
                 source is renamed back, or to ``{path}.unlogged`` if another file is at ``path``.
@@ -305,7 +312,8 @@ class AsyncLive:
             A handle; ``await`` it for the record of the logged artifact.
 
         Raises:
-            BackPressureError: a bound is reached, and ``wait`` is False.
+            BackPressureError: ``max_pending`` or ``max_pending_bytes`` is reached, and ``wait`` is
+                False.
             AsyncLiveError: an error that came before the bytes were copied, as from
                 :meth:`log_artifact`. The handle raises later errors. If no task awaits the handle,
                 leaving the block raises them in an ExceptionGroup.
@@ -331,7 +339,7 @@ class AsyncLive:
 
     @property
     def exp_name(self) -> str | None:
-        """The name of the DVC experiment that the block ends in; None: no experiment is saved.
+        """The name of the DVC experiment that is saved when the block is left; None: none is.
 
         With ``live`` or under ``dvc exp run`` it is the name of that experiment. A random name is
         made when the block is entered.
@@ -372,8 +380,8 @@ class AsyncLive:
         """Return counters of waiting, running and ended work at this moment.
 
         May be called at any time: before the block, in it, and after it. It only reads counters.
-        The counters of a worker process (files, bytes, groups, busy workers) are a tenth of a
-        second old at most, and never older than the last report of a call. A call that the worker
+        The counters of a worker process (files, bytes, groups, busy workers) are at most a tenth
+        of a second old. When a call returns, they include its work. A call that the worker
         process refuses at once, such as a conflict, counts as failed.
 
         Example::
@@ -403,8 +411,8 @@ class AsyncLive:
         Raises:
             ValueError: ``bound`` is less than 1.
 
-        Cancellation: of the iteration loses no event. An iterator that is dropped, or closed with
-            ``aclose``, costs nothing.
+        Cancellation: a cancelled iteration loses no event. An iterator that is dropped, or closed
+            with ``aclose``, costs nothing.
 
         Example::
 

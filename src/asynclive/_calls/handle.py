@@ -82,7 +82,7 @@ class ArtifactHandle:
             ArtifactCancelledError: the artifact was cancelled, and nothing of it is left.
             AsyncLiveError: any error that :meth:`AsyncLive.log_artifact` raises.
 
-        Cancellation: ends the wait alone. The artifact is logged; :meth:`cancel` stops it.
+        Cancellation: ends the wait alone. The artifact is still logged; :meth:`cancel` stops it.
 
         Example::
 

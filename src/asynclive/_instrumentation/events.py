@@ -70,8 +70,8 @@ class ArtifactStaging(ArtifactEvent):
 
     Attributes:
         bytes_done: bytes hashed so far; with ``cache=False``, bytes copied so far. If ``submit``
-            copies a large file before it returns, one half of its bytes counts during that copy
-            and the other half while the copy is hashed.
+            copies a large file before it returns, the copy counts for one half of its bytes, and
+            hashing the copy for the other half.
         files_done: files done so far.
         bytes_total: bytes of all files of the artifact.
         files_total: number of files of the artifact.
@@ -162,7 +162,7 @@ class ArtifactCancelled(ArtifactEvent):
 
 @dataclass(frozen=True, slots=True)
 class EventsDropped(Event):
-    """The consumer was too slow for its queue, and events before the next one were dropped.
+    """The consumer was too slow for its queue: events were dropped before the next event.
 
     Only :meth:`AsyncLive.events` yields this event, and only to the consumer that was too slow.
 
