@@ -1,4 +1,4 @@
-"""What several of these have to have started."""
+"""Fixtures that several fault tests share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from killing import Zygote, zygote
 
 @pytest.fixture(scope="module", name="zygote")
 def _zygote(machine: Path) -> Iterator[Zygote]:
-    """A process that forks, and kills, as it is told."""
+    """A process that forks a session, and kills it, on request."""
     with zygote() as started:
         yield started

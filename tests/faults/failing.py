@@ -1,4 +1,4 @@
-"""System calls that fail in the worker threads as a disk makes them fail: one of them, or each."""
+"""Make system calls fail in the worker threads as a disk makes them fail: one call, or each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CALLS = [
 
 
 class Fault:
-    """One fault, armed: which call it hit, and how often."""
+    """An armed fault. It counts the calls that it sees, and records those that it makes fail."""
 
     def __init__(self, hits: Callable[[str, tuple[Any, ...]], bool], error: int) -> None:
         self.error = error
@@ -47,7 +47,7 @@ class Fault:
         self._lock = threading.Lock()
 
     def strike(self, name: str, args: tuple[Any, ...]) -> None:
-        """Raise if it is this call's turn. What the test itself does is left alone."""
+        """Raise if ``hits`` chooses this call. Calls in the main thread, the test's own, pass."""
         if threading.current_thread() is self._main:
             return
         with self._lock:
@@ -63,7 +63,7 @@ class Fault:
 def failing(
     calls: list[str], error: int, hits: Callable[[str, tuple[Any, ...]], bool]
 ) -> Iterator[Fault]:
-    """While the block runs, these calls raise ``error`` where ``hits`` says so of name and args."""
+    """While the block runs, these calls raise ``error`` if ``hits(name, args)`` is true."""
     fault = Fault(hits, error)
     with pytest.MonkeyPatch.context() as patch:
         for name in calls:
@@ -71,15 +71,16 @@ def failing(
             real = getattr(module, attribute)
             fails = _failing(name, real, fault)
             patch.setattr(module, attribute, fails)
-            for able in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks):
-                if real in able:
-                    able.add(fails)
+            for supporting in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks):
+                if real in supporting:
+                    supporting.add(fails)
         yield fault
 
 
 def _failing(name: str, real: Callable[..., Any], fault: Fault) -> Callable[..., Any]:
     def fails(*args: Any, **kwargs: Any) -> Any:
-        if name == "close":  # as of a write behind: the descriptor is gone all the same
+        # As after a failed write-back: close() reports the error, but the descriptor is closed.
+        if name == "close":
             real(*args, **kwargs)
             fault.strike(name, args)
             return None
@@ -91,14 +92,14 @@ def _failing(name: str, real: Callable[..., Any], fault: Fault) -> Callable[...,
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """How often each call is made in the block."""
+    """Count how often each call is made in the block."""
     with failing(CALLS, 0, lambda name, args: False) as fault:
         yield fault.calls
 
 
 @contextmanager
 def nth_failing(call: str, number: int, error: int) -> Iterator[Fault]:
-    """The call of this kind with this number fails, and none after it."""
+    """Make one call of this kind fail, the one with this number; all others succeed."""
     numbers = itertools.count()
     with failing([call], error, lambda name, args: next(numbers) == number) as fault:
         yield fault
@@ -106,7 +107,7 @@ def nth_failing(call: str, number: int, error: int) -> Iterator[Fault]:
 
 @contextmanager
 def full(pattern: str) -> Iterator[Fault]:
-    """Nothing more can be written to, made at or moved to paths with this in them: ENOSPC."""
+    """Raise ENOSPC if a call writes to, creates or moves to a path that matches ``pattern``."""
 
     def hits(name: str, args: tuple[Any, ...]) -> bool:
         if name == "open" and not args[1] & os.O_CREAT:
@@ -127,5 +128,5 @@ _TARGET_IS_SECOND = ("copy_file_range", "link", "symlink", "rename", "replace", 
 def _path_of(fd: int) -> str:
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
-    except OSError:  # no Linux, or not a file
+    except OSError:  # not on Linux, or not a file
         return ""
