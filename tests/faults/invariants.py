@@ -1,6 +1,6 @@
-"""What holds on disk at every moment, whatever was cancelled, killed, refused or full.
+"""Check the invariants of the files on disk, which hold after any cancel, kill, error or full disk.
 
-Read without DVC and without asynclive: the files alone have to say it.
+The checks use neither DVC nor asynclive. They read the files alone.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from disk import dir_object, leftovers
 from ruamel.yaml import YAML
 
 Content = bytes | dict[str, "Content"]
-"""What a path holds: bytes of a file, or a directory's entries by name."""
+"""The content of a path: the bytes of a file, or the entries of a directory by name."""
 
 
 def assert_sound(repo: Path, *, removed: Collection[Path] = ()) -> None:
-    """Nothing is half written, and nothing names what is not there. Temp files may be left.
+    """Check that no file is half written, and that each path and object that is named exists.
 
-    ``removed``: what the user has removed, whatever names it.
+    Temp files may be left. ``removed``: paths that the user has removed; entries may name them.
     """
     tracked = {path.with_suffix(""): path for path in dvc_files(repo)}
     for dvc_file in tracked.values():
@@ -34,31 +34,31 @@ def assert_sound(repo: Path, *, removed: Collection[Path] = ()) -> None:
         assert hashlib.md5(path.read_bytes()).hexdigest() == md5.removesuffix(".dir"), path
     for name, entry in entries(repo).items():
         path = repo / entry["path"]
-        there = path.exists() or path.is_symlink() or path in removed
-        assert there, f"the entry {name} names {path}: not there"
+        exists = path.exists() or path.is_symlink() or path in removed
+        assert exists, f"the entry {name} names {path}, which does not exist"
 
 
 def assert_nothing_lost(repo: Path, *, removed: Collection[Path] = ()) -> None:
-    """As ``assert_sound``, and no temp file of a session is anywhere."""
+    """Do as ``assert_sound``, and check that no temp file of a session is left."""
     assert_sound(repo, removed=removed)
     assert leftovers(repo) == []
 
 
 def assert_one_of(path: Path, *states: Content | None) -> None:
-    """What lies at ``path`` is wholly one of these; None: nothing."""
+    """Check that ``path`` holds exactly one of these contents; None: nothing."""
     found = content(path)
     assert any(found == state for state in states), f"{path} is neither old nor new: {found!r:.200}"
 
 
 def content(path: Path) -> Content | None:
-    """What lies at ``path``, links followed."""
+    """Return the content of ``path``, following links; None if nothing is there."""
     if path.is_dir():
         return {child.name: content(child) or b"" for child in path.iterdir()}
     return path.read_bytes() if path.is_file() else None
 
 
 def put(path: Path, new: Content | None) -> None:
-    """Have this lie at ``path``, as if nothing had been there."""
+    """Write this content to ``path``, after removing the old content."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -73,7 +73,7 @@ def put(path: Path, new: Content | None) -> None:
 
 
 def entries(repo: Path) -> Mapping[str, Any]:
-    """The artifacts of dvc.yaml, which parses, by name."""
+    """Return the artifacts of dvc.yaml by name; dvc.yaml must parse."""
     path = repo / "dvc.yaml"
     document = _loaded(path.read_text()) if path.exists() else None
     artifacts: Mapping[str, Any] = (document or {}).get("artifacts") or {}
@@ -82,12 +82,12 @@ def entries(repo: Path) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=64)
 def _loaded(text: str) -> Any:
-    """For each look at what has not changed, parsed once."""
+    """Parse the text; cached, since many checks read the same text again."""
     return YAML(typ="safe", pure=True).load(text)
 
 
 def md5_of(state: Content) -> str:
-    """The MD5 that a .dvc file has of it."""
+    """Return the MD5 that a .dvc file gives for this content."""
     if isinstance(state, bytes):
         return hashlib.md5(state).hexdigest()
     return dir_object(dict(_files(state)))[0]
@@ -102,7 +102,7 @@ def _files(state: Mapping[str, Content], above: str = "") -> Iterator[tuple[str,
 
 
 def temp_files(repo: Path) -> list[str]:
-    """What lies in the directories of sessions that are open, or were left."""
+    """Return the paths in the temp directories of sessions that are open or were killed."""
     return sorted(
         str(path)
         for found in leftovers(repo)
@@ -115,7 +115,7 @@ def dvc_files(repo: Path) -> list[Path]:
 
 
 def named_objects(repo: Path, dvc_file: Path) -> Iterator[tuple[str, str]]:
-    """Each object that a .dvc file names, of a directory those in its listing too."""
+    """Yield each object that a .dvc file names; for a directory also those in its listing."""
     (out,) = _loaded(dvc_file.read_text())["outs"]
     md5 = out["md5"]
     yield md5, out["path"]

@@ -1,4 +1,4 @@
-"""What must be on disk after any row of calls and outside changes, and what is there."""
+"""Model which files must be on disk after any row of calls and outside changes; compare both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from session_process import Process
 
 from asynclive import LoggedArtifact
 
-# Runs DVC in a process of its own, which has nothing of what asynclive keeps in memory.
+# Runs DVC in a process of its own, which shares no memory with asynclive.
 DVC = """
 import json, os, sys
 from dvc.repo import Repo
@@ -31,18 +31,18 @@ for line in sys.stdin:
 
 
 class State(NamedTuple):
-    """All that is on disk of one artifact."""
+    """The state on disk of one artifact."""
 
     content: Content | None
-    """What lies at the tracked path; None: nothing."""
+    """The content of the tracked path; None: nothing is there."""
     md5: str | None = None
-    """What its ``.dvc`` names; None: there is none."""
+    """The MD5 in its ``.dvc`` file; None: there is no such file."""
     entry: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Slot:
-    """An artifact that is logged in place or copied, again and again, as file and directory."""
+    """An artifact that is logged again and again, in place or copied, as a file or a directory."""
 
     repo: Path
     name: str
@@ -61,7 +61,7 @@ class Slot:
 
     @property
     def key(self) -> str:
-        """The name of its entry."""
+        """The name of the artifact's entry."""
         return re.sub(r"\W", "-", self.name)
 
     @property
@@ -73,7 +73,7 @@ class Slot:
         return f"{self.relpath}.dvc"
 
     def found(self) -> State:
-        """What is there now."""
+        """Read the artifact's state from the disk."""
         dvc_file = self.repo / self.dvc_file
         md5 = next(named_objects(self.repo, dvc_file))[0] if dvc_file.exists() else None
         return State(content(self.path), md5, entries(self.repo).get(self.key))
@@ -81,7 +81,7 @@ class Slot:
 
 @dataclass
 class Model:
-    """What is to be there: by slot, and what the user wrote into dvc.yaml."""
+    """The state that must be on disk: by slot, and the user's lines in dvc.yaml."""
 
     slots: list[Slot]
     sources: dict[Slot, Content | None] = field(default_factory=dict)
@@ -96,13 +96,13 @@ class Model:
         return self.slots[0].repo
 
     def written(self, slot: Slot, new: Content | None) -> None:
-        """The user has written, or removed, what is logged from this slot."""
+        """Record that the user has written, or removed, the source of this slot."""
         self.sources[slot] = new
         if not slot.copy:
             self.states[slot] = self.states[slot]._replace(content=new)
 
     def logged(self, slot: Slot, values: dict[str, Any] | None) -> State:
-        """The state once the slot is logged with these values; None: without an entry."""
+        """Return the state once the slot is logged with these values; None: without an entry."""
         new = self.sources[slot]
         assert new is not None
         entry = self.states[slot].entry
@@ -116,7 +116,7 @@ class Model:
 
     @property
     def modified(self) -> set[str]:
-        """The ``.dvc`` files that `dvc status` names."""
+        """The ``.dvc`` files that `dvc status` must name."""
         return {
             slot.dvc_file
             for slot, state in self.states.items()
@@ -125,7 +125,7 @@ class Model:
         }
 
     def check(self) -> None:
-        """All that is there is as it is to be."""
+        """Check that the disk holds the modelled state."""
         found = {slot: slot.found() for slot in self.slots}
         assert found == self.states
         assert {slot: content(slot.source) for slot in self.slots} == self.sources
@@ -145,7 +145,7 @@ class Model:
 
 
 def check_result(slot: Slot, values: dict[str, Any] | None, new: State, result: Any) -> None:
-    """What the call returned is what is there."""
+    """Check that the result of the call matches the modelled state."""
     assert isinstance(result, LoggedArtifact), result
     assert (result.path, result.md5) == (slot.path, new.md5)
     assert result.dvc_file == slot.repo / slot.dvc_file
@@ -163,7 +163,7 @@ def _files(of: Content | None) -> Iterator[bytes]:
 
 
 def run_dvc(process: Process, repo: Path, command: str, *args: str) -> Any:
-    """`dvc add`, `dvc remove` or `dvc status`, in that process."""
+    """Run `dvc add`, `dvc remove` or `dvc status` in that process; return its answer."""
     answer = process.ask(json.dumps([str(repo), command, *args]))
     assert answer, f"dvc {command} {args} failed, see stderr"
     return json.loads(answer)
@@ -179,7 +179,7 @@ def write_dvcyaml(repo: Path, lines: list[str]) -> None:
 
 
 def insert_entry(lines: list[str], name: str, entry: dict[str, Any]) -> None:
-    """Write an entry, in the first place."""
+    """Insert an entry as the first of all artifacts."""
     if "artifacts:" not in lines:
         lines.append("artifacts:")
     at = lines.index("artifacts:") + 1
@@ -187,7 +187,7 @@ def insert_entry(lines: list[str], name: str, entry: dict[str, Any]) -> None:
 
 
 def remove_entry(lines: list[str], name: str) -> None:
-    """Delete the lines of an entry, and the key of all when it was the last one."""
+    """Delete the lines of an entry, and the key ``artifacts`` if it was the last one."""
     start = lines.index(f"  {name}:")
     stop = start + 1
     while stop < len(lines) and lines[stop].startswith("   "):
