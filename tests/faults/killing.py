@@ -1,4 +1,4 @@
-"""Kills sessions of AsyncLive at chosen moments, and looks at what is left on disk."""
+"""Kill sessions of AsyncLive at chosen moments, and check the files that they leave on disk."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def zygote() -> Iterator[Zygote]:
 
 
 class Workers:
-    """The worker processes of a session, which hold a pipe open for as long as they live.
+    """The worker processes of a session. Each holds a pipe open as long as it lives.
 
     Args:
         path: where to make the pipe.
@@ -62,32 +62,33 @@ class Workers:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     def end(self) -> bytes:
-        """Wait until the last of them has ended; ``+`` for each that began, ``-`` if killed.
+        """Wait until all of them have ended; return ``+`` for each that started, ``-`` if killed.
 
-        One that has not yet begun cannot open the pipe any more, and ends by that.
+        A worker process that has not opened the pipe yet cannot open it any more, and ends.
         """
-        said = b""
+        written = b""
         try:
             while True:
                 try:
                     some = os.read(self._fd, 100)
-                except BlockingIOError:  # somebody has it open, and says nothing
-                    assert select.select([self._fd], [], [], _SECONDS)[0], "a worker lives on"
+                except BlockingIOError:  # a process has the pipe open and has written nothing new
+                    readable = select.select([self._fd], [], [], _SECONDS)[0]
+                    assert readable, "a worker process does not end"
                     continue
                 if not some:
-                    return said
-                said += some
+                    return written
+                written += some
         finally:
             os.close(self._fd)
 
 
-# Far more than any of them needs to end: a test that hangs says so.
+# Far more than a worker process needs to end: the test fails instead of hanging.
 _SECONDS = 60
 
 
 @dataclass
 class Killing:
-    """One scenario's sessions, each in a repository of its own below ``base``."""
+    """The sessions of one scenario, each in a new repository below ``base``."""
 
     zygote: Zygote
     templates: Templates
@@ -96,7 +97,7 @@ class Killing:
     _made: int = 0
 
     def count(self, backend: str) -> Report:
-        """A session that nobody kills; how many moments each stage has."""
+        """Run a session without a kill; the report says how many moments each stage has."""
         repo = self.fresh()
         report = self.zygote.run(self.job(repo, backend, prepare=True, count=True))
         assert report.signal == 0
@@ -104,7 +105,7 @@ class Killing:
         return report
 
     def kill(self, backend: str, moment: Moment) -> tuple[Path, Report]:
-        """Kill a session at this moment, and check what it left."""
+        """Kill a session at this moment, and check the files that it leaves."""
         repo = self.fresh()
         stage, number = moment
         while True:
@@ -114,9 +115,10 @@ class Killing:
             report.workers = workers.end()
             if report.signal == signal.SIGKILL:
                 break
-            # What threads do at once takes now more steps, now fewer; each stage has a first.
+            # Threads run in parallel, so a stage has more moments in one session than in another.
+            # If a session ends before the moment, try an earlier one; each stage has moment 0.
             assert (report.signal, report.errors) == (0, [])
-            assert number > 0, f"{stage} was not come to"
+            assert number > 0, f"the session never reached the stage {stage}"
             number //= 2
             repo = self.fresh()
         self.check_killed(repo)
@@ -124,21 +126,21 @@ class Killing:
         return repo, report
 
     def kill_at(self, moments: Iterable[Moment]) -> None:
-        """Kill one at each of them, by turns on both backends; each has one that goes on."""
+        """Kill a session at each moment, on the two backends in turn; a next session follows."""
         for moment, backend in zip(moments, cycle(BACKENDS), strict=False):
             repo, _ = self.kill(backend, moment)
             self.next_session(repo, backend)
         assert "up to date" in dvc(repo, "status")
 
     def next_session(self, repo: Path, backend: str) -> Report:
-        """Log the same in another process; it works, and nothing is left of the dead one."""
+        """Log the same calls in another process; check that all is logged and no temp file left."""
         report = self.zygote.run(self.job(repo, backend))
         assert report.signal == 0
         self.check_complete(repo, report)
         return report
 
-    def job(self, repo: Path, backend: str, **what: Any) -> Job:
-        return Job(self.scenario, str(repo), backend, **what)
+    def job(self, repo: Path, backend: str, **options: Any) -> Job:
+        return Job(self.scenario, str(repo), backend, **options)
 
     def workers(self, repo: Path) -> Workers:
         return Workers(repo.parent / "alive")
@@ -152,24 +154,24 @@ class Killing:
         return repo
 
     def check_killed(self, repo: Path) -> None:
-        """Every promise for the moment after a kill."""
-        # Between two of three renames a path is free, though its entry is there; the next session
-        # puts that right.
+        """Check every promise for the moment after a kill."""
+        # Between two of three renames a path is empty while its entry exists. The next session
+        # repairs that.
         free = () if self.scenario.renameat2 else (None,)
-        there = [(repo / self.scenario.destination(call)).exists() for call in self.scenario.calls]
-        if not free or all(there):
+        exist = [(repo / self.scenario.destination(call)).exists() for call in self.scenario.calls]
+        if not free or all(exist):
             assert_sound(repo)
         self._check_kept(repo)
         for call in self.scenario.calls:
             if free and not call.get("copy"):
-                continue  # one of the files in it may be away in the same way
+                continue  # a file in the directory may be missing for the same reason
             old, new = self.scenario.old(call), self.scenario.new(call)
             assert_one_of(repo / self.scenario.destination(call), old, new, *free)
             if call.get("copy"):
                 assert_one_of(repo / call["path"], new)
 
     def check_complete(self, repo: Path, report: Report) -> None:
-        """Every artifact is logged, and nothing else is there."""
+        """Check that every artifact is logged, and that no temp file is left."""
         assert report.errors == []
         assert report.status == {}
         assert_nothing_lost(repo)
@@ -183,14 +185,15 @@ class Killing:
             self._check_entry(repo, call)
 
     def _check_kept(self, repo: Path) -> None:
-        """Nothing of what was there before is lost, of ours or of others."""
+        """Check that no earlier entry or file is lost, of ours or of the user."""
         theirs = self.scenario.files["dvc.yaml"]
         assert theirs is not None
         found = (repo / "dvc.yaml").read_bytes()
         assert found.startswith(theirs)
         for name, entry in entries(repo).items():
             if name != "theirs":
-                assert (repo / f"{entry['path']}.dvc").is_file(), f"{name} names what is untracked"
+                dvc_file = repo / f"{entry['path']}.dvc"
+                assert dvc_file.is_file(), f"{name} names an untracked path"
         paths = [call["path"] for call in self.scenario.calls]
         for call in self.scenario.before:
             if call["path"] not in paths:
@@ -201,12 +204,12 @@ class Killing:
 
     def _check_entry(self, repo: Path, call: dict[str, Any]) -> None:
         name = call.get("name") or Path(call["path"]).stem
-        said = {key: call[key] for key in ("type", "desc", "labels", "meta") if key in call}
-        assert entries(repo)[name] == {"path": self.scenario.destination(call), **said}
+        values = {key: call[key] for key in ("type", "desc", "labels", "meta") if key in call}
+        assert entries(repo)[name] == {"path": self.scenario.destination(call), **values}
 
 
 def spread(counts: Mapping[str, int], most: int) -> list[Moment]:
-    """Moments of each stage, so many at most: the first and the last, and others between."""
+    """Return at most ``most`` moments of each stage: the first, the last, and some in between."""
     return [(stage, number) for stage in sorted(counts) for number in _some(counts[stage], most)]
 
 

@@ -1,12 +1,12 @@
-"""Run as a program: has everything imported, and forks a child for each session it is asked for.
+"""A program that has imported everything, and forks a child for each session that is requested.
 
-So a session costs a fork and not the import of DVC. It runs no thread of its own, as what forks
-must not. Asked and answered with pickles, on standard input and output.
+So a session costs a fork and not the import of DVC. The program runs no thread: a process with
+threads must not fork. Requests and reports are pickles on standard input and output.
 """
 
 from __future__ import annotations
 
-# ruff: noqa: E402  # before anything keeps a function of os for itself
+# ruff: noqa: E402  # install before another module keeps a reference to a function of os
 import points
 
 from asynclive._fs import atomic_rename
@@ -24,14 +24,14 @@ from importlib import import_module
 from typing import Any
 
 import anyio
-import trio  # noqa: F401  # here, not in each child
+import trio  # noqa: F401  # imported here once, not in each child
 from scenarios import Files, Job, Report, Scenario
 
 from asynclive import AsyncLive
 from asynclive._ingest import batch_processes
 from asynclive._stage import stage_job
 
-# Far more than a session takes: a child that hangs ends by this, and the test says so.
+# Far more than a session takes: this ends a child that hangs, and the test fails.
 _SECONDS = 60
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     for module in _LAZY:
         import_module(module)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # for what DVC prints
+    os.dup2(2, 1)  # DVC prints to standard output
     gc.freeze()
     while True:
         try:
@@ -51,7 +51,7 @@ def main() -> None:
         answers.flush()
 
 
-# What is imported when it is first needed.
+# Modules that asynclive and DVC import only when they first need them.
 _LAZY = (
     *("dvc.repo", "dvc.repo.init", "dvc.repo.status", "dvc.dvcfile", "dvc.stage.serialize"),
     *("dvc.output", "dvc.cachemgr", "dvc.lock", "dvc_data.hashfile.db", "dvc.dagascii"),
@@ -72,9 +72,9 @@ def _forked(job: Job) -> Report:
             os._exit(0)
     os.close(write_fd)
     with os.fdopen(read_fd, "rb") as pipe:
-        said = pipe.read()
+        sent = pipe.read()
     _, status = os.waitpid(pid, 0)
-    report: Report = pickle.loads(said) if said else Report(errors=["it said nothing"])
+    report: Report = pickle.loads(sent) if sent else Report(errors=["the child sent no report"])
     report.signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
     return report
 
@@ -87,7 +87,7 @@ def _run(job: Job, write_fd: int) -> None:
     def last_words(doing: str) -> None:
         points.arm(None)
         report.died = doing
-        _say(report, write_fd)
+        _send(report, write_fd)
 
     scenario = job.scenario
     _settings(job)
@@ -112,10 +112,10 @@ def _run(job: Job, write_fd: int) -> None:
                 report.errors.append(_text(error))
             for database in (repo.state.hashes, repo.state.links):
                 report.errors += [str(found.message) for found in database.check()]
-    _say(report, write_fd)
+    _send(report, write_fd)
 
 
-def _say(report: Report, write_fd: int) -> None:
+def _send(report: Report, write_fd: int) -> None:
     with os.fdopen(write_fd, "wb") as pipe:
         pickle.dump(report, pipe)
 
@@ -133,7 +133,7 @@ def _settings(job: Job) -> None:
 
 
 def _follow_workers(job: Job, alive: str) -> None:
-    """Let worker processes have the pipe and moments of their own; have begun when made."""
+    """Make worker processes open the pipe and install moments; wait until each has started."""
     started = f"{alive}.{os.getpid()}"
     os.mkfifo(started)
     fd = os.open(started, os.O_RDWR)
@@ -153,8 +153,8 @@ def _follow_workers(job: Job, alive: str) -> None:
     )
 
 
-# What a worker process does first. It opens the pipe, which ends when the last of them has. It
-# does not wait for who reads there: that may be dead.
+# The first lines of a worker process. It keeps the pipe open until it ends. It opens the pipe
+# without waiting for a reader, since the reader may be dead.
 _WORKER = """
 import sys
 sys.path.insert(0, {path!r})
@@ -172,7 +172,7 @@ points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
 async def _log(
     root: str, calls: tuple[dict[str, Any], ...], scenario: Scenario | None = None
 ) -> list[str]:
-    """Log all of them at once, and submit what the scenario has of versions; the errors."""
+    """Log all calls at once, submit the scenario's versions, and return the errors."""
     errors: list[str] = []
 
     async def log(call: dict[str, Any]) -> None:
@@ -181,7 +181,7 @@ async def _log(
         except Exception as error:
             errors.append(_text(error))
 
-    # Without any wait for DVC's lock: its holder's death has freed it.
+    # lock_timeout=0: a killed holder has released DVC's lock, so there is nothing to wait for.
     async with (
         AsyncLive(root=root, lock_timeout=0) as live,
         anyio.create_task_group() as task_group,
