@@ -1,8 +1,8 @@
-"""The moments at which a process can die: before, within and after each change of the disk.
+"""Define the moments at which a process can die: before, within and after each change of the disk.
 
-Installed in a child process before anything else is imported, and asleep until it is armed.
-Then each moment is counted, by the stage of asynclive that it falls in, in every thread; at one
-of them the process kills itself, as nothing can catch.
+A child process installs the moments before it imports anything else. They do nothing until they
+are armed. Then every thread counts its moments by the stage of asynclive that it is in. At the
+chosen moment the process kills itself with SIGKILL, which no code can catch.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ STAGES = {
     "asynclive._dvc.repository.dvc_repository:open": "enter",
     "asynclive._dvc.repository.dvc_repository:close": "leave",
 }
-# aiofiles runs a method of the file itself in a thread: no frame of ours is below it.
+# aiofiles runs a method of the file itself in a thread, so no frame of ours is on that stack.
 NO_STAGE = "dvc.yaml"
 
 Moment = tuple[str, int]
-"""A stage, and the how manieth of its moments."""
+"""A stage, and the number of the moment in that stage, from zero."""
 
-# Calls that change the disk by one path, or two, or a descriptor.
+# Calls that change the disk. They take one path, two paths, or a descriptor.
 _CHANGES = (
     *("chmod", "copy_file_range", "fchmod", "ftruncate", "link", "mkdir", "remove", "rename"),
     *("replace", "rmdir", "sendfile", "symlink", "truncate", "unlink", "utime"),
@@ -69,11 +69,11 @@ _SQL_READS = ("SELECT", "PRAGMA")
 
 
 class Armed:
-    """Counts, and kills the process once it is at ``target``.
+    """Counts the moments, and kills the process at the moment ``target``.
 
     Args:
         target: None: only count.
-        last_words: called with what was about to be done, before the end.
+        last_words: called with the action that the process was about to do, before it dies.
     """
 
     def __init__(self, target: Moment | None, last_words: Callable[[str], None]) -> None:
@@ -103,7 +103,7 @@ def arm(armed: Armed | None) -> None:
 
 
 def install() -> None:
-    """Put the moments around what changes the disk, for the life of this process."""
+    """Wrap every call that changes the disk, for the lifetime of this process."""
     for name in _CHANGES:
         if hasattr(os, name):
             _install(name, around(name, getattr(os, name)))
@@ -116,7 +116,7 @@ def install() -> None:
 
 
 def around(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-    """A moment before the call, and one after it."""
+    """Return the call with a moment before it and one after it."""
 
     @wraps(real)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -135,9 +135,9 @@ def moment(doing: str, *about: Any) -> None:
 
 def _install(name: str, wrapped: Callable[..., Any]) -> None:
     real = getattr(os, name)
-    for able in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks):
-        if real in able:
-            able.add(wrapped)
+    for supporting in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks):
+        if real in supporting:
+            supporting.add(wrapped)
     setattr(os, name, wrapped)
 
 
@@ -156,14 +156,14 @@ def _stage_of(frame: Any) -> str | None:
 
 
 def _within_plan(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-    # A plan changes nothing on disk; a process can die while it is made, all the same.
+    # A plan only reads. A process can die while it makes a plan all the same.
     @wraps(real)
-    def look(*args: Any, **kwargs: Any) -> Any:
+    def read(*args: Any, **kwargs: Any) -> Any:
         if _armed is not None and _stage_of(sys._getframe(1)) == "plan":
             moment(f"before {name}", *args)
         return real(*args, **kwargs)
 
-    return look
+    return read
 
 
 def _opening(real: Callable[..., int]) -> Callable[..., int]:
@@ -172,14 +172,14 @@ def _opening(real: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(real)
     def open_(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
-        makes = flags & (os.O_CREAT | os.O_TRUNC) or (unnamed and flags & unnamed == unnamed)
-        return (change if makes else real)(path, flags, *args, **kwargs)
+        changes_disk = flags & (os.O_CREAT | os.O_TRUNC) or (unnamed and flags & unnamed == unnamed)
+        return (change if changes_disk else real)(path, flags, *args, **kwargs)
 
     return open_
 
 
 def _writing(real: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
-    """Moments before and after, and one at which half of it is written."""
+    """Return the write with a moment before it, one after half of the bytes, and one at its end."""
 
     def write(to: Any, data: Any) -> int:
         moment("before write", to)
@@ -195,7 +195,7 @@ def _writing(real: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
 
 
 class _File(io.FileIO):
-    """Its ``open`` and its ``write`` call the system from C, not through ``os``."""
+    """A file with moments: FileIO opens and writes from C, not through ``os``."""
 
     def __init__(self, *args: Any) -> None:
         moment("before open", *args)
@@ -218,7 +218,7 @@ def _open(
     closefd: bool = True,
     opener: Any = None,
 ) -> Any:
-    """As ``open``; what is opened to be written is a ``_File`` below."""
+    """Do as ``open`` does, but return a file with moments (``_File``) for writing."""
     if not set("wax+") & set(mode):
         return _real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
     raw = _File(file, mode.replace("b", "").replace("t", ""), closefd, opener)

@@ -1,4 +1,4 @@
-"""What is logged while the process is killed. Plain values: they are sent to child processes."""
+"""Scenarios: what a session logs while it is killed. Plain values, sent to child processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from points import Moment
 
 Content = bytes | dict[str, "Content"]
-"""What a path holds, as in ``invariants``."""
+"""The content of a path, as in ``invariants``."""
 
 Files = dict[str, "bytes | None"]
 """Content by path below the repository; None: removed."""
@@ -17,10 +17,10 @@ Files = dict[str, "bytes | None"]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A workspace, what is logged in it, and how.
+    """A workspace, the calls that log in it, and their settings.
 
-    ``before`` is logged in a session of its own that nobody kills; then ``changes`` are made, and
-    ``calls`` are logged together, in the session that is killed.
+    A session that is not killed logs ``before``. Then the files in ``changes`` are written. Then a
+    session logs ``calls`` together, and is killed.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Scenario:
     before: tuple[dict[str, Any], ...] = ()
     changes: Files = field(default_factory=dict)
     kind: str = "git"
-    """Of the repository (``twin.Templates``)."""
+    """The kind of repository (``twin.Templates``)."""
     config: str = ""
-    """More of .dvc/config."""
+    """Text that is appended to .dvc/config."""
     renameat2: bool = True
     process_files: int | None = None
-    """So many files in a directory take worker processes."""
+    """Number of files from which a directory is staged in worker processes."""
     versions: tuple[Content, ...] = ()
-    """Come to be at ``submit``'s path one after the other, and each is submitted at once. They
-    lie beside the repository, as ``version0`` and so on."""
+    """Contents that appear at ``submit``'s path one after the other; each is submitted at once.
+    Until then they lie next to the repository, as ``version0`` and so on."""
     submit: dict[str, Any] = field(default_factory=dict)
 
     def destination(self, call: dict[str, Any]) -> str:
@@ -45,7 +45,7 @@ class Scenario:
         return f"dvclive/artifacts/{source}" if call.get("copy") else source
 
     def old(self, call: dict[str, Any]) -> Content | None:
-        """What lay at the destination when the session began."""
+        """Return the content of the destination when the session started."""
         if not call.get("copy"):
             return self.new(call)
         copied = [one["path"] for one in self.before if one.get("copy")]
@@ -57,9 +57,10 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Job:
-    """A session of AsyncLive in a child.
+    """A session of AsyncLive in a child process.
 
-    It logs the scenario's calls: ``before`` and the changes first, if ``prepare``.
+    The session logs the calls of the scenario. If ``prepare`` is true, the child first logs
+    ``before`` and makes the changes.
     """
 
     scenario: Scenario
@@ -68,30 +69,30 @@ class Job:
     prepare: bool = False
     count: bool = False
     target: Moment | None = None
-    """Kills itself there."""
+    """The moment at which the child kills itself."""
     worker_target: Moment | None = None
-    """Its worker processes do."""
+    """The moment at which each of its worker processes kills itself."""
     alive: str | None = None
-    """A named pipe that the worker processes write to at their start, and keep open."""
+    """A named pipe that each worker process writes to when it starts, and keeps open."""
 
 
 @dataclass
 class Report:
-    """What a child says of itself; of its end, who waits for it."""
+    """The report of a child about its session; its parent adds how the child ended."""
 
     counts: Counter[str] = field(default_factory=Counter)
     died: str = ""
     log: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     status: dict[str, Any] | None = None
-    """What ``dvc status`` finds at the end; nothing, if all is well."""
+    """The result of ``dvc status`` at the end; empty if all is up to date."""
     signal: int = 0
     workers: bytes = b""
-    """What its worker processes said."""
+    """The bytes that its worker processes wrote to ``Job.alive``."""
 
 
 def content_of(files: Files, path: str) -> Content:
-    """What these files make of a path."""
+    """Return the content that these files give a path."""
     file = files.get(path)
     if file is not None:
         return file
@@ -109,7 +110,7 @@ def content_of(files: Files, path: str) -> Content:
 
 
 def filled(text: str, size: int) -> bytes:
-    """So many bytes, no two parts of which are alike."""
+    """Return ``size`` bytes without repetition."""
     line = 0
     parts = []
     while line * 16 < size:
@@ -125,7 +126,7 @@ def _tree(path: str, text: str) -> Files:
     }
 
 
-# Above the size up to which a file is read whole; a kernel's copy of it takes several calls.
+# Larger than a small file, which is read whole. The kernel copies it in several calls.
 _LARGE = 2**20 + 300_000
 _MODEL = {"path": "model.bin", "copy": True, "type": "model", "name": "m", "labels": ["l"]}
 _DATA = {"path": "data", "copy": True, "type": "dataset", "meta": {"epoch": 1}}
@@ -142,7 +143,7 @@ _FIRST = {
     "here.bin": filled("here1", _LARGE),
     **_tree("shards", "s1"),
     "kept.bin": b"kept",
-    # Not ours, and to be kept to the letter.
+    # The user's file. asynclive must keep every byte of it.
     "dvc.yaml": b"# theirs\nparams:\n- p.yaml\nartifacts:\n  theirs:   # kept\n    path: mine\n",
     "p.yaml": b"a: 1\n",
     "mine": b"not tracked",
@@ -159,14 +160,14 @@ _SECOND = {
     "shards/new": b"s2 new",
 }
 _ALL = (_MODEL, _DATA, _SMALL, _HERE, _SHARDS)
-# The same logged before, with another entry.
+# The same artifacts, logged before with other entries.
 _OLD_MODEL = {**_MODEL, "labels": ["old"]}
 _OLD_DATA = {**_DATA, "meta": {"epoch": 0}}
 _LINKS = "[cache]\n    type = symlink\n"
 
 EVERYTHING = Scenario("everything", _FIRST, _ALL, (_KEPT, _OLD_MODEL, _OLD_DATA), _SECOND)
 
-# A lock that is no flock: DVC offers it for file systems that have none.
+# A lock that does not use flock. DVC offers it for file systems without flock.
 HARDLINK_LOCK = Scenario(
     "with hardlink_lock", _FIRST, (_SHARDS,), (_KEPT,), config="[core]\n    hardlink_lock = true\n"
 )
