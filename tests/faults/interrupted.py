@@ -1,8 +1,8 @@
-"""A program that logs one artifact, and is interrupted while a thread of it is held at a gate.
+"""A program that logs one artifact and is interrupted while one of its threads waits at a gate.
 
-Run as ``python interrupted.py PROGRAM STAGE REPOSITORY``. It says ``at the gate`` when it gets
-there, which opens once the call has been told that it is cancelled. At last it says how it ended,
-and how many threads of asynclive's are still at work.
+Run as ``python interrupted.py PROGRAM STAGE REPOSITORY``. The program prints ``at the gate`` when
+the thread arrives there. The gate opens once the call has been cancelled. At the end the program
+prints how it ended, and how many threads of asynclive are still working.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ STAGES: dict[str, tuple[Any, str]] = {
     "commit": (DvcRepository, "commit"),
 }
 
-told = threading.Event()
+cancelled = threading.Event()
 at_work: list[int] = []
 
 
-class TellingScope:
-    """The cancel scope of a call, which opens the gate when it is cancelled."""
+class GateOpeningScope:
+    """The cancel scope of a call. It opens the gate when it is cancelled."""
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self._scope = scope
 
     def cancel(self) -> None:
         self._scope.cancel()
-        told.set()
+        cancelled.set()
 
     def __enter__(self) -> None:
         self._scope.__enter__()
@@ -54,32 +54,32 @@ class TellingScope:
         return self._scope.__exit__(*exc)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def hold(owner: Any, name: str) -> None:
+def hold_at_gate(owner: Any, name: str) -> None:
     real = getattr(owner, name)
 
-    def held(*args: Any) -> Any:
-        if not told.is_set():
-            say("at the gate")
-            told.wait()
+    def wait_then_call(*args: Any) -> Any:
+        if not cancelled.is_set():
+            print_line("at the gate")
+            cancelled.wait()
         return real(*args)
 
-    setattr(owner, name, held)
+    setattr(owner, name, wait_then_call)
 
 
 def prepare(stage: str) -> None:
-    hold(*STAGES[stage])
+    hold_at_gate(*STAGES[stage])
     work_on, run_sync = LocalEngine._work_on, anyio.to_thread.run_sync
 
-    async def telling(self: LocalEngine, call: Any) -> None:
-        call.scope = TellingScope(call.scope)
+    async def work_on_with_gate(self: LocalEngine, call: Any) -> None:
+        call.scope = GateOpeningScope(call.scope)
         await work_on(self, call)
 
-    async def counting(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    async def run_sync_counted(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
         def counted(*args: Any) -> Any:
             at_work.append(1)
             try:
@@ -89,15 +89,15 @@ def prepare(stage: str) -> None:
 
         return await run_sync(counted, *args, **options)
 
-    LocalEngine._work_on = telling  # type: ignore[method-assign]
-    anyio.to_thread.run_sync = counting  # type: ignore[assignment]
+    LocalEngine._work_on = work_on_with_gate  # type: ignore[method-assign]
+    anyio.to_thread.run_sync = run_sync_counted  # type: ignore[assignment]
 
 
 async def log(repo: str) -> None:
     if sniffio.current_async_library() == "asyncio":
-        # With a handler of its own, for whatever signal, asyncio's loop is woken by every signal.
-        # Python alone would not see one that comes just before the loop waits until it is woken
-        # by something else, and here everything else waits for the gate.
+        # Once asyncio's loop has a signal handler, for any signal, every signal wakes the loop.
+        # Without one, Python runs no handler for a signal that comes just before the loop waits
+        # until another event wakes the loop. Here every other event waits for the gate.
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: None)
     async with AsyncLive(root=repo) as live:
         await live.log_artifact("artifact", type="model", copy=True)
@@ -148,8 +148,8 @@ def main(program: str, stage: str, repo: str) -> None:
     try:
         PROGRAMS[program](repo)
     except BaseException as error:
-        say(type(error).__name__)
-    say(str(len(at_work)))
+        print_line(type(error).__name__)
+    print_line(str(len(at_work)))
 
 
 if __name__ == "__main__":

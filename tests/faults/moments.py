@@ -1,8 +1,8 @@
-"""Holds a call at one of the moments at which it does something, found by counting.
+"""Hold a call at a numbered moment of its work.
 
-A moment is just before a system call that asynclive makes in a worker thread, or before or after
-a hop to such a thread, where a task of the event loop goes on. Held there, the call can be
-cancelled at a place of the test's choosing, not where the scheduler happens to be.
+A moment is just before a system call that asynclive makes in a worker thread, or just before or
+after a task of the event loop runs a function in such a thread. The test holds the call there and
+cancels it. So the test chooses the place, not the scheduler.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import asynclive._stage.stage_job
 import asynclive._stage.stager
 from asynclive import AsyncLive
 
-# Not os.utime: whether it takes a descriptor is asked of the function itself.
+# Without os.utime: asynclive asks os.supports_fd for that function object itself.
 _SYSTEM_CALLS = re.findall(
     r"\w+",
     "access chmod copy_file_range fchmod fstat fsync link listdir lstat mkdir open pread preadv "
@@ -37,16 +37,16 @@ _SYSTEM_CALLS = re.findall(
 
 
 Moment = tuple[str, int]
-"""A stage, and the number of the moment in it, from one."""
+"""A stage, and the number of the moment in that stage, from one."""
 
 
 class Gate:
-    """Closed until it is opened, once, for a thread or a task of the event loop."""
+    """A gate that is opened once. It holds a thread or a task of the event loop until then."""
 
     def __init__(self, moment: Moment) -> None:
         self.moment = moment
         self.what = ""
-        """What was about to be done; empty: nobody got here."""
+        """The action that the gate holds up; empty: no call has reached the gate."""
         self.arrived = anyio.Event()
         self._opened = anyio.Event()
         self._opened_for_threads = threading.Event()
@@ -71,16 +71,16 @@ class Moments:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.live: AsyncLive | None = None
-        """Whose moments are counted, once it was entered."""
+        """The object whose moments are counted; set after its block is entered."""
         self.passed: Counter[str] = Counter()
-        """How many there were in each stage since a gate was armed."""
+        """The number of moments in each stage since a gate was armed."""
         self.calls: Counter[str] = Counter()
-        """How many system calls of each name there were."""
+        """The number of system calls by name."""
         self.calls_before_cancelling: Counter[str] = Counter()
         self.running = 0
-        """How many worker threads are at work at this moment."""
+        """The number of worker threads that are working now."""
         self.cancelled: Counter[str] = Counter()
-        """At how many moments of each stage a call was cancelled."""
+        """The number of moments of each stage at which a call was cancelled."""
         self._gate: Gate | None = None
         self._lock = threading.Lock()  # guards all of the above
         self._loop_thread = threading.get_ident()
@@ -95,13 +95,13 @@ class Moments:
         monkeypatch.setattr(anyio.to_thread, "run_sync", self._counted_hop)
 
     async def count(self, log: Callable[[], Awaitable[Any]]) -> Mapping[str, int]:
-        """How many moments a call has in each stage, if nobody cancels it."""
+        """Return how many moments a call has in each stage if it is not cancelled."""
         self.passed = Counter()
         await log()
         return dict(self.passed)
 
     def arm(self, moment: Moment) -> Gate:
-        """The gate of this moment, counted from now on, inside the block of ``live``."""
+        """Return a gate at this moment; moments are counted again from zero."""
         self.passed = Counter()
         self._gate = Gate(moment)
         return self._gate
@@ -109,11 +109,11 @@ class Moments:
     async def cancel_at(
         self, moment: Moment, way: str, log: Callable[[], Awaitable[Any]]
     ) -> tuple[Call, str]:
-        """Cancel a call at this moment; it goes on once all tasks have seen that.
+        """Cancel a call at this moment; open the gate after all tasks have seen the cancellation.
 
         Returns:
-            The call, which has ended; and what it was about to do, which is empty if it ended
-            before the moment.
+            The call, which has ended; and the action that the gate held up. The action is empty
+            if the call ended before the moment.
         """
         gate = self.arm(moment)
 
@@ -137,7 +137,7 @@ class Moments:
         return call, gate.what
 
     def _pass(self, what: str) -> Gate | None:
-        """One more moment; the gate, if it is held at this one."""
+        """Count one more moment; return the gate if it is at this moment."""
         with self._lock:
             if self.live is None:
                 return None
@@ -186,7 +186,7 @@ class Moments:
 
 
 def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Artifacts of some 100 kB take as many steps as others of some 100 MB."""
+    """Lower the size limits: artifacts of 100 kB take as many steps as others of 100 MB."""
     monkeypatch.setattr(asynclive._stage.stage_job, "SMALL_BYTES", 50_000)
     monkeypatch.setattr(asynclive._stage.stage_job, "BATCH_FILES", 4)
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 64_000)
@@ -198,7 +198,7 @@ def many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spread(counted: Mapping[str, int], number: int) -> list[Moment]:
-    """So many moments out of these: the same share of each stage, as far as it has as many."""
+    """Choose this number of moments, with the same share of each stage as far as possible."""
     chosen: list[Moment] = []
     rest: list[Moment] = []
     for stage, count in counted.items():
@@ -216,7 +216,7 @@ def _evenly(moments: list[Moment], number: int) -> list[Moment]:
 
 
 def _stage(live: AsyncLive) -> str:
-    """The furthest stage that a call in flight is in."""
+    """Return the furthest stage that a call in flight has reached."""
     now = live.statistics()
     if now.committing:
         return "commit"
@@ -226,7 +226,7 @@ def _stage(live: AsyncLive) -> str:
 
 
 def _run_soon() -> Callable[[Callable[[], object]], object]:
-    """What has the event loop call a function, from any thread."""
+    """Return a function that schedules a callback on the event loop from any thread."""
     if sniffio.current_async_library() == "trio":
         import trio
 
