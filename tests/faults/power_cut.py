@@ -1,11 +1,11 @@
-"""What a power cut may leave, by what a program has asked the system to write down.
+"""Compute the states that a power cut may leave, from the syncs that a program has made.
 
-The model is the least that POSIX promises: of a file survive the bytes that it had when it was
-last synced, of a directory the names that it had then. Of what came later each name may survive
-or not, whatever became of the bytes. Everything that was there at the start survives.
+The model is the least that POSIX promises. A file keeps the bytes of its last sync, and a directory
+keeps the names of its last sync. Each later name may survive or not, independently of the bytes.
+Everything that existed at the start survives.
 
-Calls are recorded in this process, in every thread, one at a time; what a child process did is
-told by ``synced``.
+Calls of every thread of this process are recorded, one at a time. The test reports a sync in a
+child process by ``synced``.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from asynclive._fs import atomic_rename
 from asynclive._workspace import apply_placement
 
 Content = bytes | str | dict[str, "Content"]
-"""Bytes of a file, where a link leads, or a directory's entries."""
+"""The bytes of a file, the target of a symlink, or the entries of a directory."""
 Entries = dict[str, tuple[int, str | None]]
-"""Of each name which file it is, and where it leads if it is a symbolic link."""
+"""The file number of each name, and the target if the name is a symlink."""
 State = dict[str, Content]
 
 
 class PowerCuts:
-    """Records what is synced below ``base``, and what is there whenever that changes.
+    """Records the syncs below ``base``, and the names there whenever they change.
 
     Args:
-        keep: whether to keep what a power cut may leave at each moment, for ``states``.
-        tmp: whether temp files count, and what was renamed is in one of its two places: file
-            systems with a journal promise that, and whoever gives a source up needs it.
+        keep: whether to collect the states that a power cut may leave, in ``states``.
+        tmp: whether states include temp files. A renamed file is then at its old or its new path
+            in every state. File systems with a journal promise that, and ``move=True`` needs it.
     """
 
     def __init__(
@@ -53,23 +53,24 @@ class PowerCuts:
         self._keep = keep
         self._tmp = tmp
         self._lock = threading.RLock()
-        # A file for as long as a name of it may survive: its inode may be another's by then.
+        # File number by inode. A number is dropped when its last name is removed, since the system
+        # may give the inode to another file.
         self._files: dict[int, int] = {}
         self._numbers = itertools.count()
         self._bytes: dict[int, bytes] = {}
         self._names: dict[int, Entries] = {}
         self._random = random.Random(0)
         self.syncs: list[str] = []
-        """The path of each sync, in order; of a file that has no name yet, ``(deleted)``."""
+        """The path of each sync, in order; ``(deleted)`` in it if the file has no name yet."""
         self.fail_at: int | None = None
-        """Which sync fails with EIO, as a place in ``syncs``."""
+        """The index in ``syncs`` of the sync that fails with EIO."""
         self.states: dict[Any, State] = {}
-        """What a power cut may leave, each different state once."""
+        """The states that a power cut may leave, each different state once."""
         self.settle()
         self._hook(monkeypatch)
 
     def settle(self) -> None:
-        """All that is there now is on the disk."""
+        """Take everything that exists now as synced."""
         with self._lock:
             for path in (self._base, *self._base.rglob("*")):
                 found = path.lstat()
@@ -79,17 +80,17 @@ class PowerCuts:
                     self._names[self._file(found.st_ino)] = self._entries(path)
 
     def synced(self, inode: int, path: Path) -> None:
-        """A child process has synced this file, which was not written since."""
+        """Record that a child process has synced this file, which was not written since."""
         with self._lock:
             assert path.stat().st_ino == inode
             self._bytes[self._file(inode)] = path.read_bytes()
 
     def surviving(self) -> State:
-        """What is there after a power cut now, if nothing is but what was synced."""
+        """Return the state after a power cut now, if nothing survives but synced data."""
         return self._state(lambda written, current: written)
 
     def current(self) -> State:
-        """What is there now."""
+        """Return the files that exist now."""
         return _current(self._base)
 
     def _hook(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ class PowerCuts:
         return open_
 
     def _forget(self, path: Any, dir_fd: int | None = None) -> None:
-        """Its inode may be given to another file."""
+        """Drop the file's number: the system may give its inode to another file."""
         try:
             found = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
         except OSError:
@@ -167,14 +168,14 @@ class PowerCuts:
         return self._files.setdefault(inode, next(self._numbers))
 
     def _cut(self) -> None:
-        """The power may go now: nothing, every, or any name survives that was not synced."""
+        """Record the states after a power cut now: of unsynced names survive none, all, or any."""
         if not self._keep:
             return
-        toss = self._random
+        rng = self._random
         for choose in (
             lambda written, current: written,
             lambda written, current: current,
-            lambda written, current: _any(written, current, toss),
+            lambda written, current: _random_mix(written, current, rng),
         )[: 2 if self._tmp else 3]:
             state = self._state(choose)
             self.states.setdefault(_frozen(state), state)
@@ -182,8 +183,8 @@ class PowerCuts:
     def _state(self, choose: Callable[[Entries, Entries], Entries]) -> State:
         def tree(path: Path, file: int) -> State:
             written = self._names.get(file, {})
-            # What was renamed has another's names at its old path, or none.
-            current = self._entries(path) if self._at(path) == file else written
+            # If the path was renamed, another file or none is at its old path.
+            current = self._entries(path) if self._file_at(path) == file else written
             return {
                 name: content(path / name, *entry)
                 for name, entry in sorted(choose(written, current).items())
@@ -193,14 +194,14 @@ class PowerCuts:
         def content(path: Path, file: int, leads_to: str | None) -> Content:
             if leads_to is not None:
                 return leads_to
-            if file in self._names or (path.is_dir() and self._at(path) == file):
+            if file in self._names or (path.is_dir() and self._file_at(path) == file):
                 return tree(path, file)
             return self._bytes.get(file, b"")
 
         with self._lock:
             return tree(self._base, self._file(self._base.stat().st_ino))
 
-    def _at(self, path: Path) -> int | None:
+    def _file_at(self, path: Path) -> int | None:
         try:
             return self._file(path.lstat().st_ino)
         except (FileNotFoundError, NotADirectoryError):
@@ -214,7 +215,7 @@ class PowerCuts:
                     link = os.readlink(entry.path) if entry.is_symlink() else None
                     found[entry.name] = self._file(entry.inode()), link
         except (FileNotFoundError, NotADirectoryError):
-            pass  # gone, or another's place by now
+            pass  # removed, or no directory any more
         return found
 
 
@@ -225,10 +226,10 @@ def _frozen(state: State) -> Any:
     )
 
 
-def _any(written: Entries, current: Entries, toss: random.Random) -> Entries:
+def _random_mix(written: Entries, current: Entries, rng: random.Random) -> Entries:
     chosen: Entries = {}
     for name in sorted(written.keys() | current.keys()):
-        entry = toss.choice((written, current)).get(name)
+        entry = rng.choice((written, current)).get(name)
         if entry is not None:
             chosen[name] = entry
     return chosen
@@ -248,12 +249,12 @@ def _current(path: Path) -> State:
 
 
 def _is_temp(name: str) -> bool:
-    """Nobody misses it: DVC's temp files and ours, and what Git keeps."""
+    """Return whether the name holds temp files of DVC or asynclive, or Git's own files."""
     return name in (".git", "tmp") or name.startswith(".asynclive-")
 
 
 def build(state: State, path: Path) -> None:
-    """Lay a state out as files, to be looked at as any repository."""
+    """Write a state as files, so that a test can open it as a repository."""
     path.mkdir()
     for name, content in state.items():
         if isinstance(content, dict):
@@ -265,7 +266,7 @@ def build(state: State, path: Path) -> None:
 
 
 def iterate(states: dict[Any, State], base: Path) -> Iterator[Path]:
-    """Each state, built in a directory of its own."""
+    """Yield each state, built in a new directory."""
     for number, state in enumerate(states.values()):
         path = base / f"cut-{number}"
         build(state, path)
