@@ -1,7 +1,7 @@
-"""Many processes that log into one repository at once, and what each of them logs.
+"""Run many processes that log into one repository at once, and list what each of them logs.
 
-Run as a script it imports everything once and forks: a process of its own for each would spend
-the time of the test on imports.
+Run as a script, this module imports everything once and forks. If each process imported everything
+itself, the test would spend its time on imports.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from typing import Any
 
 @dataclass(frozen=True)
 class One:
-    """One artifact: the path it is logged from, what it holds, and how it is logged."""
+    """One artifact: the path that it is logged from, its content, and how it is logged."""
 
     source: str
     tracked: str
     texts: dict[str, str]
-    """Text by path below the source; of a file, by the empty one."""
+    """Text by path below the source; for a file, the key is empty."""
     name: str | None
     copy: bool
 
 
 def artifacts(process: int, count: int, outside: Path | None = None) -> list[One]:
-    """Files and directories, in place and copied, with an entry and without, in turns.
+    """Return files and directories, in place and copied, with and without an entry, in turn.
 
     Args:
-        outside: the sources lie there, and all are copied: what lies in the repository before
-            it is tracked, ``git add --all`` would take.
+        outside: put the sources there and copy all of them: ``git add --all`` would take a source
+            in the repository before it is tracked.
     """
     found = []
     for index in range(count):
         stem = f"p{process:02}-{index:03}"
         isdir, copy, annotated = index % 4 == 1, index % 3 == 0, index % 5 != 4
-        # Half of them in one directory for all, where every process writes one .gitignore.
+        # Half of them are in one directory, so that every process writes the same .gitignore.
         source = f"{'all' if index % 2 else f'p{process:02}'}/{stem}"
         if outside is not None:
             source, copy = str(outside / source), True
@@ -63,7 +63,7 @@ def make(repo: Path, ones: list[One]) -> None:
 def crowd(
     repo: Path, processes: int, count: int, outside: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """So many processes that log so many artifacts each; they begin when the block does."""
+    """Start processes that log ``count`` artifacts each; they begin when the block does."""
     with subprocess.Popen(
         [sys.executable, __file__, str(repo), str(processes), str(count)]
         + ([] if outside is None else [str(outside)]),
@@ -80,7 +80,7 @@ def crowd(
 
 
 def failures(zygote: subprocess.Popen[bytes]) -> list[str]:
-    """Wait for all of them; what did not succeed."""
+    """Wait for all processes; return the calls that failed."""
     assert zygote.stdout is not None
     reports = [json.loads(line) for line in zygote.stdout]
     assert zygote.wait() == 0
@@ -101,7 +101,7 @@ def main() -> None:
         if child == 0:
             code = 1
             try:
-                _say(_log_all(repo, process, artifacts(process, count, outside)))
+                _send(_log_all(repo, process, artifacts(process, count, outside)))
                 code = 0
             except BaseException:
                 traceback.print_exc()
@@ -115,12 +115,12 @@ def main() -> None:
 def _log_all(repo: Path, process: int, ones: list[One]) -> list[str]:
     import anyio
 
-    # Both event loops, in turns.
+    # The two event loops in turn.
     return anyio.run(_log, repo, process, ones, backend=("asyncio", "trio")[process % 2])
 
 
 async def _log(repo: Path, process: int, ones: list[One]) -> list[str]:
-    """Half of them gathered, then the rest one by one; every third process by two objects."""
+    """Log half of them at once, then the rest one by one; every third process uses two objects."""
     import anyio
 
     from asynclive import AsyncLive
@@ -136,24 +136,24 @@ async def _log(repo: Path, process: int, ones: list[One]) -> list[str]:
 
     async with AsyncLive(root=repo) as first, AsyncLive(root=repo) as second:
         lives = (first, second) if process % 3 == 2 else (first, first)
-        _say_ready()
+        _wait_until_all_are_ready()
         half = len(ones) // 2
         async with anyio.create_task_group() as tasks:
             for index, one in enumerate(ones[:half]):
                 tasks.start_soon(log, lives[index % 2], one)
         for index, one in enumerate(ones[half:]):
             await log(lives[index % 2], one)
-    return failed[:5]  # so that a report fits into the pipe, though nobody reads yet
+    return failed[:5]  # limit: the report must fit into the pipe, which may have no reader yet
 
 
-def _say_ready() -> None:
-    """Say so, and wait for the others: each takes one byte of what the test writes."""
+def _wait_until_all_are_ready() -> None:
+    """Report ready, then wait for the others: each process takes one byte that the test writes."""
     os.write(1, b"ready\n")
     assert os.read(0, 1) == b"\n"
 
 
-def _say(report: Any) -> None:
-    # In one write, which is not mixed with another process's as long as it fits into the pipe.
+def _send(report: Any) -> None:
+    # One write is atomic if it fits into the pipe, so reports of two processes do not mix.
     os.write(1, json.dumps(report).encode() + b"\n")
 
 

@@ -1,6 +1,6 @@
-"""Random artifacts: what is in them, how they are logged, and what changes in between.
+"""Random artifacts: their content, how they are logged, and how they change in between.
 
-Data only, as hypothesis draws it; ``Example.build`` makes it in a repository.
+Hypothesis draws them as data only; ``Example.build`` creates the files in a repository.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-/_]*[a-zA-Z0-9])?")
 @dataclass(frozen=True)
 class File:
     seed: int
-    """Files of one seed and size are equal."""
+    """Files with the same seed and size have the same bytes."""
     size: int
     mode: int
 
     def write(self, path: Path) -> None:
-        """As a program does that saves and renames: a link in its place is not written through."""
+        """Write a new file and rename it, so that a link at ``path`` is not written through."""
         fresh = path.with_name("fresh file")
         fresh.write_bytes(random.Random(self.seed).randbytes(self.size))
         fresh.chmod(self.mode)
@@ -37,7 +37,7 @@ class File:
 
 @dataclass(frozen=True)
 class Link:
-    """A symlink: to an earlier file of the tree, or to what lies beside or outside."""
+    """A symlink to an earlier file of the tree, to a neighbour of the tree, or out of the repo."""
 
     to: str
     absolute: bool = False
@@ -56,33 +56,33 @@ Node = File | Link | HardLink | None
 class Call:
     values: dict[str, Any]
     change: str
-    """What is done to the artifact before: nothing, replaced, added, removed."""
+    """The change before the call: "nothing", "replaced", "added" or "removed"."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is left out, because what DVC makes of it is not fixed, or not to be repeated."""
+    """What the examples leave out, because DVC's result is not deterministic or is not copied."""
 
     cache_type: str | None
 
     @property
     def links(self) -> bool:
-        # DVC makes the file behind a symlink an object of its hard-linked cache, and what another
-        # hard link, which is not tracked, names: test_beyond_dvclive.py.
+        # With a hard-linked cache, DVC makes the target of a symlink an object of the cache, and
+        # the target of an untracked hard link too: test_beyond_dvclive.py.
         return "hardlink" not in (self.cache_type or "")
 
     @property
     def alike(self) -> bool:
-        # Of new files with the same bytes one becomes the object and the others stay as they are:
-        # with DVC the last in the order in which the file system lists them.
+        # If several new files have the same bytes, one becomes the object and the others stay as
+        # they are. With DVC it is the last one in the order in which the file system lists them.
         return self.cache_type != "hardlink,copy"
 
     def allowed(self, file: File, number: int, index: int) -> File:
         if not self.alike:
             return replace(file, seed=100 * (number + 1) + index, size=file.size + 8)
         if self.cache_type not in (None, "copy") and file.mode & 0o111:
-            # An executable's link makes its object executable. DVC takes that back, from the
-            # executable too, when it finds the same bytes elsewhere; asynclive leaves it.
+            # A link to an executable makes its object executable. If DVC finds the same bytes
+            # elsewhere, it takes the mode back, from the executable too; asynclive does not.
             return replace(file, seed=100 * (number + 1) + file.seed, size=file.size + 8)
         return file
 
@@ -92,7 +92,7 @@ class Example:
     base: str
     suffix: str
     tree: dict[str, Node]
-    """By path; ``{"": node}`` where the artifact is no directory."""
+    """Nodes by path; ``{"": node}`` if the artifact is not a directory."""
     named: bool
     calls: tuple[Call, ...]
     gitignore: str | None
@@ -105,7 +105,7 @@ class Example:
         return f"{self.directory(number)}/{self.base}-{number}{self.suffix}"
 
     def values(self, number: int, call: Call) -> dict[str, Any]:
-        """The arguments; with a name where none can be made of the path, or it is not unique.
+        """Return the arguments, with a name if the path gives none or one that is not unique.
 
         DVCLive warns then and leaves the entry out: test_different_on_purpose_names.py.
         """
@@ -118,7 +118,7 @@ class Example:
         root = repo / self.directory(number)
         root.mkdir()
         outside = repo.parent / "outside" / str(number)
-        for place in (outside, root / "beside"):
+        for place in (outside, root / "neighbour"):
             (place / "dir").mkdir(parents=True)
             (place / "dir" / "a").write_text("a")
             (place / "file").write_text(place.name)
@@ -136,7 +136,9 @@ class Example:
                 place.mkdir()
             elif isinstance(node, Link) and rules.links:
                 kind, _, rest = node.to.partition("/")
-                target = {"outside": outside, "beside": root / "beside", "in": path}[kind] / rest
+                target = {"outside": outside, "neighbour": root / "neighbour", "in": path}[
+                    kind
+                ] / rest
                 os.symlink(
                     target if node.absolute else os.path.relpath(target, place.parent), place
                 )
@@ -175,7 +177,7 @@ class Batch:
         return Rules(self.cache_type)
 
 
-# DVC and Git have names of their own.
+# Without names that DVC or Git use themselves.
 _ODD = [
     *("a", "b.txt", "a.txt", "x.tmp", "sub", "deep", ".hidden", ".gitkeep", "é", "e\u0301", "模型"),
     *(
@@ -199,14 +201,14 @@ _names = st.sampled_from(_ODD) | st.text("ab #!*\\é.-", min_size=1, max_size=6)
     lambda name: name not in (".", "..") and not name.endswith(".dvc")
 )
 _sizes = st.sampled_from([0, 1, 1, 5, 5, 40, 300, 5000]) | st.integers(0, 100).flatmap(
-    # On both sides of where a file has a step of its own; now and then, for they take their time.
+    # Around the size from which a file is staged alone; rarely, since such files take long.
     lambda n: st.just(SMALL_BYTES + n - 1 if n < 3 else n)
 )
 _modes = st.sampled_from([0o644, 0o644, 0o755, 0o444, 0o600, 0o640, 0o700, 0o555])
 _files = st.builds(File, st.integers(0, 3), _sizes, _modes)
 _links = st.builds(
     Link,
-    st.sampled_from(["beside/file", "beside/dir", "outside/file", "outside/dir"]),
+    st.sampled_from(["neighbour/file", "neighbour/dir", "outside/file", "outside/dir"]),
     st.booleans(),
 )
 
@@ -239,8 +241,8 @@ def _trees(draw: st.DrawFn) -> dict[str, Node]:
     return tree
 
 
-# No "$": DVCLive writes "${" as it is, and DVC takes it for a template. No line breaks but "\n",
-# which DVCLive's writing does not keep.
+# Without "$": DVCLive writes "${" as it is, and DVC takes it for a template. The only line break
+# is "\n": DVCLive does not preserve the others.
 _texts = st.text("ab:é#-'\"{}[],&*!|>%@`\\ \n\t~模😀=?.01", max_size=12) | st.lists(
     st.sampled_from(["word", "a: b", "# c", "-", "longer words", "é", "1"]), max_size=40
 ).map(" ".join)
@@ -275,7 +277,7 @@ _calls = st.builds(
 )
 _examples = st.builds(
     Example,
-    # Not as a path: DVCLive writes "${" into dvc.yaml as it is.
+    # A path has no "$": DVCLive writes "${" into dvc.yaml as it is.
     base=_names.filter(lambda name: len(name) < 100 and "$" not in name),
     suffix=st.sampled_from(["", "", ".bin", ".pt", ".tar.gz", " "]),
     tree=_trees(),
