@@ -1,7 +1,7 @@
-"""Artifacts that are logged again and again, each time with new bytes: old or new, never between.
+"""Log artifacts again and again with new bytes, and check that each is old or new, never between.
 
-What a call says is what is on disk: a result, and all of it is new; an error, and all of it is as
-it was, bytes, ``.dvc`` and entry.
+The files on disk must match the outcome of the call. After a result, the content, ``.dvc`` file
+and entry are new. After an error, all three are as they were.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asynclive import AsyncLive, AsyncLiveError, LockTimeoutError, LoggedArtifac
 
 Outcome = LoggedArtifact | AsyncLiveError
 
-# The event loop matters little to what a disk does: trio where there is time, or not at all.
+# The event loop hardly affects disk errors, so trio runs only in the long tests, or not at all.
 mostly_asyncio = pytest.mark.parametrize(
     "anyio_backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)]
 )
@@ -34,19 +34,19 @@ MANY = 32  # small files of a directory
 
 @dataclass
 class Artifact:
-    """One artifact of ``repo``: of kind "small", "large", "directory" or "many"."""
+    """An artifact of ``repo``, of kind "small", "large", "directory" or "many"."""
 
     repo: Path
     kind: str
     copy: bool
     name: str = ""
     values: dict[str, Any] = field(default_factory=lambda: {"type": "m"})
-    """What log_artifact is given besides; with nothing in it there is no entry."""
+    """Further arguments of log_artifact; if empty, no entry is written."""
     number: int = 0
     bytes: Content | None = None
-    """What the source holds."""
+    """The content of the source."""
     was: tuple[Content | None, Content | None, Any] = (None, None, None)
-    """The artifact, its .dvc and its entry after the last call that returned."""
+    """Content, .dvc file and entry after the last call that returned a result."""
 
     def __post_init__(self) -> None:
         self.name = self.name or f"{self.kind}{'-copied' * self.copy}"
@@ -65,7 +65,7 @@ class Artifact:
         return content(self.path), content(dvc_file), entries(self.repo).get(self.name)
 
     def write(self) -> None:
-        """Put new bytes into the source: of a directory into one file, and under a new name."""
+        """Write new bytes to the source; in a directory, to one file and to one new file."""
         self.number += 1
         text = f"{self.name} {self.number} ".encode()
         if self.kind == "many":
@@ -85,7 +85,7 @@ class Artifact:
         self.bytes = content(self.source)
 
     async def log(self, live: AsyncLive) -> Outcome:
-        """Log it; its number is in the entry. An error that is not ours is raised."""
+        """Log the source with its number in ``meta``; return an AsyncLiveError, raise others."""
         values: dict[str, Any] = {}
         if self.values:
             values = {**self.values, "name": self.name, "meta": {"number": self.number}}
@@ -95,7 +95,7 @@ class Artifact:
             return error
 
     def check(self, outcome: Outcome) -> None:
-        """What the call said is what is there."""
+        """Check that the files on disk match the outcome of the call."""
         assert content(self.source) == self.bytes
         tracked, dvc_file, entry = state = self.state
         if isinstance(outcome, LoggedArtifact):
@@ -108,13 +108,13 @@ class Artifact:
             return
         old = self.was if self.copy else (self.bytes, *self.was[1:])
         assert state == old, f"after {outcome!r}: {outcome.__cause__!s}"
-        # The path of the artifact, of dvc.yaml, or what is wrong with the repository.
+        # The message names the artifact, dvc.yaml, or the cause in the repository, by its path.
         if not isinstance(outcome, LockTimeoutError):
             assert str(self.repo.parent) in str(outcome)
 
 
 def _replace(path: Path, data: bytes) -> None:
-    # It may be a link into the cache.
+    # The path may be a link into the cache: writing through it would damage the object.
     path.unlink(missing_ok=True)
     path.write_bytes(data)
 
@@ -125,7 +125,7 @@ def write_all(artifacts: Sequence[Artifact]) -> None:
 
 
 async def log_all(live: AsyncLive, artifacts: Sequence[Artifact]) -> dict[str, Outcome]:
-    """Log all at once; what came of each, by name."""
+    """Log all artifacts at once; return the outcome of each, by name."""
     outcomes: dict[str, Outcome] = {}
 
     async def log(artifact: Artifact) -> None:
@@ -140,7 +140,7 @@ async def log_all(live: AsyncLive, artifacts: Sequence[Artifact]) -> dict[str, O
 def errors(
     artifacts: Sequence[Artifact], outcomes: dict[str, Outcome]
 ) -> dict[str, AsyncLiveError]:
-    """Look whether each of them is old or new, as its call said; the errors, by name."""
+    """Check that each artifact is old or new as its outcome says; return the errors by name."""
     for artifact in artifacts:
         artifact.check(outcomes[artifact.name])
     return {
@@ -151,7 +151,7 @@ def errors(
 
 
 def temp_files(*bases: Path) -> list[Path]:
-    """Files in the directories for temp files of the sessions that are open, less their locks."""
+    """Return the files in the temp directories of open sessions, without the session locks."""
     return [
         path
         for base in bases
@@ -163,7 +163,7 @@ def temp_files(*bases: Path) -> list[Path]:
 
 @contextmanager
 def case(name: str) -> Iterator[None]:
-    """One of many in a test, which go through one session: says which it was that failed."""
+    """Name one case of many that share a session, so that a failure says which case failed."""
     try:
         yield
     except AssertionError as error:
