@@ -1,6 +1,6 @@
-"""Cancelled while 10 GB are copied and hashed: a chunk later nothing goes on.
+"""A call that copies and hashes 10 GB is cancelled: its threads stop within a few chunks.
 
-No clock is asked: what is counted is what is still handled once the call was cancelled.
+The tests use no clock. They count the system calls that follow the cancellation.
 """
 
 from __future__ import annotations
@@ -33,52 +33,52 @@ _HANDLING = ("copy_file_range", "sendfile", "read", "pread", "preadv", "write")
 
 @pytest.mark.parametrize("number", [20, 60, 200])
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
-async def test_cancelled_while_10_gb_are_copied_and_hashed_it_ends_within_some_chunks(
+async def test_a_cancelled_call_with_a_10_gb_file_ends_within_a_few_chunks(
     repo: Path, monkeypatch: pytest.MonkeyPatch, copy: bool, number: int
 ) -> None:
     source = repo / "huge"
     source.touch()
-    os.truncate(source, SIZE)  # it takes no space
+    os.truncate(source, SIZE)  # a sparse file, which uses no disk space
     moments = Moments(monkeypatch)
     async with AsyncLive(root=repo, workers=3) as live:
         moments.live = live
         before = look_at_all_but(repo, source)
-        call, what = await moments.cancel_at(
+        call, action = await moments.cancel_at(
             ("stage", number), "scope", lambda: live.log_artifact(source, type="data", copy=copy)
         )
-        assert what
+        assert action
         assert call.cancelled
         after = moments.calls - moments.calls_before_cancelling
-        # Of each thread the chunk that it is at, which may be written twice.
+        # Each thread finishes its current chunk, which it may write in two parts.
         assert sum(after[name] for name in _HANDLING) <= 4
-        # Taking it back is two or three names, and nothing that grows with the file.
+        # The undo removes two or three paths. Its cost does not grow with the file.
         assert after.total() <= 20
         assert look_at_all_but(repo, source) == before
     assert moments.running == 0
 
 
-async def test_cancelled_while_a_large_file_is_made_anew_from_its_object_it_ends_within_a_step(
+async def test_a_cancelled_rewrite_of_a_large_file_from_its_object_ends_within_a_step(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As DVC does to a file with other names: a hard link to it is not to be written through.
+    # As DVC does, a file with another hard link is rewritten: a write through it would change both.
     source = repo / "linked"
     source.write_bytes(bytes(range(256)) * 4 * 1024 * 4)
     os.link(source, repo / "other name")
     monkeypatch.setattr(asynclive._fs.kernel_copy.copy_step, "__defaults__", (2**16,))
     real, steps = asynclive._fs.kernel_copy.copy_file, 0
 
-    def held(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None:
-        def counted() -> None:
+    def copy_and_cancel(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None:
+        def cancel_at_third_step() -> None:
             nonlocal steps
             steps += 1
             if steps == 3:
                 anyio.from_thread.run_sync(scope.cancel)
-                anyio.from_thread.run(settled)  # the caller hands his cancellation on
+                anyio.from_thread.run(settled)  # the caller passes its cancellation on
             checkpoint()
 
-        real(source_fd, path, counted)
+        real(source_fd, path, cancel_at_third_step)
 
-    monkeypatch.setattr(asynclive._cache.link_types, "copy_file", held)
+    monkeypatch.setattr(asynclive._cache.link_types, "copy_file", copy_and_cancel)
     async with AsyncLive(root=repo) as live:
         before = look(repo, objects=False)
         with anyio.CancelScope() as scope:
@@ -89,12 +89,12 @@ async def test_cancelled_while_a_large_file_is_made_anew_from_its_object_it_ends
 
 
 class HeldFreeing:
-    """The first thread that frees what was removed waits until it is let go on."""
+    """Holds the first thread that frees the space of removed files, until ``go_on`` is called."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.happened: list[str] = []
         self.nameless: list[int] = []
-        """The sizes of the files that were open without a name when it began."""
+        """The sizes of the unlinked files that were open when freeing began."""
         self._may_go_on = threading.Event()
         self._real = asynclive._stage.deferred_removal._free
         monkeypatch.setattr(asynclive._stage.deferred_removal, "_free", self._held)
@@ -102,19 +102,19 @@ class HeldFreeing:
     def go_on(self) -> None:
         self._may_go_on.set()
 
-    def _held(self, held: Sequence[int], paths: Sequence[str]) -> None:
+    def _held(self, descriptors: Sequence[int], paths: Sequence[str]) -> None:
         asynclive._stage.deferred_removal._free = self._real
-        files = [os.fstat(fd) for fd in held]
+        files = [os.fstat(fd) for fd in descriptors]
         assert not any(file.st_nlink for file in files)
         self.nameless = [file.st_size for file in files]
         self._may_go_on.wait()
-        self._real(held, paths)
+        self._real(descriptors, paths)
         self.happened.append("freed")
 
 
 @pytest.mark.parametrize("when", ["copied", "staged"])
 @pytest.mark.parametrize("isdir", [False, True], ids=["file", "directory"])
-async def test_the_caller_is_told_before_the_space_is_free_and_the_block_waits_for_it(
+async def test_a_cancelled_caller_resumes_before_the_space_is_free_but_the_block_waits_for_it(
     repo: Path, monkeypatch: pytest.MonkeyPatch, isdir: bool, when: str
 ) -> None:
     source = repo / "large"
@@ -123,17 +123,17 @@ async def test_the_caller_is_told_before_the_space_is_free_and_the_block_waits_f
         file.parent.mkdir(exist_ok=True)
         file.touch()
         os.truncate(file, 100_000_000)
-    freeing, moments, told = HeldFreeing(monkeypatch), Moments(monkeypatch), anyio.Event()
+    freeing, moments, resumed = HeldFreeing(monkeypatch), Moments(monkeypatch), anyio.Event()
 
     async def logged_and_cancelled() -> None:
         async with AsyncLive(root=repo, workers=3) as live:
             temps = temp_files(repo)
             if when == "copied":
                 moments.live = live
-                call, what = await moments.cancel_at(
+                call, action = await moments.cancel_at(
                     ("stage", 60), "scope", lambda: live.log_artifact(source, copy=True)
                 )
-                assert what
+                assert action
             else:
                 with locked(repo):
                     async with in_task(
@@ -143,31 +143,31 @@ async def test_the_caller_is_told_before_the_space_is_free_and_the_block_waits_f
                             await anyio.lowlevel.checkpoint()
                         call.cancel()
             assert call.cancelled
-            freeing.happened.append("told")
-            if not isdir:  # of a directory the files still have their names
+            freeing.happened.append("resumed")
+            if not isdir:  # the files in a directory keep their names for now
                 assert temp_files(repo) == temps
-            told.set()
-        freeing.happened.append("left")
+            resumed.set()
+        freeing.happened.append("block left")
 
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(logged_and_cancelled)
-            await told.wait()
+            await resumed.wait()
             await settled()
-            assert freeing.happened == ["told"]
+            assert freeing.happened == ["resumed"]
             freeing.go_on()
     finally:
         freeing.go_on()
-    assert freeing.happened == ["told", "freed", "left"]
+    assert freeing.happened == ["resumed", "freed", "block left"]
     if not isdir:
-        # While it is copied there are two large files; later the object is in its place.
+        # During the copy there are two large temp files. Once staged, one of them is an object.
         large = [size for size in freeing.nameless if size > CHUNK_BYTES]
         assert len(large) == (2 if when == "copied" else 1)
     assert_nothing_lost(repo)
     assert not (repo / "dvclive").exists()
 
 
-async def test_a_caller_is_told_before_the_space_of_the_copy_that_was_replaced_is_free(
+async def test_a_caller_resumes_before_the_space_of_the_replaced_copy_is_free(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = repo / "large"
@@ -180,19 +180,19 @@ async def test_a_caller_is_told_before_the_space_of_the_copy_that_was_replaced_i
             first = await live.log_artifact(source, copy=True)
             os.truncate(source, 100_000_001)
             logged = await live.log_artifact(source, copy=True)
-            freeing.happened.append("told")
+            freeing.happened.append("resumed")
             assert logged.path.stat().st_size == 100_000_001
             assert logged.md5 != first.md5
             assert temp_files(repo) == temps
             freeing.go_on()
     finally:
         freeing.go_on()
-    assert freeing.happened == ["told", "freed"]
+    assert freeing.happened == ["resumed", "freed"]
     assert freeing.nameless == [100_000_000]
     assert_nothing_lost(repo)
 
 
-async def test_a_call_that_fails_is_told_when_the_space_is_free(
+async def test_a_call_that_fails_raises_only_once_the_space_is_free(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = repo / "large"
@@ -216,7 +216,7 @@ async def test_a_call_that_fails_is_told_when_the_space_is_free(
         assert freeing.happened == ["freed"]
 
 
-async def test_a_large_artifact_waits_for_the_space_of_a_cancelled_one_and_a_small_one_does_not(
+async def test_a_large_artifact_waits_for_the_space_of_a_cancelled_one_but_a_small_one_does_not(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, small = repo / "large", repo / "small"
@@ -246,10 +246,10 @@ async def test_a_large_artifact_waits_for_the_space_of_a_cancelled_one_and_a_sma
 
 
 def look_at_all_but(repo: Path, source: Path) -> dict[str, str]:
-    """``look``, without reading the 10 GB."""
-    aside = repo.parent / source.name
-    source.rename(aside)
+    """Do as ``look``, without reading the source of 10 GB."""
+    moved_source = repo.parent / source.name
+    source.rename(moved_source)
     try:
         return look(repo, objects=False)
     finally:
-        aside.rename(source)
+        moved_source.rename(source)

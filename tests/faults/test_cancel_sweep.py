@@ -1,8 +1,8 @@
-"""Cancelled at any moment: nothing of it is on disk, or all of it, and the next call just works.
+"""A call is cancelled at any moment: it is logged completely or not at all, and the next succeeds.
 
-Moments are counted in a call that nobody cancels, and then calls are cancelled at moments spread
-over the whole of it, each held there by a gate (see ``moments``). On asyncio the three ways to
-cancel take turns.
+The tests count the moments of a call that is not cancelled. Then they cancel calls at moments
+spread over all of its stages; a gate holds each call at its moment (see ``moments``). On asyncio
+the three ways to cancel take turns.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ pytestmark = pytest.mark.anyio
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is logged, and over what. ``fresh``: each time at a path of its own."""
+    """An artifact, and how it is logged. ``fresh``: at a new path each time."""
 
     kind: str
     copy: bool
     fresh: bool = False
     changes: bool = True
-    beside: bool = False
-    """Another call is in flight, which must come to no harm."""
+    with_another_call: bool = False
+    """Whether another call is in flight, which must succeed."""
     cache_type: str = ""
     processes: bool = False
     submit: bool = False
     move: bool = False
 
     def write(self, repo: Path, turn: int) -> Path:
-        """Write what is to be logged in this turn."""
+        """Write the artifact for this turn."""
         path = repo / (f"artifact{turn}" if self.fresh else "artifact")
         files = {"small": {"": 5}, "large": {"": 300_000}}.get(self.kind)
         if files is None:
@@ -67,7 +67,7 @@ class Scenario:
             for name, size in files.items():
                 below = path / name if name else path
                 below.parent.mkdir(parents=True, exist_ok=True)
-                # As savers do: a file beside, which takes the place of the old one.
+                # As programs save: write a new file, then rename it over the old one.
                 new = repo / "new"
                 new.write_bytes(f"{turn} {name} ".encode().ljust(size, b"."))
                 os.replace(new, below)
@@ -84,32 +84,32 @@ SCENARIOS = {
     "a directory, copied over an old one": Scenario("directory", True),
     "a directory, in place, over an old one": Scenario("directory", False),
     "a directory that has not changed": Scenario("directory", True, changes=False),
-    "a large file beside another": Scenario("large", True, beside=True),
-    "a file in place of which a link comes": Scenario("large", False, cache_type="symlink"),
+    "a large file while another is logged": Scenario("large", True, with_another_call=True),
+    "a file that a link replaces": Scenario("large", False, cache_type="symlink"),
     "a directory of hard links": Scenario("directory", False, fresh=True, cache_type="hardlink"),
     "a directory in worker processes": Scenario("directory", True, fresh=True, processes=True),
     "a large file, submitted": Scenario("large", True, submit=True),
     "a directory, submitted, in place": Scenario("directory", False, submit=True),
     "a small file, moved": Scenario("small", False, fresh=True, move=True),
     "a directory, moved, over an old one": Scenario("directory", False, move=True),
-    "a large file, moved, in place of which a link comes": Scenario(
+    "a large file, moved, that a link replaces": Scenario(
         "large", False, move=True, cache_type="symlink"
     ),
-    "a directory, moved, of which a copy is left": Scenario("directory", True, move=True),
+    "a directory, moved, that leaves a copy": Scenario("directory", True, move=True),
 }
-# Only in the long run.
+# Only in the long tests.
 RARE = {name for name in SCENARIOS if name.startswith(("a large file, moved", "a directory, s"))}
-RARE |= {"a directory, moved, of which a copy is left"}
+RARE |= {"a directory, moved, that leaves a copy"}
 FEW = 4
 MANY = 24
-"""So many moments of each scenario: in the long run more than 200 a backend in all."""
+"""Moments of each scenario in the long tests: more than 200 on each backend in all."""
 
 
 @pytest.fixture
 def of_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Artifacts take many steps, and are known from the first call on."""
+    """Artifacts take many steps, and their hashes are cached after the first call."""
     many_steps(monkeypatch)
-    # However young a file is: what is known after the first call is known from then on.
+    # By default, hashes of a file that was just written are not trusted.
     monkeypatch.setattr(
         asynclive._cache.hash_cache, "_is_settled", lambda planned, read_at_ns: True
     )
@@ -118,7 +118,7 @@ def of_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 async def sweep(
     repo: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario, backend: str, number: int
 ) -> Moments:
-    """Cancel at so many moments of a call, from the first to the last, and look each time."""
+    """Cancel a call at this number of moments, from first to last, and check the disk each time."""
     if scenario.cache_type:
         (repo / ".dvc" / "config").write_text(f"[cache]\n    type = {scenario.cache_type}\n")
     if scenario.processes:
@@ -127,11 +127,11 @@ async def sweep(
     moments = Moments(monkeypatch)
     async with AsyncLive(root=repo, workers=3) as live:
         moments.live = live
-        counted: Mapping[str, int] = {}
-        for turn in range(2):  # the first one finds everything new
+        moment_counts: Mapping[str, int] = {}
+        for turn in range(2):  # the first call logs everything as new
             source = scenario.write(repo, turn)
-            counted = await moments.count(_logging(live, scenario, source, turn))
-        for turn, moment in enumerate(spread(counted, number), 2):
+            moment_counts = await moments.count(_logging(live, scenario, source, turn))
+        for turn, moment in enumerate(spread(moment_counts, number), 2):
             source = scenario.write(repo, turn)
             tracked, new = scenario.tracked(repo, source), content(source)
             assert new is not None
@@ -140,23 +140,24 @@ async def sweep(
             temps = temp_files(repo)
             way = WAYS[backend][turn % len(WAYS[backend])]
             async with anyio.create_task_group() as others:
-                if scenario.beside:
+                if scenario.with_another_call:
                     others.start_soon(_log_another, repo, live, turn)
-                call, what = await moments.cancel_at(moment, way, log)
-            shown = f"{way}, moment {moment} of {counted}: {what}"
-            assert call.error is None, shown
+                call, action = await moments.cancel_at(moment, way, log)
+            message = f"{way}, moment {moment} of {moment_counts}: {action}"
+            assert call.error is None, message
             logged = state(repo, tracked) == _logged(new, turn)
-            if not call.cancelled or (moment[0] == "commit" and not scenario.beside):
-                assert logged, shown
-            elif scenario.beside:  # whose stage it was is not known
-                assert logged or state(repo, tracked) == old, shown
+            if not call.cancelled or (moment[0] == "commit" and not scenario.with_another_call):
+                assert logged, message
+            elif scenario.with_another_call:  # the moment may be in the stage of either call
+                assert logged or state(repo, tracked) == old, message
             else:
-                assert look(repo, objects=False) == before, shown
-            assert temp_files(repo) == temps, shown
-            if not scenario.move or not logged:  # or it is gone, or a link, which is not moved
+                assert look(repo, objects=False) == before, message
+            assert temp_files(repo) == temps, message
+            # A logged source that was moved is gone, or is a link, which cannot be moved.
+            if not scenario.move or not logged:
                 await log()
-            assert state(repo, tracked) == _logged(new, turn), shown
-            assert temp_files(repo) == temps, shown
+            assert state(repo, tracked) == _logged(new, turn), message
+            assert temp_files(repo) == temps, message
     assert moments.running == 0
     assert_nothing_lost(repo)
     SURVIVED[f"calls cancelled, on {backend}"] += moments.cancelled.total()
@@ -180,7 +181,7 @@ async def _log_another(repo: Path, live: AsyncLive, turn: int) -> None:
 
 
 def state(repo: Path, tracked: Path) -> tuple[Any, ...]:
-    """What is there, what the .dvc file says of it, and the entry."""
+    """Return the content, the MD5 in the .dvc file, and the entry's meta."""
     dvc_file = tracked.with_name(f"{tracked.name}.dvc")
     md5 = next(named_objects(repo, dvc_file))[0] if dvc_file.exists() else None
     return content(tracked), md5, entries(repo).get(tracked.name, {}).get("meta")
@@ -194,7 +195,7 @@ def _logged(new: Content, turn: int) -> tuple[Any, ...]:
     "scenario",
     [pytest.param(SCENARIOS[name], id=name) for name in SCENARIOS if name not in RARE],
 )
-async def test_cancelled_at_a_few_moments_of_each_stage(
+async def test_a_call_can_be_cancelled_at_a_few_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
     of_many_steps: None,
@@ -207,17 +208,17 @@ async def test_cancelled_at_a_few_moments_of_each_stage(
 
 @pytest.mark.long
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-async def test_cancelled_at_many_moments_of_each_stage(
+async def test_a_call_can_be_cancelled_at_many_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
     of_many_steps: None,
     anyio_backend: str,
     scenario: Scenario,
 ) -> None:
-    # As far as the bytes are taken it is the same, submitted or not.
+    # Submitted or not, a call takes the same steps up to the snapshot of its bytes.
     number = MANY // 2 if scenario.submit or scenario.move else MANY
     moments = await sweep(repo, monkeypatch, scenario, anyio_backend, number)
-    # A moment is not reached where two threads took turns in another way than when counted.
+    # A call can end before its moment if two threads interleave otherwise than when counted.
     assert moments.cancelled.total() >= number - 3
     assert set(moments.cancelled) == {"look", "stage", "lock", "commit"}
     assert "up to date" in dvc(repo, "status")
