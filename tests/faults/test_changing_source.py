@@ -1,7 +1,7 @@
-"""A source that changes while it is logged, and a destination that appears meanwhile.
+"""A source changes while it is logged, or a file appears at the destination in between.
 
-What is tracked is what the source held when the call looked at it, or the call is refused; it is
-never a mixture. The change is made at a moment that is sure: at the very system call.
+The artifact is tracked with the content that the call saw first, or the call is refused. A mixture
+is never tracked. The test makes the change at an exact moment: within a system call.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def shrinks(path: Path) -> None:
 def is_written(path: Path) -> None:
     with path.open("r+b") as file:
         file.write(b"other")
-    # A write within the same tick of the clock leaves the mtime, here never.
+    # A write within one tick of the clock may keep the mtime. Set it, so that it changes.
     os.utime(path, ns=(1, 1))
 
 
@@ -65,13 +65,13 @@ def becomes_a_directory(path: Path) -> None:
 
 
 CHANGES = [grows, shrinks, is_written, is_replaced, vanishes, becomes_a_directory]
-# What is open stays what it was, whatever gets its name.
+# These changes put another file at the path. An open descriptor still reads the old file.
 OPEN_ONE_STAYS = (is_replaced, vanishes, becomes_a_directory)
 MOMENTS = ["before it is opened", "while it is read", "once it is staged"]
 
 
 class Change:
-    """Made once, at its moment in the worker thread that stages ``path``."""
+    """A change that is made once, at its moment, in the worker thread that stages ``path``."""
 
     def __init__(self, path: Path, change: Callable[[Path], None], moment: str) -> None:
         self.path = str(path)
@@ -81,12 +81,12 @@ class Change:
 
     def at_call(self, name: str, args: tuple[Any, ...]) -> bool:
         if self._moment == "before it is opened":
-            now = name == "open" and args[0] == self.path
+            is_moment = name == "open" and args[0] == self.path
         else:
-            now = name in ("read", "copy_file_range", "lseek") and _is_of(args[0], self.path)
-        if now and self._moment != "once it is staged":
+            is_moment = name in ("read", "copy_file_range", "lseek") and _is_of(args[0], self.path)
+        if is_moment and self._moment != "once it is staged":
             self.make()
-        return False  # the call itself does not fail
+        return False  # the call itself succeeds
 
     def make(self) -> None:
         if not self.made:
@@ -102,7 +102,7 @@ def _is_of(fd: int, path: str) -> bool:
 
 
 def at_its_moment(change: Change, moment: str, patch: pytest.MonkeyPatch) -> Any:
-    """Have the change made then; in a block."""
+    """Return a block in which the change is made at this moment."""
     if moment == "once it is staged":
         stage = asynclive._stage.stager.Stager.stage
 
@@ -130,14 +130,14 @@ def at_its_moment(change: Change, moment: str, patch: pytest.MonkeyPatch) -> Any
         for copy in (False, True)
     ],
 )
-async def test_what_is_tracked_is_what_the_call_saw_or_it_is_refused(
+async def test_an_artifact_is_tracked_as_its_call_saw_it_or_is_refused(
     repo: Path, monkeypatch: pytest.MonkeyPatch, kind: str, copy: bool
 ) -> None:
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 2**20)
     artifact = Artifact(repo, kind, copy)
     others = [
-        Artifact(repo, "small", True, "beside"),
-        Artifact(repo, "directory", False, "besides"),
+        Artifact(repo, "small", True, "other-file"),
+        Artifact(repo, "directory", False, "other-directory"),
     ]
     together = [artifact, *others]
     async with AsyncLive(root=repo) as live:
@@ -160,7 +160,7 @@ async def test_what_is_tracked_is_what_the_call_saw_or_it_is_refused(
                     moment == "while it is read" and change in OPEN_ONE_STAYS
                 )
                 check(artifact, outcomes[artifact.name], seen, changed, is_logged=is_logged)
-                # Nobody else notices, and once it is quiet it is logged as it is.
+                # The other calls succeed. Once the source is stable, it is logged.
                 assert not errors(others, outcomes)
                 if changed.is_dir():
                     changed.rmdir()
@@ -172,7 +172,7 @@ async def test_what_is_tracked_is_what_the_call_saw_or_it_is_refused(
 def check(
     artifact: Artifact, outcome: Outcome, seen: Any, changed: Path, *, is_logged: bool
 ) -> None:
-    """It is logged as it was seen, or refused and as it was."""
+    """Check that the artifact is logged as the call saw it, or refused and unchanged."""
     tracked, *recorded = artifact.state
     if is_logged:
         assert not isinstance(outcome, AsyncLiveError), outcome
@@ -188,12 +188,12 @@ def check(
 
 
 def file_appears(path: Path) -> None:
-    path.write_bytes(b"somebody else's")
+    path.write_bytes(b"another process wrote this")
 
 
 def directory_appears(path: Path) -> None:
     path.mkdir()
-    (path / "theirs").write_bytes(b"somebody else's")
+    (path / "theirs").write_bytes(b"another process wrote this")
 
 
 def link_appears(path: Path) -> None:
@@ -209,7 +209,7 @@ def dangling_link_appears(path: Path) -> None:
 
 
 def outside(path: Path) -> Path:
-    """A file that is nobody's business."""
+    """Return a file outside the repository, which must never be written."""
     outside = path.parents[3] / "outside" / "file"
     outside.parent.mkdir(exist_ok=True)
     outside.write_bytes(b"untouched")
@@ -228,7 +228,7 @@ APPEARS = [
 @pytest.mark.parametrize(
     "kind", [pytest.param("small", marks=pytest.mark.long), "large", "directory"]
 )
-async def test_a_destination_that_appears_meanwhile_is_replaced_and_no_link_written_through(
+async def test_a_new_file_at_the_destination_is_replaced_and_no_link_is_written_through(
     repo: Path, kind: str
 ) -> None:
     (repo / "dvclive" / "artifacts").mkdir(parents=True)
