@@ -1,8 +1,8 @@
-"""The disk is full: in the cache, in the workspace, below .dvc/tmp, under DVC's state.
+"""The disk becomes full: in the cache, in the workspace, in .dvc/tmp, in DVC's state.
 
-On a real tmpfs, filled but for some pages, or but for some inodes: one more each time, so that
-every write in turn is the one that does not fit. Where nothing can be mounted, and for places
-that share their file system with others, the system calls say that it is full.
+The tests fill a real tmpfs up to some pages, or up to some inodes. Each round leaves one more, so
+that each write in turn is the one that fails. If nothing can be mounted, or the place shares its
+file system with others, the system calls raise ENOSPC instead.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def repo(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """A repository, of which ``place`` is on the small disk."""
+    """A repository with its part ``place`` on the small disk."""
     repo = templates.make(
         "git", (disk if place in ("workspace", "one disk") else tmp_path) / "base"
     )
@@ -77,27 +77,27 @@ def repo(
 
 @contextmanager
 def filled(disk: Path, *, pages: int | None = None, files: int | None = None) -> Iterator[None]:
-    """But for so many pages, or so many files, nothing more fits on the disk."""
-    found = os.statvfs(disk)
-    used = (found.f_blocks - found.f_bfree) * found.f_frsize
+    """Leave room on the disk for this number of pages, or of files, only."""
+    disk_stat = os.statvfs(disk)
+    used = (disk_stat.f_blocks - disk_stat.f_bfree) * disk_stat.f_frsize
     resize(
         disk,
         DISK_BYTES if pages is None else used + pages * PAGE,
-        found.f_files if files is None else found.f_files - found.f_ffree + files,
+        disk_stat.f_files if files is None else disk_stat.f_files - disk_stat.f_ffree + files,
     )
     try:
         yield
     finally:
-        resize(disk, DISK_BYTES, found.f_files)
+        resize(disk, DISK_BYTES, disk_stat.f_files)
 
 
-async def fail_by_little(
+async def log_with_growing_space(
     disk: Path, repo: Path, artifacts: list[Artifact], unit: str, step: int
 ) -> tuple[int, int]:
-    """Log with so many more pages or files to each time, until they do for all.
+    """Log with ``step`` more free pages or files in each round, until all calls succeed.
 
     Returns:
-        At how many moments the disk was full, and for how many calls.
+        The number of rounds in which the disk was full, and the number of calls that failed.
     """
     failed = moments = 0
     async with AsyncLive(root=repo, workers=3) as live:
@@ -106,17 +106,17 @@ async def fail_by_little(
         while True:
             write_all(artifacts)
             with filled(disk, **{unit: step * moments}):
-                full_for = errors(artifacts, await log_all(live, artifacts))
+                refused_calls = errors(artifacts, await log_all(live, artifacts))
                 assert temp_files(repo, disk) == []
                 assert_sound(repo)
-            if not full_for:
+            if not refused_calls:
                 break
-            for error in full_for.values():
+            for error in refused_calls.values():
                 assert isinstance(error, StorageError | DvcYamlError)
                 assert_no_space(error)
-            failed += len(full_for)
+            failed += len(refused_calls)
             moments += 1
-            again = [one for one in artifacts if one.name in full_for]
+            again = [one for one in artifacts if one.name in refused_calls]
             assert not errors(again, await log_all(live, again))
     assert_nothing_lost(repo)
     SURVIVED["moments at which a disk was full"] += moments
@@ -136,24 +136,24 @@ each_place = pytest.mark.parametrize("place", ["cache", "workspace", "one disk"]
 
 @mostly_asyncio
 @pytest.mark.parametrize("place", ["one disk"], indirect=True)
-async def test_with_one_more_page_each_time_every_call_is_old_or_new(
+async def test_every_call_is_old_or_new_when_the_disk_has_one_more_page_each_time(
     disk: Path, repo: Path
 ) -> None:
     artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
-    moments, failed = await fail_by_little(disk, repo, artifacts, "pages", 1)
+    moments, failed = await log_with_growing_space(disk, repo, artifacts, "pages", 1)
     assert moments > 4
-    assert failed > moments  # several in a group, at some of them
+    assert failed > moments  # in some rounds, several calls of a group fail
 
 
 @on_asyncio
 @pytest.mark.long
 @each_place
 @pytest.mark.parametrize("unit", ["pages", "files"])
-async def test_with_one_more_page_or_file_in_each_place_every_call_is_old_or_new(
+async def test_every_call_is_old_or_new_when_each_place_has_one_more_page_or_file(
     disk: Path, repo: Path, place: str, unit: str
 ) -> None:
     artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
-    moments, _ = await fail_by_little(disk, repo, artifacts, unit, 1)
+    moments, _ = await log_with_growing_space(disk, repo, artifacts, unit, 1)
     assert moments > 4
 
 
@@ -162,7 +162,7 @@ async def test_with_one_more_page_or_file_in_each_place_every_call_is_old_or_new
 @each_place
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
 @pytest.mark.parametrize(("kind", "step"), [("large", 128), ("many", 8)])
-async def test_when_the_disk_gets_full_on_the_way_nothing_is_left_of_it(
+async def test_a_disk_that_becomes_full_in_the_middle_of_an_artifact_leaves_no_temp_file(
     disk: Path,
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -170,45 +170,49 @@ async def test_when_the_disk_gets_full_on_the_way_nothing_is_left_of_it(
     kind: str,
     step: int,
 ) -> None:
-    """Of a large file, in the middle of it; of many small ones, in a process that stages them."""
+    """In the middle of a large file; or in a process that stages many small files."""
     monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", MANY)
     monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", MANY // 4)
-    moments, _ = await fail_by_little(disk, repo, [Artifact(repo, kind, copy)], "pages", step)
-    # In the workspace, what is logged in place needs a .dvc file and an entry.
+    moments, _ = await log_with_growing_space(
+        disk, repo, [Artifact(repo, kind, copy)], "pages", step
+    )
+    # In the workspace, an artifact in place needs space for its .dvc file and entry only.
     assert moments > 2 or (moments and not copy)
 
 
 @mostly_asyncio
 @pytest.mark.parametrize("place", ["one disk"], indirect=True)
-async def test_when_the_disk_gets_full_in_a_worker_process_nothing_is_left(
+async def test_a_disk_that_becomes_full_in_a_worker_process_leaves_no_temp_file(
     disk: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", MANY)
     monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", MANY // 4)
-    moments, _ = await fail_by_little(disk, repo, [Artifact(repo, "many", True)], "pages", 24)
+    moments, _ = await log_with_growing_space(
+        disk, repo, [Artifact(repo, "many", True)], "pages", 24
+    )
     assert moments > 2
 
 
 @mostly_asyncio
 @pytest.mark.parametrize("place", ["state"], indirect=True)
 @pytest.mark.parametrize("pages", [0, 1, 4])
-async def test_dvcs_state_is_a_cache_and_what_is_logged_without_it_is_logged(
+async def test_artifacts_are_logged_even_if_dvcs_state_has_no_space(
     disk: Path, repo: Path, pages: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
     async with AsyncLive(root=repo) as live:
-        for left in (pages, 10_000):
+        for free_pages in (pages, 10_000):
             write_all(artifacts)
-            with filled(disk, pages=left):
+            with filled(disk, pages=free_pages):
                 assert not errors(artifacts, await log_all(live, artifacts))
-            said = "DVC's state cannot be written to" in caplog.text
-            assert said == (left == pages)
+            has_warned = "DVC's state cannot be written to" in caplog.text
+            assert has_warned == (free_pages == pages)
             caplog.clear()
     assert_nothing_lost(repo)
 
 
 FREE_BYTES = 24 * 2**20
-# Where the small disk is, whether it is copied, of how many files, and of how many MiB each.
+# Where the small disk is, whether the artifact is copied, its number of files, and MiB per file.
 LARGER = {
     "a file in place, for the cache": ("cache", False, 1, 25),
     "a file, for the cache": ("cache", True, 1, 25),
@@ -223,7 +227,7 @@ LARGER = {
 @pytest.mark.parametrize(
     ("place", "copy", "count", "mib"), LARGER.values(), ids=LARGER, indirect=["place"]
 )
-async def test_what_is_larger_than_the_free_space_is_refused_before_it_is_copied(
+async def test_an_artifact_larger_than_the_free_space_is_refused_before_it_is_copied(
     disk: Path,
     repo: Path,
     tmp_path: Path,
@@ -241,11 +245,11 @@ async def test_what_is_larger_than_the_free_space_is_refused_before_it_is_copied
     copied: list[int] = []
     copy_step = asynclive._ingest.copy_and_hash.copy_step
 
-    def counting(*args: int) -> int:
+    def copy_step_counted(*args: int) -> int:
         copied.append(args[3])
         return copy_step(*args)
 
-    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "copy_step", counting)
+    monkeypatch.setattr(asynclive._ingest.copy_and_hash, "copy_step", copy_step_counted)
     others = [Artifact(repo, "small", True), Artifact(repo, "directory", False)]
     write_all(others)
     refused: list[StorageError] = []
@@ -273,21 +277,21 @@ async def test_what_is_larger_than_the_free_space_is_refused_before_it_is_copied
 
 FULL = {
     "an object": r"/\.dvc/cache/files/md5/",
-    "a copy, and the .dvc": r"/\.dvc/tmp/asynclive-",
-    "the .dvc, where it is named": r"/small[^/]*\.dvc$",
+    "a copy, and its .dvc": r"/\.dvc/tmp/asynclive-",
+    "the .dvc at its path": r"/small[^/]*\.dvc$",
     "the .gitignore": r"/\.gitignore$",
     "dvc.yaml": r"/asynclive-[0-9a-f]+/[0-9]+\.tmp$",
-    "dvc.yaml, where it is named": r"/dvc\.yaml$",
+    "dvc.yaml at its path": r"/dvc\.yaml$",
     "the directory of the copies": r"/dvclive(/artifacts)?$",
 }
 
 
 @mostly_asyncio
 @pytest.mark.parametrize("where", FULL)
-async def test_where_only_one_place_is_full_it_is_the_same(
+async def test_a_call_fails_cleanly_when_only_one_place_is_full(
     templates: Templates, tmp_path: Path, where: str
 ) -> None:
-    """Injected: these share a disk with others."""
+    """The system calls raise ENOSPC, since these places share one disk."""
     repo = templates.make("git", tmp_path / "base")
     artifacts = [Artifact(repo, "small", copy) for copy in (False, True)]
     write_all(artifacts)
