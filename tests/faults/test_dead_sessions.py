@@ -1,4 +1,4 @@
-"""What a killed session leaves: put right and removed by the next one, and nothing else."""
+"""The next session repairs and removes what a killed session has left, and touches nothing else."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from asynclive import AsyncLive
 
 pytestmark = pytest.mark.anyio
 
-# It happens in a thread, whatever the event loop.
+# Recovery runs in a thread, so the event loop does not matter.
 on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-# Logs copies of all that it is given, and comes as far as the commit: everything is staged.
+# Logs a copy of each path, and waits before the commit, when all of them are staged.
 STAGE = """
 import sys, anyio
 from asynclive import AsyncLive
@@ -43,7 +43,7 @@ async def main():
 anyio.run(main)
 """
 
-# Logs a path, or a copy of it, where there is no renameat2; is killed at the n-th rename in a swap.
+# Logs a path or a copy of it without renameat2, and kills itself at the n-th rename of a swap.
 SWAP = """
 import os, signal, sys, anyio
 from asynclive import AsyncLive
@@ -83,7 +83,7 @@ async def log(repo: Path, *paths: str, desc: str = "new") -> None:
             await live.log_artifact(path, copy=True, desc=desc)
 
 
-async def test_the_next_session_removes_what_a_killed_one_left_and_says_so(
+async def test_the_next_session_removes_and_reports_the_files_of_a_killed_one(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "asynclive")
@@ -92,7 +92,7 @@ async def test_the_next_session_removes_what_a_killed_one_left_and_says_so(
     with staged(repo, "one", "data", "large") as process:
         left = leftovers(repo)
         assert len(left) == 2
-        await log(repo, "one")  # while it lives
+        await log(repo, "one")  # while that session is running
         assert leftovers(repo) == left
         assert not caplog.records
         process.kill()
@@ -107,7 +107,7 @@ async def test_the_next_session_removes_what_a_killed_one_left_and_says_so(
     assert dvc(repo, "status") == "Data and pipelines are up to date.\n"
 
 
-async def test_a_living_session_goes_on_as_if_others_had_not_come_and_gone(repo: Path) -> None:
+async def test_a_running_session_is_not_affected_by_others_that_start_and_end(repo: Path) -> None:
     write(repo, {"one": "1", "two": "2"})
     async with AsyncLive(root=repo) as live:
         await log(repo, "one")
@@ -121,7 +121,7 @@ async def test_a_living_session_goes_on_as_if_others_had_not_come_and_gone(repo:
 
 
 @on_one_loop
-async def test_two_repositories_clear_up_in_the_cache_that_they_share(
+async def test_two_repositories_with_one_cache_remove_only_files_of_killed_sessions(
     templates: Templates, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -129,22 +129,22 @@ async def test_two_repositories_clear_up_in_the_cache_that_they_share(
     for repo in (one, other):
         write(repo, {".dvc/config": f"[cache]\n    dir = {cache}\n"})
         write(repo, {"artifact": repo.parent.name})
-    with staged(one, "artifact") as killed, staged(one, "artifact") as living:
+    with staged(one, "artifact") as killed, staged(one, "artifact") as running_session:
         (before,) = {len(leftovers(one)), len(leftovers(cache))}
         assert before == 2
         killed.kill()
         await log(other, "artifact")
-        assert len(leftovers(cache)) == 1  # the living one's
-        assert len(leftovers(one)) == 2  # for who comes to that repository
+        assert len(leftovers(cache)) == 1  # of the session that is running
+        assert len(leftovers(one)) == 2  # the next session in that repository removes one
         await log(one, "artifact")
         assert len(leftovers(one)) == 1
-        living.kill()
+        running_session.kill()
     await log(one, "artifact")
     assert leftovers(tmp_path) == []
 
 
 @on_one_loop
-async def test_what_cannot_be_removed_keeps_nobody_from_entering(
+async def test_a_temp_directory_that_cannot_be_removed_does_not_stop_a_session(
     repo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(repo, {"one": "1"})
@@ -170,7 +170,7 @@ async def test_what_cannot_be_removed_keeps_nobody_from_entering(
 
 
 @on_one_loop
-async def test_where_other_locks_do_not_hold_no_session_is_taken_for_dead(repo: Path) -> None:
+async def test_no_session_is_taken_for_dead_if_locks_do_not_exclude(repo: Path) -> None:
     write(repo, {"one": "1"})
     with staged(repo, "one") as process:
         process.kill()
@@ -184,29 +184,29 @@ async def test_where_other_locks_do_not_hold_no_session_is_taken_for_dead(repo: 
 
 
 @on_one_loop
-async def test_temp_files_lie_where_they_can_be_renamed_into_the_workspace(repo: Path) -> None:
-    """DVC's own directory for them is on another disk."""
+async def test_temp_files_are_created_where_a_rename_into_the_workspace_works(repo: Path) -> None:
+    """DVC's directory for temp files is on another disk."""
     if not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == repo.stat().st_dev:
-        pytest.skip("no other disk here")
+        pytest.skip("needs a second file system at /dev/shm")
     write(repo, {"one": "1"})
-    with tempfile.TemporaryDirectory(prefix="asynclive-tests-", dir="/dev/shm") as elsewhere:
-        (repo / ".dvc" / "tmp").symlink_to(elsewhere)
+    with tempfile.TemporaryDirectory(prefix="asynclive-tests-", dir="/dev/shm") as other_disk:
+        (repo / ".dvc" / "tmp").symlink_to(other_disk)
         with staged(repo, "one") as process:
             assert "asynclive" not in git(repo, "status", "--porcelain", "-uall")
             process.kill()
         assert len(leftovers(repo)) == 2
         await log(repo, "one")
         assert_nothing_lost(repo)
-        assert leftovers(Path(elsewhere)) == []
+        assert leftovers(Path(other_disk)) == []
     assert (repo / "dvclive" / "artifacts" / "one").read_text() == "1"
 
 
 # --- Swaps in three renames -------------------------------------------------------------------
 
 
-def log_and_die(repo: Path, number: int, how: str) -> None:
-    with running(SWAP, str(number), "model", how, cwd=repo) as process:
-        assert process.line() == ""  # it has ended
+def log_and_die(repo: Path, number: int, way: str) -> None:
+    with running(SWAP, str(number), "model", way, cwd=repo) as process:
+        assert process.line() == ""  # the process has ended
         assert process.status == -signal.SIGKILL
 
 
@@ -241,7 +241,7 @@ async def test_a_kill_at_any_step_of_a_swap_leaves_the_old_copy_or_the_new_one(
 
 
 @on_one_loop
-async def test_a_copy_that_has_come_to_be_there_since_stays(repo: Path) -> None:
+async def test_recovery_keeps_a_copy_that_was_written_after_the_kill(repo: Path) -> None:
     copy = repo / "dvclive" / "artifacts" / "model"
     write(repo, {"model": "old"})
     await log(repo, "model", desc="old")
@@ -257,10 +257,10 @@ async def test_a_copy_that_has_come_to_be_there_since_stays(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("link", "number"), [("hardlink", 2), ("hardlink", 4), ("symlink", 5), ("symlink", 9)]
 )
-async def test_a_kill_among_files_that_become_links_in_place_loses_none_of_them(
+async def test_a_kill_while_files_become_links_in_place_loses_none_of_them(
     repo: Path, link: str, number: int
 ) -> None:
-    """Three files take three renames each."""
+    """A swap takes three renames for each of the three files."""
     write(repo, {".dvc/config": f"[cache]\n    type = {link}\n"})
     write(repo, {"model/a": "a", "model/b": "b", "model/c": "c"})
     before = content(repo / "model")
