@@ -1,8 +1,7 @@
-"""``durable=True``: what a call has done survives a power cut, and at no moment is a name left
-whose bytes are not.
+"""``durable=True``: a call that returned survives a power cut, and no name survives without bytes.
 
-Every moment at which something was synced, named or renamed is taken as a power cut, and what may
-be left then is built and looked at.
+A power cut may happen after each sync, rename or link. The tests build each state that it may
+leave, and check the files.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ from asynclive._workspace.crash_recovery import remove_dead_sessions
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(
-        not sys.platform.startswith("linux"), reason="/proc tells which file is synced"
+        not sys.platform.startswith("linux"), reason="/proc names the file that is synced"
     ),
 ]
 
 long = pytest.mark.long
 
 LARGE = 2**20 + 1
-"""More than what is read whole."""
+"""Larger than a small file, which is read whole."""
 
 
 @pytest.fixture
-def made(repo: Path) -> Path:
-    """The repository, with something of each kind to log."""
+def repo_with_files(repo: Path) -> Path:
+    """A repository with an artifact of each kind."""
     write(repo, {"file": "a file", "sub/deep/file": "one below", "other": "another"})
     write(repo, {"data/a": "one", "data/b": "one", "data/below/c": "two", "data/below/empty": ""})
     (repo / "data" / "none").mkdir()
@@ -145,12 +144,14 @@ each_body = pytest.mark.parametrize(
 
 
 @each_body
-async def test_a_power_cut_at_any_moment_leaves_what_is_sound_and_after_the_call_all_of_it(
-    body: Body, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_power_cut_at_any_moment_leaves_a_sound_repository_and_all_that_was_logged(
+    body: Body, repo_with_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        cuts = PowerCuts(made, patch)
-        async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+        cuts = PowerCuts(repo_with_files, patch)
+        async with AsyncLive(
+            root=repo_with_files, dir=repo_with_files / "dvclive", durable=True
+        ) as live:
             await body(live)
             assert cuts.surviving() == cuts.current()
 
@@ -162,19 +163,21 @@ async def test_a_power_cut_at_any_moment_leaves_what_is_sound_and_after_the_call
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("how", ["logged", "copied", "put back"])
-async def test_a_source_that_was_moved_is_there_after_a_power_cut_at_any_moment(
-    how: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_moved_source_survives_a_power_cut_at_any_moment(
+    how: str, repo_with_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it was, or logged, or brought back by whoever comes next."""
+    """It is at its old path, or logged, or the next session restores it."""
     paths = ("file", "large", "data")
-    moved = {path: content(made / path) for path in paths}
+    moved = {path: content(repo_with_files / path) for path in paths}
     with monkeypatch.context() as patch:
-        cuts = PowerCuts(made, patch, tmp=True)
-        async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+        cuts = PowerCuts(repo_with_files, patch, tmp=True)
+        async with AsyncLive(
+            root=repo_with_files, dir=repo_with_files / "dvclive", durable=True
+        ) as live:
             for path in paths:
-                with locked(made) if how == "put back" else nullcontext():
+                with locked(repo_with_files) if how == "put back" else nullcontext():
                     handle = await live.submit(path, move=True, copy=how == "copied")
-                    assert not (made / path).exists()
+                    assert not (repo_with_files / path).exists()
                     if how == "put back":
                         handle.cancel()
                         with pytest.raises(ArtifactCancelledError):
@@ -186,17 +189,17 @@ async def test_a_source_that_was_moved_is_there_after_a_power_cut_at_any_moment(
         for name, old in moved.items():
             destination = path / "dvclive" / "artifacts" / name if how == "copied" else path / name
             logged = destination.with_name(f"{name}.dvc")
-            there = destination if logged.exists() and destination.exists() else path / name
-            assert content(there) == old
+            survivor = destination if logged.exists() and destination.exists() else path / name
+            assert content(survivor) == old
         assert_sound(path)
         SURVIVED["states that a power cut may leave"] += 1
 
 
-async def test_what_is_not_durable_waits_for_no_disk(
-    made: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_call_without_durable_syncs_nothing(
+    repo_with_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cuts = PowerCuts(made, monkeypatch, keep=False)
-    async with AsyncLive(root=made, dir=made / "dvclive") as live:
+    cuts = PowerCuts(repo_with_files, monkeypatch, keep=False)
+    async with AsyncLive(root=repo_with_files, dir=repo_with_files / "dvclive") as live:
         for body in (_file, _copy, _large, _directory_copied, _inside, _moved):
             await body(live)
     assert cuts.syncs == []
@@ -205,13 +208,15 @@ async def test_what_is_not_durable_waits_for_no_disk(
 
 @long
 @pytest.mark.parametrize("types", ["copy", "hardlink", "symlink", "hardlink,copy"])
-async def test_links_are_on_the_disk_with_what_they_lead_to(
-    types: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_links_and_their_targets_are_both_synced(
+    types: str, repo_with_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dvc(made, "config", "cache.type", types)
+    dvc(repo_with_files, "config", "cache.type", types)
     with monkeypatch.context() as patch:
-        cuts = PowerCuts(made, patch)
-        async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+        cuts = PowerCuts(repo_with_files, patch)
+        async with AsyncLive(
+            root=repo_with_files, dir=repo_with_files / "dvclive", durable=True
+        ) as live:
             await live.log_artifact("file", type="model")
             await live.log_artifact("data", type="dataset")
             await live.log_artifact("data", name="copy", copy=True)
@@ -221,12 +226,14 @@ async def test_links_are_on_the_disk_with_what_they_lead_to(
         SURVIVED["states that a power cut may leave"] += 1
 
 
-async def test_what_another_session_left_to_the_system_is_waited_for_too(
-    made: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_durable_call_syncs_what_another_session_has_written_but_not_synced(
+    repo_with_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cuts = PowerCuts(made, monkeypatch, keep=False)
+    cuts = PowerCuts(repo_with_files, monkeypatch, keep=False)
     for durable in (False, True):
-        async with AsyncLive(root=made, dir=made / "dvclive", durable=durable) as live:
+        async with AsyncLive(
+            root=repo_with_files, dir=repo_with_files / "dvclive", durable=durable
+        ) as live:
             await live.log_artifact("large", type="model", copy=True)
             await live.log_artifact("data", type="dataset", copy=True)
             await live.log_artifact("file", type="model")
@@ -234,17 +241,19 @@ async def test_what_another_session_left_to_the_system_is_waited_for_too(
             assert survived == durable
 
 
-async def test_what_is_known_and_not_read_again_is_waited_for_too(
-    made: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_durable_call_syncs_unchanged_files_that_it_does_not_read_again(
+    repo_with_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "asynclive._cache.hash_cache._TICK_NS", 0
-    )  # what is made here counts as settled
+    )  # trust hashes of files that were just written
     for number in range(3):
-        write(made, {f"known/{number}": str(number) * (LARGE // 2)})
-    cuts = PowerCuts(made, monkeypatch, keep=False)
+        write(repo_with_files, {f"known/{number}": str(number) * (LARGE // 2)})
+    cuts = PowerCuts(repo_with_files, monkeypatch, keep=False)
     for durable in (False, True):
-        async with AsyncLive(root=made, dir=made / "dvclive", durable=durable) as live:
+        async with AsyncLive(
+            root=repo_with_files, dir=repo_with_files / "dvclive", durable=durable
+        ) as live:
             for copy in (False, True):
                 await live.log_artifact("known", name="known", copy=copy)
                 await live.log_artifact("large", name="large", copy=copy)
@@ -253,7 +262,7 @@ async def test_what_is_known_and_not_read_again_is_waited_for_too(
             assert survived == durable
 
 
-async def test_a_repository_that_was_just_made_survives(
+async def test_a_new_dvc_repository_survives_a_power_cut(
     templates: Templates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repo = templates.make("bare-git", tmp_path / "base")
@@ -264,24 +273,24 @@ async def test_a_repository_that_was_just_made_survives(
         assert cuts.surviving() == cuts.current()
 
 
-async def test_worker_processes_sync_an_object_before_it_has_its_name(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_worker_processes_sync_an_object_before_they_name_it(
+    repo_with_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_job, "PROCESS_FILES", 1)
     log = tmp_path / "log"
     monkeypatch.setattr(batch_processes, "_COMMAND", _RECORDING + batch_processes._COMMAND)
     monkeypatch.setenv("ASYNCLIVE_TEST_LOG", str(log))
-    cuts = PowerCuts(made, monkeypatch, keep=False)
-    (made / "data" / "unlike").write_bytes(b"three")
+    cuts = PowerCuts(repo_with_files, monkeypatch, keep=False)
+    (repo_with_files / "data" / "unlike").write_bytes(b"three")
 
-    async with AsyncLive(root=made, durable=True) as live:
+    async with AsyncLive(root=repo_with_files, durable=True) as live:
         await live.log_artifact("data", type="dataset")
-        told = [line.split(maxsplit=2) for line in log.read_text().splitlines()]
-        named = [(inode, path) for what, inode, path in told if what == "name"]
+        calls = [line.split(maxsplit=2) for line in log.read_text().splitlines()]
+        named = [(inode, path) for kind, inode, path in calls if kind == "name"]
         assert len(named) == 4  # one, two, three and nothing
         for inode, path in named:
-            synced = told.index(["sync", inode, "-"])
-            assert synced < told.index(["name", inode, path])
+            synced = calls.index(["sync", inode, "-"])
+            assert synced < calls.index(["name", inode, path])
             cuts.synced(int(inode), Path(path))
         objects = cuts.surviving()[".dvc"]
         assert objects == cuts.current()[".dvc"]
@@ -290,12 +299,12 @@ async def test_worker_processes_sync_an_object_before_it_has_its_name(
 _RECORDING = """
 import os
 log = os.open(os.environ["ASYNCLIVE_TEST_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-def recorded(what, real):
+def recorded(kind, real):
     def call(*args, **options):
         path, target = args[0], args[1] if len(args) > 1 else "-"
         inode = os.stat(path).st_ino
         result = real(*args, **options)
-        os.write(log, f"{what} {inode} {target}\\n".encode())
+        os.write(log, f"{kind} {inode} {target}\\n".encode())
         return result
     return call
 os.fsync = recorded("sync", os.fsync)
@@ -311,13 +320,15 @@ os.replace = recorded("name", os.replace)
     "path",
     ["file", *(pytest.param(path, marks=long) for path in ("large", "data", "sub/deep/file"))],
 )
-async def test_an_error_of_the_disk_is_the_callers_and_nothing_is_committed(
-    path: str, copy: bool, tracked: bool, made: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_failed_sync_raises_in_its_call_and_commits_nothing(
+    path: str, copy: bool, tracked: bool, repo_with_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = made / path / "a" if path == "data" else made / path
+    written = repo_with_files / path / "a" if path == "data" else repo_with_files / path
     text = written.read_text()
-    cuts = PowerCuts(made, monkeypatch, keep=False)
-    async with AsyncLive(root=made, dir=made / "dvclive", durable=True) as live:
+    cuts = PowerCuts(repo_with_files, monkeypatch, keep=False)
+    async with AsyncLive(
+        root=repo_with_files, dir=repo_with_files / "dvclive", durable=True
+    ) as live:
 
         async def log() -> None:
             await live.log_artifact(path, type="model", name="name", copy=copy)
@@ -325,8 +336,10 @@ async def test_an_error_of_the_disk_is_the_callers_and_nothing_is_committed(
         if tracked:
             await log()
         for failed in itertools.count():
-            written.write_text(text + " " * failed)  # so that there is something to store
-            before = tree(made)
+            written.write_text(
+                text + " " * failed
+            )  # new bytes, so that there is an object to store
+            before = tree(repo_with_files)
             cuts.fail_at = len(cuts.syncs) + failed
             try:
                 await log()
@@ -336,12 +349,12 @@ async def test_an_error_of_the_disk_is_the_callers_and_nothing_is_committed(
                 break
             assert isinstance(error.__cause__, OSError)
             assert error.__cause__.errno == errno.EIO
-            # Of dvc.yaml alone: that it is there, but may not be after a power cut.
-            assert "is written" in str(error) or tree(made) == before
-        assert len(cuts.syncs) <= cuts.fail_at  # none failed unseen
+            # Exception: dvc.yaml is already replaced, but may not survive a power cut.
+            assert "is written" in str(error) or tree(repo_with_files) == before
+        assert len(cuts.syncs) <= cuts.fail_at  # no failed sync was ignored
         assert failed > 6
-        temp = [path.name for path in (made / ".dvc" / "tmp").glob("asynclive-*/*")]
-        assert temp == ["session"]  # its lock
-    assert entries(made).keys() == {"name"}
-    assert_nothing_lost(made)
-    SURVIVED["waits for the disk failed with EIO"] += failed
+        temp = [path.name for path in (repo_with_files / ".dvc" / "tmp").glob("asynclive-*/*")]
+        assert temp == ["session"]  # the lock of the session
+    assert entries(repo_with_files).keys() == {"name"}
+    assert_nothing_lost(repo_with_files)
+    SURVIVED["syncs failed with EIO"] += failed
