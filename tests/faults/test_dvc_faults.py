@@ -1,4 +1,4 @@
-"""DVC raises in the middle of a group: one artifact fails, or DVC's own trouble is not theirs."""
+"""DVC raises in the middle of a group: one artifact fails, or none if only DVC's state fails."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from asynclive._engine.group_commit import GroupCommitter
 
 pytestmark = [pytest.mark.anyio, mostly_asyncio]
 
-# Where it raises: module, class, method. Each is called with something that names the artifact.
-OF_ONE = {
+# Where DVC raises: module, class, method. An argument of each call names the artifact.
+ARTIFACT_STEPS = {
     "making the stage": ("dvc.repo.stage", "StageLoad", "create"),
     "filling the output": ("dvc.output", "Output", "update_legacy_hash_name"),
     "hiding it from Git": ("dvc.repo.scm_context", "SCMContext", "ignore"),
-    "saying what is in the .dvc": ("dvc.stage", "Stage", "dumpd"),
-    "remembering it for Git": ("dvc.repo.scm_context", "SCMContext", "track_file"),
+    "writing the .dvc": ("dvc.stage", "Stage", "dumpd"),
+    "tracking it in Git": ("dvc.repo.scm_context", "SCMContext", "track_file"),
 }
 ERRORS: list[Exception] = [
     DvcException("DVC says no"),
@@ -48,18 +48,18 @@ def raise_in(
     patch: pytest.MonkeyPatch,
     where: tuple[str, str, str],
     error: Exception,
-    when: Callable[[str], bool] = lambda said: True,
+    when: Callable[[str], bool] = lambda arguments: True,
 ) -> list[str]:
-    """Have DVC raise there; returns what it was called with when it did."""
+    """Make DVC raise there; return the arguments of each call that raised."""
     module, class_name, method = where
     owner = getattr(import_module(module), class_name)
     real = getattr(owner, method)
     raised: list[str] = []
 
     def raises(*args: Any, **kwargs: Any) -> Any:
-        said = f"{[getattr(arg, 'path', None) or arg for arg in args]} {kwargs}"
-        if when(said):
-            raised.append(said)
+        arguments = f"{[getattr(arg, 'path', None) or arg for arg in args]} {kwargs}"
+        if when(arguments):
+            raised.append(arguments)
             raise error
         return real(*args, **kwargs)
 
@@ -68,7 +68,7 @@ def raise_in(
 
 
 def group(repo: Path, suffix: str = "") -> list[Artifact]:
-    """In the middle of them, the one that will fail: in place, and copied."""
+    """Return a group in which two artifacts will fail, one in place and one copied."""
     return [
         Artifact(repo, "small", False, f"first{suffix}"),
         Artifact(repo, "small", True, f"fails-copied{suffix}"),
@@ -91,7 +91,7 @@ def group(repo: Path, suffix: str = "") -> list[Artifact]:
         for known in (False, True)
     ],
 )
-async def test_the_artifact_that_dvc_refuses_fails_alone(
+async def test_only_the_artifact_that_dvc_refuses_fails(
     repo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, known: bool
 ) -> None:
     artifacts = group(repo)
@@ -99,24 +99,24 @@ async def test_the_artifact_that_dvc_refuses_fails_alone(
         if known:
             write_all(artifacts)
             assert not errors(artifacts, await log_all(live, artifacts))
-        for number, (name, where) in enumerate(OF_ONE.items()):
+        for number, (name, where) in enumerate(ARTIFACT_STEPS.items()):
             with case(name):
-                if not known:  # others each time
+                if not known:  # new paths in each case
                     artifacts = group(repo, f"-{number}")
                 write_all(artifacts)
                 with monkeypatch.context() as patch, locked(repo) as gate:
-                    raised = raise_in(patch, where, error, lambda said: "fails" in said)
+                    raised = raise_in(patch, where, error, lambda arguments: "fails" in arguments)
                     outcomes = await together(live, artifacts, patch, gate)
                 failed = errors(artifacts, outcomes)
                 assert bool(raised) != (known and name == "making the stage")
                 assert len(failed) == (2 if raised else 0)
                 for artifact in artifacts:
-                    own = failed.get(artifact.name)
-                    assert (own is not None) == (bool(raised) and "fails" in artifact.name)
-                    if isinstance(own, StorageError | CommitError):
-                        assert isinstance(own, StorageError) == isinstance(error, OSError)
-                        assert own.path == str(artifact.path)
-                        assert own.__cause__ is error
+                    own_error = failed.get(artifact.name)
+                    assert (own_error is not None) == (bool(raised) and "fails" in artifact.name)
+                    if isinstance(own_error, StorageError | CommitError):
+                        assert isinstance(own_error, StorageError) == isinstance(error, OSError)
+                        assert own_error.path == str(artifact.path)
+                        assert own_error.__cause__ is error
                 assert temp_files(repo) == []
                 assert_sound(repo)
                 again = [one for one in artifacts if one.name in failed]
@@ -128,14 +128,14 @@ async def test_the_artifact_that_dvc_refuses_fails_alone(
 async def together(
     live: AsyncLive, artifacts: list[Artifact], patch: pytest.MonkeyPatch, gate: Gate
 ) -> dict[str, Outcome]:
-    """Log them in one group: the lock is let go once the last of them is staged."""
+    """Log them in one group: release DVC's lock when the last of them is staged."""
     submit = GroupCommitter.submit
-    left = len(artifacts)
+    not_staged = len(artifacts)
 
     async def submit_and_open(self: Any, *item: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if not left:
+        nonlocal not_staged
+        not_staged -= 1
+        if not not_staged:
             gate.open()
         return await submit(self, *item)
 
@@ -143,22 +143,22 @@ async def together(
     return await log_all(live, artifacts)
 
 
-# What DVC and Git have to read for any of them.
+# Files that DVC and Git read for every artifact.
 SPOILT = {
-    "somebody's .dvc": ("theirs.dvc", b"outs:\n- md5: ["),
-    "somebody's dvc.yaml": ("theirs/dvc.yaml", b"stages:\n  a: ["),
+    "another .dvc": ("theirs.dvc", b"outs:\n- md5: ["),
+    "another dvc.yaml": ("theirs/dvc.yaml", b"stages:\n  a: ["),
     "Git's index": (".git/index", b"no index"),
     "Git's configuration": (".git/config", b"[core\n"),
 }
-# The state is only a cache.
-OF_STATE = {
+# DVC's state is only a cache.
+STATE_WRITES = {
     "saving hashes": ("dvc_data.hashfile.state", "State", "save_many"),
     "saving links": ("diskcache", "Cache", "transact"),
 }
 
 
-@pytest.mark.parametrize("where", OF_STATE)
-async def test_a_state_that_cannot_be_written_is_a_warning(
+@pytest.mark.parametrize("where", STATE_WRITES)
+async def test_a_failed_write_to_dvcs_state_is_only_a_warning(
     repo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
     artifacts = group(repo)
@@ -166,7 +166,7 @@ async def test_a_state_that_cannot_be_written_is_a_warning(
     async with AsyncLive(root=repo) as live:
         with monkeypatch.context() as patch:
             full = sqlite3.OperationalError("database or disk is full")
-            assert_raised = raise_in(patch, OF_STATE[where], full)
+            assert_raised = raise_in(patch, STATE_WRITES[where], full)
             assert not errors(artifacts, await log_all(live, artifacts))
             assert assert_raised
         assert "DVC's state cannot be written to (database or disk is full)" in caplog.text
@@ -176,13 +176,13 @@ async def test_a_state_that_cannot_be_written_is_a_warning(
     assert "up to date" in dvc(repo, "status")
 
 
-async def test_what_stops_the_whole_group_is_each_ones_own_error(repo: Path) -> None:
+async def test_each_call_gets_its_own_error_if_the_whole_group_fails(repo: Path) -> None:
     artifacts = group(repo)
     async with AsyncLive(root=repo) as live:
         write_all(artifacts)
         assert not errors(artifacts, await log_all(live, artifacts))
-        for what, (name, content) in SPOILT.items():
-            with case(what):
+        for description, (name, content) in SPOILT.items():
+            with case(description):
                 write_all(artifacts)
                 spoilt = repo / name
                 before = spoilt.read_bytes() if spoilt.exists() else None
@@ -195,16 +195,16 @@ async def test_what_stops_the_whole_group_is_each_ones_own_error(repo: Path) -> 
                     spoilt.write_bytes(before)
                 failed = errors(artifacts, outcomes)
                 assert len({id(one) for one in failed.values()}) == len(artifacts)
-                for own in failed.values():
-                    assert isinstance(own, RepositoryError | CommitError)
-                    assert own.__cause__ is not None
+                for own_error in failed.values():
+                    assert isinstance(own_error, RepositoryError | CommitError)
+                    assert own_error.__cause__ is not None
                 assert temp_files(repo) == []
                 assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)
 
 
 @pytest.mark.parametrize("fails", ["git add", "one artifact"])
-async def test_with_autostage_the_others_are_added_to_git(
+async def test_autostage_adds_the_other_artifacts_to_git(
     repo: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     dvc(repo, "config", "core.autostage", "true")
@@ -217,7 +217,9 @@ async def test_with_autostage_the_others_are_added_to_git(
                 raise_in(patch, where, OSError(28, "No space left on device"))
             else:
                 where = ("dvc.stage", "Stage", "dumpd")
-                raise_in(patch, where, RuntimeError("a bug"), lambda said: "fails" in said)
+                raise_in(
+                    patch, where, RuntimeError("a bug"), lambda arguments: "fails" in arguments
+                )
             outcomes = await together(live, artifacts, patch, gate)
         if fails == "git add":
             for artifact in artifacts:
@@ -233,7 +235,7 @@ async def test_with_autostage_the_others_are_added_to_git(
     assert_nothing_lost(repo)
 
 
-async def test_a_lock_held_for_ever_is_each_callers_own_error(repo: Path) -> None:
+async def test_each_call_gets_its_own_error_if_the_lock_is_never_released(repo: Path) -> None:
     artifacts = group(repo)
     write_all(artifacts)
     async with AsyncLive(root=repo, lock_timeout=0.05) as live:
@@ -247,7 +249,7 @@ async def test_a_lock_held_for_ever_is_each_callers_own_error(repo: Path) -> Non
     assert_nothing_lost(repo)
 
 
-async def test_a_lock_that_cannot_be_taken_at_all_is_each_callers_own_error(repo: Path) -> None:
+async def test_each_call_gets_its_own_error_if_the_lock_cannot_be_opened(repo: Path) -> None:
     artifacts = group(repo)
     write_all(artifacts)
     async with AsyncLive(root=repo) as live:

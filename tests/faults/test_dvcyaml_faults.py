@@ -1,6 +1,6 @@
-"""A dvc.yaml that cannot be used, before or in the middle: nothing that it should name is logged.
+"""dvc.yaml cannot be used, before a call or in the middle: no artifact with an entry is logged.
 
-Others in the same group are, and the file is left to its owner as it is.
+Other artifacts of the same group are logged. asynclive leaves the broken file as it is.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def group(repo: Path, suffix: str = "") -> list[Artifact]:
         Artifact(repo, "small", True, f"annotated-copied{suffix}"),
         Artifact(repo, "directory", True, f"annotated-directory{suffix}"),
         Artifact(repo, "small", False, f"annotated{suffix}"),
-        Artifact(repo, "small", True, f"beside{suffix}", values={}),
-        Artifact(repo, "directory", False, f"beside-directory{suffix}", values={}),
+        Artifact(repo, "small", True, f"no-entry{suffix}", values={}),
+        Artifact(repo, "directory", False, f"no-entry-directory{suffix}", values={}),
     ]
 
 
-def becomes(content: bytes) -> Callable[[Path], None]:
+def replace_content(content: bytes) -> Callable[[Path], None]:
     def spoil(path: Path) -> None:
         path.write_bytes(content)
 
@@ -63,31 +63,31 @@ def becomes_a_link_to_a_directory(path: Path) -> None:
 
 
 UNUSABLE: dict[str, Callable[[Path], None]] = {
-    "broken": becomes(b"artifacts:\n  a: [\n"),
-    "cut short": becomes(b'artifacts:\n  a:\n    path: "data'),
-    "a list": becomes(b"- artifacts\n"),
-    "a text": becomes(b"artifacts\n"),
-    "artifacts that are a list": becomes(b"artifacts:\n- a\n"),
-    "a key twice": becomes(b"artifacts: {}\nartifacts: {}\n"),
-    "a null byte": becomes(b"artifacts:\n  a:\n    path: a\x00b\n"),
+    "broken": replace_content(b"artifacts:\n  a: [\n"),
+    "cut short": replace_content(b'artifacts:\n  a:\n    path: "data'),
+    "a list": replace_content(b"- artifacts\n"),
+    "a text": replace_content(b"artifacts\n"),
+    "artifacts that are a list": replace_content(b"artifacts:\n- a\n"),
+    "a key twice": replace_content(b"artifacts: {}\nartifacts: {}\n"),
+    "a null byte": replace_content(b"artifacts:\n  a:\n    path: a\x00b\n"),
     "a directory": becomes_a_directory,
     "a link to a directory": becomes_a_link_to_a_directory,
 }
-# These DVC itself has to read, for whatever is tracked: they stop everybody.
-UNUSABLE_FOR_ALL: dict[str, Callable[[Path], None]] = {
-    "not UTF-8": becomes(b"artifacts: \xff\n"),
-    "a broken pipeline": becomes(b"stages:\n  a: [\n"),
+# DVC itself reads these for every artifact, so every call fails.
+UNREADABLE_BY_DVC: dict[str, Callable[[Path], None]] = {
+    "not UTF-8": replace_content(b"artifacts: \xff\n"),
+    "a broken pipeline": replace_content(b"stages:\n  a: [\n"),
     "a link to itself": becomes_a_link_to_itself,
 }
-IN_THE_MIDDLE = {name: UNUSABLE_FOR_ALL[name] for name in ("not UTF-8", "a link to itself")}
+IN_THE_MIDDLE = {name: UNREADABLE_BY_DVC[name] for name in ("not UTF-8", "a link to itself")}
 
 
-async def test_what_it_should_name_is_refused_and_what_is_beside_it_logged(repo: Path) -> None:
+async def test_artifacts_with_an_entry_are_refused_and_the_others_are_logged(repo: Path) -> None:
     artifacts, path = group(repo), repo / "dvc.yaml"
     async with AsyncLive(root=repo) as live:
         write_all(artifacts)
         assert not errors(artifacts, await log_all(live, artifacts))
-        for name, spoil in (UNUSABLE | UNUSABLE_FOR_ALL).items():
+        for name, spoil in (UNUSABLE | UNREADABLE_BY_DVC).items():
             with case(name):
                 good = path.read_bytes()
                 write_all(artifacts)
@@ -106,7 +106,7 @@ async def test_what_it_should_name_is_refused_and_what_is_beside_it_logged(repo:
 def check_refused(
     failed: dict[str, AsyncLiveError], artifacts: list[Artifact], path: Path, spoil: str
 ) -> None:
-    """Those that it should name, each with an error of its own; nobody else if he need not."""
+    """Check that each artifact with an entry has its own error, and others only if DVC fails."""
     assert failed
     assert len({id(error) for error in failed.values()}) == len(failed)
     for artifact in artifacts:
@@ -114,7 +114,7 @@ def check_refused(
         if artifact.values and error is not None:
             assert isinstance(error, DvcYamlError)
             assert error.path == str(path)
-        elif spoil not in UNUSABLE_FOR_ALL:
+        elif spoil not in UNREADABLE_BY_DVC:
             assert error is None
 
 
@@ -151,7 +151,7 @@ def becomes_private(path: Path) -> None:
 EDITS: dict[str, Callable[[Path], None]] = {
     "an entry is added": entry_is_added,
     "a comment is added": comment_is_added,
-    "all is deleted": becomes(b""),
+    "all is deleted": replace_content(b""),
     "it is moved away": is_moved_away,
     "it is replaced by its copy": is_replaced_by_a_copy,
     "it is made private": becomes_private,
@@ -161,7 +161,7 @@ EDITS: dict[str, Callable[[Path], None]] = {
 def edited_before_it_is_replaced(
     patch: pytest.MonkeyPatch, edit: Callable[[Path], None]
 ) -> list[Path]:
-    """Once all is tracked and the new dvc.yaml is ready beside the old one; returns when done."""
+    """Edit dvc.yaml just before it is replaced, when all is tracked; return the edited paths."""
     replace = DvcYaml.replace
     edited: list[Path] = []
 
@@ -195,7 +195,7 @@ async def test_an_edit_between_reading_and_replacing_is_kept(
                 assert (path.stat().st_mode & 0o777) == (
                     0o600 if edit is becomes_private else 0o644
                 )
-                path.unlink()  # the next one begins anew
+                path.unlink()  # the next case starts without dvc.yaml
                 write_all(artifacts)
                 assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)
@@ -205,7 +205,7 @@ async def test_an_edit_between_reading_and_replacing_is_kept(
     "known",
     [pytest.param(False, id="new", marks=pytest.mark.long), pytest.param(True, id="logged before")],
 )
-async def test_spoilt_in_the_middle_all_that_it_should_name_is_taken_back(
+async def test_artifacts_are_undone_if_dvc_yaml_breaks_before_it_names_them(
     repo: Path, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     path = repo / "dvc.yaml"
@@ -217,7 +217,7 @@ async def test_spoilt_in_the_middle_all_that_it_should_name_is_taken_back(
             assert not errors(artifacts, await log_all(live, artifacts))
         for number, (name, spoil) in enumerate((UNUSABLE | IN_THE_MIDDLE).items()):
             with case(name):
-                if not known:  # others each time
+                if not known:  # new paths in each case
                     artifacts = group(repo, f"-{number}")
                 write_all(artifacts)
                 good = path.read_bytes()
@@ -234,7 +234,7 @@ async def test_spoilt_in_the_middle_all_that_it_should_name_is_taken_back(
 
 
 @pytest.mark.parametrize("mode", [0o444, 0o600, 0o640])
-async def test_its_mode_is_kept_write_protected_or_not(repo: Path, mode: int) -> None:
+async def test_dvc_yaml_keeps_its_mode(repo: Path, mode: int) -> None:
     artifacts, path = group(repo), repo / "dvc.yaml"
     path.write_text("artifacts: {}\n")
     path.chmod(mode)
@@ -245,7 +245,7 @@ async def test_its_mode_is_kept_write_protected_or_not(repo: Path, mode: int) ->
     assert_nothing_lost(repo)
 
 
-async def test_one_of_5_mb_is_added_to_and_nothing_else_in_it_changes(repo: Path) -> None:
+async def test_a_dvc_yaml_of_5_mb_is_extended_and_nothing_else_in_it_changes(repo: Path) -> None:
     lines = [
         f"  model-{number}:\n    path: models/{number}.pt\n    type: model\n    desc: {'x' * 400}\n"
         for number in range(11_000)
@@ -262,7 +262,7 @@ async def test_one_of_5_mb_is_added_to_and_nothing_else_in_it_changes(repo: Path
     assert new.startswith(old)
     added = YAML(typ="safe", pure=True).load("artifacts:\n" + new[len(old) :])["artifacts"]
     assert added.keys() == {one.name for one in artifacts if one.values}
-    # All of it would take a parser minutes.
+    # A parser needs minutes for the whole file, so check the new part alone.
     path.write_text("artifacts:\n" + new[len(old) :])
     assert not errors(artifacts, outcomes)
     assert_nothing_lost(repo)
