@@ -1,4 +1,4 @@
-"""More than one AsyncLive: in threads with loops of their own, in forked and spawned processes."""
+"""Several AsyncLive objects: in threads with event loops, and in forked and spawned processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asynclive import AsyncLive, NotActiveError
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 BACKENDS = ("asyncio", "trio")
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork does not exist here")
 
 
 async def log(repo: Path, paths: Sequence[Path]) -> None:
@@ -28,7 +28,7 @@ async def log(repo: Path, paths: Sequence[Path]) -> None:
             tasks.start_soon(lambda path=path: live.log_artifact(path, type="dataset", copy=True))
 
 
-def log_in_a_loop_of_its_own(repo: Path, paths: Sequence[Path], backend: str) -> None:
+def run_own_loop(repo: Path, paths: Sequence[Path], backend: str) -> None:
     anyio.run(log, repo, paths, backend=backend)
 
 
@@ -47,13 +47,13 @@ def check(repo: Path, paths: Sequence[Path]) -> None:
     assert "up to date" in dvc(repo, "status")
 
 
-def test_objects_in_threads_with_loops_of_their_own_lose_nothing(repo: Path) -> None:
+def test_objects_in_threads_with_their_own_loops_lose_nothing(repo: Path) -> None:
     shares = [make(repo, number, 10) for number in range(4)]
     errors: list[BaseException] = []
 
     def run(number: int) -> None:
         try:
-            log_in_a_loop_of_its_own(repo, shares[number], BACKENDS[number % 2])
+            run_own_loop(repo, shares[number], BACKENDS[number % 2])
         except BaseException as error:
             errors.append(error)
 
@@ -71,7 +71,7 @@ def test_worker_processes_with_an_object_each_lose_nothing(repo: Path, method: s
     context = multiprocessing.get_context(method)
     shares = [make(repo, number) for number in range(2)]
     workers = [
-        context.Process(target=log_in_a_loop_of_its_own, args=(repo, share, backend))
+        context.Process(target=run_own_loop, args=(repo, share, backend))
         for share, backend in zip(shares, BACKENDS, strict=True)
     ]
     for worker in workers:
@@ -97,55 +97,55 @@ async def test_an_object_of_the_parent_is_refused_in_a_forked_child(repo: Path) 
             finally:
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
-        await live.log_artifact(path, type="dataset", copy=True)  # the parent goes on
+        await live.log_artifact(path, type="dataset", copy=True)  # the parent can still log
     check(repo, [path])
 
 
 @needs_fork
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_child_forked_in_the_middle_of_a_commit_has_an_object_of_its_own(
+def test_a_child_forked_during_a_commit_can_log_with_its_own_object(
     repo: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    """Of the thread that is in DVC, and holds what guards it, there is nothing in the child."""
-    ours, childs = make(repo, 0, 1), make(repo, 1, 1)
+    """In the child, the thread that is in DVC and holds asynclive's lock does not exist."""
+    parent_paths, child_paths = make(repo, 0, 1), make(repo, 1, 1)
     inside, gate = threading.Event(), threading.Event()
     commit = DvcRepository._commit
 
-    def held(repository: DvcRepository, group: Sequence[Any]) -> Any:
+    def commit_after_gate(repository: DvcRepository, group: Sequence[Any]) -> Any:
         inside.set()
         assert gate.wait(60)
         return commit(repository, group)
 
-    monkeypatch.setattr(DvcRepository, "_commit", held)
-    parent = threading.Thread(target=log_in_a_loop_of_its_own, args=(repo, ours, backend))
+    monkeypatch.setattr(DvcRepository, "_commit", commit_after_gate)
+    parent = threading.Thread(target=run_own_loop, args=(repo, parent_paths, backend))
     parent.start()
     assert inside.wait(60)
-    entering, entered = os.pipe()
+    read_fd, write_fd = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            signal.alarm(60)  # rather than for ever
+            signal.alarm(60)  # a child that hangs ends by this
             monkeypatch.setattr(DvcRepository, "_commit", commit)
-            anyio.run(_log_and_say, repo, childs, entered, backend=backend)
+            anyio.run(_signal_and_log, repo, child_paths, write_fd, backend=backend)
             code = 0
         finally:
             os._exit(code)
-    os.close(entered)
+    os.close(write_fd)
     try:
-        said = os.read(entering, 1)
+        signalled = os.read(read_fd, 1)
     finally:
         gate.set()
-        os.close(entering)
+        os.close(read_fd)
         parent.join()
         _, status = os.waitpid(child, 0)
-    assert said == b"e"
+    assert signalled == b"e"
     assert status == 0
-    check(repo, [*ours, *childs])
+    check(repo, [*parent_paths, *child_paths])
 
 
-async def _log_and_say(repo: Path, paths: Sequence[Path], entered: int) -> None:
+async def _signal_and_log(repo: Path, paths: Sequence[Path], write_fd: int) -> None:
     async with AsyncLive(root=repo) as live:
-        os.write(entered, b"e")
+        os.write(write_fd, b"e")
         for path in paths:
             await live.log_artifact(path, type="dataset", copy=True)

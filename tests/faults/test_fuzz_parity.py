@@ -1,7 +1,7 @@
-"""Random trees and metadata, logged by DVCLive and by AsyncLive: the same is left on disk.
+"""DVCLive and AsyncLive log the same random trees and metadata, and leave the same files on disk.
 
-A batch of them shares a pair of repositories, because to make and compare those takes longer
-than to log. Where the two differ, each example of the batch is played again alone.
+A batch of examples shares a pair of repositories, since making and comparing repositories takes
+longer than logging. If the two differ, each example of the batch is played again alone.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from asynclive import AsyncLive, AsyncLiveError
 BATCH = 20
 BATCHES = 100
 SECONDS = 1_400
-"""After this no more batches are begun."""
+"""Time after which no batch starts."""
 
-# No shrinking: a batch is shrunk to its examples instead.
+# Without shrinking: instead, a batch that fails is played again one example at a time.
 COMMON = settings(
     deadline=None,
     database=None,
@@ -42,13 +42,13 @@ COMMON = settings(
 
 
 @dataclass(frozen=True)
-class Left:
+class PlayResult:
     snapshot: Snapshot
     refused: list[str | None]
 
 
 class Player:
-    """Plays batches in fresh twins below ``directory``."""
+    """Plays batches in new twin repositories below ``directory``."""
 
     def __init__(self, templates: Templates, reference: Reference, directory: Path) -> None:
         self._templates = templates
@@ -59,14 +59,14 @@ class Player:
         self.played = 0
 
     def check(self, batch: Batch) -> None:
-        """Fail where the two differ, showing the examples that do."""
+        """Fail if the two differ, and show the examples that differ."""
         difference = self._difference(batch)
         if difference is not None:
             alone = [replace(batch, examples=(example,)) for example in batch.examples]
             found = [(one, self._difference(one)) for one in alone]
-            shown = [f"{one}\n{different}" for one, different in found if different is not None]
-            shown = shown or [f"together only: {batch}", difference]
-            pytest.fail("\n\n".join([f"{self.played} are the same", *shown]), pytrace=False)
+            reports = [f"{one}\n{different}" for one, different in found if different is not None]
+            reports = reports or [f"together only: {batch}", difference]
+            pytest.fail("\n\n".join([f"{self.played} are the same", *reports]), pytrace=False)
         self.played += len(batch.examples)
         SURVIVED["random artifacts compared with DVCLive"] += len(batch.examples)
 
@@ -80,22 +80,22 @@ class Player:
             shutil.rmtree(base, ignore_errors=True)
         refusals = [
             f"{side} refused call {number}: {reason}"
-            for side, left in (("dvclive", theirs), ("asynclive", ours))
-            for number, reason in enumerate(left.refused)
+            for side, result in (("dvclive", theirs), ("asynclive", ours))
+            for number, reason in enumerate(result.refused)
             if reason is not None
         ]
         lines = difflib.unified_diff(
             theirs.snapshot.lines, ours.snapshot.lines, "dvclive", "asynclive", lineterm="", n=1
         )
-        # Nothing drawn here is refused: the two differ in what is left then, on purpose.
+        # No drawn example is refused: after a refusal, the two leave different files on purpose.
         different = [*refusals, *lines]
-        # Not which links are stale: what DVCLive removes and copies again may have the inode of
-        # before, and then seems to be what DVC linked.
+        # Without stale links: a file that DVCLive removes and copies again may get the same inode,
+        # and then looks like a link of DVC.
         return "\n".join(different) if different else None
 
     def _play(
         self, batch: Batch, base: Path, play: Callable[[Batch, Path], list[str | None]]
-    ) -> Left:
+    ) -> PlayResult:
         repo = self._templates.make("git", base)
         if batch.cache_type is not None:
             with (repo / ".dvc" / "config").open("a") as file:
@@ -114,7 +114,7 @@ class Player:
             cache=True,
             reference=self._reference,
         )
-        return Left(snapshot, refused)
+        return PlayResult(snapshot, refused)
 
     def _dvclive(self, batch: Batch, repo: Path) -> list[str | None]:
         refused = []
@@ -157,7 +157,7 @@ def player(templates: Templates, reference: Reference, tmp_path: Path) -> Player
     return Player(templates, reference, tmp_path)
 
 
-def test_a_few_random_artifacts_are_left_as_dvclive_leaves_them(player: Player) -> None:
+def test_asynclive_leaves_a_few_random_artifacts_as_dvclive_does(player: Player) -> None:
     @settings(COMMON, derandomize=True, max_examples=3)
     @given(batches(7))
     def play(batch: Batch) -> None:
@@ -168,7 +168,7 @@ def test_a_few_random_artifacts_are_left_as_dvclive_leaves_them(player: Player) 
 
 
 @pytest.mark.fuzz
-def test_thousands_of_random_artifacts_are_left_as_dvclive_leaves_them(
+def test_asynclive_leaves_thousands_of_random_artifacts_as_dvclive_does(
     player: Player, capsys: pytest.CaptureFixture[str]
 ) -> None:
     end = time.monotonic() + SECONDS
@@ -181,5 +181,5 @@ def test_thousands_of_random_artifacts_are_left_as_dvclive_leaves_them(
 
     play()
     with capsys.disabled():
-        print(f"\n{player.played} examples compared")  # noqa: T201  how far the time went
+        print(f"\n{player.played} examples compared")  # noqa: T201  how many the time allowed
     assert player.played >= BATCH
