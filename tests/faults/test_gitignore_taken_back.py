@@ -1,4 +1,4 @@
-"""A commit that fails after the line is in .gitignore: every byte of the file is as it was."""
+"""A commit fails after its line is added to .gitignore: the file is restored to the byte."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
         (b"/other\r\n*.txt\r\n", "plain"),
     ],
 )
-async def test_gitignore_is_as_it_was_to_the_byte(
+async def test_a_failed_commit_restores_gitignore_to_the_byte(
     repo: Path, monkeypatch: pytest.MonkeyPatch, before: bytes | None, name: str
 ) -> None:
     gitignore = repo / ".gitignore"
@@ -44,7 +44,7 @@ async def test_gitignore_is_as_it_was_to_the_byte(
             patch.setattr(dvc_file_writer, "write_new", full)
             with pytest.raises(StorageError):
                 await live.log_artifact(name, name="n")
-        assert seen != [before]  # the line was there
+        assert seen != [before]  # the line had been added
         assert (gitignore.read_bytes() if gitignore.exists() else None) == before
         await live.log_artifact(name, name="n")
         assert gitignore.read_bytes() == seen[0]

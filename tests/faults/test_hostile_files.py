@@ -1,4 +1,4 @@
-"""What is no plain file, wherever it is: refused by name, never opened, never waited for."""
+"""Pipes, devices and other special files are refused by name, never opened, never waited for."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def zero(path: Path) -> None:
 
 
 def terminal(path: Path) -> None:
-    path.symlink_to("/dev/ptmx")  # each that is opened makes another terminal
+    path.symlink_to("/dev/ptmx")  # each open creates a terminal
 
 
 SPECIAL = [fifo, full, zero, terminal]
 
 
 @pytest.mark.parametrize("make", SPECIAL, ids=lambda make: make.__name__)
-async def test_one_among_many_files_is_refused_by_name_and_fails_alone(
+async def test_a_special_file_in_a_directory_is_refused_by_name_and_fails_alone(
     repo: Path, make: Callable[[Path], None]
 ) -> None:
     write(repo, {f"data/{n % 5}/{n}": f"{n}" for n in range(200)} | {"fine": "fine"})
@@ -66,7 +66,7 @@ async def test_one_among_many_files_is_refused_by_name_and_fails_alone(
 
 @pytest.mark.parametrize("make", SPECIAL, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("copy", [False, True])
-async def test_one_that_takes_the_place_of_a_planned_file_is_not_waited_for(
+async def test_a_call_does_not_wait_for_a_special_file_that_replaces_a_planned_file(
     repo: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], copy: bool
 ) -> None:
     write(repo, {"data/a": "a", "data/b": "b"})
@@ -92,7 +92,9 @@ async def test_one_that_takes_the_place_of_a_planned_file_is_not_waited_for(
 @pytest.mark.parametrize(
     "path", ["/proc/self/status", "/proc/cpuinfo", "/proc/mounts", "/proc/self/cmdline"]
 )
-async def test_a_file_that_says_it_is_empty_and_is_not_is_refused(repo: Path, path: str) -> None:
+async def test_a_file_that_reports_size_zero_but_has_bytes_is_refused(
+    repo: Path, path: str
+) -> None:
     os.symlink(path, repo / "link")
     write(repo, {"data/a": "a"})
     os.symlink(path, repo / "data/link")
@@ -108,7 +110,7 @@ async def test_a_file_that_says_it_is_empty_and_is_not_is_refused(repo: Path, pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-async def test_what_else_the_kernel_shows_as_files_is_an_error_of_ours(repo: Path) -> None:
+async def test_other_files_of_the_kernel_raise_an_error_of_asynclive(repo: Path) -> None:
     paths = ["/proc/self/clear_refs", "/proc/self/fd", "/proc/self/task", "/dev/fd"]
     async with AsyncLive(root=repo) as live:
         for path in paths:
