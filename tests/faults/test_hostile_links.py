@@ -1,6 +1,6 @@
-"""Links that lead out of the repository, come to be at the wrong moment, or share a file.
+"""Links that lead out of the repository, appear at the wrong moment, or share a file.
 
-Nothing is written through any of them, and nothing is read that was not planned.
+asynclive writes through none of them, and reads only files that it has planned to read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from asynclive._fs import atomic_rename
 
 pytestmark = pytest.mark.anyio
 
-# What lies where the links lead: would be written to, replaced or read.
+# The files at the targets of the links. No test may write, replace or read them.
 THEIRS = {
     "model.pt": "theirs",
     "model.pt.dvc": "theirs",
@@ -44,12 +44,12 @@ OURS = {"model.pt": "ours", "data/a": "ours", "data/sub/b": "ours too"}
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "asyncio"  # the file system is looked at in threads, the same on trio
+    return "asyncio"  # file system calls run in threads, which are the same on trio
 
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Iterator[Path]:
-    """A directory that nobody has written to when the test ends."""
+    """A directory outside the repository, which must be unchanged when the test ends."""
     path = tmp_path / "outside"
     write(path, THEIRS)
     before = look(path, objects=True)
@@ -57,13 +57,13 @@ def outside(tmp_path: Path) -> Iterator[Path]:
     assert look(path, objects=True) == before
 
 
-# --- Links that are there -------------------------------------------------------------------
+# --- Links that exist before the call ------------------------------------------------------
 
 
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("source", ["model.pt", "data"])
 @pytest.mark.parametrize("link", ["dvclive", "dvclive/artifacts", "dvclive/artifacts/a/b"])
-async def test_a_parent_of_the_copy_that_leads_out_is_refused(
+async def test_a_copy_is_refused_if_a_parent_of_it_is_a_link_out_of_the_repository(
     repo: Path, outside: Path, link: str, source: str, cache: bool
 ) -> None:
     write(repo, OURS)
@@ -79,7 +79,7 @@ async def test_a_parent_of_the_copy_that_leads_out_is_refused(
 
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("source", ["model.pt", "data"])
-async def test_a_link_in_the_place_of_the_copy_or_its_dvc_file_is_replaced(
+async def test_a_copy_replaces_a_link_at_its_path_and_at_its_dvc_file(
     repo: Path, outside: Path, source: str, cache: bool
 ) -> None:
     write(repo, OURS | {"dvclive/artifacts/keep": ""})
@@ -94,7 +94,7 @@ async def test_a_link_in_the_place_of_the_copy_or_its_dvc_file_is_replaced(
     assert_nothing_lost(repo)
 
 
-async def test_a_gitignore_that_leads_out_is_not_written_through(repo: Path, outside: Path) -> None:
+async def test_a_gitignore_outside_the_repository_is_not_written(repo: Path, outside: Path) -> None:
     write(repo, OURS | {"dvclive/artifacts/keep": ""})
     for directory in (repo, repo / "dvclive/artifacts"):
         (directory / ".gitignore").symlink_to(outside / ".gitignore")
@@ -104,7 +104,7 @@ async def test_a_gitignore_that_leads_out_is_not_written_through(repo: Path, out
                 await live.log_artifact("model.pt", copy=copy)
 
 
-async def test_a_dvc_yaml_that_leads_out_is_not_written_through(repo: Path, outside: Path) -> None:
+async def test_a_dvc_yaml_outside_the_repository_is_not_written(repo: Path, outside: Path) -> None:
     write(repo, OURS)
     (repo / "dvc.yaml").symlink_to(outside / "dvc.yaml")
     (repo / "sub").symlink_to(outside)
@@ -115,13 +115,13 @@ async def test_a_dvc_yaml_that_leads_out_is_not_written_through(repo: Path, outs
 
 
 @pytest.mark.parametrize("copy", [False, True])
-async def test_loops_and_links_to_nothing_are_refused_by_name(repo: Path, copy: bool) -> None:
+async def test_cyclic_and_dangling_links_are_refused_by_name(repo: Path, copy: bool) -> None:
     write(repo, {"loop/a": "a", "nothing/a": "a", "pair/a": "a", "chain/a": "a"})
     os.symlink("self", repo / "loop/self")
     os.symlink("gone", repo / "nothing/link")
     os.symlink("two", repo / "pair/one")
     os.symlink("one", repo / "pair/two")
-    for number in range(50):  # more than the system follows
+    for number in range(50):  # more links than the system follows
         os.symlink(f"l{number + 1}", repo / f"chain/l{number}")
     os.symlink("a", repo / "chain/l50")
     names = {"loop": "self", "nothing": "link", "pair": "one", "chain": "l0"}
@@ -132,18 +132,20 @@ async def test_loops_and_links_to_nothing_are_refused_by_name(repo: Path, copy: 
                     await live.log_artifact(path, copy=copy)
 
 
-# --- Links that come to be ------------------------------------------------------------------
+# --- Links that appear during the call -----------------------------------------------------
 
 
 class Swap:
-    """Puts a link in the place of a directory, just before one of the system's calls."""
+    """Replaces a directory by a link, just before a system call."""
 
     NAMES = ("open", "mkdir", "rename", "replace", "link", "chmod", "utime", "unlink", "truncate")
 
-    def __init__(self, patch: pytest.MonkeyPatch, directory: Path, target: Path, at: int) -> None:
+    def __init__(
+        self, patch: pytest.MonkeyPatch, directory: Path, target: Path, at_call: int
+    ) -> None:
         self.calls = 0
         self.done = False
-        self._directory, self._target, self._at = directory, target, at
+        self._directory, self._target, self._at = directory, target, at_call
         for name in self.NAMES:
             patch.setattr(os, name, self._watched(getattr(os, name)))
         if atomic_rename._renameat2 is not None:
@@ -164,19 +166,19 @@ class Swap:
 
 
 async def log_while_swapped(
-    repo: Path, outside: Path, patch: pytest.MonkeyPatch, source: str, cache: bool, at: int
+    repo: Path, outside: Path, patch: pytest.MonkeyPatch, source: str, cache: bool, at_call: int
 ) -> bool:
-    """Log a copy again; whether there was such a moment."""
+    """Log a copy twice, with the swap in the second call; return whether the swap was made."""
     write(repo, OURS | {"dvclive/artifacts/deep/keep": ""})
     async with AsyncLive(root=repo) as live:
         await live.log_artifact(source, copy="deep", cache=cache)
         write(repo, {"data/a": "ours, new", "model.pt": "ours, new"})
         with patch.context() as watched:
-            swap = Swap(watched, repo / "dvclive/artifacts/deep", outside, at)
-            # Either it was done before, in the directory that was there; or it is refused.
+            swap = Swap(watched, repo / "dvclive/artifacts/deep", outside, at_call)
+            # The call either wrote to the old directory before the swap, or is refused.
             with contextlib.suppress(AsyncLiveError):
                 await live.log_artifact(source, copy="deep", cache=cache)
-        # Once the link is gone, the session is none the worse for it.
+        # When the link is gone, the session can log again.
         if swap.done:
             (repo / "dvclive/artifacts/deep").unlink()
             os.rename(repo / "dvclive/artifacts/deep.aside", repo / "dvclive/artifacts/deep")
@@ -187,23 +189,23 @@ async def log_while_swapped(
 async def sweep(
     templates: Any, tmp_path: Path, outside: Path, source: str, cache: bool, step: int
 ) -> int:
-    at = 0
+    at_call = 0
     while await log_while_swapped(
-        templates.make("git", tmp_path / f"{at}"),
+        templates.make("git", tmp_path / f"{at_call}"),
         outside,
         pytest.MonkeyPatch(),
         source,
         cache,
-        at,
+        at_call,
     ):
-        at += step
-    return at // step
+        at_call += step
+    return at_call // step
 
 
 @pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("source", ["model.pt", "data"])
-async def test_a_link_swapped_in_for_a_parent_of_the_copy_is_never_followed(
+async def test_a_link_that_replaces_a_parent_of_the_copy_is_never_followed(
     templates: Any, tmp_path: Path, outside: Path, source: str, cache: bool, step: int
 ) -> None:
     assert await sweep(templates, tmp_path, outside, source, cache, step) >= 1
@@ -211,9 +213,9 @@ async def test_a_link_swapped_in_for_a_parent_of_the_copy_is_never_followed(
 
 @pytest.mark.parametrize("size", [5, 3 * 2**20], ids=["small", "large"])
 @pytest.mark.parametrize("copy", [False, True])
-@pytest.mark.parametrize("what", ["data/sub", "data/sub/b"])
-async def test_a_link_swapped_in_for_what_is_read_is_noticed(
-    repo: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, what: str, copy: bool, size: int
+@pytest.mark.parametrize("replaced", ["data/sub", "data/sub/b"])
+async def test_a_link_that_replaces_a_source_file_is_noticed(
+    repo: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, replaced: str, copy: bool, size: int
 ) -> None:
     write(repo, {"data/a": "a" * size, "data/sub/b": "b" * size})
     real_open, swapped = os.open, []
@@ -221,8 +223,8 @@ async def test_a_link_swapped_in_for_what_is_read_is_noticed(
     def swap_first(path: Any, *args: Any, **kwargs: Any) -> int:
         if not swapped and os.fspath(path) == str(repo / "data/sub/b"):
             swapped.append(path)
-            os.rename(repo / what, repo / "aside")
-            os.symlink(outside / what, repo / what)
+            os.rename(repo / replaced, repo / "aside")
+            os.symlink(outside / replaced, repo / replaced)
         return real_open(path, *args, **kwargs)
 
     async with AsyncLive(root=repo) as live:
@@ -232,8 +234,8 @@ async def test_a_link_swapped_in_for_what_is_read_is_noticed(
                 await live.log_artifact("data", copy=copy)
         assert swapped
         assert b"theirs" not in objects(repo).values()
-        (repo / what).unlink()
-        os.rename(repo / "aside", repo / what)
+        (repo / replaced).unlink()
+        os.rename(repo / "aside", repo / replaced)
         await live.log_artifact("data", copy=copy)
     assert_nothing_lost(repo)
 
@@ -242,13 +244,13 @@ async def test_a_link_swapped_in_for_what_is_read_is_noticed(
 
 
 def shared(paths: list[Path]) -> list[tuple[bytes, int, int]]:
-    """What must not change of files that are known by other names too."""
+    """Return the bytes, mode and mtime of files that have other names; these must not change."""
     return [(p.read_bytes(), p.stat().st_mode, p.stat().st_mtime_ns) for p in paths]
 
 
 @pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink", "reflink,copy"])
 @pytest.mark.parametrize("cache", [True, False])
-async def test_a_copy_in_the_place_of_a_hard_link_leaves_the_other_name_alone(
+async def test_a_copy_that_replaces_a_hard_link_does_not_change_the_other_name(
     repo: Path, kind: str, cache: bool
 ) -> None:
     dvc(repo, "config", "cache.type", kind)
@@ -271,7 +273,7 @@ async def test_a_copy_in_the_place_of_a_hard_link_leaves_the_other_name_alone(
 
 
 @pytest.mark.parametrize("kind", ["copy", "hardlink", "symlink", "reflink,copy"])
-async def test_a_file_in_place_that_has_another_name_leaves_that_alone(
+async def test_logging_a_hard_linked_file_in_place_does_not_change_the_other_name(
     repo: Path, kind: str
 ) -> None:
     dvc(repo, "config", "cache.type", kind)
@@ -292,7 +294,7 @@ async def test_a_file_in_place_that_has_another_name_leaves_that_alone(
     assert_nothing_lost(repo)
 
 
-async def test_an_object_of_another_version_is_not_written_through_its_links(repo: Path) -> None:
+async def test_a_new_version_does_not_change_the_object_of_the_old_one(repo: Path) -> None:
     dvc(repo, "config", "cache.type", "hardlink")
     write(repo, {"model.pt": "one", "data/a": "one, too", "data/b": "b"})
     async with AsyncLive(root=repo) as live:
@@ -300,7 +302,7 @@ async def test_an_object_of_another_version_is_not_written_through_its_links(rep
             await live.log_artifact(path)
             await live.log_artifact(path, copy=True)
         first = objects(repo)
-        # Files of the workspace are objects now; other versions take the place of some of them.
+        # Files of the workspace are now links to objects. New versions replace some of the files.
         assert (repo / "model.pt").stat().st_nlink > 1
         for name in ("model.pt", "data/a"):
             (repo / name).unlink()
@@ -309,7 +311,7 @@ async def test_an_object_of_another_version_is_not_written_through_its_links(rep
             await live.log_artifact(path)
             await live.log_artifact(path, copy=True)
             await live.log_artifact(path, copy=True, cache=False)
-    # ``objects`` looks at mode and hash of each.
+    # ``objects`` checks the mode and hash of each object.
     assert objects(repo).items() > first.items()
     assert tree(repo)["model.pt.dvc"] == dvc_file("two model.pt", "model.pt")
     assert_nothing_lost(repo)
