@@ -1,4 +1,4 @@
-"""Hostile metadata: refused at the call by the place and the type, or read back equal by all."""
+"""Hostile metadata is refused at the call, with its path and type, or all readers read it equal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from asynclive._artifact.metadata import check_meta, escape_templates
 from asynclive._dvcyaml.merge_entries import merge
 
 READERS: list[dict[str, Any]] = [
-    {"typ": "safe"},  # with libyaml where it is installed, as DVC reads
+    {"typ": "safe"},  # as DVC reads: with libyaml if it is installed
     {"typ": "safe", "pure": True},
     {"typ": "rt"},
 ]
@@ -42,14 +42,14 @@ def nested(levels: int, kind: type) -> dict[str, Any]:
     return {"a": value}
 
 
-def in_a_circle(kind: type) -> dict[str, Any]:
+def holding_itself(kind: type) -> dict[str, Any]:
     meta: dict[str, Any] = {"a": [1]}
     meta["a"].append(meta["a"] if kind is list else meta)
     return meta
 
 
 def laughs(kind: type) -> dict[str, Any]:
-    """Forty objects that stand for a million million."""
+    """Return forty objects that expand to 2 ** 40 values."""
     value: Any = "laugh"
     for _ in range(40):
         value = [value, value] if kind is list else {"a": value, "b": value}
@@ -80,7 +80,7 @@ class Data:
 
 
 class Sneaky(str):
-    """Equal to nothing but itself, so that a dict holds two of the same characters."""
+    """A string that equals only itself, so that a dict can hold two with the same characters."""
 
     __slots__ = ()
 
@@ -104,8 +104,8 @@ class Unprintable:
 
 
 TOO_LARGE = {
-    "a dict in itself": ({"meta": in_a_circle(dict)}, "meta", "contains itself"),
-    "a list in itself": ({"meta": in_a_circle(list)}, "meta", "contains itself"),
+    "a dict in itself": ({"meta": holding_itself(dict)}, "meta", "contains itself"),
+    "a list in itself": ({"meta": holding_itself(list)}, "meta", "contains itself"),
     "dicts 1,000 deep": ({"meta": nested(1000, dict)}, "meta", "64 levels"),
     "lists 1,000 deep": ({"meta": nested(1000, list)}, "meta", "64 levels"),
     "a billion laughs": ({"meta": laughs(list)}, "meta", "10000 values"),
@@ -127,14 +127,14 @@ TOO_LARGE = {
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("case", TOO_LARGE)
-async def test_what_is_too_large_is_refused_at_the_call_in_a_short_message(
+async def test_metadata_that_is_too_large_is_refused_at_the_call_in_a_short_message(
     repo: Path, case: str
 ) -> None:
     values, field, reason = TOO_LARGE[case]
     write(repo, {"model.pt": "weights"})
     async with AsyncLive(root=repo) as live:
         with refused(repo, InvalidMetadataError, match=reason) as caught:
-            # The first step of the coroutine: it has waited for nothing.
+            # The call fails in its first step, before it waits for anything.
             live.log_artifact("model.pt", **values).send(None)
         assert caught.value.field == field
         assert len(str(caught.value)) < 200
@@ -180,18 +180,18 @@ UNFIT: list[Any] = [
 
 @pytest.mark.parametrize("value", UNFIT, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize(
-    ("around", "field"),
+    ("wrap", "field"),
     [
         (lambda value: {"a": value}, "meta['a']"),
         (lambda value: {"a": [0, 1, 2, value]}, "meta['a'][3]"),
         (lambda value: {"a": {"b": ({7: value},)}}, "meta['a']['b'][0][7]"),
     ],
 )
-def test_another_type_is_named_with_the_way_to_it(
-    around: Callable[[Any], dict[Any, Any]], field: str, value: Any
+def test_a_value_of_another_type_is_named_by_its_path_and_type(
+    wrap: Callable[[Any], dict[Any, Any]], field: str, value: Any
 ) -> None:
     with pytest.raises(InvalidMetadataError) as caught:
-        check_meta(around(value))
+        check_meta(wrap(value))
     assert caught.value.field == field
     kind = type(value)
     assert str(caught.value).startswith(
@@ -204,24 +204,24 @@ def test_another_type_is_named_with_the_way_to_it(
     [None, (1,), (10**5000,), b"a", frozenset(), Shade.RED, Unprintable(), datetime.date(1, 1, 1)],
     ids=lambda key: type(key).__name__,
 )
-def test_a_key_of_another_type_is_named(key: Any) -> None:
+def test_a_key_of_another_type_is_named_by_its_type(key: Any) -> None:
     with pytest.raises(InvalidMetadataError, match=f"a key of type {type(key).__name__}") as caught:
         check_meta({"a": [{key: 1}]})
     assert caught.value.field.startswith("meta['a'][0][")
 
 
-def test_two_keys_that_would_become_one_are_refused() -> None:
+def test_two_keys_that_become_equal_are_refused() -> None:
     with pytest.raises(InvalidMetadataError, match="occurs twice"):
         check_meta({"a": {Sneaky("k"): 1, Sneaky("k"): 2}})
 
 
-def test_a_subclass_cannot_answer_for_the_value_it_holds() -> None:
+def test_a_subclass_is_checked_by_its_value_and_not_by_its_methods() -> None:
     copied = check_meta({"a": Liar(7)})
     assert copied == {"a": 7}
     assert type(copied["a"]) is int
 
 
-def test_numpy_scalars_that_are_python_numbers_pass_and_others_are_named() -> None:
+def test_numpy_scalars_pass_if_they_are_python_numbers_and_others_are_named() -> None:
     numpy = pytest.importorskip("numpy", reason="numpy is not installed")
     assert repr(check_meta({"a": numpy.float64(0.5)})) == "{'a': 0.5}"
     for value in (numpy.float32(1), numpy.int64(1), numpy.bool_(1), numpy.zeros(2)):
@@ -230,8 +230,8 @@ def test_numpy_scalars_that_are_python_numbers_pass_and_others_are_named() -> No
             check_meta({"a": value})
 
 
-def test_the_way_to_a_value_costs_nothing_where_it_is_not_asked_for() -> None:
-    # A megabyte of key above ten thousand values would be ten gigabytes of messages.
+def test_the_path_to_a_value_is_only_built_for_a_message() -> None:
+    # With a key of a megabyte above ten thousand values, all paths would take ten gigabytes.
     meta = {"k" * 900_000: dict.fromkeys(range(9_000), 1)}
     tracemalloc.start()
     try:
@@ -242,7 +242,7 @@ def test_the_way_to_a_value_costs_nothing_where_it_is_not_asked_for() -> None:
     assert peak < 5_000_000
 
 
-def test_a_million_characters_and_ten_thousand_values_pass_and_no_more() -> None:
+def test_the_limits_are_a_million_characters_and_ten_thousand_values() -> None:
     text = {"a": "x" * 999_999}
     assert check_meta(text) == text
     values = {"a": [0] * 9_998}
@@ -252,7 +252,7 @@ def test_a_million_characters_and_ten_thousand_values_pass_and_no_more() -> None
             check_meta(more)
 
 
-# --- What is accepted -----------------------------------------------------------------------
+# --- Accepted metadata ----------------------------------------------------------------------
 
 ODD: dict[str, Any] = {
     "controls": [chr(code) for code in (*range(32), *range(127, 160))],
@@ -287,13 +287,13 @@ ODD: dict[str, Any] = {
 
 def read(text: str) -> Iterator[Any]:
     for reader in READERS:
-        # The round-trip reader's own types are subclasses that compare equal.
+        # The types of the round-trip reader are subclasses that compare equal.
         yield YAML(**reader).load(text)["artifacts"]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the loop has no part in it
-async def test_odd_values_are_read_back_equal_by_each_reader_and_by_dvc(repo: Path) -> None:
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the event loop does not matter
+async def test_dvc_and_each_reader_read_odd_values_back_equal(repo: Path) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "c.pt": "c"})
     labels = [*ODD["controls"], *ODD["syntax"], *ODD["words"], *ODD["templates"]]
     async with AsyncLive(root=repo) as live:
@@ -303,7 +303,7 @@ async def test_odd_values_are_read_back_equal_by_each_reader_and_by_dvc(repo: Pa
     assert repr(a.meta) == repr(ODD)
     text = (repo / "dvc.yaml").read_bytes().decode()
     for artifacts in read(text):
-        # As it is written, "${" is escaped: it would be a template of DVC's.
+        # asynclive escapes "${" in the file, since DVC takes it for a template.
         assert_same(artifacts["a"]["meta"], escape_templates(ODD))
         assert artifacts["b"]["labels"] == escape_templates(labels)
         assert artifacts["c"]["meta"] == c.meta
@@ -317,22 +317,22 @@ async def test_odd_values_are_read_back_equal_by_each_reader_and_by_dvc(repo: Pa
     assert_nothing_lost(repo)
 
 
-def assert_same(found: Any, wanted: Any) -> None:
-    """Equal, by value and by kind: nan is not equal to itself, and 1 is not True here."""
+def assert_same(actual: Any, wanted: Any) -> None:
+    """Check equality by value and by type: nan equals nan here, and 1 does not equal True."""
     if isinstance(wanted, dict):
-        assert len(found) == len(wanted)
-        for (key, item), (other, wanted_item) in zip(found.items(), wanted.items(), strict=True):
+        assert len(actual) == len(wanted)
+        for (key, item), (other, wanted_item) in zip(actual.items(), wanted.items(), strict=True):
             assert_same(key, other)
             assert_same(item, wanted_item)
     elif isinstance(wanted, list):
-        assert len(found) == len(wanted)
-        for item, other in zip(found, wanted, strict=True):
+        assert len(actual) == len(wanted)
+        for item, other in zip(actual, wanted, strict=True):
             assert_same(item, other)
     elif isinstance(wanted, float):
-        assert repr(float(found)) == repr(wanted)
+        assert repr(float(actual)) == repr(wanted)
     else:
-        assert isinstance(found, type(wanted)), (found, wanted)
-        assert found == wanted
+        assert isinstance(actual, type(wanted)), (actual, wanted)
+        assert actual == wanted
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -350,7 +350,7 @@ metas = st.recursive(
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.dictionaries(long_texts, metas, max_size=3))
 @example({"a": "\n " + "x" * 100 + "\t\n"})
-def test_random_texts_are_read_back_equal_by_each_reader(meta: dict[str, Any]) -> None:
+def test_each_reader_reads_random_texts_back_equal(meta: dict[str, Any]) -> None:
     copied = check_meta(meta)
     for artifacts in read(merge(None, {"net": {"path": "x", "meta": copied}})):
         assert_same(artifacts["net"]["meta"], meta)

@@ -1,4 +1,4 @@
-"""Where the system has no inotify instance or watch left, changes are found by looking."""
+"""If the system has no free inotify instance or watch, asynclive finds changes by scanning."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from twin import dvc
 from asynclive import ArtifactPathError, AsyncLive
 from asynclive._index.inotify import InotifyWatch, open_inotify
 
-pytestmark = pytest.mark.skipif(open_inotify() is None, reason="no inotify here")
+pytestmark = pytest.mark.skipif(open_inotify() is None, reason="inotify is not available")
 
 
 class Exhausted:
-    """The C library, in which one call fails after some that do not."""
+    """The C library, in which one call fails after it has succeeded ``after`` times."""
 
     def __init__(self, libc: Any, call: str, error: int, after: int) -> None:
         self._libc, self._call, self._error, self._left = libc, call, error, after
@@ -44,28 +44,28 @@ class Exhausted:
 @pytest.mark.parametrize(
     ("call", "error", "after"),
     [
-        # max_user_instances, when the repository is opened, and when all is looked at anew.
+        # max_user_instances: reached when the repository is opened, or at the second scan.
         pytest.param("inotify_init1", errno.EMFILE, 0, id="no instance"),
-        pytest.param("inotify_init1", errno.EMFILE, 1, id="none for the second time"),
-        # max_user_watches, at the root, and in the middle.
+        pytest.param("inotify_init1", errno.EMFILE, 1, id="no second instance"),
+        # max_user_watches: reached at the root, or below it.
         pytest.param("inotify_add_watch", errno.ENOSPC, 0, id="no watch"),
         pytest.param("inotify_add_watch", errno.ENOSPC, 1, id="one watch"),
         pytest.param("inotify_add_watch", errno.ENOSPC, 2, id="two watches"),
         pytest.param("inotify_add_watch", errno.ENOMEM, 1, id="no memory"),
     ],
 )
-def test_without_it_nothing_fails_and_what_others_do_is_found(
+def test_changes_of_other_processes_are_found_without_inotify(
     repo: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int, after: int
 ) -> None:
-    made: list[Exhausted] = []
+    libraries: list[Exhausted] = []
 
     def open_limited(watch: InotifyWatch) -> None:
-        if not made:
-            made.append(Exhausted(watch._libc, call, error, after))
-        watch._libc = made[0]
-        plain_open(watch)
+        if not libraries:
+            libraries.append(Exhausted(watch._libc, call, error, after))
+        watch._libc = libraries[0]
+        real_open(watch)
 
-    plain_open = InotifyWatch._open
+    real_open = InotifyWatch._open
     monkeypatch.setattr(InotifyWatch, "_open", open_limited)
     for name in ("a/first.bin", "b/third.bin", "b/other.bin"):
         path = repo / name
@@ -85,5 +85,5 @@ def test_without_it_nothing_fails_and_what_others_do_is_found(
                 await live.log_artifact("b")
 
     anyio.run(log)
-    assert made[0].failed
+    assert libraries[0].failed
     assert_nothing_lost(repo)
