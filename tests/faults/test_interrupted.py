@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and an exception in the block: nothing of the call is on disk, or all of it."""
+"""Ctrl-C, SIGTERM or an exception in the block: a call is logged completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from asynclive import AsyncLive, NotActiveError
 SENT = {name: "SIGTERM" if name.startswith("sigterm") else "SIGINT" for name in PROGRAMS}
 RAISED = {
     "SIGINT": {"KeyboardInterrupt"},
-    # A cancelled task, or the scope that the program leaves.
+    # From the cancelled task, or from the program, which leaves its cancelled scope.
     "SIGTERM": {"CancelledError", "SystemExit"},
 }
 
@@ -40,7 +40,7 @@ def is_logged(repo: Path, size: int) -> bool:
 
 
 def interrupt(repo: Path, program: str, stage: str) -> list[str]:
-    """Run the program, and interrupt it at the gate; returns what it said then."""
+    """Run the program, interrupt it at the gate, and return the lines that it prints after that."""
     source = Path(asynclive.__file__).parents[1]
     process = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("interrupted.py"), program, stage, repo],
@@ -55,16 +55,16 @@ def interrupt(repo: Path, program: str, stage: str) -> list[str]:
         arrived = process.stdout.readline()
         assert arrived == "at the gate\n", process.stderr.read()
         process.send_signal(getattr(signal, SENT[program]))
-        said, errors = process.communicate()
+        output, errors = process.communicate()
     assert process.returncode == 0, errors
     assert errors == ""
-    return said.splitlines()
+    return output.splitlines()
 
 
 async def check_interrupted(repo: Path, program: str, stage: str) -> None:
     source = repo / "artifact"
     source.write_bytes(bytes(range(256)) * 4 * 3 * 1024)
-    async with AsyncLive(root=repo):  # it makes DVC's directories
+    async with AsyncLive(root=repo):  # creates DVC's directories, so that they are in ``before``
         pass
     before = look(repo, objects=False)
     error, at_work = interrupt(repo, program, stage)
@@ -94,7 +94,7 @@ async def check_interrupted(repo: Path, program: str, stage: str) -> None:
         ("sigterm-task.cancel", "copy"),
     ],
 )
-async def test_interrupted_it_leaves_nothing_or_all_of_it(
+async def test_an_interrupted_call_is_logged_completely_or_not_at_all(
     repo: Path, program: str, stage: str
 ) -> None:
     await check_interrupted(repo, program, stage)
@@ -105,14 +105,14 @@ async def test_interrupted_it_leaves_nothing_or_all_of_it(
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_interrupted_in_any_way_at_any_stage_it_leaves_nothing_or_all_of_it(
+async def test_a_call_interrupted_in_any_way_at_any_stage_is_logged_completely_or_not_at_all(
     repo: Path, program: str, stage: str
 ) -> None:
     await check_interrupted(repo, program, stage)
 
 
 @pytest.mark.anyio
-async def test_an_exception_in_the_block_leaves_nothing_or_all_of_it_at_every_stage(
+async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_any_stage(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = Moments(monkeypatch)
@@ -121,8 +121,10 @@ async def test_an_exception_in_the_block_leaves_nothing_or_all_of_it_at_every_st
     reached = 0
     async with AsyncLive(root=repo) as live:
         moments.live = live
-        counted = await moments.count(lambda: live.log_artifact(artifact, type="model", copy=True))
-    for number, moment in enumerate(spread(counted, 4)):
+        moment_counts = await moments.count(
+            lambda: live.log_artifact(artifact, type="model", copy=True)
+        )
+    for number, moment in enumerate(spread(moment_counts, 4)):
         artifact.write_bytes(b"%d" % number)
         before, outcome = look(repo, objects=False), ""
 
@@ -137,7 +139,7 @@ async def test_an_exception_in_the_block_leaves_nothing_or_all_of_it_at_every_st
                 gate.arrived.set()
 
         async def open_gate(gate: Gate) -> None:
-            await settled()  # the block is being left, and waits for the thread
+            await settled()  # the block is ending, and waits for the thread
             gate.open()
 
         async with anyio.create_task_group() as outside:
@@ -154,7 +156,7 @@ async def test_an_exception_in_the_block_leaves_nothing_or_all_of_it_at_every_st
         assert_nothing_lost(repo)
         copy = repo / "dvclive" / "artifacts" / "artifact"
         SURVIVED["blocks left by an exception"] += 1
-        # Who was not cancelled himself is told which it was.
+        # The task was not cancelled itself, so its call returns or raises as on disk.
         reached += bool(gate.what)
         if moment[0] == "commit" or not gate.what:
             assert outcome == "logged"
