@@ -1,7 +1,7 @@
-"""EIO from every kind of system call, one at a time, in each of its places in turn.
+"""Each kind of system call fails with EIO, once, at each of its places in turn.
 
-Whatever fails: each artifact is wholly old or wholly new, as its call says, and the error is of
-our own tree. Then the disk is well again, and the same object logs the same artifacts.
+Each artifact is then either old or new, as the outcome of its call says, and the error is an
+AsyncLiveError. When the disk works again, the same object logs the same artifacts.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from asynclive import AsyncLive
 
 pytestmark = pytest.mark.anyio
 
-# Said of what could not be removed, or not even looked at so that it could be: it goes with the
-# session. Which calls that takes is the business of shutil, and differs between Pythons.
+# Logged for a temp file that could not be removed, or not be listed for removal; the end of the
+# session removes it. Which calls a removal takes depends on shutil and the version of Python.
 STAYS = "cannot be removed now"
-# For the files of cache.type = reflink,copy.
+# Used only with cache.type = reflink,copy.
 LINKS = ("symlink", "readlink")
 
 
 def places(total: int, most: int) -> list[int]:
-    """At most so many of the numbers below ``total``: the first, the last, and some between."""
+    """Return at most ``most`` numbers below ``total``: the first, the last, some in between."""
     if most == 1:
         return [total // 2]
     return sorted({round(index * (total - 1) / (most - 1)) for index in range(most)})
 
 
-def is_said(temp: Path, message: str) -> bool:
+def names_path(message: str, temp: Path) -> bool:
     return any(f"'{path}'" in message for path in (temp, *temp.parents))
 
 
-async def strike(
+async def fail_each(
     repo: Path, calls: list[str], error: int, most: int, log: pytest.LogCaptureFixture
 ) -> int:
-    """Let each of these calls fail once, in so many of its places; returns how many they were."""
+    """Make each of these calls fail at up to ``most`` of its places; return how many failed."""
     artifacts = [
         Artifact(repo, "small", False),
         Artifact(repo, "large", True),
         Artifact(repo, "directory", False),
         Artifact(repo, "directory", True),
     ]
-    struck = 0
+    failures = 0
     async with AsyncLive(root=repo) as live:
         write_all(artifacts)
         assert not errors(artifacts, await log_all(live, artifacts))
@@ -62,31 +62,33 @@ async def strike(
                 with nth_failing(call, number, error) as fault:
                     outcomes = await log_all(live, artifacts)
                 failed = errors(artifacts, outcomes)
-                struck += len(fault.struck)
+                failures += len(fault.struck)
                 assert_sound(repo)
-                said = [record.getMessage() for record in log.records if STAYS in record.msg]
+                kept = [record.getMessage() for record in log.records if STAYS in record.msg]
                 assert [
-                    temp for temp in temp_files(repo) if not any(is_said(temp, of) for of in said)
+                    temp
+                    for temp in temp_files(repo)
+                    if not any(names_path(message, temp) for message in kept)
                 ] == []
                 again = [one for one in artifacts if one.name in failed]
                 assert not errors(again, await log_all(live, again))
     assert_nothing_lost(repo)
     assert temp_files(repo) == []
-    SURVIVED["system calls failed with EIO"] += struck
-    return struck
+    SURVIVED["system calls failed with EIO"] += failures
+    return failures
 
 
 @mostly_asyncio
-async def test_a_call_of_each_kind_that_fails_loses_nothing(
+async def test_one_failed_call_of_each_kind_loses_nothing(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = [call for call in CALLS if call not in LINKS]
-    # How often a call is made varies by little from one time to the next.
-    assert await strike(repo, calls, errno.EIO, 1, caplog) > len(calls) // 2
+    # How often asynclive makes a call varies a little between runs.
+    assert await fail_each(repo, calls, errno.EIO, 1, caplog) > len(calls) // 2
 
 
 @on_asyncio
-async def test_what_was_not_replaced_is_not_said_to_be_half_taken_back(
+async def test_no_failed_undo_is_logged_for_a_file_that_was_not_replaced(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     artifacts = [Artifact(repo, "small", False), Artifact(repo, "small", True)]
@@ -104,10 +106,10 @@ async def test_what_was_not_replaced_is_not_said_to_be_half_taken_back(
 @on_asyncio
 @pytest.mark.long
 @pytest.mark.parametrize("call", [call for call in CALLS if call not in LINKS])
-async def test_one_call_that_fails_loses_nothing_wherever_it_is(
+async def test_one_failed_call_loses_nothing_at_any_of_its_places(
     repo: Path, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert await strike(repo, [call], errno.EIO, 8, caplog)
+    assert await fail_each(repo, [call], errno.EIO, 8, caplog)
 
 
 @on_asyncio
@@ -121,8 +123,8 @@ async def test_one_call_that_fails_loses_nothing_wherever_it_is(
         if (cache_type, call) != ("hardlink", "symlink")
     ],
 )
-async def test_where_files_are_links_it_is_the_same(
+async def test_one_failed_call_loses_nothing_if_files_are_links(
     repo: Path, cache_type: str, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     dvc(repo, "config", "cache.type", cache_type)
-    assert await strike(repo, [call], errno.EIO, 6, caplog)
+    assert await fail_each(repo, [call], errno.EIO, 6, caplog)
