@@ -1,4 +1,4 @@
-"""isolation="process": the same lands, the same is raised; who calls notices nothing else."""
+"""isolation="process" writes the same files and raises the same errors as isolation="thread"."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ from asynclive._workers.os_priority import (
 
 pytestmark = pytest.mark.anyio
 
-# What does not depend on the event loop here, which is asyncio's in the worker anyway.
+# For tests in which the caller's event loop does not matter; the worker process uses asyncio.
 on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 three_ways = pytest.mark.parametrize(
     ("anyio_backend", "way"),
@@ -86,13 +86,15 @@ async def log_all(live: AsyncLive, calls: list[dict[str, Any]]) -> list[Any]:
 
 
 @on_every_loop
-async def test_what_lands_is_what_threads_leave(templates: Templates, tmp_path: Path) -> None:
+async def test_the_worker_process_leaves_the_same_files_as_threads(
+    templates: Templates, tmp_path: Path
+) -> None:
     found = {}
     for isolation in ("thread", "process"):
         repo = templates.make("git", tmp_path / isolation)
         make(repo)
         async with AsyncLive(root=repo, isolation=isolation) as live:  # type: ignore[arg-type]
-            # The order of the entries is that of the groups.
+            # One call at a time: the order of the entries is that of the groups.
             logged = [one for call in CALLS for one in await log_all(live, [call])]
             handle = await live.submit("model.pt", copy=True, name="copied")
             logged.append(await handle)
@@ -109,7 +111,7 @@ async def test_what_lands_is_what_threads_leave(templates: Templates, tmp_path: 
 
 
 @on_one_loop
-async def test_hundreds_at_once_are_all_logged(repo: Path) -> None:
+async def test_hundreds_of_calls_at_once_are_all_logged(repo: Path) -> None:
     write(repo, {f"{number}.txt": str(number) for number in range(200)})
     calls = [{"path": f"{number}.txt", "type": "dataset"} for number in range(200)]
     async with AsyncLive(root=repo, isolation="process") as live:
@@ -122,7 +124,7 @@ async def test_hundreds_at_once_are_all_logged(repo: Path) -> None:
     assert_nothing_lost(repo)
 
 
-async def test_submitted_calls_for_one_path_are_logged_in_their_order(repo: Path) -> None:
+async def test_submitted_calls_for_one_path_are_logged_in_order(repo: Path) -> None:
     path = repo / "model.pt"
     async with AsyncLive(root=repo, isolation="process") as live:
         handles = []
@@ -138,8 +140,8 @@ async def test_submitted_calls_for_one_path_are_logged_in_their_order(repo: Path
 
 
 @on_one_loop
-async def test_what_submit_can_do_goes_through(repo: Path) -> None:
-    """Moved, refused for want of room, superseded, drained, failed and not awaited."""
+async def test_the_options_of_submit_work_with_a_worker_process(repo: Path) -> None:
+    """Calls that are moved, refused for back-pressure, superseded, drained, or not awaited."""
     path = repo / "model.pt"
     write(repo, {"moved": "m", "other": "o"})
     live = AsyncLive(root=repo, isolation="process", max_pending=1)
@@ -157,10 +159,10 @@ async def test_what_submit_can_do_goes_through(repo: Path) -> None:
                 best.append(await live.submit(path, type="model", latest_wins=True))
             assert (await best[2]).md5 == md5("2")
             assert (await moved).md5 == md5("m")
-            spoilt = await submit_to_fail()
+            failed_call = await submit_to_fail()
             result = await live.drain(None)
             assert result.not_logged == ()
-            assert spoilt.done
+            assert failed_call.done
 
     async def submit_to_fail() -> ArtifactHandle:
         (repo / "dvc.yaml").write_text("artifacts: [")
@@ -171,13 +173,13 @@ async def test_what_submit_can_do_goes_through(repo: Path) -> None:
 
     with pytest.raises(Exception, match="no task awaited") as caught:
         await submit_all()
-    errors = caught.value.exceptions  # type: ignore[attr-defined]  # of an ExceptionGroup
+    errors = caught.value.exceptions  # type: ignore[attr-defined]  # an ExceptionGroup
     assert [type(error) for error in errors] == [DvcYamlError]
     now = live.statistics()
     assert (now.logged + now.superseded, now.failed) == (4, 2)
 
 
-async def test_a_handle_can_be_cancelled_until_its_group_begins(repo: Path) -> None:
+async def test_a_handle_can_be_cancelled_until_its_group_commits(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
         with locked(repo):
@@ -197,7 +199,7 @@ async def test_a_handle_can_be_cancelled_until_its_group_begins(repo: Path) -> N
 # --- Errors -----------------------------------------------------------------------------------
 
 
-async def test_an_error_of_the_call_is_the_same_and_the_callers_alone(repo: Path) -> None:
+async def test_a_call_raises_the_same_error_as_with_threads_and_fails_alone(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process", lock_timeout=0) as live:
         with pytest.raises(ArtifactNotFoundError) as missing:
@@ -209,10 +211,10 @@ async def test_an_error_of_the_call_is_the_same_and_the_callers_alone(repo: Path
                 await live.log_artifact("model.pt", type="model")
             assert timeout.value.lock_timeout == 0
         (repo / "dvc.yaml").write_text("artifacts: [")
-        with pytest.raises(DvcYamlError) as spoilt:
+        with pytest.raises(DvcYamlError) as failed_call:
             await live.log_artifact("model.pt", type="model")
-        assert spoilt.value.path == str(repo / "dvc.yaml")
-        assert spoilt.value.__cause__ is not None
+        assert failed_call.value.path == str(repo / "dvc.yaml")
+        assert failed_call.value.__cause__ is not None
         (repo / "dvc.yaml").unlink()
         await live.log_artifact("model.pt", type="model")
         assert (live.statistics().failed, live.statistics().logged) == (3, 1)
@@ -220,7 +222,7 @@ async def test_an_error_of_the_call_is_the_same_and_the_callers_alone(repo: Path
 
 
 @on_one_loop
-async def test_two_calls_for_one_path_are_in_conflict(repo: Path) -> None:
+async def test_two_calls_for_one_path_conflict(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
         with locked(repo) as gate:
@@ -234,27 +236,29 @@ async def test_two_calls_for_one_path_are_in_conflict(repo: Path) -> None:
     assert_nothing_lost(repo)
 
 
-async def test_entering_raises_what_entering_raises(tmp_path: Path, repo: Path) -> None:
+async def test_entering_the_block_raises_the_error_of_the_worker(
+    tmp_path: Path, repo: Path
+) -> None:
     with pytest.raises(RepositoryNotFoundError) as caught:
         async with AsyncLive(root=tmp_path, isolation="process"):
-            pytest.fail("entered, where there is no repository")
+            pytest.fail("entered the block without a repository")
     assert caught.value.root == str(tmp_path)
     (repo / ".dvc" / "config").write_text("[core]\n    autostage = perhaps\n")
     with pytest.raises(RepositoryError) as caught:
         async with AsyncLive(root=repo, isolation="process"):
-            pytest.fail("entered, where DVC cannot be opened")
-    # DVC's own, which would bring DVC with it.
+            pytest.fail("entered the block although DVC cannot be opened")
+    # The cause is an error of DVC. To unpickle it would import DVC, so it is a RemoteError.
     assert isinstance(caught.value.__cause__, RemoteError)
     assert "dvc." in str(caught.value.__cause__)
 
 
-def test_an_isolation_that_there_is_not_is_refused(repo: Path) -> None:
+def test_an_unknown_isolation_is_refused(repo: Path) -> None:
     with pytest.raises(ValueError, match="isolation must be 'thread' or 'process', not 'fork'"):
         AsyncLive(root=repo, isolation="fork")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "value"), [("executable", ""), ("frozen", True)])
-def test_where_there_is_no_interpreter_it_is_refused(
+def test_isolation_by_process_is_refused_without_an_interpreter(
     repo: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     monkeypatch.setattr(sys, name, value, raising=False)
@@ -263,7 +267,9 @@ def test_where_there_is_no_interpreter_it_is_refused(
 
 
 @on_one_loop
-async def test_it_is_the_default(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_isolation_by_process_is_the_default(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(repo)
     monkeypatch.delenv("ASYNCLIVE_ISOLATION")
     async with AsyncLive(root=repo) as live:
@@ -272,7 +278,7 @@ async def test_it_is_the_default(repo: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @on_one_loop
-async def test_a_time_of_a_zone_that_only_the_caller_knows_is_refused(repo: Path) -> None:
+async def test_a_time_zone_that_cannot_be_pickled_is_refused(repo: Path) -> None:
     class Zone(datetime.tzinfo):
         def utcoffset(self, dt: datetime.datetime | None) -> datetime.timedelta:
             return datetime.timedelta(0)
@@ -287,11 +293,13 @@ async def test_a_time_of_a_zone_that_only_the_caller_knows_is_refused(repo: Path
         assert live.statistics().in_flight == 0
 
 
-# --- Cancellation and leaving -----------------------------------------------------------------
+# --- Cancellation, and the end of the block ---------------------------------------------------
 
 
 @three_ways
-async def test_cancelled_before_its_group_begins_nothing_is_left(repo: Path, way: str) -> None:
+async def test_a_call_cancelled_before_its_group_commits_leaves_nothing(
+    repo: Path, way: str
+) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
         await live.log_artifact("sub/plain.txt")
@@ -308,14 +316,14 @@ async def test_cancelled_before_its_group_begins_nothing_is_left(repo: Path, way
     assert_nothing_lost(repo)
 
 
-async def stage_of(live: AsyncLive, state: str) -> None:
-    """Return once the worker has said that a call is in this state."""
-    while not getattr(live.statistics(), state):
+async def stage_of(live: AsyncLive, counter: str) -> None:
+    """Return once the worker has reported that a call is in this state."""
+    while not getattr(live.statistics(), counter):
         await anyio.lowlevel.checkpoint()
 
 
 @three_ways
-async def test_cancelled_while_its_group_commits_it_is_logged(
+async def test_a_call_cancelled_while_its_group_commits_is_logged(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     make(repo)
@@ -337,19 +345,19 @@ async def test_cancelled_while_its_group_commits_it_is_logged(
 
 
 @on_one_loop
-async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
+async def test_the_worker_reports_its_counts_even_if_no_call_makes_progress(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(repo)
     go = tmp_path / "go"
     hold_worker(monkeypatch, go, "asynclive._stage", "source", "make_plan")
-    heard = anyio.Event()
-    count = ProcessEngine._set_numbers
+    has_reported = anyio.Event()
+    count = ProcessEngine._count
 
     def counted(self: ProcessEngine, numbers: Numbers) -> None:
         count(self, numbers)
         if numbers.busy_workers:
-            heard.set()
+            has_reported.set()
 
     monkeypatch.setattr(ProcessEngine, "_set_numbers", counted)
     async with (
@@ -358,13 +366,13 @@ async def test_it_counts_aloud_where_there_is_nothing_else_to_say(
     ):
         tasks.start_soon(live.log_artifact, "model.pt", "model")
         with anyio.move_on_after(60):
-            await heard.wait()
+            await has_reported.wait()
         busy = live.statistics().busy_workers
         await anyio.to_thread.run_sync(go.write_bytes, b"")
     assert busy == 1
 
 
-async def test_an_exception_in_the_block_takes_back_what_is_in_flight(repo: Path) -> None:
+async def test_an_exception_in_the_block_undoes_the_calls_in_flight(repo: Path) -> None:
     make(repo)
     before = tree(repo)
     errors: list[Exception] = []
@@ -391,7 +399,7 @@ async def test_an_exception_in_the_block_takes_back_what_is_in_flight(repo: Path
 
 
 @on_one_loop
-async def test_leaving_waits_for_what_is_in_flight(repo: Path) -> None:
+async def test_the_end_of_the_block_waits_for_the_calls_in_flight(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
         handles = [await live.submit(call["path"]) for call in CALLS]
@@ -401,11 +409,11 @@ async def test_leaving_waits_for_what_is_in_flight(repo: Path) -> None:
 
 
 @three_ways
-async def test_cancelled_around_the_block_the_worker_ends_and_leaves_nothing(
+async def test_the_worker_ends_and_leaves_nothing_if_the_block_is_cancelled(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     make(repo)
-    with said_by_workers(tmp_path, monkeypatch) as said, locked(repo):
+    with said_by_workers(tmp_path, monkeypatch) as worker_output, locked(repo):
         entered = anyio.Event()
 
         async def log() -> None:
@@ -421,16 +429,16 @@ async def test_cancelled_around_the_block_the_worker_ends_and_leaves_nothing(
             await entered.wait()
             call.cancel()
         assert call.cancelled
-        assert await said.to_the_end() == "+"
+        assert await worker_output.to_the_end() == "+"
     assert leftovers(repo) == []
     assert not (repo / "model.pt.dvc").exists()
 
 
-# --- The process ------------------------------------------------------------------------------
+# --- The worker process -----------------------------------------------------------------------
 
 
 def slice_of(pid: int) -> int:
-    """How long a process asks to run at a time, in nanoseconds; 0: the system has no such thing."""
+    """Return the scheduler slice of a process in ns; 0 if the system has no slices."""
     number = {"x86_64": 315, "aarch64": 275}.get(platform.machine())
     if sys.platform != "linux" or number is None:
         return 0
@@ -440,53 +448,55 @@ def slice_of(pid: int) -> int:
 
 
 @on_one_loop
-async def test_it_has_a_lower_priority_and_a_session_and_is_gone_afterwards(repo: Path) -> None:
+async def test_the_worker_has_a_lower_priority_and_its_own_session_and_ends_with_the_block(
+    repo: Path,
+) -> None:
     async with AsyncLive(root=repo, isolation="process") as live:
         pid = pid_of(live)
         assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
-        assert os.getsid(pid) == pid  # Ctrl-C in the terminal does not come there
-        autogroup = Path(f"/proc/{pid}/autogroup")  # where its session is a share of its own
+        assert os.getsid(pid) == pid  # so that the terminal does not send it Ctrl-C
+        autogroup = Path(f"/proc/{pid}/autogroup")  # the scheduler's group of its session
         if autogroup.exists():
             assert autogroup.read_text().endswith(f"nice {NICENESS}\n")
         slice_ns = slice_of(pid)
-        if slice_ns:  # Linux, from 6.12
+        if slice_ns:  # Linux 6.12 or later
             assert slice_ns == SLICE_NS > slice_of(os.getpid())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
-def test_its_threads_are_interrupted_by_one_another_where_they_work_on_what_is_large() -> None:
+def test_threads_of_the_worker_use_a_shorter_slice_for_large_files() -> None:
     slices: list[int] = []
 
     def look() -> None:
         slices.append(slice_of(threading.get_native_id()))
 
     def run() -> None:
-        Scheduling().run_bulk(look)  # not in a worker process: the slice is unchanged
+        Scheduling().run_bulk(look)  # outside a worker process: the slice does not change
         scheduling = WorkerScheduling()
         scheduling.start()
         scheduling.run_bulk(look)
         look()
 
-    usual = slice_of(os.getpid())
+    default_slice = slice_of(os.getpid())
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert slices == ([usual, BULK_SLICE_NS, SLICE_NS] if usual else [0, 0, 0])
+    assert slices == ([default_slice, BULK_SLICE_NS, SLICE_NS] if default_slice else [0, 0, 0])
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
 @on_one_loop
-async def test_what_is_large_has_a_processor_for_a_chunk_at_a_time(
+async def test_large_files_are_read_in_the_chunks_of_their_isolation(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: Any
 ) -> None:
-    said = tmp_path / "said"
+    log = tmp_path / "log"
     code = f"""
 import gc
 from asynclive._ingest import copy_and_hash
 read_at = copy_and_hash.read_at
 def counting(fd, path, buffer, offset):
-    with open({str(said)!r}, "a") as file:
+    with open({str(log)!r}, "a") as file:
         file.write(f"{{len(buffer)}} {{gc.get_freeze_count() > 0}}\\n")
     return read_at(fd, path, buffer, offset)
 copy_and_hash.read_at = counting
@@ -497,20 +507,20 @@ copy_and_hash.read_at = counting
     else:
         monkeypatch.setattr(
             copy_and_hash, "read_at", copy_and_hash.read_at
-        )  # is put back at the end
+        )  # so that monkeypatch restores it at the end
         exec(code, {})
     async with AsyncLive(root=repo, isolation=isolation) as live:
         await live.log_artifact("model.pt")
-    sizes, frozen = zip(*(line.split() for line in said.read_text().splitlines()), strict=True)
-    # A training loop in Python has the interpreter to itself for so long, or has one of its own.
+    sizes, frozen = zip(*(line.split() for line in log.read_text().splitlines()), strict=True)
+    # In threads, a larger chunk takes the interpreter less often from a training loop in Python.
     chunks = 1 if isolation == "process" else stage_job.CHUNKS_AT_ONCE
     assert max(map(int, sizes)) == chunks * copy_and_hash.CHUNK_BYTES
-    # What is the caller's own is left to the caller's collector.
+    # Only the worker freezes its objects: the caller's garbage collector is the caller's own.
     assert set(frozen) == {str(isolation == "process")}
 
 
 @on_one_loop
-async def test_what_is_meant_for_the_parent_does_not_end_it(repo: Path) -> None:
+async def test_signals_for_the_parent_do_not_end_the_worker(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
         os.kill(pid_of(live), signal.SIGINT)
@@ -519,7 +529,7 @@ async def test_what_is_meant_for_the_parent_does_not_end_it(repo: Path) -> None:
 
 
 @on_one_loop
-async def test_two_objects_have_a_process_each(repo: Path) -> None:
+async def test_each_object_has_its_own_worker(repo: Path) -> None:
     make(repo)
     async with (
         AsyncLive(root=repo, isolation="process") as one,
@@ -539,7 +549,7 @@ async def test_two_objects_have_a_process_each(repo: Path) -> None:
 
 
 @on_one_loop
-async def test_its_log_is_the_callers_at_the_level_that_it_has_there(
+async def test_log_records_of_the_worker_reach_the_parent_at_the_parents_level(
     repo: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(repo)
@@ -570,10 +580,10 @@ DvcRepository.commit = talk
 
 
 @on_one_loop
-async def test_environment_and_working_directory_are_the_callers(
+async def test_the_worker_has_the_callers_environment_and_working_directory(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And nothing that lies in the working directory is imported by accident."""
+    """The worker imports no module from the working directory by accident."""
     write(repo, {"pickle.py": "1/0", "asynclive.py": "1/0", "anyio.py": "1/0", "model.pt": "m"})
     seen = tmp_path / "seen"
     monkeypatch.chdir(repo)
@@ -607,11 +617,13 @@ anyio.run(main)
 """
 
 
-@pytest.mark.parametrize("how", ["-c", "script"])
-def test_a_program_needs_no_guard_and_imports_no_dvc(repo: Path, tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("way", ["-c", "script"])
+def test_a_program_needs_no_main_guard_and_imports_no_dvc(
+    repo: Path, tmp_path: Path, way: str
+) -> None:
     make(repo)
     (tmp_path / "script.py").write_text(SCRIPT)
-    args = {"-c": ["-c", SCRIPT], "script": [str(tmp_path / "script.py")]}[how]
+    args = {"-c": ["-c", SCRIPT], "script": [str(tmp_path / "script.py")]}[way]
     done = subprocess.run(
         [sys.executable, *args],
         cwd=repo,
@@ -623,7 +635,7 @@ def test_a_program_needs_no_guard_and_imports_no_dvc(repo: Path, tmp_path: Path,
     assert done.stderr == ""
 
 
-def test_event_loops_in_threads_have_a_worker_each(repo: Path) -> None:
+def test_event_loops_in_threads_have_their_own_workers(repo: Path) -> None:
     make(repo)
     errors: list[BaseException] = []
 
@@ -666,17 +678,18 @@ print("logged")
 
 
 @on_one_loop
-async def test_a_program_that_never_leaves_its_block_ends_and_so_does_the_worker(
+async def test_the_worker_ends_with_a_program_that_never_leaves_its_block(
     repo: Path, tmp_path: Path
 ) -> None:
     make(repo)
-    said = Said(tmp_path / "said")
+    worker_output = Said(tmp_path / "said")
     try:
         done = await anyio.run_process(
-            [sys.executable, "-c", NEVER_LEFT, str(repo), said.code], stderr=subprocess.DEVNULL
+            [sys.executable, "-c", NEVER_LEFT, str(repo), worker_output.code],
+            stderr=subprocess.DEVNULL,
         )
         assert done.stdout == b"logged\n"
-        assert await said.to_the_end() == "+"
+        assert await worker_output.to_the_end() == "+"
     finally:
-        said.close()
+        worker_output.close()
     assert_nothing_lost(repo)
