@@ -1,4 +1,4 @@
-"""isolation="process": either side is killed. Nothing is lost, nothing left, the rest goes on."""
+"""isolation="process": one side is killed. Nothing is lost, no temp file is left, calls go on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = [
 
 on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-# Dies at the target, once.
+# Makes the first worker process kill itself at the target; the next ones find the marker.
 DIE = """
 import os, sys
 sys.path.insert(0, {directory!r})
@@ -51,7 +51,7 @@ if not os.path.isdir({marker!r}):
 
 
 async def log_all(live: AsyncLive, calls: tuple[dict[str, Any], ...]) -> list[Exception]:
-    """Log all of them at once; the errors."""
+    """Log all of them at once; return the errors."""
     errors: list[Exception] = []
 
     async def log(call: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ MOMENTS: list[tuple[str, Moment]] = [
         for n, (backend, moment) in enumerate(MOMENTS)
     ],
 )
-async def test_a_killed_worker_loses_nothing_and_another_goes_on(
+async def test_a_killed_worker_loses_nothing_and_another_worker_takes_over(
     templates: Templates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: Moment
 ) -> None:
     killing = Killing(None, templates, tmp_path, EVERYTHING)  # type: ignore[arg-type]
@@ -110,7 +110,7 @@ async def test_a_killed_worker_loses_nothing_and_another_goes_on(
             assert isinstance(error, WorkerDiedError), error
             assert (error.status, "SIGKILL" in str(error)) == (-signal.SIGKILL, True)
         assert pid_of(live) != first
-        # The new one has put right what the first one left, and has two directories of its own.
+        # The new worker has cleaned up after the first one, and has two directories itself.
         killing.check_killed(repo)
         assert len(leftovers(repo)) == 2
         assert await log_all(live, EVERYTHING.calls) == []
@@ -132,7 +132,7 @@ def write_files(repo: Path, files: dict[str, bytes | None]) -> None:
 
 
 @on_one_loop
-async def test_killed_while_it_has_nothing_to_do_it_is_not_missed(
+async def test_a_worker_killed_while_idle_is_replaced_without_an_error(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(repo, {"one": "1", "two": "22"})
@@ -142,9 +142,14 @@ async def test_killed_while_it_has_nothing_to_do_it_is_not_missed(
         while not caplog.records:
             await anyio.lowlevel.checkpoint()
         await live.log_artifact("two", type="model")
-        now = live.statistics()
-        assert (now.logged, now.failed, now.files_staged, now.bytes_staged) == (2, 0, 2, 3)
-        assert now.groups == 2
+        statistics = live.statistics()
+        assert (
+            statistics.logged,
+            statistics.failed,
+            statistics.files_staged,
+            statistics.bytes_staged,
+        ) == (2, 0, 2, 3)
+        assert statistics.groups == 2
     assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == [
         "The worker process was killed by SIGKILL."
     ]
@@ -152,7 +157,7 @@ async def test_killed_while_it_has_nothing_to_do_it_is_not_missed(
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
-async def test_where_no_other_can_start_each_call_says_why_until_one_can(repo: Path) -> None:
+async def test_each_call_raises_the_reason_until_a_new_worker_can_start(repo: Path) -> None:
     write(repo, {"one": "1", "two": "2"})
     away = repo.with_name("away")
     async with AsyncLive(root=repo, isolation="process") as live:
@@ -172,7 +177,7 @@ async def test_where_no_other_can_start_each_call_says_why_until_one_can(repo: P
 
 
 @on_one_loop
-async def test_killed_as_the_block_is_left_by_an_exception_the_next_session_clears_up(
+async def test_the_next_session_cleans_up_if_the_worker_is_killed_while_the_block_raises(
     repo: Path,
 ) -> None:
     write(repo, {"one": "1"})
@@ -195,7 +200,7 @@ async def test_killed_as_the_block_is_left_by_an_exception_the_next_session_clea
 
 
 @on_one_loop
-async def test_what_was_moved_is_back_when_the_call_is_told_that_its_worker_died(
+async def test_a_moved_source_is_restored_before_the_call_raises_that_its_worker_died(
     repo: Path,
 ) -> None:
     write(repo, {"one": "1"})
@@ -213,7 +218,7 @@ async def test_what_was_moved_is_back_when_the_call_is_told_that_its_worker_died
 
 # --- The parent is killed ---------------------------------------------------------------------
 
-# Logs a file; its worker holds the pipe. With "fork" it has a child that has all it has open.
+# Logs a file; its worker keeps the pipe open. With "fork", a child inherits all open files.
 PARENT = """
 import os, sys, anyio
 from asynclive import AsyncLive
@@ -240,63 +245,65 @@ anyio.run(main)
 
 @on_one_loop
 @pytest.mark.parametrize("how", ["alone", "fork"])
-async def test_when_the_parent_is_killed_the_worker_ends_and_leaves_nothing(
+async def test_the_worker_ends_and_leaves_nothing_when_the_parent_is_killed(
     repo: Path, tmp_path: Path, how: str
 ) -> None:
     if how == "fork" and not hasattr(os, "pidfd_open"):
-        pytest.skip("here it ends with the child")
+        pytest.skip("without pidfd_open, the worker ends only with the forked child")
     write(repo, {"one": "1"})
-    said = Said(tmp_path / "said")
+    worker_output = Said(tmp_path / "said")
     try:
-        with locked(repo), running(PARENT, repo, said.code, "", how) as parent:
+        with locked(repo), running(PARENT, repo, worker_output.code, "", how) as parent:
             assert await anyio.to_thread.run_sync(parent.line) == "staged"
             assert len(leftovers(repo)) == 2
             parent.kill()
-            assert await said.to_the_end() == "+"
+            assert await worker_output.to_the_end() == "+"
             assert leftovers(repo) == []
     finally:
-        said.close()
+        worker_output.close()
     assert not (repo / "dvclive").exists()
     assert_nothing_lost(repo)
     SURVIVED["parents of isolation='process' killed by SIGKILL"] += 1
 
 
 @on_one_loop
-async def test_the_end_of_the_parent_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that waits for a slow disk then would be told again and again, and do only that."""
+async def test_a_worker_is_notified_once_that_its_parent_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a worker that waits for a slow disk would only handle repeated notifications."""
     if not hasattr(os, "pidfd_open"):
-        pytest.skip("no pidfd_open here: its sockets alone tell a worker of the end")
-    told: list[object] = []
-    heard = anyio.Event()
+        pytest.skip("without pidfd_open, only its sockets notify a worker of the end")
+    notifications: list[object] = []
+    is_notified = anyio.Event()
 
-    def tell(socks: object) -> None:
-        told.append(socks)
-        heard.set()
+    def notify(socks: object) -> None:
+        notifications.append(socks)
+        is_notified.set()
 
-    monkeypatch.setattr(worker_main, "_end_messages", tell)
+    monkeypatch.setattr(worker_main, "_end_messages", notify)
     with subprocess.Popen([sys.executable, "-c", ""]) as parent:
         monkeypatch.setattr(os, "getppid", lambda: parent.pid)
         with worker_main._ends_with(parent.pid, []):
-            await heard.wait()
+            await is_notified.wait()
             await settled()
             await anyio.to_thread.run_sync(parent.wait)
-    assert told == [[]]
+    assert notifications == [[]]
 
 
 @on_one_loop
-async def test_what_commits_when_the_parent_is_killed_is_logged_wholly(
+async def test_a_group_that_commits_when_the_parent_is_killed_is_logged_completely(
     repo: Path, tmp_path: Path
 ) -> None:
     write(repo, {"one": "1"})
     go = tmp_path / "go"
     os.mkfifo(go)
-    said = Said(tmp_path / "said")
+    worker_output = Said(tmp_path / "said")
     hold = HELD_COMMIT.format(go=str(go))
     try:
-        with running(PARENT, repo, said.code, hold, "alone") as parent:
-            await said.bereave(parent, go)
+        with running(PARENT, repo, worker_output.code, hold, "alone") as parent:
+            await worker_output.bereave(parent, go)
     finally:
-        said.close()
+        worker_output.close()
     assert entries(repo)["one"]["path"] == "dvclive/artifacts/one"
     assert_nothing_lost(repo)
     async with AsyncLive(root=repo, isolation="process") as live:

@@ -1,4 +1,4 @@
-"""isolation="process" with a Live, or an experiment: one side is killed, or holds the other up."""
+"""isolation="process" with a Live or an experiment: one side is killed, or blocks the other."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = [
 ]
 on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
-# What is to be recorded, the Live of the parent knows by then.
+# Runs code in the worker after the parent's Live was notified of entries, before they are recorded.
 BEFORE_RECORDING = """
 import os
 from asynclive._dvcyaml.async_files import AsyncFiles
@@ -44,7 +44,7 @@ def replace_blocking(self, *args, replace=AsyncFiles.replace_blocking):
 
 AsyncFiles.replace_blocking = replace_blocking
 """
-# Once.
+# Kills the worker the first time only.
 DIE = """if not os.path.isdir({marker!r}):
         os.mkdir({marker!r})
         os.kill(os.getpid(), 9)"""
@@ -54,27 +54,27 @@ HOLD = """os.write(said, b"h")
 
 @pytest.fixture
 def live(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A Live in the repository, which is the working directory; dvc.yaml is what it knows."""
+    """A Live in the repository, which is the working directory. It writes entries to dvc.yaml."""
     monkeypatch.chdir(repo)
-    made = Live(save_dvc_exp=False)
-    yield made
-    made._dvc_repo.close()
+    live = Live(save_dvc_exp=False)
+    yield live
+    live._dvc_repo.close()
 
 
 @contextmanager
 def held_before_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Said, Path]]:
-    """Workers say ``h`` before they record something, and wait until the pipe is written to."""
+    """Workers write ``h`` before they record entries, and wait until the named pipe is written."""
     go = tmp_path / "go"
     os.mkfifo(go)
-    with said_by_workers(tmp_path, monkeypatch) as said:
+    with said_by_workers(tmp_path, monkeypatch) as worker_output:
         in_worker(monkeypatch, BEFORE_RECORDING.format(code=HOLD.format(go=str(go))))
-        yield said, go
+        yield worker_output, go
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_what_a_killed_worker_had_not_recorded_the_live_forgets(
+async def test_the_live_drops_entries_that_a_killed_worker_has_not_recorded(
     repo: Path, live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "c.pt": "c"})
@@ -109,23 +109,23 @@ async def test_what_a_killed_worker_had_not_recorded_the_live_forgets(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_an_event_loop_that_the_live_holds_up_meanwhile_is_let_go(
+async def test_a_live_that_blocks_the_event_loop_waits_for_the_recording_and_then_goes_on(
     repo: Path, live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(repo, {"a.pt": "a"})
-    waits = threading.Event()
-    lock = FileLock._lock_file
+    is_waiting = threading.Event()
+    lock = FileLock._lock
 
-    def tell_lock(turn: FileLock) -> int | None:
+    def signal_and_lock(turn: FileLock) -> int | None:
         if threading.current_thread() is threading.main_thread():
-            waits.set()
+            is_waiting.set()
         return lock(turn)
 
-    with held_before_recording(tmp_path, monkeypatch) as (said, go):
-        monkeypatch.setattr(FileLock, "_lock_file", tell_lock)
+    with held_before_recording(tmp_path, monkeypatch) as (worker_output, go):
+        monkeypatch.setattr(FileLock, "_lock", signal_and_lock)
 
         def go_on() -> None:
-            assert waits.wait(30)
+            assert is_waiting.wait(30)
             go.write_bytes(b"")
 
         opener = threading.Thread(target=go_on)
@@ -134,9 +134,9 @@ async def test_an_event_loop_that_the_live_holds_up_meanwhile_is_let_go(
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(async_live.log_artifact, "a.pt", "model")
-            await said.until("h")
+            await worker_output.until("h")
             opener.start()
-            live.next_step()  # here, where the worker is listened to
+            live.next_step()  # blocks the event loop that reads the worker's messages
             assert entries(repo) == {"a": {"path": "a.pt", "type": "model"}}
     opener.join()
     assert entries(repo) == {"a": {"path": "a.pt", "type": "model"}}
@@ -146,15 +146,15 @@ async def test_an_event_loop_that_the_live_holds_up_meanwhile_is_let_go(
     ("anyio_backend", "way"),
     [("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")],
 )
-async def test_a_call_that_is_cancelled_while_it_is_recorded_is_known_to_the_live(
+async def test_the_live_keeps_the_entry_of_a_call_that_is_cancelled_while_it_is_recorded(
     repo: Path, live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     write(repo, {"a.pt": "a"})
-    with held_before_recording(tmp_path, monkeypatch) as (said, go):
+    with held_before_recording(tmp_path, monkeypatch) as (worker_output, go):
         async with AsyncLive(live=live, isolation="process") as async_live:
             log = lambda: async_live.log_artifact("a.pt", "model", copy=True)  # noqa: E731
             async with in_task(way, log) as call:
-                await said.until("h")
+                await worker_output.until("h")
                 call.cancel()
                 await anyio.to_thread.run_sync(go.write_bytes, b"")
             assert call.cancelled
@@ -185,23 +185,23 @@ anyio.run(main)
 
 @on_one_loop
 @pytest.mark.parametrize("when", ["commit(self, group)", "replace(self, *args)"])
-async def test_what_is_recorded_when_the_parent_is_killed_is_recorded_wholly(
+async def test_an_entry_is_recorded_completely_if_the_parent_is_killed_during_its_commit(
     repo: Path, tmp_path: Path, when: str
 ) -> None:
-    """Before the Live was told of it, and after."""
+    """The parent is killed before its Live is notified of the entry, or after that."""
     write(repo, {"one": "1"})
     go = tmp_path / "go"
     os.mkfifo(go)
-    said = Said(tmp_path / "said")
+    worker_output = Said(tmp_path / "said")
     if when.startswith("commit"):
         code = HELD_COMMIT.format(go=str(go))
     else:
         code = BEFORE_RECORDING.format(code=HOLD.format(go=str(go)))
     try:
-        with running(PARENT, repo, said.code + code) as parent:
-            await said.bereave(parent, go)
+        with running(PARENT, repo, worker_output.code + code) as parent:
+            await worker_output.bereave(parent, go)
     finally:
-        said.close()
+        worker_output.close()
     assert entries(repo)["one"]["path"] == "dvclive/artifacts/one"
     assert leftovers(repo) == []
     assert_nothing_lost(repo)
@@ -212,7 +212,7 @@ async def test_what_is_recorded_when_the_parent_is_killed_is_recorded_wholly(
 
 
 def experiment(repo: Path, name: str) -> set[str] | None:
-    """What it has that the commit it starts from has not; None: there is no such."""
+    """Return the files that the experiment changes; None: it does not exist."""
     refs = git(repo, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     found = [ref for ref in refs if ref.endswith(f"/{name}")]
     if not found:
@@ -221,7 +221,7 @@ def experiment(repo: Path, name: str) -> set[str] | None:
 
 
 @on_one_loop
-async def test_an_experiment_holds_also_what_a_killed_worker_had_logged(
+async def test_an_experiment_contains_what_a_killed_worker_had_logged(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(repo, {"a.pt": "a", "sub/b.pt": "b"})
@@ -243,7 +243,7 @@ async def test_an_experiment_holds_also_what_a_killed_worker_had_logged(
 
 
 @on_one_loop
-async def test_an_experiment_whose_worker_is_killed_as_it_saves_is_said_to_be_lost(
+async def test_an_experiment_is_reported_lost_if_its_worker_is_killed_while_it_saves(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(repo, {"a.pt": "a"})
@@ -264,5 +264,5 @@ OwnExperiment.leave = lambda *_, **__: os.kill(os.getpid(), 9)
         await log()
     assert experiment(repo, "mine") is None
     async with AsyncLive(root=repo):
-        pass  # clears up after it
+        pass  # removes the temp files of the killed worker
     assert_nothing_lost(repo)
