@@ -1,4 +1,4 @@
-"""SIGKILL while versions of one path are submitted: each is whole, and what was moved is there."""
+"""A session that submits versions of a path is killed: each is complete, no source is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from points import Moment
 from scenarios import Job, Report, Scenario, filled
 from twin import Templates
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and fork")
 
 _LARGE = 2**20 + 200_000
 _THREE = tuple(filled(f"v{number}", _LARGE) for number in range(3))
@@ -42,8 +42,8 @@ MOVED = _scenario("three moved", _THREE, submit=_MOVE)
 SCENARIOS = (
     MOVED,
     _scenario("three copied", _THREE, submit={**_SUBMIT, "copy": True}),
-    _scenario("three of which the newest wins", _THREE, submit={**_MOVE, "latest_wins": True}),
-    _scenario("a directory moved, and copied", _TREE, submit={**_MOVE, "copy": True}),
+    _scenario("three with latest_wins", _THREE, submit={**_MOVE, "latest_wins": True}),
+    _scenario("a directory moved and copied", _TREE, submit={**_MOVE, "copy": True}),
     _scenario(
         "links without renameat2",
         _TREE,
@@ -55,23 +55,23 @@ SCENARIOS = (
 
 
 class Submitting(Killing):
-    """Its sessions submit; what they left is looked at again after one that only enters."""
+    """Its sessions submit. Before the check, a session enters and recovers the files."""
 
     @property
     def _destination(self) -> str:
         return self.scenario.destination(self.scenario.submit)
 
-    def job(self, repo: Path, backend: str, **what: Any) -> Job:
+    def job(self, repo: Path, backend: str, **options: Any) -> Job:
         for number, version in enumerate(self.scenario.versions):
             put(repo.parent / f"version{number}", version)
-        return super().job(repo, backend, **what)
+        return super().job(repo, backend, **options)
 
     def check_killed(self, repo: Path) -> None:
         scenario = self.scenario
         versions, submit = scenario.versions, scenario.submit
-        came = [not (repo.parent / f"version{n}").exists() for n in range(len(versions))].count(
-            True
-        )
+        submitted = [
+            not (repo.parent / f"version{n}").exists() for n in range(len(versions))
+        ].count(True)
         only_enters = replace(scenario, versions=(), calls=())
         report = self.zygote.run(replace(self.job(repo, "asyncio"), scenario=only_enters))
         assert (report.signal, report.errors) == (0, [])
@@ -80,16 +80,16 @@ class Submitting(Killing):
         hashes = [md5_of(version) for version in versions]
         assert logged is None or logged in hashes
         assert entries(repo).keys() <= {"theirs", "m"}
-        first_lost = hashes.index(logged) + 1 if logged else 0
+        first_unlogged = hashes.index(logged) + 1 if logged else 0
         found = [content(each) for each in repo.glob("model*") if each.suffix != ".dvc"]
         assert [each for each in found if each not in versions] == []
         if submit.get("move"):
-            kept = versions[first_lost:came]
-            if submit.get("latest_wins"):  # an older one is dropped for the next, which is there
+            kept = versions[first_unlogged:submitted]
+            if submit.get("latest_wins"):  # an older version is dropped once a newer one exists
                 kept = kept[-1:]
             assert [version for version in kept if version not in found] == []
         else:
-            assert content(repo / "model") == (versions[came - 1] if came else None)
+            assert content(repo / "model") == (versions[submitted - 1] if submitted else None)
         if submit.get("copy"):
             assert_one_of(path, None, *versions)
         removed = () if path.exists() else (path,)
@@ -104,14 +104,15 @@ class Submitting(Killing):
         assert rules.read_text().splitlines().count("/model") == 1
 
     def next_session(self, repo: Path, backend: str) -> Report:
-        for left in repo.glob("model*"):  # what was put back beside stays, until its owner acts
-            if left.suffix != ".dvc" and left.name != "model":
-                put(left, None)
+        # Sources that recovery restored under another name stay until the user acts.
+        for restored in repo.glob("model*"):
+            if restored.suffix != ".dvc" and restored.name != "model":
+                put(restored, None)
         put(repo / "model", None)
         return super().next_session(repo, backend)
 
 
-def test_killed_while_it_moves_and_places_nothing_is_lost(
+def test_a_kill_during_a_move_or_a_placement_loses_nothing(
     zygote: Zygote, templates: Templates, tmp_path: Path
 ) -> None:
     killing = Submitting(zygote, templates, tmp_path, MOVED)
@@ -121,7 +122,7 @@ def test_killed_while_it_moves_and_places_nothing_is_lost(
 
 @pytest.mark.long
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_killed_on_its_way_what_was_submitted_is_whole(
+def test_a_kill_at_any_stage_leaves_submitted_versions_complete(
     scenario: Scenario, zygote: Zygote, templates: Templates, tmp_path: Path
 ) -> None:
     killing = Submitting(zygote, templates, tmp_path, scenario)
