@@ -1,4 +1,4 @@
-"""Worker processes: one that is killed fails one call, and none outlives who it works for."""
+"""A worker process that is killed fails only its call, and none outlives its session."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scenarios import IN_PROCESSES
 from tally import SURVIVED
 from twin import Templates
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL, no fork")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and fork")
 
 STAGE = "stage in processes"
-# Of the moments at which something is handed to a worker: some have begun by then. (Where there
-# are fewer of them, and so of these moments, it is half of this.)
+# A moment at which the session hands files to a worker; some workers have started then. If the
+# session has fewer moments, because it has fewer workers, ``kill`` halves the number.
 IN_THE_MIDDLE = 36
 
 
@@ -27,7 +27,7 @@ def killing(zygote: Zygote, templates: Templates, tmp_path: Path) -> Killing:
     return Killing(zygote, templates, tmp_path, IN_PROCESSES)
 
 
-# As it stores the first file, within a later one, and in the middle of its first answer.
+# While the worker stores the first file, within a later file, and in its first answer.
 MOMENTS = [("stage small", 0), ("stage small", 14), (STAGE, 1)]
 
 
@@ -44,36 +44,36 @@ MOMENTS = [("stage small", 0), ("stage small", 14), (STAGE, 1)]
         for number, moment in enumerate(MOMENTS)
     ],
 )
-def test_a_killed_worker_fails_its_call_and_no_other(
+def test_a_killed_worker_process_fails_its_call_and_no_other(
     killing: Killing, backend: str, moment: Moment
 ) -> None:
     repo = killing.fresh()
     workers = killing.workers(repo)
     job = killing.job(repo, backend, prepare=True, worker_target=moment, alive=workers.path)
     report = killing.zygote.run(job)
-    said = workers.end()
+    output = workers.end()
     assert report.signal == 0
-    # Workers stage two of the calls, and all of them die.
+    # Worker processes stage two of the calls. All of these processes die.
     assert 1 <= len(report.errors) <= 2
-    assert said.count(b"-") >= len(report.errors)
+    assert output.count(b"-") >= len(report.errors)
     for error in report.errors:
         assert error.startswith("StorageError: Cannot store '"), error
         assert "its worker process has ended" in error
     assert report.status == {}
     assert_sound(repo)
     killing.next_session(repo, backend)
-    SURVIVED["worker processes killed by SIGKILL"] += said.count(b"-")
+    SURVIVED["worker processes killed by SIGKILL"] += output.count(b"-")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)])
-def test_when_the_process_is_killed_its_workers_end(killing: Killing, backend: str) -> None:
+def test_worker_processes_end_when_their_session_is_killed(killing: Killing, backend: str) -> None:
     repo, report = killing.kill(backend, (STAGE, IN_THE_MIDDLE))
     assert report.workers.count(b"+") >= 1
     killing.next_session(repo, backend)
 
 
 @pytest.mark.long
-def test_a_session_need_not_wait_for_the_workers_of_a_dead_one(killing: Killing) -> None:
+def test_a_session_does_not_wait_for_worker_processes_of_a_killed_one(killing: Killing) -> None:
     count = killing.count("asyncio").counts[STAGE]
     repo = killing.fresh()
     workers = killing.workers(repo)

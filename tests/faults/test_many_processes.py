@@ -1,4 +1,4 @@
-"""Many processes log into one repository beside `dvc` and `git` commands: nothing is lost."""
+"""Many processes log into one repository in parallel with `dvc` and `git`, and lose nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from invariants import assert_nothing_lost, content, dvc_files, entries
 from tally import SURVIVED
 from twin import dvc, git
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes need fork")
 
 
-def test_what_three_processes_log_at_once_is_all_there(repo: Path) -> None:
+def test_three_processes_log_in_parallel_and_lose_nothing(repo: Path) -> None:
     logged = prepare(repo, processes=3, count=10)
     with crowd(repo, processes=3, count=10) as zygote:
         assert failures(zygote) == []
@@ -23,7 +23,7 @@ def test_what_three_processes_log_at_once_is_all_there(repo: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(("processes", "count"), [(6, 20), (16, 100)])
-def test_what_many_processes_log_at_once_is_all_there(
+def test_many_processes_log_in_parallel_and_lose_nothing(
     repo: Path, processes: int, count: int
 ) -> None:
     logged = prepare(repo, processes, count)
@@ -33,7 +33,7 @@ def test_what_many_processes_log_at_once_is_all_there(
 
 
 @pytest.mark.long
-def test_dvc_and_git_commands_meanwhile_neither_fail_nor_make_anything_fail(repo: Path) -> None:
+def test_dvc_and_git_commands_in_parallel_neither_fail_nor_make_a_call_fail(repo: Path) -> None:
     processes, count, outside = 6, 80, repo.parent / "sources"
     logged = prepare(repo, processes, count, outside)
     commands = 0
@@ -44,7 +44,7 @@ def test_dvc_and_git_commands_meanwhile_neither_fail_nor_make_anything_fail(repo
             dvc(repo, "status")
             dvc(repo, "add", "--quiet", other.name)
             git(repo, "add", "--all")
-            git(repo, "commit", "--quiet", "--allow-empty", "--message=Meanwhile")
+            git(repo, "commit", "--quiet", "--allow-empty", "--message=In parallel")
             commands += 1
         assert failures(zygote) == []
     others = [f"other-{number}.bin" for number in range(commands)]
@@ -59,7 +59,7 @@ def prepare(repo: Path, processes: int, count: int, outside: Path | None = None)
 
 
 def check(repo: Path, logged: list[One], others: list[str] | None = None) -> None:
-    """Every entry, every .dvc file and every line is there, once, and nothing else."""
+    """Check that every entry, .dvc file and .gitignore line exists once, and no other."""
     tracked = {one.tracked for one in logged}.union(others or ())
     assert {str(path.relative_to(repo)) for path in dvc_files(repo)} == {
         f"{path}.dvc" for path in tracked
