@@ -1,6 +1,6 @@
-"""Who may read: no moment shows bytes to more users than their source or their cache does.
+"""At no moment can more users read the bytes than their source or their cache allows.
 
-And what is published has the modes that ``dvc add`` and the umask give.
+Published files have the modes that ``dvc add`` and the umask give.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from asynclive._fs import atomic_rename
 
 pytestmark = pytest.mark.anyio
 
-SECRET = "secret " * 200_000  # a large file, and a small one in a directory
-# Each takes two programs that import DVC.
+SECRET = "secret " * 200_000  # of the large files; the small file holds one word of it
+# Each umask takes two programs that import DVC.
 UMASKS = [0o077, *(pytest.param(umask, marks=pytest.mark.long) for umask in (0o022, 0o002))]
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    return "asyncio"  # modes are set in threads, the same on trio
+    return "asyncio"  # modes are set in threads, which are the same on trio
 
 
 def openness(path: Path, repo: Path) -> int:
-    """The bits of group and others that come through to a file, by all directories above it."""
+    """Return the read bits of group and others that the directories above do not block."""
     mode = stat.S_IMODE(path.lstat().st_mode)
     for directory in path.parents:
         if directory == repo:
             break
-        above = stat.S_IMODE(directory.lstat().st_mode)
-        for who in (0o070, 0o007):
-            if not above & who & 0o011:
-                mode &= ~who
+        directory_mode = stat.S_IMODE(directory.lstat().st_mode)
+        for user_class in (0o070, 0o007):
+            if not directory_mode & user_class & 0o011:
+                mode &= ~user_class
     return mode & 0o044
 
 
 class Watch:
-    """Looks at all files that hold the secret after each of the system's calls."""
+    """Records the modes of all files that hold the secret, after each system call."""
 
     NAMES = ("open", "mkdir", "rename", "replace", "link", "symlink", "chmod", "fchmod", "utime")
 
@@ -80,7 +80,7 @@ class Watch:
                         key = str(path.relative_to(self._repo))
                         self.seen[key] = self.seen.get(key, 0) | openness(path, self._repo)
                 except FileNotFoundError:
-                    pass  # it is gone by now
+                    pass  # the file was removed in between
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ class Watch:
 )
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("shared", [False, True])
-async def test_no_moment_shows_bytes_to_more_users_than_in_the_end(
+async def test_at_no_moment_can_more_users_read_a_file_than_at_the_end(
     repo: Path, monkeypatch: pytest.MonkeyPatch, kind: str, cache: bool, shared: bool
 ) -> None:
     dvc(repo, "config", "cache.type", kind)
@@ -108,7 +108,7 @@ async def test_no_moment_shows_bytes_to_more_users_than_in_the_end(
     assert any("asynclive-" in name for name in watch.seen)
     for name, seen in watch.seen.items():
         path = repo / name
-        # A temp file is nobody else's; what stays is never more open than it stays.
+        # Only the user can read a temp file. A published file is never more open than at the end.
         if "asynclive-" in name:
             assert seen == 0, name
         elif path.exists():
@@ -128,7 +128,7 @@ anyio.run(main)
 
 
 def modes(repo: Path) -> dict[str, str]:
-    """Of all that DVC left in the workspace and in its cache."""
+    """Return the modes of all files of DVC in the workspace and in its cache."""
     return {
         str(path.relative_to(repo)): oct(path.lstat().st_mode)
         for path in sorted(repo.rglob("*"))
@@ -139,7 +139,7 @@ def modes(repo: Path) -> dict[str, str]:
 @pytest.mark.parametrize("kind", ["copy", pytest.param("hardlink", marks=pytest.mark.long)])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("umask", UMASKS, ids=lambda umask: f"{umask:03o}")
-def test_what_is_published_has_the_modes_of_dvc_add(
+def test_published_files_have_the_modes_of_dvc_add(
     templates: Templates, tmp_path: Path, umask: int, shared: bool, kind: str
 ) -> None:
     names = ["model.pt", "run.sh", "secret", "data"]

@@ -1,4 +1,4 @@
-"""EACCES and EMFILE, for real: what may not be read, written or opened is named."""
+"""Real EACCES and EMFILE: the error names the path that cannot be read, written or opened."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UNREADABLE = [
 
 @pytest.mark.usefixtures("unprivileged")
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
-async def test_a_source_that_may_not_be_read_fails_alone(repo: Path, copy: bool) -> None:
+async def test_an_artifact_that_cannot_be_read_fails_alone(repo: Path, copy: bool) -> None:
     artifacts = [Artifact(repo, kind, copy) for kind in ("small", "large", "directory")]
     async with AsyncLive(root=repo) as live:
         write_all(artifacts)
@@ -62,28 +62,31 @@ async def test_a_source_that_may_not_be_read_fails_alone(repo: Path, copy: bool)
 
 
 def cache(repo: Path) -> list[Path]:
-    """The cache, and all that is in it."""
+    """Return the cache and its directories."""
     top = repo / ".dvc" / "cache" / "files" / "md5"
     return [top, *top.glob("??")]
 
 
-# What is write-protected, and whom that stops: all, those copied, those in place.
+# The write-protected paths, and the calls that fail: all, those that copy, or none.
 READ_ONLY: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
     "the cache": (cache, "all"),
     "the directory of the copies": (lambda repo: [repo / "dvclive" / "artifacts"], "copied"),
     "the directory of dvc.yaml and of files in place": (lambda repo: [repo], "all"),
     "the .gitignore of the copies": (
         lambda repo: [repo / "dvclive" / "artifacts" / ".gitignore"],
-        "nobody: the lines are there",
+        "none: the lines exist",
     ),
-    "DVC's directory for temp files": (lambda repo: [repo / ".dvc" / "tmp"], "nobody"),
-    "this session's": (lambda repo: list((repo / ".dvc" / "tmp").glob("asynclive-*")), "all"),
+    "DVC's directory for temp files": (lambda repo: [repo / ".dvc" / "tmp"], "none"),
+    "the session's directory for temp files": (
+        lambda repo: list((repo / ".dvc" / "tmp").glob("asynclive-*")),
+        "all",
+    ),
     "DVC's lock": (lambda repo: [repo / ".dvc" / "tmp" / "lock"], "all"),
 }
 
 
 @pytest.mark.usefixtures("unprivileged")
-async def test_what_is_write_protected_is_named_and_nothing_is_lost(repo: Path) -> None:
+async def test_a_write_protected_path_is_named_and_nothing_is_lost(repo: Path) -> None:
     artifacts = [
         Artifact(repo, "small", False),
         Artifact(repo, "large", True),
@@ -93,8 +96,8 @@ async def test_what_is_write_protected_is_named_and_nothing_is_lost(repo: Path) 
     async with AsyncLive(root=repo) as live:
         write_all(artifacts)
         assert not errors(artifacts, await log_all(live, artifacts))
-        for what, (find, stopped) in READ_ONLY.items():
-            with case(what):
+        for description, (find, failing_calls) in READ_ONLY.items():
+            with case(description):
                 write_all(artifacts)
                 protected = {path: stat.S_IMODE(path.stat().st_mode) for path in find(repo)}
                 for path in protected:
@@ -106,8 +109,8 @@ async def test_what_is_write_protected_is_named_and_nothing_is_lost(repo: Path) 
                 for error in failed.values():
                     assert isinstance(error, StorageError | DvcYamlError)
                     assert "Permission denied" in str(error)
-                names = {one.name for one in artifacts if stopped == "all" or one.copy}
-                assert failed.keys() == (set() if stopped.startswith("nobody") else names)
+                names = {one.name for one in artifacts if failing_calls == "all" or one.copy}
+                assert failed.keys() == (set() if failing_calls.startswith("none") else names)
                 assert temp_files(repo) == []
                 assert_sound(repo)
                 assert not errors(artifacts, await log_all(live, artifacts))
@@ -115,10 +118,10 @@ async def test_what_is_write_protected_is_named_and_nothing_is_lost(repo: Path) 
 
 
 @pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.long), 4])
-async def test_with_some_more_open_files_each_time_every_call_is_old_or_new(
+async def test_every_call_is_old_or_new_when_some_more_files_can_be_opened_each_time(
     repo: Path, step: int
 ) -> None:
-    pytest.importorskip("resource", reason="no limit of open files can be set here")
+    pytest.importorskip("resource", reason="the limit of open files cannot be set here")
     from limits import at_most_more_open_files
 
     artifacts = [
@@ -134,13 +137,13 @@ async def test_with_some_more_open_files_each_time_every_call_is_old_or_new(
             write_all(artifacts)
             with at_most_more_open_files(step * moments):
                 outcomes = await log_all(live, artifacts)
-            few_for = errors(artifacts, outcomes)
-            # To remove a directory takes open files too: what is left goes with the session.
-            if not few_for:
+            refused_calls = errors(artifacts, outcomes)
+            # Removing a directory needs open files too, so temp files may stay until the end.
+            if not refused_calls:
                 break
-            for error in few_for.values():
+            for error in refused_calls.values():
                 assert "Too many open files" in f"{error} {error.__cause__}"
-            failed += len(few_for)
+            failed += len(refused_calls)
             moments += 1
             assert not errors(artifacts, await log_all(live, artifacts))
     assert failed
