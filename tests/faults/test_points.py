@@ -1,4 +1,4 @@
-"""The stages of the kill tests name code that exists: a stale key would kill somewhere else."""
+"""Each stage of the kill tests names code that exists: a stale key would kill somewhere else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from points import STAGES
 @pytest.mark.parametrize("key", STAGES)
 def test_each_stage_names_a_module_or_a_function_that_exists(key: str) -> None:
     module, _, function = key.partition(":")
-    found = find_spec(module)
-    assert found is not None
-    assert found.origin is not None
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
     if function:
-        tree = ast.parse(Path(found.origin).read_text())
+        tree = ast.parse(Path(spec.origin).read_text())
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
         assert function in {node.name for node in ast.walk(tree) if isinstance(node, kinds)}

@@ -1,8 +1,8 @@
-"""Any row of calls, cancellations, failures and outside changes; a model says what is there.
+"""Random rows of calls, cancellations, failures and outside changes; a model predicts the files.
 
-After every step each artifact, ``.dvc``, entry and `.gitignore` line is what the model says, what
-the user wrote is untouched, and no temp file is left. Of a call that was cancelled all is old, or
-all is new: which, ``statistics`` says.
+After every step each artifact, ``.dvc``, entry and `.gitignore` line matches the model. The user's
+own lines are unchanged, and no temp file is left. The artifact of a cancelled call is either old or
+new, and ``statistics`` says which.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ entry_values = st.one_of(
         optional={"desc": st.text("a#: \n'", min_size=1), "labels": st.just(["x", "y"])},
     ),
 )
-# A stage, and how far into it: in hundredths of the moments that calls of its kind had there.
+# A stage, and a position in it, in percent of the moments that similar calls had in that stage.
 places = st.tuples(st.sampled_from(["look", "stage", "lock", "commit"]), st.integers(0, 99))
 MOMENTS = {"look": 3, "stage": 9, "lock": 1, "commit": 9}
 ways = st.integers(0, 2)
 FULL = [r"/\.dvc/cache/", r"/\.dvc/tmp/", r"dvc\.yaml", "/dvclive/", r"/repo/data/|/file\.bin"]
-# What cannot be removed, or closed, goes with the session: see test_io_errors.
+# Without calls that remove or close: their temp files stay until the session ends (test_io_errors).
 FAILING = ["mkdir", "write", "rename", "replace", "link", "exchange", "copy_file_range", "chmod"]
 faults = st.one_of(
     st.sampled_from(FULL).map(lambda pattern: partial(full, pattern)),
@@ -99,15 +99,15 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 Values = dict[str, Any] | None
 Place = tuple[str, int]
-Most = dict[tuple[str, Any], dict[str, int]]
+MomentCounts = dict[tuple[str, Any], dict[str, int]]
 Log = Callable[[], Awaitable[Any]]
 
 STEPS: list[st.SearchStrategy[tuple[str, dict[str, Any]]]] = []
-"""What a step may be: a method of Machine and its arguments."""
+"""The possible steps: a method of Machine and its arguments."""
 
 
 def step(often: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[F], F]:
-    """The method is one of the steps. ``often``: so many times as often as others."""
+    """Register the method as a step. ``often``: its weight among all steps."""
 
     def register(method: F) -> F:
         drawn = st.tuples(st.just(method.__name__), st.fixed_dictionaries(arguments))
@@ -118,17 +118,22 @@ def step(often: int = 1, **arguments: st.SearchStrategy[Any]) -> Callable[[F], F
 
 
 class Machine(RuleBasedStateMachine):
-    """One repository, and an AsyncLive that stays open over the steps, on a loop in a thread."""
+    """A repository, and an AsyncLive that stays open over the steps, on a loop in a thread."""
 
     def __init__(
-        self, repo: Path, backend: str, dvc: Process, counts: Counter[str], most: Most
+        self,
+        repo: Path,
+        backend: str,
+        dvc: Process,
+        counts: Counter[str],
+        moment_counts: MomentCounts,
     ) -> None:
         super().__init__()
         self.repo = repo
         self.dvc = partial(run_dvc, dvc, repo)
         self.ways = WAYS[backend]
         self.counts = counts
-        self.most = most
+        self.moment_counts = moment_counts
         self.number = 0
         self.slots = {name: Slot(repo, name, copy) for name, copy in SLOTS.items()}
         self.model = Model(list(self.slots.values()))
@@ -153,7 +158,7 @@ class Machine(RuleBasedStateMachine):
         assert self.moments.running == 0
 
     @invariant()
-    def as_the_model_says(self) -> None:
+    def matches_the_model(self) -> None:
         self.counts["steps"] += 1
         self.model.check()
         assert_sound(self.repo, removed=self.model.removed)
@@ -172,20 +177,20 @@ class Machine(RuleBasedStateMachine):
     def log(self, name: str, values: Values) -> None:
         self.moments.passed.clear()
         self._call(self._logging(name, values))
-        self._most(name).update(self.moments.passed)
+        self._moment_counts(name).update(self.moments.passed)
         self._logged_or_not_found(name, values)
 
     @step(often=4, name=slots, values=entry_values, place=places, way=ways)
     def cancel(self, name: str, values: Values, place: Place, way: int) -> None:
         before = look(self.repo, objects=False)
         with self._count_logged() as logged:
-            call, what = self.portal.call(
+            call, action = self.portal.call(
                 self.moments.cancel_at,
                 self._moment(name, place),
-                _one_of(self.ways, way),
+                _choose(self.ways, way),
                 self._logging(name, values),
             )
-        self.counts[f"cancelled in {place[0]}"] += bool(what)
+        self.counts[f"cancelled in {place[0]}"] += bool(action)
         if call.cancelled and (place[0] != "commit" or not logged):
             assert not logged
             assert look(self.repo, objects=False) == before
@@ -207,7 +212,7 @@ class Machine(RuleBasedStateMachine):
         slot = self.slots[name]
         self._call(self._submitting(slot, values, move=move))
         self._logged_or_not_found(name, values)
-        self._given_up(slot, move and self.error is None)
+        self._source_moved(slot, move and self.error is None)
         self.counts["submitted"] += 1
 
     @step(often=2, name=slots, values=entry_values, move=st.booleans(), place=places, way=ways)
@@ -217,17 +222,17 @@ class Machine(RuleBasedStateMachine):
         slot = self.slots[name]
         before = look(self.repo, objects=False)
         with self._count_logged() as logged:
-            call, what = self.portal.call(
+            call, action = self.portal.call(
                 self.moments.cancel_at,
                 self._moment(name, place),
-                _one_of(self.ways, way),
+                _choose(self.ways, way),
                 self._submitting(slot, values, move=move),
             )
-        self.counts["cancelled in any, submitted"] += bool(what)
+        self.counts["cancelled in any, submitted"] += bool(action)
         if call.cancelled and not logged:
             assert look(self.repo, objects=False) == before
         self._cancelled_or_logged(name, values, call, bool(logged))
-        self._given_up(slot, move and bool(logged))
+        self._source_moved(slot, move and bool(logged))
 
     @step(
         name=slots,
@@ -245,10 +250,11 @@ class Machine(RuleBasedStateMachine):
         async def submit() -> Any:
             handles = []
             for new in news:
-                # As savers do: an earlier one may come back to its path at any moment.
-                beside = self.repo.parent / "new"
-                beside.write_bytes(TEXTS[new])
-                os.replace(beside, slot.source)
+                # As programs save: write a new file and rename it. asynclive may restore an earlier
+                # version at the path at any moment.
+                new_file = self.repo.parent / "new"
+                new_file.write_bytes(TEXTS[new])
+                os.replace(new_file, slot.source)
                 submit = self._submitting(slot, values, move=move, latest_wins=latest_wins)
                 handles.append(await submit(awaits=False))
             return [await handle for handle in handles][-1]
@@ -256,13 +262,13 @@ class Machine(RuleBasedStateMachine):
         self._call(submit)
         self.model.written(slot, TEXTS[news[-1]])
         self._logged_or_not_found(name, values)
-        self._given_up(slot, move)
+        self._source_moved(slot, move)
         self.counts["submitted one after the other"] += 1
 
-    @step(what=st.sampled_from(["missing", "fifo"]), values=entry_values, copy=st.booleans())
-    def log_what_cannot_be(self, what: str, values: Values, copy: bool) -> None:
-        self._call(partial(self.live.log_artifact, what, copy=copy, **(values or {})))
-        error = ArtifactNotFoundError if what == "missing" else ArtifactPathError
+    @step(path=st.sampled_from(["missing", "fifo"]), values=entry_values, copy=st.booleans())
+    def log_an_invalid_path(self, path: str, values: Values, copy: bool) -> None:
+        self._call(partial(self.live.log_artifact, path, copy=copy, **(values or {})))
+        error = ArtifactNotFoundError if path == "missing" else ArtifactPathError
         assert type(self.error) is error
         self.counts["refused"] += 1
 
@@ -279,7 +285,7 @@ class Machine(RuleBasedStateMachine):
         place: Place | None,
         way: int,
     ) -> None:
-        """Log several at once, one that is not there among them; the first may be cancelled."""
+        """Log several at once, with one path that does not exist; the first may be cancelled."""
         first, *others = names
         outcomes: dict[str, Any] = {}
 
@@ -299,10 +305,10 @@ class Machine(RuleBasedStateMachine):
                     return None
                 moment = self._moment(first, place)
                 log_first = self._logging(first, values)
-                call, what = await self.moments.cancel_at(
-                    moment, _one_of(self.ways, way), log_first
+                call, action = await self.moments.cancel_at(
+                    moment, _choose(self.ways, way), log_first
                 )
-                self.counts["cancelled in any, beside others"] += bool(what)
+                self.counts["cancelled in any, with others in flight"] += bool(action)
                 return call
 
         with self._count_logged() as logged:
@@ -323,19 +329,19 @@ class Machine(RuleBasedStateMachine):
         self.enter()
         self.counts["entered again"] += 1
 
-    # What others do
+    # Changes by the user and by other programs
 
     @step(often=2, name=slots, new=contents, same_file=st.booleans())
     def write(self, name: str, new: Any, same_file: bool) -> None:
-        slot, new = self.slots[name], _of(new)
+        slot, new = self.slots[name], _content_of(new)
         _write(slot.source, new, same_file)
         self.model.written(slot, new)
         self.counts["written"] += 1
 
     @step(name=slots, new=contents | st.none(), same_file=st.booleans())
     def spoil(self, name: str, new: Any, same_file: bool) -> None:
-        """The user overwrites or removes what is tracked: of a copy, not what it was made of."""
-        slot, new = self.slots[name], _of(new)
+        """The user overwrites or removes a tracked path; the source of a copy stays."""
+        slot, new = self.slots[name], _content_of(new)
         _write(slot.path, new, same_file)
         self.model.states[slot] = self.model.states[slot]._replace(content=new)
         if not slot.copy:
@@ -359,38 +365,38 @@ class Machine(RuleBasedStateMachine):
 
     @step(
         often=2,
-        what=st.sampled_from(["comment", "entry", "no entry", "metrics", "params", "plots"]),
+        change=st.sampled_from(["comment", "entry", "no entry", "metrics", "params", "plots"]),
         where=st.integers(0, 99),
     )
-    def edit_dvcyaml(self, what: str, where: int) -> None:
+    def edit_dvcyaml(self, change: str, where: int) -> None:
         lines = read_dvcyaml(self.repo)
         self.number += 1
-        if what == "comment":
+        if change == "comment":
             heads = [at for at, line in enumerate(lines) if re.match(r"  [^ #]", line)]
-            at = _one_of([0, len(lines), *heads], where)
+            at = _choose([0, len(lines), *heads], where)
             comment = f"{'  ' * (at in heads)}# comment {self.number}"
             lines.insert(at, comment)
             self.model.lines.append(comment)
-        elif what == "entry":
+        elif change == "entry":
             name, entry = f"by-hand-{self.number}", {"path": "fifo", "type": "theirs"}
             insert_entry(lines, name, entry)
             self.model.by_hand[name] = entry
-        elif what == "no entry":
+        elif change == "no entry":
             self._remove_entry(lines, where)
-        elif f"{what}:" not in lines:
-            added = [f"{what}:", f"- {what}.json"]
-            at = _one_of([0, len(lines)], where)
+        elif f"{change}:" not in lines:
+            added = [f"{change}:", f"- {change}.json"]
+            at = _choose([0, len(lines)], where)
             lines[at:at] = added
             self.model.lines += added
         write_dvcyaml(self.repo, lines)
-        self.counts[f"edited: {what}"] += 1
+        self.counts[f"edited: {change}"] += 1
 
     def _remove_entry(self, lines: list[str], where: int) -> None:
         ours = {slot.key: slot for slot in self.model.slots if self.model.states[slot].entry}
         names = sorted({**self.model.by_hand, **ours})
         if not names:
             return
-        name = _one_of(names, where)
+        name = _choose(names, where)
         remove_entry(lines, name)
         if name in ours:
             state = self.model.states[ours[name]]
@@ -398,13 +404,13 @@ class Machine(RuleBasedStateMachine):
         else:
             del self.model.by_hand[name]
 
-    # One rule for all of them: of many rules hypothesis leaves out some in each row.
+    # A single rule for all steps: with many rules, hypothesis disables some of them in each row.
     @rule(step=st.one_of(STEPS))
     def do(self, step: tuple[str, dict[str, Any]]) -> None:
         method, arguments = step
         getattr(self, method)(**arguments)
 
-    # What came of a call
+    # Calls and their outcomes
 
     def _logging(self, name: str, values: Values) -> Log:
         slot = self.slots[name]
@@ -422,9 +428,9 @@ class Machine(RuleBasedStateMachine):
 
         return submit
 
-    def _given_up(self, slot: Slot, given_up: bool) -> None:
-        """What was moved, and logged, is at no path but that of its copy."""
-        if given_up and slot.copy:
+    def _source_moved(self, slot: Slot, moved: bool) -> None:
+        """Record that the source of a copy was moved and logged: it is no longer at its path."""
+        if moved and slot.copy:
             self.model.written(slot, None)
 
     def _call(self, log: Log) -> None:
@@ -440,17 +446,17 @@ class Machine(RuleBasedStateMachine):
 
     def _moment(self, name: str, place: Place) -> Moment:
         stage, hundredths = place
-        return stage, 1 + hundredths * self._most(name)[stage] // 100
+        return stage, 1 + hundredths * self._moment_counts(name)[stage] // 100
 
-    def _most(self, name: str) -> dict[str, int]:
-        """How many moments a call for such an artifact had in each stage, the last time."""
+    def _moment_counts(self, name: str) -> dict[str, int]:
+        """Return how many moments the last similar call had in each stage."""
         source = self.model.sources[self.slots[name]]
         kind = "directory" if isinstance(source, dict) else len(source or b"") // 100_000
-        return self.most.setdefault((name, kind), dict(MOMENTS))
+        return self.moment_counts.setdefault((name, kind), dict(MOMENTS))
 
     @contextmanager
     def _count_logged(self) -> Iterator[list[int]]:
-        """How many calls were logged in the block, says statistics; no number: none was."""
+        """Yield a list that gets the number of calls logged in the block, unless it is zero."""
         logged: list[int] = []
         before = self.live.statistics().logged
         yield logged
@@ -492,19 +498,19 @@ class Machine(RuleBasedStateMachine):
             self._logged_or_not_found(name, values)
 
 
-def _one_of(choices: Sequence[T], number: int) -> T:
+def _choose(choices: Sequence[T], number: int) -> T:
     return choices[number % len(choices)]
 
 
-def _of(texts: Any) -> Content | None:
-    """The content of which hypothesis draws the names: those of large ones are short too."""
+def _content_of(texts: Any) -> Content | None:
+    """Return the content from the drawn names of texts; so hypothesis draws no large values."""
     if isinstance(texts, dict):
-        return {name: _of(below) or b"" for name, below in texts.items()}
+        return {name: _content_of(below) or b"" for name, below in texts.items()}
     return None if texts is None else TEXTS[texts]
 
 
 def _write(path: Path, new: Any, same_file: bool) -> None:
-    """``same_file``: write into the file that is there, as some programs do."""
+    """Write the content; if ``same_file``, into the existing file, as some programs do."""
     if same_file and isinstance(new, bytes) and path.is_file() and content(path) is not None:
         path.write_bytes(new)
     else:
@@ -514,14 +520,14 @@ def _write(path: Path, new: Any, same_file: bool) -> None:
 def run(
     templates: Templates, tmp_path: Path, backend: str, *, rows: int, steps: int
 ) -> Counter[str]:
-    """Go so many rows of so many steps, the same ones each time."""
+    """Run this number of rows of steps; the rows are the same in each run."""
     counts: Counter[str] = Counter()
-    most: Most = {}
+    moment_counts: MomentCounts = {}
 
     def make() -> Machine:
         counts["repositories"] += 1
         repo = templates.make("git", tmp_path / str(counts["repositories"]))
-        return Machine(repo, backend, process, counts, most)
+        return Machine(repo, backend, process, counts, moment_counts)
 
     with running(DVC) as process:
         run_state_machine_as_test(
@@ -539,12 +545,12 @@ def run(
         process.end()
     SURVIVED[f"steps in random rows, on {backend}"] += counts["steps"]
     SURVIVED[f"calls cancelled in random rows, on {backend}"] += sum(
-        number for what, number in counts.items() if what.startswith("cancelled in ")
+        number for count, number in counts.items() if count.startswith("cancelled in ")
     )
     return counts
 
 
-def test_a_short_row_of_anything_leaves_what_the_model_says(
+def test_short_random_rows_of_steps_match_the_model(
     templates: Templates, tmp_path: Path, anyio_backend: str
 ) -> None:
     counts = run(templates, tmp_path, anyio_backend, rows=6, steps=20)
@@ -554,11 +560,11 @@ def test_a_short_row_of_anything_leaves_what_the_model_says(
 
 
 @pytest.mark.long
-def test_a_long_row_of_anything_leaves_what_the_model_says(
+def test_long_random_rows_of_steps_match_the_model(
     templates: Templates, tmp_path: Path, anyio_backend: str
 ) -> None:
     counts = run(templates, tmp_path, anyio_backend, rows=20, steps=60)
     assert counts["steps"] > 1000
-    assert [what for what, number in counts.items() if number == 0] == []
+    assert [count for count, number in counts.items() if number == 0] == []
     assert counts.keys() > {f"cancelled in {stage}" for stage in MOMENTS}
     assert counts.keys() > {"failed", "refused", "dvc add", "dvc remove", "edited: no entry"}
