@@ -19,8 +19,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class One:
-    """One artifact: the path that it is logged from, its content, and how it is logged."""
+class ArtifactSpec:
+    """An artifact: the path that it is logged from, its content, and how it is logged."""
 
     source: str
     tracked: str
@@ -30,7 +30,7 @@ class One:
     copy: bool
 
 
-def artifacts(process: int, count: int, outside: Path | None = None) -> list[One]:
+def artifacts(process: int, count: int, outside: Path | None = None) -> list[ArtifactSpec]:
     """Return files and directories, in place and copied, with and without an entry, in turn.
 
     Args:
@@ -47,14 +47,14 @@ def artifacts(process: int, count: int, outside: Path | None = None) -> list[One
             source, copy = str(outside / source), True
         texts = {"a": f"{stem} a", "sub/b": "the same in all"} if isdir else {"": f"{stem} text"}
         tracked = f"dvclive/artifacts/{stem}" if copy else source
-        found.append(One(source, tracked, texts, stem if annotated else None, copy))
+        found.append(ArtifactSpec(source, tracked, texts, stem if annotated else None, copy))
     return found
 
 
-def make(repo: Path, ones: list[One]) -> None:
-    for one in ones:
-        for below, text in one.texts.items():
-            path = repo / one.source / below
+def make(repo: Path, specs: list[ArtifactSpec]) -> None:
+    for spec in specs:
+        for below, text in spec.texts.items():
+            path = repo / spec.source / below
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
@@ -112,14 +112,14 @@ def main() -> None:
     sys.exit(any(codes))
 
 
-def _log_all(repo: Path, process: int, ones: list[One]) -> list[str]:
+def _log_all(repo: Path, process: int, specs: list[ArtifactSpec]) -> list[str]:
     import anyio
 
     # The two event loops in turn.
-    return anyio.run(_log, repo, process, ones, backend=("asyncio", "trio")[process % 2])
+    return anyio.run(_log, repo, process, specs, backend=("asyncio", "trio")[process % 2])
 
 
-async def _log(repo: Path, process: int, ones: list[One]) -> list[str]:
+async def _log(repo: Path, process: int, specs: list[ArtifactSpec]) -> list[str]:
     """Log half of them at once, then the rest one by one; every third process uses two objects."""
     import anyio
 
@@ -127,22 +127,22 @@ async def _log(repo: Path, process: int, ones: list[One]) -> list[str]:
 
     failed: list[str] = []
 
-    async def log(live: AsyncLive, one: One) -> None:
-        type = "dataset" if one.name else None
+    async def log(live: AsyncLive, spec: ArtifactSpec) -> None:
+        type = "dataset" if spec.name else None
         try:
-            await live.log_artifact(one.source, name=one.name, type=type, copy=one.copy)
+            await live.log_artifact(spec.source, name=spec.name, type=type, copy=spec.copy)
         except Exception as error:
-            failed.append(f"{one.source}: {error!r}")
+            failed.append(f"{spec.source}: {error!r}")
 
     async with AsyncLive(root=repo) as first, AsyncLive(root=repo) as second:
         lives = (first, second) if process % 3 == 2 else (first, first)
         _wait_until_all_are_ready()
-        half = len(ones) // 2
+        half = len(specs) // 2
         async with anyio.create_task_group() as tasks:
-            for index, one in enumerate(ones[:half]):
-                tasks.start_soon(log, lives[index % 2], one)
-        for index, one in enumerate(ones[half:]):
-            await log(lives[index % 2], one)
+            for index, spec in enumerate(specs[:half]):
+                tasks.start_soon(log, lives[index % 2], spec)
+        for index, spec in enumerate(specs[half:]):
+            await log(lives[index % 2], spec)
     return failed[:5]  # limit: the report must fit into the pipe, which may have no reader yet
 
 

@@ -41,12 +41,12 @@ class Fault:
     def __init__(self, hits: Callable[[str, tuple[Any, ...]], bool], error: int) -> None:
         self.error = error
         self.calls: Counter[str] = Counter()
-        self.struck: list[str] = []
+        self.failed_calls: list[str] = []
         self._hits = hits
         self._main = threading.main_thread()
         self._lock = threading.Lock()
 
-    def strike(self, name: str, args: tuple[Any, ...]) -> None:
+    def fail_if_chosen(self, name: str, args: tuple[Any, ...]) -> None:
         """Raise if ``hits`` chooses this call. Calls in the main thread, the test's own, pass."""
         if threading.current_thread() is self._main:
             return
@@ -55,7 +55,7 @@ class Fault:
             if not self._hits(name, args):
                 return
             path = next((arg for arg in args if isinstance(arg, str)), None)
-            self.struck.append(f"{name}({path or ''})")
+            self.failed_calls.append(f"{name}({path or ''})")
         raise OSError(self.error, os.strerror(self.error), path)
 
 
@@ -82,9 +82,9 @@ def _failing(name: str, real: Callable[..., Any], fault: Fault) -> Callable[...,
         # As after a failed write-back: close() reports the error, but the descriptor is closed.
         if name == "close":
             real(*args, **kwargs)
-            fault.strike(name, args)
+            fault.fail_if_chosen(name, args)
             return None
-        fault.strike(name, args)
+        fault.fail_if_chosen(name, args)
         return real(*args, **kwargs)
 
     return fails

@@ -288,7 +288,7 @@ FULL = {
 
 @mostly_asyncio
 @pytest.mark.parametrize("where", FULL)
-async def test_a_call_fails_cleanly_when_only_one_place_is_full(
+async def test_calls_fail_and_leave_no_temp_file_if_only_one_place_is_full(
     templates: Templates, tmp_path: Path, where: str
 ) -> None:
     """The system calls raise ENOSPC, since these places share one disk."""
@@ -298,7 +298,7 @@ async def test_a_call_fails_cleanly_when_only_one_place_is_full(
     async with AsyncLive(root=repo) as live:
         with full(FULL[where]) as fault:
             failed = errors(artifacts, await log_all(live, artifacts))
-            assert fault.struck
+            assert fault.failed_calls
             assert failed
             assert temp_files(repo) == []
         for error in failed.values():

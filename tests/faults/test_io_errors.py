@@ -62,7 +62,7 @@ async def fail_each(
                 with nth_failing(call, number, error) as fault:
                     outcomes = await log_all(live, artifacts)
                 failed = errors(artifacts, outcomes)
-                failures += len(fault.struck)
+                failures += len(fault.failed_calls)
                 assert_sound(repo)
                 kept = [record.getMessage() for record in log.records if STAYS in record.msg]
                 assert [
@@ -97,7 +97,7 @@ async def test_no_failed_undo_is_logged_for_a_file_that_was_not_replaced(
             write_all(artifacts)
             with full(r"small(-copied)?\.dvc$") as fault:
                 assert len(errors(artifacts, await log_all(live, artifacts))) == len(artifacts)
-            assert len(fault.struck) == len(artifacts), known
+            assert len(fault.failed_calls) == len(artifacts), known
             assert "could not be taken back" not in caplog.text
             assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from crowd import One, artifacts, crowd, failures, make
+from crowd import ArtifactSpec, artifacts, crowd, failures, make
 from invariants import assert_nothing_lost, content, dvc_files, entries
 from tally import SURVIVED
 from twin import dvc, git
@@ -52,20 +52,22 @@ def test_dvc_and_git_commands_in_parallel_neither_fail_nor_make_a_call_fail(repo
     check(repo, logged, others)
 
 
-def prepare(repo: Path, processes: int, count: int, outside: Path | None = None) -> list[One]:
-    logged = [one for process in range(processes) for one in artifacts(process, count, outside)]
+def prepare(
+    repo: Path, processes: int, count: int, outside: Path | None = None
+) -> list[ArtifactSpec]:
+    logged = [spec for process in range(processes) for spec in artifacts(process, count, outside)]
     make(repo, logged)
     return logged
 
 
-def check(repo: Path, logged: list[One], others: list[str] | None = None) -> None:
+def check(repo: Path, logged: list[ArtifactSpec], others: list[str] | None = None) -> None:
     """Check that every entry, .dvc file and .gitignore line exists once, and no other."""
-    tracked = {one.tracked for one in logged}.union(others or ())
+    tracked = {spec.tracked for spec in logged}.union(others or ())
     assert {str(path.relative_to(repo)) for path in dvc_files(repo)} == {
         f"{path}.dvc" for path in tracked
     }
     assert {name: entry["path"] for name, entry in entries(repo).items()} == {
-        one.name: one.tracked for one in logged if one.name is not None
+        spec.name: spec.tracked for spec in logged if spec.name is not None
     }
     lines: dict[str, list[str]] = {}
     for path in sorted(tracked):
@@ -73,8 +75,8 @@ def check(repo: Path, logged: list[One], others: list[str] | None = None) -> Non
         lines.setdefault(directory, []).append(f"/{name}")
     for directory, names in lines.items():
         assert sorted((repo / directory / ".gitignore").read_text().splitlines()) == names
-    for one in logged:
-        assert content(repo / one.tracked) == expected(one)
+    for spec in logged:
+        assert content(repo / spec.tracked) == expected(spec)
     assert_nothing_lost(repo)
     assert "up to date" in dvc(repo, "status")
     SURVIVED["artifacts logged by many processes at once"] += len(logged)
@@ -84,7 +86,7 @@ def check(repo: Path, logged: list[One], others: list[str] | None = None) -> Non
     assert not tracked.intersection(added)
 
 
-def expected(one: One) -> object:
-    if "" in one.texts:
-        return one.texts[""].encode()
-    return {"a": one.texts["a"].encode(), "sub": {"b": one.texts["sub/b"].encode()}}
+def expected(spec: ArtifactSpec) -> object:
+    if "" in spec.texts:
+        return spec.texts[""].encode()
+    return {"a": spec.texts["a"].encode(), "sub": {"b": spec.texts["sub/b"].encode()}}

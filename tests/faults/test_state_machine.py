@@ -203,9 +203,9 @@ class Machine(RuleBasedStateMachine):
         values: Values,
         fault: Callable[[], Any],
     ) -> None:
-        with fault() as struck:
+        with fault() as armed:
             self._call(self._logging(name, values))
-        self._failed_or_logged(name, values, struck)
+        self._failed_or_logged(name, values, armed)
 
     @step(often=2, name=slots, values=entry_values, move=st.booleans())
     def submit(self, name: str, values: Values, move: bool) -> None:
@@ -489,7 +489,7 @@ class Machine(RuleBasedStateMachine):
 
     def _failed_or_logged(self, name: str, values: Values, fault: Fault) -> None:
         if isinstance(self.error, StorageError | DvcYamlError):
-            assert fault.struck
+            assert fault.failed_calls
             assert isinstance(self.error.__cause__, OSError)
             assert self.error.__cause__.errno == fault.error
             assert str(self.repo) in str(self.error)
