@@ -39,7 +39,7 @@ def assert_sound(repo: Path, *, removed: Collection[Path] = ()) -> None:
 
 
 def assert_nothing_lost(repo: Path, *, removed: Collection[Path] = ()) -> None:
-    """Do as ``assert_sound``, and check that no temp file of a session is left."""
+    """Check that the files are sound and that no temp file of a session is left."""
     assert_sound(repo, removed=removed)
     assert leftovers(repo) == []
 

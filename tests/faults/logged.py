@@ -45,7 +45,7 @@ class Artifact:
     number: int = 0
     bytes: Content | None = None
     """The content of the source."""
-    was: tuple[Content | None, Content | None, Any] = (None, None, None)
+    last_state: tuple[Content | None, Content | None, Any] = (None, None, None)
     """Content, .dvc file and entry after the last call that returned a result."""
 
     def __post_init__(self) -> None:
@@ -104,9 +104,9 @@ class Artifact:
             assert isinstance(dvc_file, bytes)
             assert outcome.md5.encode() in dvc_file
             assert (entry and entry["meta"]) == ((self.values and {"number": self.number}) or None)
-            self.was = state
+            self.last_state = state
             return
-        old = self.was if self.copy else (self.bytes, *self.was[1:])
+        old = self.last_state if self.copy else (self.bytes, *self.last_state[1:])
         assert state == old, f"after {outcome!r}: {outcome.__cause__!s}"
         # The message names the artifact, dvc.yaml, or the cause in the repository, by its path.
         if not isinstance(outcome, LockTimeoutError):

@@ -117,13 +117,13 @@ class Moments:
         """
         gate = self.arm(moment)
 
-        async def noted() -> Any:
+        async def log_then_arrive() -> Any:
             try:
                 return await log()
             finally:
                 gate.arrived.set()
 
-        async with in_task(way, noted) as call:
+        async with in_task(way, log_then_arrive) as call:
             try:
                 await gate.arrived.wait()
                 if gate.what:

@@ -73,11 +73,11 @@ class PowerCuts:
         """Take everything that exists now as synced."""
         with self._lock:
             for path in (self._base, *self._base.rglob("*")):
-                found = path.lstat()
-                if stat.S_ISREG(found.st_mode):
-                    self._bytes[self._file(found.st_ino)] = path.read_bytes()
-                elif stat.S_ISDIR(found.st_mode):
-                    self._names[self._file(found.st_ino)] = self._entries(path)
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    self._bytes[self._file(status.st_ino)] = path.read_bytes()
+                elif stat.S_ISDIR(status.st_mode):
+                    self._names[self._file(status.st_ino)] = self._entries(path)
 
     def synced(self, inode: int, path: Path) -> None:
         """Record that a child process has synced this file, which was not written since."""
@@ -107,10 +107,10 @@ class PowerCuts:
         def sync(fd: int) -> None:
             with self._lock:
                 path = os.readlink(f"/proc/self/fd/{fd}")
-                found = os.fstat(fd)
+                status = os.fstat(fd)
                 before = (
                     self._entries(Path(path))
-                    if stat.S_ISDIR(found.st_mode)
+                    if stat.S_ISDIR(status.st_mode)
                     else Path(f"/proc/self/fd/{fd}").read_bytes()
                 )
                 self.syncs.append(path)
@@ -118,9 +118,9 @@ class PowerCuts:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
                 real(fd)
                 if isinstance(before, bytes):
-                    self._bytes[self._file(found.st_ino)] = before
+                    self._bytes[self._file(status.st_ino)] = before
                 else:
-                    self._names[self._file(found.st_ino)] = before
+                    self._names[self._file(status.st_ino)] = before
                 self._cut()
 
         return sync
@@ -158,11 +158,11 @@ class PowerCuts:
     def _forget(self, path: Any, dir_fd: int | None = None) -> None:
         """Drop the file's number: the system may give its inode to another file."""
         try:
-            found = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+            status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
         except OSError:
             return
-        if stat.S_ISDIR(found.st_mode) or found.st_nlink == 1:
-            self._files.pop(found.st_ino, None)
+        if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+            self._files.pop(status.st_ino, None)
 
     def _file(self, inode: int) -> int:
         return self._files.setdefault(inode, next(self._numbers))
@@ -191,9 +191,9 @@ class PowerCuts:
                 if name != ".git" and (self._tmp or not _is_temp(name))
             }
 
-        def content(path: Path, file: int, leads_to: str | None) -> Content:
-            if leads_to is not None:
-                return leads_to
+        def content(path: Path, file: int, target: str | None) -> Content:
+            if target is not None:
+                return target
             if file in self._names or (path.is_dir() and self._file_at(path) == file):
                 return tree(path, file)
             return self._bytes.get(file, b"")
@@ -208,15 +208,15 @@ class PowerCuts:
             return None
 
     def _entries(self, path: Path) -> Entries:
-        found: Entries = {}
+        entries_by_name: Entries = {}
         try:
             with os.scandir(path) as entries:
                 for entry in entries:
                     link = os.readlink(entry.path) if entry.is_symlink() else None
-                    found[entry.name] = self._file(entry.inode()), link
+                    entries_by_name[entry.name] = self._file(entry.inode()), link
         except (FileNotFoundError, NotADirectoryError):
             pass  # removed, or no directory any more
-        return found
+        return entries_by_name
 
 
 def _frozen(state: State) -> Any:

@@ -88,28 +88,28 @@ async def test_a_cancelled_rewrite_of_a_large_file_from_its_object_ends_within_a
         assert look(repo, objects=False) == before
 
 
-class HeldFreeing:
+class GatedFreeing:
     """Holds the first thread that frees the space of removed files, until ``go_on`` is called."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.happened: list[str] = []
-        self.nameless: list[int] = []
+        self.events: list[str] = []
+        self.unlinked_sizes: list[int] = []
         """The sizes of the unlinked files that were open when freeing began."""
         self._may_go_on = threading.Event()
         self._real = asynclive._stage.deferred_removal._free
-        monkeypatch.setattr(asynclive._stage.deferred_removal, "_free", self._held)
+        monkeypatch.setattr(asynclive._stage.deferred_removal, "_free", self._wait_then_free)
 
     def go_on(self) -> None:
         self._may_go_on.set()
 
-    def _held(self, descriptors: Sequence[int], paths: Sequence[str]) -> None:
+    def _wait_then_free(self, descriptors: Sequence[int], paths: Sequence[str]) -> None:
         asynclive._stage.deferred_removal._free = self._real
         files = [os.fstat(fd) for fd in descriptors]
         assert not any(file.st_nlink for file in files)
-        self.nameless = [file.st_size for file in files]
+        self.unlinked_sizes = [file.st_size for file in files]
         self._may_go_on.wait()
         self._real(descriptors, paths)
-        self.happened.append("freed")
+        self.events.append("freed")
 
 
 @pytest.mark.parametrize("when", ["copied", "staged"])
@@ -123,9 +123,9 @@ async def test_a_cancelled_caller_resumes_before_the_space_is_free_but_the_block
         file.parent.mkdir(exist_ok=True)
         file.touch()
         os.truncate(file, 100_000_000)
-    freeing, moments, resumed = HeldFreeing(monkeypatch), Moments(monkeypatch), anyio.Event()
+    freeing, moments, resumed = GatedFreeing(monkeypatch), Moments(monkeypatch), anyio.Event()
 
-    async def logged_and_cancelled() -> None:
+    async def log_and_cancel() -> None:
         async with AsyncLive(root=repo, workers=3) as live:
             temps = temp_files(repo)
             if when == "copied":
@@ -143,25 +143,25 @@ async def test_a_cancelled_caller_resumes_before_the_space_is_free_but_the_block
                             await anyio.lowlevel.checkpoint()
                         call.cancel()
             assert call.cancelled
-            freeing.happened.append("resumed")
+            freeing.events.append("resumed")
             if not isdir:  # the files in a directory keep their names for now
                 assert temp_files(repo) == temps
             resumed.set()
-        freeing.happened.append("block left")
+        freeing.events.append("block left")
 
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(logged_and_cancelled)
+            tasks.start_soon(log_and_cancel)
             await resumed.wait()
             await settled()
-            assert freeing.happened == ["resumed"]
+            assert freeing.events == ["resumed"]
             freeing.go_on()
     finally:
         freeing.go_on()
-    assert freeing.happened == ["resumed", "freed", "block left"]
+    assert freeing.events == ["resumed", "freed", "block left"]
     if not isdir:
         # During the copy there are two large temp files. Once staged, one of them is an object.
-        large = [size for size in freeing.nameless if size > CHUNK_BYTES]
+        large = [size for size in freeing.unlinked_sizes if size > CHUNK_BYTES]
         assert len(large) == (2 if when == "copied" else 1)
     assert_nothing_lost(repo)
     assert not (repo / "dvclive").exists()
@@ -173,22 +173,22 @@ async def test_a_caller_resumes_before_the_space_of_the_replaced_copy_is_free(
     source = repo / "large"
     source.touch()
     os.truncate(source, 100_000_000)
-    freeing = HeldFreeing(monkeypatch)
+    freeing = GatedFreeing(monkeypatch)
     try:
         async with AsyncLive(root=repo) as live:
             temps = temp_files(repo)
             first = await live.log_artifact(source, copy=True)
             os.truncate(source, 100_000_001)
             logged = await live.log_artifact(source, copy=True)
-            freeing.happened.append("resumed")
+            freeing.events.append("resumed")
             assert logged.path.stat().st_size == 100_000_001
             assert logged.md5 != first.md5
             assert temp_files(repo) == temps
             freeing.go_on()
     finally:
         freeing.go_on()
-    assert freeing.happened == ["resumed", "freed"]
-    assert freeing.nameless == [100_000_000]
+    assert freeing.events == ["resumed", "freed"]
+    assert freeing.unlinked_sizes == [100_000_000]
     assert_nothing_lost(repo)
 
 
@@ -198,7 +198,7 @@ async def test_a_call_that_fails_raises_only_once_the_space_is_free(
     source = repo / "large"
     source.touch()
     os.truncate(source, 100_000_000)
-    freeing = HeldFreeing(monkeypatch)
+    freeing = GatedFreeing(monkeypatch)
     freeing.go_on()
     real, steps = asynclive._ingest.copy_and_hash.copy_step, 0
 
@@ -213,7 +213,7 @@ async def test_a_call_that_fails_raises_only_once_the_space_is_free(
     async with AsyncLive(root=repo) as live:
         with pytest.raises(ArtifactChangedError):
             await live.log_artifact(source, copy=True)
-        assert freeing.happened == ["freed"]
+        assert freeing.events == ["freed"]
 
 
 async def test_a_large_artifact_waits_for_the_space_of_a_cancelled_one_but_a_small_one_does_not(
@@ -223,11 +223,11 @@ async def test_a_large_artifact_waits_for_the_space_of_a_cancelled_one_but_a_sma
     source.touch()
     os.truncate(source, 100_000_000)
     small.write_text("small")
-    freeing, moments = HeldFreeing(monkeypatch), Moments(monkeypatch)
+    freeing, moments = GatedFreeing(monkeypatch), Moments(monkeypatch)
 
     async def log(path: Path) -> None:
         await live.log_artifact(path, copy=True)
-        freeing.happened.append(path.name)
+        freeing.events.append(path.name)
 
     try:
         async with AsyncLive(root=repo, workers=3) as live:
@@ -240,13 +240,13 @@ async def test_a_large_artifact_waits_for_the_space_of_a_cancelled_one_but_a_sma
                 freeing.go_on()
     finally:
         freeing.go_on()
-    assert freeing.happened[:2] == ["small", "freed"]
-    assert "large" in freeing.happened
+    assert freeing.events[:2] == ["small", "freed"]
+    assert "large" in freeing.events
     assert_nothing_lost(repo)
 
 
 def look_at_all_but(repo: Path, source: Path) -> dict[str, str]:
-    """Do as ``look``, without reading the source of 10 GB."""
+    """Return the same as ``look``, without reading the source of 10 GB."""
     moved_source = repo.parent / source.name
     source.rename(moved_source)
     try:

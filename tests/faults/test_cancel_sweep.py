@@ -106,7 +106,7 @@ MANY = 24
 
 
 @pytest.fixture
-def of_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def calls_have_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Artifacts take many steps, and their hashes are cached after the first call."""
     many_steps(monkeypatch)
     # By default, hashes of a file that was just written are not trusted.
@@ -198,7 +198,7 @@ def _logged(new: Content, turn: int) -> tuple[Any, ...]:
 async def test_a_call_can_be_cancelled_at_a_few_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
-    of_many_steps: None,
+    calls_have_many_steps: None,
     anyio_backend: str,
     scenario: Scenario,
 ) -> None:
@@ -211,7 +211,7 @@ async def test_a_call_can_be_cancelled_at_a_few_moments_of_each_stage(
 async def test_a_call_can_be_cancelled_at_many_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
-    of_many_steps: None,
+    calls_have_many_steps: None,
     anyio_backend: str,
     scenario: Scenario,
 ) -> None:

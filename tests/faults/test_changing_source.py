@@ -75,7 +75,7 @@ class Change:
 
     def __init__(self, path: Path, change: Callable[[Path], None], moment: str) -> None:
         self.path = str(path)
-        self.made = False
+        self.is_made = False
         self._change = change
         self._moment = moment
 
@@ -89,8 +89,8 @@ class Change:
         return False  # the call itself succeeds
 
     def make(self) -> None:
-        if not self.made:
-            self.made = True
+        if not self.is_made:
+            self.is_made = True
             self._change(Path(self.path))
 
 
@@ -154,7 +154,7 @@ async def test_an_artifact_is_tracked_as_its_call_saw_it_or_is_refused(
                     at_its_moment(planned, moment, patch),
                 ):
                     outcomes = await log_all(live, together)
-                assert planned.made
+                assert planned.is_made
                 assert temp_files(repo) == []
                 is_logged = moment == "once it is staged" or (
                     moment == "while it is read" and change in OPEN_ONE_STAYS
@@ -183,8 +183,8 @@ def check(
     else:
         assert isinstance(outcome, ArtifactChangedError)
         assert outcome.path == str(changed)
-        assert recorded == list(artifact.was[1:])
-        assert not artifact.copy or tracked == artifact.was[0]
+        assert recorded == list(artifact.last_state[1:])
+        assert not artifact.copy or tracked == artifact.last_state[0]
 
 
 def file_appears(path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_a_new_file_at_the_destination_is_replaced_and_no_link_is_written_
                 with pytest.MonkeyPatch.context() as patch:
                     at_its_moment(planned, "once it is staged", patch)
                     assert not errors([artifact], await log_all(live, [artifact]))
-                assert planned.made
+                assert planned.is_made
                 assert not artifact.path.is_symlink()
                 assert outside(artifact.path).read_bytes() == b"untouched"
                 assert [path.name for path in outside(artifact.path).parent.iterdir()] == ["file"]

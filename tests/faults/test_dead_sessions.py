@@ -170,7 +170,7 @@ async def test_a_temp_directory_that_cannot_be_removed_does_not_stop_a_session(
 
 
 @on_one_loop
-async def test_no_session_is_taken_for_dead_if_locks_do_not_exclude(repo: Path) -> None:
+async def test_no_session_is_treated_as_dead_with_hardlink_lock(repo: Path) -> None:
     write(repo, {"one": "1"})
     with staged(repo, "one") as process:
         process.kill()

@@ -162,7 +162,7 @@ async def test_a_power_cut_at_any_moment_leaves_a_sound_repository_and_all_that_
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("how", ["logged", "copied", "put back"])
+@pytest.mark.parametrize("how", ["logged", "copied", "restored"])
 async def test_a_moved_source_survives_a_power_cut_at_any_moment(
     how: str, repo_with_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,10 +175,10 @@ async def test_a_moved_source_survives_a_power_cut_at_any_moment(
             root=repo_with_files, dir=repo_with_files / "dvclive", durable=True
         ) as live:
             for path in paths:
-                with locked(repo_with_files) if how == "put back" else nullcontext():
+                with locked(repo_with_files) if how == "restored" else nullcontext():
                     handle = await live.submit(path, move=True, copy=how == "copied")
                     assert not (repo_with_files / path).exists()
-                    if how == "put back":
+                    if how == "restored":
                         handle.cancel()
                         with pytest.raises(ArtifactCancelledError):
                             await handle

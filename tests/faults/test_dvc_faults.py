@@ -166,9 +166,9 @@ async def test_a_failed_write_to_dvcs_state_is_only_a_warning(
     async with AsyncLive(root=repo) as live:
         with monkeypatch.context() as patch:
             full = sqlite3.OperationalError("database or disk is full")
-            assert_raised = raise_in(patch, STATE_WRITES[where], full)
+            raised = raise_in(patch, STATE_WRITES[where], full)
             assert not errors(artifacts, await log_all(live, artifacts))
-            assert assert_raised
+            assert raised
         assert "DVC's state cannot be written to (database or disk is full)" in caplog.text
         write_all(artifacts)
         assert not errors(artifacts, await log_all(live, artifacts))

@@ -144,7 +144,7 @@ class Swap:
         self, patch: pytest.MonkeyPatch, directory: Path, target: Path, at_call: int
     ) -> None:
         self.calls = 0
-        self.done = False
+        self.is_done = False
         self._directory, self._target, self._at = directory, target, at_call
         for name in self.NAMES:
             patch.setattr(os, name, self._watched(getattr(os, name)))
@@ -155,9 +155,9 @@ class Swap:
     def _watched(self, func: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if self.calls == self._at:
-                self._rename(self._directory, f"{self._directory}.aside")
+                self._rename(self._directory, f"{self._directory}.moved")
                 self._symlink(self._target, self._directory)
-                self.done = True
+                self.is_done = True
             self.calls += 1
             return func(*args, **kwargs)
 
@@ -179,11 +179,11 @@ async def log_while_swapped(
             with contextlib.suppress(AsyncLiveError):
                 await live.log_artifact(source, copy="deep", cache=cache)
         # When the link is gone, the session can log again.
-        if swap.done:
+        if swap.is_done:
             (repo / "dvclive/artifacts/deep").unlink()
-            os.rename(repo / "dvclive/artifacts/deep.aside", repo / "dvclive/artifacts/deep")
+            os.rename(repo / "dvclive/artifacts/deep.moved", repo / "dvclive/artifacts/deep")
         await live.log_artifact("data" if source == "model.pt" else "model.pt")
-    return swap.done
+    return swap.is_done
 
 
 async def sweep(
@@ -223,7 +223,7 @@ async def test_a_link_that_replaces_a_source_file_is_noticed(
     def swap_first(path: Any, *args: Any, **kwargs: Any) -> int:
         if not swapped and os.fspath(path) == str(repo / "data/sub/b"):
             swapped.append(path)
-            os.rename(repo / replaced, repo / "aside")
+            os.rename(repo / replaced, repo / "moved")
             os.symlink(outside / replaced, repo / replaced)
         return real_open(path, *args, **kwargs)
 
@@ -235,7 +235,7 @@ async def test_a_link_that_replaces_a_source_file_is_noticed(
         assert swapped
         assert b"theirs" not in objects(repo).values()
         (repo / replaced).unlink()
-        os.rename(repo / "aside", repo / replaced)
+        os.rename(repo / "moved", repo / replaced)
         await live.log_artifact("data", copy=copy)
     assert_nothing_lost(repo)
 
@@ -243,7 +243,7 @@ async def test_a_link_that_replaces_a_source_file_is_noticed(
 # --- Hard links -----------------------------------------------------------------------------
 
 
-def shared(paths: list[Path]) -> list[tuple[bytes, int, int]]:
+def file_states(paths: list[Path]) -> list[tuple[bytes, int, int]]:
     """Return the bytes, mode and mtime of files that have other names; these must not change."""
     return [(p.read_bytes(), p.stat().st_mode, p.stat().st_mtime_ns) for p in paths]
 
@@ -261,12 +261,12 @@ async def test_a_copy_that_replaces_a_hard_link_does_not_change_the_other_name(
     os.link(mine[0], repo / "dvclive/artifacts/model.pt")
     os.link(mine[1], repo / "dvclive/artifacts/data/a")
     (repo / "dvclive/artifacts/data").chmod(0o555)
-    before = shared(mine)
+    before = file_states(mine)
     async with AsyncLive(root=repo) as live:
         for _ in range(2):
             await live.log_artifact("model.pt", copy=True, cache=cache)
             await live.log_artifact("data", copy=True, cache=cache)
-            assert shared(mine) == before
+            assert file_states(mine) == before
             assert [path.stat().st_nlink for path in mine] == [1, 1]
             write(repo, {"model.pt": "changed", "data/a": "changed"})
     assert (repo / "dvclive/artifacts/model.pt").read_text() == "changed"
@@ -283,12 +283,12 @@ async def test_logging_a_hard_linked_file_in_place_does_not_change_the_other_nam
         path.chmod(mode)
     os.link(mine[0], repo / "model.pt")
     os.link(mine[1], repo / "data/x")
-    before = shared(mine)
+    before = file_states(mine)
     async with AsyncLive(root=repo) as live:
         await live.log_artifact("model.pt")
         await live.log_artifact("data")
         await live.log_artifact("model.pt")
-    after = shared(mine)
+    after = file_states(mine)
     assert [data for data, _, _ in after] == [data for data, _, _ in before]
     assert after[0] == before[0]
     assert_nothing_lost(repo)
@@ -302,7 +302,7 @@ async def test_a_new_version_does_not_change_the_object_of_the_old_one(repo: Pat
             await live.log_artifact(path)
             await live.log_artifact(path, copy=True)
         first = objects(repo)
-        # Files of the workspace are now links to objects. New versions replace some of the files.
+        # Files of the workspace are now hard links to objects. New versions replace some files.
         assert (repo / "model.pt").stat().st_nlink > 1
         for name in ("model.pt", "data/a"):
             (repo / name).unlink()

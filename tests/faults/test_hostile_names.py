@@ -148,7 +148,7 @@ async def test_a_name_that_gitignore_cannot_express_is_tracked_with_a_warning(
 
 
 @pytest.mark.parametrize("copy", [False, True, "sub"])
-async def test_such_a_name_needs_no_line_if_another_line_hides_it(
+async def test_no_warning_is_logged_if_another_line_of_gitignore_hides_the_name(
     repo: Path, copy: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(repo, {f"odd/{name}": name for name in NOT_IN_GITIGNORE})
@@ -161,7 +161,9 @@ async def test_such_a_name_needs_no_line_if_another_line_hides_it(
     assert_nothing_lost(repo)
 
 
-async def test_such_a_name_needs_no_line_without_git(templates: Templates, tmp_path: Path) -> None:
+async def test_no_line_of_gitignore_is_needed_without_git(
+    templates: Templates, tmp_path: Path
+) -> None:
     repo = templates.make("no-scm", tmp_path / "base")
     write(repo, {name: name for name in NOT_IN_GITIGNORE})
     async with AsyncLive(root=repo) as live:

@@ -18,7 +18,7 @@ from asynclive._index.inotify import InotifyWatch, open_inotify
 pytestmark = pytest.mark.skipif(open_inotify() is None, reason="inotify is not available")
 
 
-class Exhausted:
+class LimitedLibrary:
     """The C library, in which one call fails after it has succeeded ``after`` times."""
 
     def __init__(self, libc: Any, call: str, error: int, after: int) -> None:
@@ -57,11 +57,11 @@ class Exhausted:
 def test_changes_of_other_processes_are_found_without_inotify(
     repo: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: int, after: int
 ) -> None:
-    libraries: list[Exhausted] = []
+    libraries: list[LimitedLibrary] = []
 
     def open_limited(watch: InotifyWatch) -> None:
         if not libraries:
-            libraries.append(Exhausted(watch._libc, call, error, after))
+            libraries.append(LimitedLibrary(watch._libc, call, error, after))
         watch._libc = libraries[0]
         real_open(watch)
 

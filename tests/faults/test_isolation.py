@@ -141,7 +141,7 @@ async def test_submitted_calls_for_one_path_are_logged_in_order(repo: Path) -> N
 
 @on_one_loop
 async def test_the_options_of_submit_work_with_a_worker_process(repo: Path) -> None:
-    """Calls that are moved, refused for back-pressure, superseded, drained, or not awaited."""
+    """Calls are moved, refused for back-pressure, superseded, drained, failed and not awaited."""
     path = repo / "model.pt"
     write(repo, {"moved": "m", "other": "o"})
     live = AsyncLive(root=repo, isolation="process", max_pending=1)
@@ -624,15 +624,15 @@ def test_a_program_needs_no_main_guard_and_imports_no_dvc(
     make(repo)
     (tmp_path / "script.py").write_text(SCRIPT)
     args = {"-c": ["-c", SCRIPT], "script": [str(tmp_path / "script.py")]}[way]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, *args],
         cwd=repo,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines() == ["imported", md5("weights"), "[]"]
-    assert done.stderr == ""
+    assert completed.stdout.splitlines() == ["imported", md5("weights"), "[]"]
+    assert completed.stderr == ""
 
 
 def test_event_loops_in_threads_have_their_own_workers(repo: Path) -> None:
@@ -684,11 +684,11 @@ async def test_the_worker_ends_with_a_program_that_never_leaves_its_block(
     make(repo)
     worker_output = Said(tmp_path / "said")
     try:
-        done = await anyio.run_process(
+        completed = await anyio.run_process(
             [sys.executable, "-c", NEVER_LEFT, str(repo), worker_output.code],
             stderr=subprocess.DEVNULL,
         )
-        assert done.stdout == b"logged\n"
+        assert completed.stdout == b"logged\n"
         assert await worker_output.to_the_end() == "+"
     finally:
         worker_output.close()

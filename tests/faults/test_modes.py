@@ -53,7 +53,7 @@ class Watch:
 
     def __init__(self, patch: pytest.MonkeyPatch, repo: Path) -> None:
         self.moments = 0
-        self.seen: dict[str, int] = {}
+        self.open_modes: dict[str, int] = {}
         self._repo = repo
         for name in self.NAMES:
             patch.setattr(os, name, self._watched(getattr(os, name)))
@@ -78,7 +78,9 @@ class Watch:
                 try:
                     if not path.is_symlink() and path.stat().st_size in (len(SECRET), 6):
                         key = str(path.relative_to(self._repo))
-                        self.seen[key] = self.seen.get(key, 0) | openness(path, self._repo)
+                        self.open_modes[key] = self.open_modes.get(key, 0) | openness(
+                            path, self._repo
+                        )
                 except FileNotFoundError:
                     pass  # the file was removed in between
 
@@ -105,14 +107,14 @@ async def test_at_no_moment_can_more_users_read_a_file_than_at_the_end(
                 await live.log_artifact("large", copy=True, cache=cache)
                 await live.log_artifact("data", copy=True, cache=cache)
     assert watch.moments > 20
-    assert any("asynclive-" in name for name in watch.seen)
-    for name, seen in watch.seen.items():
+    assert any("asynclive-" in name for name in watch.open_modes)
+    for name, open_modes in watch.open_modes.items():
         path = repo / name
         # Only the user can read a temp file. A published file is never more open than at the end.
         if "asynclive-" in name:
-            assert seen == 0, name
+            assert open_modes == 0, name
         elif path.exists():
-            assert seen & ~openness(path, repo) == 0, name
+            assert open_modes & ~openness(path, repo) == 0, name
     assert_nothing_lost(repo)
 
 
