@@ -411,7 +411,9 @@ async def log_each(repo: Path, directory: str, names: Iterable[str]) -> None:
             except ArtifactPathError:
                 assert tree(repo / directory) == before
     # Git lists the names that .gitignore cannot express.
-    assert not {path for path in logged if can_be_gitignored(os.path.basename(path))} & untracked(repo)
+    assert not {path for path in logged if can_be_gitignored(os.path.basename(path))} & untracked(
+        repo
+    )
     assert_nothing_lost(repo)
 
 
