@@ -37,23 +37,6 @@ cancelled = threading.Event()
 at_work: list[int] = []
 
 
-class GateOpeningScope:
-    """The cancel scope of a call. It opens the gate when it is cancelled."""
-
-    def __init__(self, scope: anyio.CancelScope) -> None:
-        self._scope = scope
-
-    def cancel(self) -> None:
-        self._scope.cancel()
-        cancelled.set()
-
-    def __enter__(self) -> None:
-        self._scope.__enter__()
-
-    def __exit__(self, *exc: Any) -> Any:
-        return self._scope.__exit__(*exc)
-
-
 def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -75,9 +58,13 @@ def prepare(stage: str) -> None:
     hold_at_gate(*STAGES[stage])
     work_on, run_sync = LocalEngine._work_on, anyio.to_thread.run_sync
 
-    async def work_on_with_gate(self: LocalEngine, call: Any) -> None:
-        call.scope = GateOpeningScope(call.scope)
-        await work_on(self, call)
+    async def work_on_with_gate(self: LocalEngine, call: Any, scope: anyio.CancelScope) -> None:
+        def cancel_and_open_gate() -> None:
+            scope.cancel()
+            cancelled.set()
+
+        call.bind_work(cancel_and_open_gate)
+        await work_on(self, call, scope)
 
     async def run_sync_counted(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
         def counted(*args: Any) -> Any:
