@@ -42,7 +42,7 @@ STAGES = {
     "asynclive._dvc.tracking.committer:_commit_one": ".dvc",
     "asynclive._workspace.apply_placement": "place",
     "asynclive._fs.atomic_rename": "place",
-    "asynclive._fs.atomic_rename:reaches": "enter",
+    "asynclive._fs.atomic_rename:can_rename_between": "enter",
     "asynclive._fs.remove_tree:remove_tree": "clean up",
     "asynclive._stage.deferred_removal:discard": "clean up",
     "asynclive._dvc.tracking.dvc_state:save_files": "DVC's state",
