@@ -114,7 +114,7 @@ async def test_a_live_that_blocks_the_event_loop_waits_for_the_recording_and_the
 ) -> None:
     write(repo, {"a.pt": "a"})
     is_waiting = threading.Event()
-    lock = FileLock._lock
+    lock = FileLock._lock_file
 
     def signal_and_lock(turn: FileLock) -> int | None:
         if threading.current_thread() is threading.main_thread():
@@ -122,7 +122,7 @@ async def test_a_live_that_blocks_the_event_loop_waits_for_the_recording_and_the
         return lock(turn)
 
     with held_before_recording(tmp_path, monkeypatch) as (worker_output, go):
-        monkeypatch.setattr(FileLock, "_lock", signal_and_lock)
+        monkeypatch.setattr(FileLock, "_lock_file", signal_and_lock)
 
         def go_on() -> None:
             assert is_waiting.wait(30)
