@@ -352,7 +352,7 @@ async def test_the_worker_reports_its_counts_even_if_no_call_makes_progress(
     go = tmp_path / "go"
     hold_worker(monkeypatch, go, "asynclive._stage", "source", "make_plan")
     has_reported = anyio.Event()
-    count = ProcessEngine._count
+    count = ProcessEngine._set_numbers
 
     def counted(self: ProcessEngine, numbers: Numbers) -> None:
         count(self, numbers)
