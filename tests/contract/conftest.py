@@ -15,6 +15,15 @@ from reference import Reference  # noqa: E402
 from twin import Templates  # noqa: E402
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Play each case on asyncio. On Trio, `test_parity_trio` plays one of each kind.
+
+    What lands on disk hardly depends on the loop: worker threads write it.
+    """
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def _parity(
     templates: Templates, reference: Reference, tmp_path_factory: pytest.TempPathFactory

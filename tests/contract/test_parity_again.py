@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from case import Again, Case, Do, Dvc, Git, Log
-from trees import NESTED, both, config, files, links, remove, replace
+from trees import MODEL, NESTED, both, config, files, links, remove, replace
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
-FILE = files({"model.bin": "weights\n"})
 TREE = files({**NESTED, "data/run.sh": "#!\n"}, exec=("data/run.sh",))
-HAND = both(FILE, config("'remote \"elsewhere\"'", url="../../elsewhere"))
+HAND = both(MODEL, config("'remote \"elsewhere\"'", url="../../elsewhere"))
 
 
 def annotate_by_hand(repo: Path) -> None:
@@ -31,26 +30,26 @@ def annotate_by_hand(repo: Path) -> None:
 
 
 AGAIN = [
-    Case("a file again, unchanged", FILE, (Log("model.bin"), Log("model.bin"))),
-    Case("a file in a new block, unchanged", FILE, (Log("model.bin"), Again(), Log("model.bin"))),
+    Case("a file again, unchanged", MODEL, (Log("model.bin"), Log("model.bin"))),
+    Case("a file in a new block, unchanged", MODEL, (Log("model.bin"), Again(), Log("model.bin"))),
     Case(
         "a file overwritten in place",
-        FILE,
+        MODEL,
         (Log("model.bin"), Do(files({"model.bin": "better\n"})), Log("model.bin")),
     ),
     Case(
         "a file overwritten with the same bytes",
-        FILE,
+        MODEL,
         (Log("model.bin"), Do(replace({"model.bin": "weights\n"})), Log("model.bin")),
     ),
     Case(
         "a file replaced in a new block",
-        FILE,
+        MODEL,
         (Log("model.bin"), Again(), Do(replace({"model.bin": "better\n"})), Log("model.bin")),
     ),
     Case(
         "a file changed and changed back",
-        FILE,
+        MODEL,
         (
             Log("model.bin"),
             Do(replace({"model.bin": "better\n"})),
@@ -61,7 +60,7 @@ AGAIN = [
     ),
     Case(
         "a file that became executable",
-        FILE,
+        MODEL,
         (Log("model.bin"), Do(lambda repo: (repo / "model.bin").chmod(0o755)), Log("model.bin")),
     ),
     Case(
@@ -107,12 +106,12 @@ AGAIN = [
     ),
     Case(
         "a file that `dvc add` added",
-        FILE,
+        MODEL,
         (Dvc("add", "model.bin"), Do(replace({"model.bin": "better\n"})), Log("model.bin")),
     ),
     Case(
         "a file committed to Git with its .dvc",
-        FILE,
+        MODEL,
         (
             Dvc("add", "model.bin"),
             Git("add", "--all"),
@@ -143,12 +142,12 @@ AGAIN = [
     ),
     Case(
         "a .dvc file whose .gitignore line is gone",
-        FILE,
+        MODEL,
         (Log("model.bin"), Do(remove(".gitignore")), Log("model.bin")),
     ),
     Case(
         "an object that is gone from the cache",
-        FILE,
+        MODEL,
         (Log("model.bin"), Again(), Do(remove(".dvc/cache")), Log("model.bin")),
     ),
 ]

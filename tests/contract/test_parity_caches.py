@@ -6,22 +6,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from case import Case, Do, Log
-from trees import NESTED, both, cache_type, config, files, links, replace
+from case import Case
+from trees import ALL, TREE, both, cache_type, config, files, links
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
-
-FILE = files({"model.bin": "weights\n", "run.sh": "#!\n"}, exec=("run.sh",))
-TREE = both(FILE, files(NESTED))
-ALL = (
-    Log("model.bin", type="model"),
-    Log("run.sh", copy=True),
-    Log("data", type="dataset"),
-    Do(replace({"data/sub/c.txt": "changed"})),
-    Log("data/sub/c.txt"),
-    Log("data", copy=True),
-)
-"""A file in place, an executable copied, a directory, a file inside, a directory copied."""
 
 
 def _config_local(repo: Path) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from case import Again, Case, Do, Git, Log
-from trees import NESTED, both, cache_type, files, links, noise, remove, replace
+from trees import MODEL, NESTED, both, cache_type, files, links, noise, remove, replace
 
 pytestmark = pytest.mark.anyio
 
-FILE = files({"model.bin": "weights\n"})
 TREE = both(
     files(
         {**NESTED, "data/run.sh": "#!\n", "data/empty/": "", "data/void": ""},
@@ -35,7 +34,7 @@ COPIED = (
         NESTED_REPOSITORY,
         (Log("data", copy=True), Do(remove("data/r/.dvc")), Log("data", copy=True)),
     ),
-    Case("a file copied", FILE, (Log("model.bin", copy=True),)),
+    Case("a file copied", MODEL, (Log("model.bin", copy=True),)),
     Case("an empty file copied", files({"e": ""}), (Log("e", copy=True),)),
     Case("a directory copied", TREE, (Log("data", copy=True),), mtimes=True),
     Case("a directory copied, given with a slash", TREE, (Log("data/", copy=True),)),
@@ -61,7 +60,7 @@ COPIED = (
     Case("odd names copied", files({"my é\ndata/a\nb ü": "a"}), (Log("my é\ndata", copy=True),)),
     Case(
         "a symlink to a file copied",
-        both(FILE, links({"latest.bin": "model.bin"})),
+        both(MODEL, links({"latest.bin": "model.bin"})),
         (Log("latest.bin", copy=True),),
     ),
     Case(
@@ -70,10 +69,10 @@ COPIED = (
         (Log("latest", copy=True),),
     ),
     Case("a directory with symlinks copied", LINKED, (Log("data", copy=True),), mtimes=True),
-    Case("annotated by its copy", FILE, (Log("model.bin", type="model", desc="d", copy=True),)),
+    Case("annotated by its copy", MODEL, (Log("model.bin", type="model", desc="d", copy=True),)),
     Case(
         "copied to another dir",
-        FILE,
+        MODEL,
         (Log("model.bin", type="model", copy=True),),
         live={"dir": "runs/a"},
     ),
@@ -86,12 +85,12 @@ COPIED = (
     ),
     Case(
         "several copied",
-        both(FILE, TREE, files({"x/other.bin": "o"})),
+        both(MODEL, TREE, files({"x/other.bin": "o"})),
         (Log("model.bin", copy=True), Log("x/other.bin", copy=True), Log("data", copy=True)),
     ),
     Case(
         "a file copied that is tracked where it is",
-        FILE,
+        MODEL,
         (Log("model.bin", name="here"), Log("model.bin", name="there", copy=True)),
     ),
 )
@@ -99,12 +98,12 @@ COPIED = (
 OVER_AN_OLDER_COPY = (
     Case(
         "a file copied again unchanged",
-        FILE,
+        MODEL,
         (Log("model.bin", copy=True), Again(), Log("model.bin", copy=True)),
     ),
     Case(
         "a file copied again after a change",
-        FILE,
+        MODEL,
         (
             Log("model.bin", copy=True),
             Do(replace({"model.bin": "better weights\n"})),
@@ -132,7 +131,7 @@ OVER_AN_OLDER_COPY = (
     ),
     Case(
         "a file copied over a directory",
-        both(FILE, files({"dvclive/artifacts/model.bin/stale": "s"})),
+        both(MODEL, files({"dvclive/artifacts/model.bin/stale": "s"})),
         (Log("model.bin", copy=True),),
     ),
     Case(
@@ -142,7 +141,7 @@ OVER_AN_OLDER_COPY = (
     ),
     Case(
         "a file copied over a symlink",
-        both(FILE, files({"other": "o"}), links({"dvclive/artifacts/model.bin": "../../other"})),
+        both(MODEL, files({"other": "o"}), links({"dvclive/artifacts/model.bin": "../../other"})),
         (Log("model.bin", copy=True),),
     ),
     Case(
@@ -152,13 +151,13 @@ OVER_AN_OLDER_COPY = (
     ),
     Case(
         "beside what else lies in artifacts",
-        both(FILE, files({"dvclive/artifacts/other": "o", "dvclive/plots/p.png": "p"})),
+        both(MODEL, files({"dvclive/artifacts/other": "o", "dvclive/plots/p.png": "p"})),
         (Log("model.bin", copy=True),),
     ),
     *(
         Case(
             f"a {what} copied over its protected {kind}",
-            both(TREE, FILE, cache_type(kind)),
+            both(TREE, MODEL, cache_type(kind)),
             (
                 Log(path, copy=True),
                 Do(replace({f"{path}/a.txt" if path == "data" else path: "changed"})),
@@ -171,13 +170,15 @@ OVER_AN_OLDER_COPY = (
 )
 
 UNCACHED = (
-    Case("a file, only annotated", FILE, (Log("model.bin", type="model", cache=False),)),
+    Case("a file, only annotated", MODEL, (Log("model.bin", type="model", cache=False),)),
     Case("a directory, only annotated", TREE, (Log("data", type="dataset", cache=False),)),
-    Case("neither annotated nor cached", FILE, (Log("model.bin", cache=False),)),
-    Case("a file copied, uncached", FILE, (Log("model.bin", copy=True, cache=False),), mtimes=True),
+    Case("neither annotated nor cached", MODEL, (Log("model.bin", cache=False),)),
+    Case(
+        "a file copied, uncached", MODEL, (Log("model.bin", copy=True, cache=False),), mtimes=True
+    ),
     Case(
         "a file copied and annotated, uncached",
-        FILE,
+        MODEL,
         (Log("model.bin", type="model", copy=True, cache=False),),
     ),
     Case("a directory copied, uncached", TREE, (Log("data", copy=True, cache=False),), mtimes=True),
@@ -211,17 +212,17 @@ UNCACHED = (
     ),
     Case(
         "cached first, then only annotated",
-        FILE,
+        MODEL,
         (Log("model.bin", type="model"), Log("model.bin", type="model", desc="d", cache=False)),
     ),
     Case(
         "only annotated first, then cached",
-        FILE,
+        MODEL,
         (Log("model.bin", type="model", cache=False), Log("model.bin", type="model")),
     ),
     Case(
         "a file that Git tracks, only annotated",
-        FILE,
+        MODEL,
         (Git("add", "model.bin"), Log("model.bin", type="model", cache=False)),
     ),
 )

@@ -6,12 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from case import Case, Log
-from trees import NESTED, both, cache_type, files
+from trees import FILES, NESTED, TREE, both, cache_type, files
 
 pytestmark = pytest.mark.anyio
 
-FILE = files({"model.bin": "weights\n", "run.sh": "#!\n"}, exec=("run.sh",))
-TREE = both(FILE, files(NESTED))
 
 IGNORED: dict[str, dict[str, str | bytes]] = {
     "files by pattern": {".dvcignore": "*.txt\n"},
@@ -57,7 +55,7 @@ DVCIGNORE = [
     ),
     Case(
         ".dvcignore: the artifact itself",
-        both(FILE, files({".dvcignore": "model.bin\n"})),
+        both(FILES, files({".dvcignore": "model.bin\n"})),
         (Log("model.bin"),),
         refused=True,
     ),

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from case import Again, Case, Do, Log
-from trees import both, files, links, replace
+from trees import MODEL, both, files, links, replace
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
-FILE = files({"model.bin": "weights\n"})
 FILES = files({"a.bin": "a", "b.bin": "b", "data/x": "x"})
 
 HAND_WRITTEN = """\
@@ -75,11 +74,11 @@ def is_untouched(repo: Path) -> None:
     assert (repo / "dvc.yaml").read_text() == HAND_WRITTEN
 
 
-PIPELINE = both(FILE, files({"dvc.yaml": HAND_WRITTEN, "defaults.yaml": "lr: 1\n"}))
+PIPELINE = both(MODEL, files({"dvc.yaml": HAND_WRITTEN, "defaults.yaml": "lr: 1\n"}))
 
 
 def written(text: str | bytes) -> Callable[[Path], object]:
-    return both(FILE, files({"dvc.yaml": text}))
+    return both(MODEL, files({"dvc.yaml": text}))
 
 
 LAYOUT = [
@@ -154,7 +153,7 @@ LAYOUT = [
     Case(
         "a dvc.yaml that is a symlink",
         both(
-            FILE,
+            MODEL,
             files({"shared/dvc.yaml": "artifacts:\n  old:\n    path: old.bin\n"}),
             links({"dvc.yaml": "shared/dvc.yaml"}),
         ),
@@ -200,7 +199,7 @@ PLACES = [
     ),
     Case(
         "an existing dvc.yaml in a subdirectory",
-        both(FILE, files({"sub/dvc.yaml": "artifacts:\n  old:\n    path: old.bin\n"})),
+        both(MODEL, files({"sub/dvc.yaml": "artifacts:\n  old:\n    path: old.bin\n"})),
         (Log("model.bin", type="model"),),
         live={"dvcyaml": "sub/dvc.yaml"},
     ),

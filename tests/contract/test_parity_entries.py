@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from case import Again, Case, Log
-from trees import files
+from trees import MODEL, files
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
 
-FILE = files({"model.bin": "weights\n"})
 FILES = files({"a.bin": "a", "b.bin": "b", "data/x": "x"})
 
 VALUES: dict[str, dict[str, Any]] = {
@@ -72,7 +71,7 @@ VALUES: dict[str, dict[str, Any]] = {
 
 ENTRIES = [
     *(
-        Case(f"annotated with {what}", FILE, (Log("model.bin", **values),))
+        Case(f"annotated with {what}", MODEL, (Log("model.bin", **values),))
         for what, values in VALUES.items()
     ),
     *(
@@ -83,7 +82,7 @@ ENTRIES = [
     Case("default name of a directory with a slash", FILES, (Log("data/", type="dataset"),)),
     Case(
         "the same name again replaces the whole entry",
-        FILE,
+        MODEL,
         (
             Log("model.bin", type="model", desc="old", meta={"a": 1}),
             Log("model.bin", type="model", labels=["new"]),
@@ -101,7 +100,7 @@ ENTRIES = [
     ),
     Case(
         "the same name in a later block replaces the whole entry",
-        FILE,
+        MODEL,
         (
             Log("model.bin", type="model", desc="old", meta={"a": 1}),
             Again(),
@@ -110,12 +109,12 @@ ENTRIES = [
     ),
     Case(
         "not annotated in a later block keeps the entry",
-        FILE,
+        MODEL,
         (Log("model.bin", type="model", desc="old"), Again(), Log("model.bin")),
     ),
     Case(
         "a path under a second name in a later block",
-        FILE,
+        MODEL,
         (Log("model.bin", name="one"), Again(), Log("model.bin", name="two")),
     ),
     Case(

@@ -7,16 +7,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from case import Case, Log
-from trees import NESTED, both, files, links, noise
+from trees import MODEL, NESTED, both, files, links, noise
 
 pytestmark = pytest.mark.anyio
 
-FILE = files({"model.bin": "weights\n"})
 
 _ODD_NAMES = ("*", "?[a]", "!x", "#y", "- z", "a: b", "'\"$\\")
 
 CASES = [
-    Case("a file", FILE, (Log("model.bin"),)),
+    Case("a file", MODEL, (Log("model.bin"),)),
     Case("a file in a directory", files({"out/m/model.bin": "w"}), (Log("out/m/model.bin"),)),
     Case("a nested directory", files(NESTED), (Log("data"),)),
     Case("a directory with a slash behind its name", files(NESTED), (Log("data/"),)),
@@ -78,7 +77,7 @@ CASES = [
     Case(
         "odd file modes",
         both(
-            FILE,
+            MODEL,
             lambda repo: (repo / "model.bin").chmod(0o640),
         ),
         (Log("model.bin"),),
@@ -140,7 +139,7 @@ CASES = [
     # Symlinks. DVC follows them, and in place leaves what cache.type says instead.
     Case(
         "a symlink to a file",
-        both(FILE, links({"latest.bin": "model.bin"})),
+        both(MODEL, links({"latest.bin": "model.bin"})),
         (Log("latest.bin"),),
     ),
     Case(

@@ -6,26 +6,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from case import Case, Do, Log
-from trees import NESTED, both, files, links, replace
+from case import Case, Log
+from trees import ALL, FILES, TREE, both, files, links
 
 pytestmark = pytest.mark.anyio
 
-FILE = files({"model.bin": "weights\n", "run.sh": "#!\n"}, exec=("run.sh",))
-TREE = both(FILE, files(NESTED))
-ALL = (
-    Log("model.bin", type="model"),
-    Log("run.sh", copy=True),
-    Log("data", type="dataset"),
-    Do(replace({"data/sub/c.txt": "changed"})),
-    Log("data/sub/c.txt"),
-    Log("data", copy=True),
-)
-"""A file in place, an executable copied, a directory, a file inside, a directory copied."""
-
 PATHS = [
-    Case("an absolute path", FILE, (Log(lambda repo: str(repo / "model.bin"), type="model"),)),
-    Case("a Path", FILE, (Log(Path("model.bin"), type="model"),)),
+    Case("an absolute path", FILES, (Log(lambda repo: str(repo / "model.bin"), type="model"),)),
+    Case("a Path", FILES, (Log(Path("model.bin"), type="model"),)),
     Case("an absolute Path", TREE, (Log(lambda repo: repo / "data", type="dataset"),)),
     Case("a path with dots in it", TREE, (Log("./data/../model.bin", type="model"),)),
     Case(
@@ -62,7 +50,7 @@ PATHS = [
     ),
     Case(
         "with an absolute copy source and dir with a slash",
-        FILE,
+        FILES,
         (Log(lambda repo: repo / "model.bin", type="model", copy=True),),
         live={"dir": "runs/a/"},
     ),

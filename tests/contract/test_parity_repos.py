@@ -6,21 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from case import Again, Case, Do, Git, Log
-from trees import NESTED, both, config, files, replace
+from trees import ALL, FILES, TREE, both, config, files, replace
 
 pytestmark = pytest.mark.anyio
-
-FILE = files({"model.bin": "weights\n", "run.sh": "#!\n"}, exec=("run.sh",))
-TREE = both(FILE, files(NESTED))
-ALL = (
-    Log("model.bin", type="model"),
-    Log("run.sh", copy=True),
-    Log("data", type="dataset"),
-    Do(replace({"data/sub/c.txt": "changed"})),
-    Log("data/sub/c.txt"),
-    Log("data", copy=True),
-)
-"""A file in place, an executable copied, a directory, a file inside, a directory copied."""
 
 GIT = [
     # DVCLive raises there: it asks for the current revision.
@@ -54,33 +42,33 @@ GIT = [
     ),
     Case(
         "core.autostage, annotated in a dvc.yaml that Git tracks",
-        both(FILE, files({"dvc.yaml": "# mine\n"}), config("core", autostage="true")),
+        both(FILES, files({"dvc.yaml": "# mine\n"}), config("core", autostage="true")),
         (Git("add", "dvc.yaml"), Log("model.bin", type="model")),
     ),
     Case(
         "core.autostage, uncached",
-        both(FILE, config("core", autostage="true")),
+        both(FILES, config("core", autostage="true")),
         (Log("model.bin", type="model", cache=False),),
     ),
     Case(
         "a .gitignore with other lines",
-        both(FILE, files({".gitignore": "# mine\n*.log\n"})),
+        both(FILES, files({".gitignore": "# mine\n*.log\n"})),
         (Log("model.bin"),),
     ),
     Case(
         "a .gitignore that does not end in a newline",
-        both(FILE, files({".gitignore": "*.log"})),
+        both(FILES, files({".gitignore": "*.log"})),
         (Log("model.bin"),),
     ),
     Case(
         "a .gitignore with Windows line ends",
-        both(FILE, files({".gitignore": b"*.log\r\n*.tmp\r\n"})),
+        both(FILES, files({".gitignore": b"*.log\r\n*.tmp\r\n"})),
         (Log("model.bin"),),
     ),
     Case(
         "a .gitignore that only its owner may read",
         both(
-            FILE, files({".gitignore": "*.log\n"}), lambda repo: (repo / ".gitignore").chmod(0o600)
+            FILES, files({".gitignore": "*.log\n"}), lambda repo: (repo / ".gitignore").chmod(0o600)
         ),
         (Log("model.bin"),),
     ),

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from case import Do, Log
+
 Setup = Callable[[Path], object]
 
 
@@ -115,3 +117,22 @@ NESTED: dict[str, str | bytes] = {
     "data/z": "no newline",
 }
 """A directory with subdirectories."""
+
+MODEL = files({"model.bin": "weights\n"})
+"""One file."""
+
+FILES = files({"model.bin": "weights\n", "run.sh": "#!\n"}, exec=("run.sh",))
+"""A file and an executable one."""
+
+TREE = both(FILES, files(NESTED))
+"""Two files and a directory."""
+
+ALL = (
+    Log("model.bin", type="model"),
+    Log("run.sh", copy=True),
+    Log("data", type="dataset"),
+    Do(replace({"data/sub/c.txt": "changed"})),
+    Log("data/sub/c.txt"),
+    Log("data", copy=True),
+)
+"""A file in place, an executable copied, a directory, a file inside, a directory copied."""
