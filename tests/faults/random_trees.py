@@ -107,7 +107,7 @@ class Example:
     def values(self, number: int, call: Call) -> dict[str, Any]:
         """Return the arguments, with a name if the path gives none or one that is not unique.
 
-        DVCLive warns then and leaves the entry out: test_different_on_purpose_names.py.
+        DVCLive warns then and leaves the entry out: test_artifact_names.py.
         """
         stem = Path(self.path(number)).stem
         if self.named or not (_NAME.fullmatch(stem) and stem.endswith(f"-{number}")):
