@@ -10,29 +10,10 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import pytest
+from backends import on_every_loop as on_every_loop
+from backends import three_ways as three_ways
 
 from asynclive import ArtifactCancelledError, AsyncLive, LoggedArtifact
-
-BACKENDS = {
-    "asyncio": ("asyncio", {"use_uvloop": False}),
-    "uvloop": ("asyncio", {"use_uvloop": True}),
-    "trio": ("trio", {}),
-}
-
-WAYS = {"asyncio": ("scope", "task.cancel", "wait_for"), "trio": ("scope",)}
-
-on_every_loop = pytest.mark.parametrize("anyio_backend", BACKENDS.values(), ids=BACKENDS)
-
-three_ways = pytest.mark.parametrize(
-    ("anyio_backend", "way"),
-    [
-        pytest.param(backend, way, id=f"{name}-{way}")
-        for name, backend in BACKENDS.items()
-        for way in ("scope", "task.cancel", "wait_for")
-        if way == "scope" or name != "trio"
-    ],
-)
 
 
 async def settled() -> None:

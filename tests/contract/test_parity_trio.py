@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
+from backends import on_trio
 from case import Again, Case, Do, Log, Together
 from trees import ALL, FILES, TREE, both, cache_type, files, links, replace
 
@@ -56,7 +57,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("anyio_backend", ["trio"])
+@on_trio
 @pytest.mark.parametrize("isolation", ["thread", "process"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_a_case_leaves_the_same_on_trio(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import pytest
 from disk import leftovers
 from invariants import Content, content, entries
 
@@ -22,11 +21,6 @@ from asynclive import AsyncLive, AsyncLiveError, LockTimeoutError, LoggedArtifac
 
 Outcome = LoggedArtifact | AsyncLiveError
 
-# The event loop hardly affects disk errors, so trio runs only in the long tests, or not at all.
-mostly_asyncio = pytest.mark.parametrize(
-    "anyio_backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)]
-)
-on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 LARGE_BYTES = 3 * 2**20  # copied and hashed by two threads, in some steps
 MANY = 32  # small files of a directory

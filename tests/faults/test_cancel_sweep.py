@@ -17,7 +17,8 @@ from typing import Any
 
 import anyio
 import pytest
-from cancelling import WAYS, submitted
+from backends import WAYS
+from cancelling import submitted
 from disk import look
 from invariants import (
     Content,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import mostly_asyncio
 from failing import failing
 from invariants import assert_nothing_lost, content, object_path
 from logged import (
@@ -21,7 +22,6 @@ from logged import (
     case,
     errors,
     log_all,
-    mostly_asyncio,
     temp_files,
     write_all,
 )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from backends import on_asyncio
 from disk import leftovers, write
 from invariants import assert_nothing_lost, assert_one_of, assert_sound, content
 from session_process import Process, running
@@ -20,8 +21,6 @@ from asynclive import AsyncLive
 
 pytestmark = pytest.mark.anyio
 
-# Recovery runs in a thread, so the event loop does not matter.
-on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 # Logs a copy of each path, and waits before the commit, when all of them are staged.
 STAGE = """
@@ -120,7 +119,7 @@ async def test_a_running_session_is_not_affected_by_others_that_start_and_end(re
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_two_repositories_with_one_cache_remove_only_files_of_killed_sessions(
     templates: Templates, tmp_path: Path
 ) -> None:
@@ -143,7 +142,7 @@ async def test_two_repositories_with_one_cache_remove_only_files_of_killed_sessi
     assert leftovers(tmp_path) == []
 
 
-@on_one_loop
+@on_asyncio
 async def test_a_temp_directory_that_cannot_be_removed_does_not_stop_a_session(
     repo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,7 +168,7 @@ async def test_a_temp_directory_that_cannot_be_removed_does_not_stop_a_session(
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_no_session_is_treated_as_dead_with_hardlink_lock(repo: Path) -> None:
     write(repo, {"one": "1"})
     with staged(repo, "one") as process:
@@ -183,7 +182,7 @@ async def test_no_session_is_treated_as_dead_with_hardlink_lock(repo: Path) -> N
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_temp_files_are_created_where_a_rename_into_the_workspace_works(repo: Path) -> None:
     """DVC's directory for temp files is on another disk."""
     if not os.access("/dev/shm", os.W_OK) or Path("/dev/shm").stat().st_dev == repo.stat().st_dev:
@@ -210,7 +209,7 @@ def log_and_die(repo: Path, number: int, way: str) -> None:
         assert process.status == -signal.SIGKILL
 
 
-@on_one_loop
+@on_asyncio
 @pytest.mark.parametrize("kind", ["file", "directory"])
 @pytest.mark.parametrize("number", [1, 2, 3])
 async def test_a_kill_at_any_step_of_a_swap_leaves_the_old_copy_or_the_new_one(
@@ -240,7 +239,7 @@ async def test_a_kill_at_any_step_of_a_swap_leaves_the_old_copy_or_the_new_one(
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_recovery_keeps_a_copy_that_was_written_after_the_kill(repo: Path) -> None:
     copy = repo / "dvclive" / "artifacts" / "model"
     write(repo, {"model": "old"})
@@ -253,7 +252,7 @@ async def test_recovery_keeps_a_copy_that_was_written_after_the_kill(repo: Path)
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 @pytest.mark.parametrize(
     ("link", "number"), [("hardlink", 2), ("hardlink", 4), ("symlink", 5), ("symlink", 9)]
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import mostly_asyncio, on_asyncio
 from failing import full
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
@@ -22,8 +23,6 @@ from logged import (
     Artifact,
     errors,
     log_all,
-    mostly_asyncio,
-    on_asyncio,
     temp_files,
     write_all,
 )

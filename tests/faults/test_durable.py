@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 import pytest
+from backends import on_asyncio
 from disk import tree, write
 from gate import locked
 from invariants import assert_nothing_lost, assert_sound, content, entries
@@ -161,7 +162,7 @@ async def test_a_power_cut_at_any_moment_leaves_a_sound_repository_and_all_that_
         SURVIVED["states that a power cut may leave"] += 1
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_asyncio
 @pytest.mark.parametrize("how", ["logged", "copied", "restored"])
 async def test_a_moved_source_survives_a_power_cut_at_any_moment(
     how: str, repo_with_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -313,7 +314,7 @@ os.replace = recorded("name", os.replace)
 """
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_asyncio
 @pytest.mark.parametrize("tracked", [False, True], ids=["new", "tracked"])
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
 @pytest.mark.parametrize(

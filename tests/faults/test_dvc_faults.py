@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import mostly_asyncio
 from dvc.exceptions import DvcException
 from gate import Gate, locked
 from invariants import assert_nothing_lost, assert_sound
@@ -18,7 +19,6 @@ from logged import (
     case,
     errors,
     log_all,
-    mostly_asyncio,
     temp_files,
     write_all,
 )

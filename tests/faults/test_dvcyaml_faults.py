@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import mostly_asyncio
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
     Artifact,
     case,
     errors,
     log_all,
-    mostly_asyncio,
     temp_files,
     write_all,
 )

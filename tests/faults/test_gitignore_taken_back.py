@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from invariants import assert_nothing_lost
 
 from asynclive import AsyncLive, StorageError
@@ -15,7 +16,7 @@ from asynclive._dvc.tracking import dvc_file_writer
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_asyncio
 @pytest.mark.parametrize(
     ("before", "name"),
     [

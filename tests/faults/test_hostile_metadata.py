@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from disk import refused, write
 from dvc.repo import Repo
 from hypothesis import example, given, settings
@@ -292,7 +293,7 @@ def read(text: str) -> Iterator[Any]:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the event loop does not matter
+@on_asyncio  # the event loop does not matter
 async def test_dvc_and_each_reader_read_odd_values_back_equal(repo: Path) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "c.pt": "c"})
     labels = [*ODD["controls"], *ODD["syntax"], *ODD["words"], *ODD["templates"]]

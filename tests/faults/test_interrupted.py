@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import on_asyncio
 from cancelling import settled
 from disk import look
 from interrupted import PROGRAMS, STAGES
@@ -83,7 +84,7 @@ async def check_interrupted(repo: Path, program: str, stage: str) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_asyncio
 @pytest.mark.parametrize(
     ("program", "stage"),
     [
@@ -102,7 +103,7 @@ async def test_an_interrupted_call_is_logged_completely_or_not_at_all(
 
 @pytest.mark.long
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_asyncio
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_a_call_interrupted_in_any_way_at_any_stage_is_logged_completely_or_not_at_all(

@@ -10,9 +10,10 @@ import errno
 from pathlib import Path
 
 import pytest
+from backends import mostly_asyncio, on_asyncio
 from failing import CALLS, counted, full, nth_failing
 from invariants import assert_nothing_lost, assert_sound
-from logged import Artifact, errors, log_all, mostly_asyncio, on_asyncio, temp_files, write_all
+from logged import Artifact, errors, log_all, temp_files, write_all
 from tally import SURVIVED
 from twin import dvc
 

@@ -17,7 +17,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from cancelling import in_task, on_every_loop, settled
+from backends import each_way_once, on_asyncio, on_every_loop
+from cancelling import in_task, settled
 from disk import dvc_file, leftovers, look, md5, objects, tree, write
 from gate import locked
 from invariants import assert_nothing_lost, entries
@@ -53,12 +54,6 @@ from asynclive._workers.os_priority import (
 
 pytestmark = pytest.mark.anyio
 
-# For tests in which the caller's event loop does not matter; the worker process uses asyncio.
-on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-three_ways = pytest.mark.parametrize(
-    ("anyio_backend", "way"),
-    [("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")],
-)
 
 CALLS: list[dict[str, Any]] = [
     {"path": "model.pt", "type": "model", "meta": {"epoch": 3, "parts": [1.5, None]}},
@@ -110,7 +105,7 @@ async def test_the_worker_process_leaves_the_same_files_as_threads(
     assert found["process"] == found["thread"]
 
 
-@on_one_loop
+@on_asyncio
 async def test_hundreds_of_calls_at_once_are_all_logged(repo: Path) -> None:
     write(repo, {f"{number}.txt": str(number) for number in range(200)})
     calls = [{"path": f"{number}.txt", "type": "dataset"} for number in range(200)]
@@ -139,7 +134,7 @@ async def test_submitted_calls_for_one_path_are_logged_in_order(repo: Path) -> N
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_the_options_of_submit_work_with_a_worker_process(repo: Path) -> None:
     """Calls are moved, refused for back-pressure, superseded, drained, failed and not awaited."""
     path = repo / "model.pt"
@@ -221,7 +216,7 @@ async def test_a_call_raises_the_same_error_as_with_threads_and_fails_alone(repo
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_two_calls_for_one_path_conflict(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
@@ -266,7 +261,7 @@ def test_isolation_by_process_is_refused_without_an_interpreter(
         AsyncLive(root=repo, isolation="process")
 
 
-@on_one_loop
+@on_asyncio
 async def test_isolation_by_process_is_the_default(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,7 +272,7 @@ async def test_isolation_by_process_is_the_default(
         assert (await live.log_artifact("model.pt")).size == 7
 
 
-@on_one_loop
+@on_asyncio
 async def test_a_time_zone_that_cannot_be_pickled_is_refused(repo: Path) -> None:
     class Zone(datetime.tzinfo):
         def utcoffset(self, dt: datetime.datetime | None) -> datetime.timedelta:
@@ -296,7 +291,7 @@ async def test_a_time_zone_that_cannot_be_pickled_is_refused(repo: Path) -> None
 # --- Cancellation, and the end of the block ---------------------------------------------------
 
 
-@three_ways
+@each_way_once
 async def test_a_call_cancelled_before_its_group_commits_leaves_nothing(
     repo: Path, way: str
 ) -> None:
@@ -322,7 +317,7 @@ async def stage_of(live: AsyncLive, counter: str) -> None:
         await anyio.lowlevel.checkpoint()
 
 
-@three_ways
+@each_way_once
 async def test_a_call_cancelled_while_its_group_commits_is_logged(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -344,7 +339,7 @@ async def test_a_call_cancelled_while_its_group_commits_is_logged(
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_the_worker_reports_its_counts_even_if_no_call_makes_progress(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,7 +393,7 @@ async def test_an_exception_in_the_block_undoes_the_calls_in_flight(repo: Path) 
     assert leftovers(repo) == []
 
 
-@on_one_loop
+@on_asyncio
 async def test_the_end_of_the_block_waits_for_the_calls_in_flight(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
@@ -408,7 +403,7 @@ async def test_the_end_of_the_block_waits_for_the_calls_in_flight(repo: Path) ->
         await live.log_artifact("model.pt")
 
 
-@three_ways
+@each_way_once
 async def test_the_worker_ends_and_leaves_nothing_if_the_block_is_cancelled(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -447,7 +442,7 @@ def slice_of(pid: int) -> int:
     return int.from_bytes(attributes[24:32], sys.byteorder)
 
 
-@on_one_loop
+@on_asyncio
 async def test_the_worker_has_a_lower_priority_and_its_own_session_and_ends_with_the_block(
     repo: Path,
 ) -> None:
@@ -486,7 +481,7 @@ def test_threads_of_the_worker_use_a_shorter_slice_for_large_files() -> None:
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
-@on_one_loop
+@on_asyncio
 async def test_large_files_are_read_in_the_chunks_of_their_isolation(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: Any
 ) -> None:
@@ -519,7 +514,7 @@ copy_and_hash.read_at = counting
     assert set(frozen) == {str(isolation == "process")}
 
 
-@on_one_loop
+@on_asyncio
 async def test_signals_for_the_parent_do_not_end_the_worker(repo: Path) -> None:
     make(repo)
     async with AsyncLive(root=repo, isolation="process") as live:
@@ -528,7 +523,7 @@ async def test_signals_for_the_parent_do_not_end_the_worker(repo: Path) -> None:
         assert (await live.log_artifact("model.pt")).size == 7
 
 
-@on_one_loop
+@on_asyncio
 async def test_each_object_has_its_own_worker(repo: Path) -> None:
     make(repo)
     async with (
@@ -548,7 +543,7 @@ async def test_each_object_has_its_own_worker(repo: Path) -> None:
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_log_records_of_the_worker_reach_the_parent_at_the_parents_level(
     repo: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -579,7 +574,7 @@ DvcRepository.commit = talk
         assert "debug of 1" in caplog.messages
 
 
-@on_one_loop
+@on_asyncio
 async def test_the_worker_has_the_callers_environment_and_working_directory(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -677,7 +672,7 @@ print("logged")
 """
 
 
-@on_one_loop
+@on_asyncio
 async def test_the_worker_ends_with_a_program_that_never_leaves_its_block(
     repo: Path, tmp_path: Path
 ) -> None:

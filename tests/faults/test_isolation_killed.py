@@ -14,6 +14,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from backends import on_asyncio, on_trio
 from cancelling import settled
 from disk import leftovers, md5, write
 from gate import locked
@@ -34,7 +35,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL"),
 ]
 
-on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 # Makes the first worker process kill itself at the target; the next ones find the marker.
 DIE = """
@@ -131,7 +131,7 @@ def write_files(repo: Path, files: dict[str, bytes | None]) -> None:
             path.write_bytes(data)
 
 
-@on_one_loop
+@on_asyncio
 async def test_a_worker_killed_while_idle_is_replaced_without_an_error(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,7 +156,7 @@ async def test_a_worker_killed_while_idle_is_replaced_without_an_error(
     assert_nothing_lost(repo)
 
 
-@pytest.mark.parametrize("anyio_backend", ["trio"])
+@on_trio
 async def test_each_call_raises_the_reason_until_a_new_worker_can_start(repo: Path) -> None:
     write(repo, {"one": "1", "two": "2"})
     away = repo.with_name("away")
@@ -176,7 +176,7 @@ async def test_each_call_raises_the_reason_until_a_new_worker_can_start(repo: Pa
     assert_nothing_lost(repo)
 
 
-@on_one_loop
+@on_asyncio
 async def test_the_next_session_cleans_up_if_the_worker_is_killed_while_the_block_raises(
     repo: Path,
 ) -> None:
@@ -199,7 +199,7 @@ async def test_the_next_session_cleans_up_if_the_worker_is_killed_while_the_bloc
     assert leftovers(repo) == []
 
 
-@on_one_loop
+@on_asyncio
 async def test_a_moved_source_is_restored_before_the_call_raises_that_its_worker_died(
     repo: Path,
 ) -> None:
@@ -243,7 +243,7 @@ anyio.run(main)
 """
 
 
-@on_one_loop
+@on_asyncio
 @pytest.mark.parametrize("how", ["alone", "fork"])
 async def test_the_worker_ends_and_leaves_nothing_when_the_parent_is_killed(
     repo: Path, tmp_path: Path, how: str
@@ -266,7 +266,7 @@ async def test_the_worker_ends_and_leaves_nothing_when_the_parent_is_killed(
     SURVIVED["parents of isolation='process' killed by SIGKILL"] += 1
 
 
-@on_one_loop
+@on_asyncio
 async def test_a_worker_is_notified_once_that_its_parent_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -290,7 +290,7 @@ async def test_a_worker_is_notified_once_that_its_parent_has_ended(
     assert notifications == [[]]
 
 
-@on_one_loop
+@on_asyncio
 async def test_a_group_that_commits_when_the_parent_is_killed_is_logged_completely(
     repo: Path, tmp_path: Path
 ) -> None:

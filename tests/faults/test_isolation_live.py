@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from backends import each_way_once, on_asyncio
 from cancelling import in_task
 from disk import leftovers, md5, write
 from dvclive import Live
@@ -31,7 +32,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL"),
 ]
-on_one_loop = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 # Runs code in the worker after the parent's Live was notified of entries, before they are recorded.
 BEFORE_RECORDING = """
@@ -73,7 +73,6 @@ def held_before_recording(
         yield worker_output, go
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_the_live_drops_entries_that_a_killed_worker_has_not_recorded(
     repo: Path, live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +107,6 @@ async def test_the_live_drops_entries_that_a_killed_worker_has_not_recorded(
     SURVIVED["workers of isolation='process' killed by SIGKILL"] += 1
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_live_that_blocks_the_event_loop_waits_for_the_recording_and_then_goes_on(
     repo: Path, live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,10 +140,7 @@ async def test_a_live_that_blocks_the_event_loop_waits_for_the_recording_and_the
     assert entries(repo) == {"a": {"path": "a.pt", "type": "model"}}
 
 
-@pytest.mark.parametrize(
-    ("anyio_backend", "way"),
-    [("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")],
-)
+@each_way_once
 async def test_the_live_keeps_the_entry_of_a_call_that_is_cancelled_while_it_is_recorded(
     repo: Path, live: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -183,7 +178,7 @@ anyio.run(main)
 """
 
 
-@on_one_loop
+@on_asyncio
 @pytest.mark.parametrize("when", ["commit(self, group)", "replace(self, *args)"])
 async def test_an_entry_is_recorded_completely_if_the_parent_is_killed_during_its_commit(
     repo: Path, tmp_path: Path, when: str
@@ -220,7 +215,7 @@ def experiment(repo: Path, name: str) -> set[str] | None:
     return set(git(repo, "diff", "--name-only", "HEAD", found[0]).splitlines())
 
 
-@on_one_loop
+@on_asyncio
 async def test_an_experiment_contains_what_a_killed_worker_had_logged(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -242,7 +237,7 @@ async def test_an_experiment_contains_what_a_killed_worker_had_logged(
     assert {"a.pt.dvc", ".gitignore", "sub/b.pt.dvc", "sub/.gitignore"} <= files
 
 
-@on_one_loop
+@on_asyncio
 async def test_an_experiment_is_reported_lost_if_its_worker_is_killed_while_it_saves(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backends import mostly_asyncio
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
     Artifact,
     case,
     errors,
     log_all,
-    mostly_asyncio,
     temp_files,
     write_all,
 )

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
-from cancelling import WAYS, Call, submitted
+from backends import WAYS
+from cancelling import Call, submitted
 from disk import look
 from failing import CALLS, Fault, full, nth_failing
 from hypothesis import HealthCheck, Phase, settings

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import dvclive.dvc
 import pytest
+from backends import Isolation, in_both, on_asyncio
 from disk import write
 from dvclive import Live
 from isolated import in_worker
@@ -25,9 +26,6 @@ from asynclive._dvclive.adopted_live import AdoptedLive
 from asynclive._dvcyaml.async_files import AsyncFiles
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
-asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-Isolation = Literal["thread", "process"]
-in_both = pytest.mark.parametrize("isolation", ["thread", "process"])
 
 
 @pytest.fixture
@@ -82,7 +80,7 @@ async def test_what_is_logged_stays_whatever_dvclive_writes(
     assert YAML(typ="safe").load(Path("dvc.yaml"))["metrics"] == ["dvclive/metrics.json"]
 
 
-@asyncio_only
+@on_asyncio
 async def test_the_later_of_two_logged_by_one_name_stays(
     repo: Path, make: Callable[..., Any]
 ) -> None:
@@ -98,7 +96,7 @@ async def test_the_later_of_two_logged_by_one_name_stays(
             assert entries() == {"m": {"path": "a.pt", "type": "model"}}
 
 
-@asyncio_only
+@on_asyncio
 @in_both
 async def test_its_dir_and_its_dvcyaml_are_taken(
     repo: Path, make: Callable[..., Any], isolation: Isolation
@@ -118,7 +116,7 @@ async def test_its_dir_and_its_dvcyaml_are_taken(
     assert not Path("dvc.yaml").exists()
 
 
-@asyncio_only
+@on_asyncio
 @pytest.mark.parametrize(
     ("dvcyaml", "isolation"), [(None, "thread"), (False, "thread"), (False, "process")]
 )
@@ -181,7 +179,7 @@ async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
     assert "dvclive/metrics.json" in text
 
 
-@asyncio_only
+@on_asyncio
 async def test_what_dvclive_had_begun_to_write_is_waited_for(
     repo: Path, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,7 +230,7 @@ AsyncFiles.replace_blocking = refuse
 """
 
 
-@asyncio_only
+@on_asyncio
 @in_both
 async def test_what_could_not_be_recorded_is_not_known_to_it(
     repo: Path,
@@ -261,7 +259,7 @@ async def test_what_could_not_be_recorded_is_not_known_to_it(
     assert set(entries()) == {"m", "n"}
 
 
-@asyncio_only
+@on_asyncio
 @in_both
 async def test_two_sessions_beside_one_live(
     repo: Path, make: Callable[..., Any], isolation: Isolation
@@ -300,7 +298,7 @@ OURS = sorted(
 )
 
 
-@asyncio_only
+@on_asyncio
 @pytest.mark.parametrize("end", ["after", "within", "within and an error"])
 @in_both
 async def test_its_experiment_holds_what_was_logged(

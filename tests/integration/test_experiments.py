@@ -6,9 +6,9 @@ import contextlib
 import logging
 import sys
 from pathlib import Path
-from typing import Literal
 
 import pytest
+from backends import Isolation, in_both, on_asyncio
 from disk import write
 from ruamel.yaml import YAML
 from twin import Templates, dvc, git
@@ -16,9 +16,6 @@ from twin import Templates, dvc, git
 from asynclive import AsyncLive, ExperimentError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
-asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
-Isolation = Literal["thread", "process"]
-in_both = pytest.mark.parametrize("isolation", ["thread", "process"])
 
 METRICS = {
     "dvc.yaml": "metrics:\n- results/metrics.json\n",
@@ -66,7 +63,7 @@ async def test_the_block_ends_in_an_experiment(
     assert git(repo, "log", "--format=%s").splitlines() == ["Start"]
 
 
-@asyncio_only
+@on_asyncio
 async def test_it_is_shown_and_applied(repo: Path) -> None:
     write(repo, METRICS | {"a.pt": "a"})
     async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
@@ -80,7 +77,7 @@ async def test_it_is_shown_and_applied(repo: Path) -> None:
     assert dvcyaml["artifacts"] == {"a": {"path": "dvclive/artifacts/a.pt", "type": "model"}}
 
 
-@asyncio_only
+@on_asyncio
 @in_both
 async def test_a_block_left_by_an_exception_ends_in_none(repo: Path, isolation: Isolation) -> None:
     write(repo, {"a.pt": "a"})
@@ -92,7 +89,7 @@ async def test_a_block_left_by_an_exception_ends_in_none(repo: Path, isolation: 
     assert (repo / "a.pt.dvc").exists()
 
 
-@asyncio_only
+@on_asyncio
 @in_both
 async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path, isolation: Isolation) -> None:
     write(repo, {"a.pt": "a"})
@@ -111,7 +108,7 @@ async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path, isolation: Isol
     assert (repo / "a.pt.dvc").exists()
 
 
-@asyncio_only
+@on_asyncio
 @pytest.mark.skipif(not hasattr(Exception, "add_note"), reason="notes came with Python 3.11")
 async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> None:
     write(repo, {"in-git.pt": ""})
@@ -127,7 +124,7 @@ async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> 
     assert "no task awaited was not logged" in caught.value.__notes__[0]
 
 
-@asyncio_only
+@on_asyncio
 @in_both
 async def test_where_none_can_be_saved_entering_says_so(
     templates: Templates, tmp_path: Path, repo: Path, isolation: Isolation
@@ -172,7 +169,7 @@ asyncio.run(main())
 """
 
 
-@asyncio_only
+@on_asyncio
 @in_both
 async def test_in_a_pipeline_the_experiment_is_the_pipelines(
     repo: Path,

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import pytest
+from backends import Isolation, in_both, on_asyncio
 from blockbuster import BlockingError, blockbuster_ctx
 
 from asynclive import AsyncLive
@@ -77,10 +78,6 @@ def no_blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     armed = False
 
 
-Isolation = Literal["thread", "process"]
-in_both = pytest.mark.parametrize("isolation", ["thread", "process"])
-
-
 async def log_all_kinds(repo: Path, files: list[Path], tree: Path, isolation: Isolation) -> None:
     async with AsyncLive(root=repo, isolation=isolation) as live:
         async with anyio.create_task_group() as task_group:
@@ -127,7 +124,7 @@ async def test_the_watch_for_file_operations_would_see_one(
     caught.clear()
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_asyncio
 @in_both
 async def test_blockbuster_finds_nothing_that_blocks_asyncio(
     repo: Path, isolation: Isolation

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from backends import on_asyncio
 from ruamel.yaml import YAML
 from twin import dvc, git
 
@@ -148,7 +149,7 @@ async def test_a_file_git_tracks_fails_alone_in_its_group(repo: Path) -> None:
     assert sorted(ignored) == sorted(f"/{path.name}" for path in good)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@on_asyncio
 async def test_asyncio_gather_and_wait_for_work_as_they_are(repo: Path) -> None:
     paths = make_small(repo, 3)
     async with AsyncLive(root=repo) as live:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cancelling import in_task, settled, three_ways
+from backends import three_ways
+from cancelling import in_task, settled
 from disk import leftovers, look
 from gate import Stop, locked
 
