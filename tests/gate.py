@@ -1,18 +1,18 @@
-"""Who stands still until a test lets them go on: at DVC's lock, or at a function."""
+"""Hold threads, tasks and other processes until a test lets them continue."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.from_thread
 import pytest
+import sniffio
 
 # As DVC locks (dvc.lock.Lock), and for core.hardlink_lock (dvc.lock.HardlinkLock).
 _HOLD = {
@@ -34,22 +34,25 @@ lock.unlock()
 }
 
 
-class Gate:
-    """While it is closed, another process holds the lock: calls come as far as their commit."""
+SECONDS = 60  # a test that never opens its gate fails after these
+
+
+class LockHolder:
+    """Another process that holds DVC's lock; calls of this process come as far as their commit."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def open(self) -> None:
-        """Let the lock go; once is enough."""
+        """Release the lock. Later calls do nothing."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         assert self._process.wait() == 0
 
 
 @contextmanager
-def locked(repo: Path, *, hardlink: bool = False) -> Iterator[Gate]:
-    """Another process holds DVC's lock of ``repo``, until the gate opens or the block ends."""
+def locked(repo: Path, *, hardlink: bool = False) -> Iterator[LockHolder]:
+    """Have another process hold DVC's lock of ``repo`` until ``open`` or the end of the block."""
     path = repo / ".dvc" / "tmp" / "lock"
     path.parent.mkdir(exist_ok=True)
     process = subprocess.Popen(
@@ -57,34 +60,44 @@ def locked(repo: Path, *, hardlink: bool = False) -> Iterator[Gate]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    gate = Gate(process)
+    holder = LockHolder(process)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         try:
-            yield gate
+            yield holder
         finally:
-            gate.open()
+            holder.open()
 
 
-class Stop:
-    """Where worker threads stop until the test lets them go on, for good."""
+class Gate:
+    """Hold the threads and tasks that arrive, until it is opened for good.
 
-    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    It is made, and opened, in the thread of the event loop. Called in a worker thread, it holds
+    that thread.
+    """
+
+    def __init__(self) -> None:
         self.reached = anyio.Event()
-        self._go = threading.Event()
-        function = getattr(owner, name)
-
-        def stopped(*args: Any, **kwargs: Any) -> Any:
-            if not self._go.is_set():
-                anyio.from_thread.run_sync(self.reached.set)
-                assert self._go.wait(timeout=60)
-            return function(*args, **kwargs)
-
-        patch.setattr(owner, name, stopped)
+        self._opened = anyio.Event()
+        self._opened_for_threads = threading.Event()
+        self._call_soon = _call_soon()
 
     def open(self) -> None:
-        self._go.set()
+        self._opened.set()
+        self._opened_for_threads.set()
+
+    def __call__(self) -> str:
+        if not self._opened_for_threads.is_set():
+            self._call_soon(self.reached.set)
+            assert self._opened_for_threads.wait(SECONDS)
+        return "passed"
+
+    async def hold_task(self) -> None:
+        """Hold this task, also where its scope is cancelled."""
+        self.reached.set()
+        with anyio.CancelScope(shield=True):
+            await self._opened.wait()
 
     @contextmanager
     def opened_after(self) -> Iterator[None]:
@@ -92,3 +105,27 @@ class Stop:
             yield
         finally:
             self.open()
+
+
+def gate_at(patch: pytest.MonkeyPatch, owner: Any, name: str) -> Gate:
+    """Return a gate that holds the worker threads that call this function."""
+    gate = Gate()
+    function = getattr(owner, name)
+
+    def held(*args: Any, **kwargs: Any) -> Any:
+        gate()
+        return function(*args, **kwargs)
+
+    patch.setattr(owner, name, held)
+    return gate
+
+
+def _call_soon() -> Callable[[Callable[[], object]], object]:
+    """Return a function that any thread can call, to have the event loop call another one."""
+    if sniffio.current_async_library() == "trio":
+        import trio
+
+        return trio.lowlevel.current_trio_token().run_sync_soon
+    import asyncio
+
+    return asyncio.get_running_loop().call_soon_threadsafe

@@ -18,8 +18,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-import sniffio
 from cancelling import Call, in_task, settled
+from gate import Gate
 
 import asynclive._cache.hash_cache
 import asynclive._fs.atomic_rename
@@ -40,30 +40,14 @@ Moment = tuple[str, int]
 """A stage, and the number of the moment in that stage, from one."""
 
 
-class Gate:
-    """A gate that is opened once. It holds a thread or a task of the event loop until then."""
+class MomentGate(Gate):
+    """Hold the thread or task that reaches this moment."""
 
     def __init__(self, moment: Moment) -> None:
+        super().__init__()
         self.moment = moment
         self.what = ""
         """The action that the gate holds up; empty: no call has reached the gate."""
-        self.arrived = anyio.Event()
-        self._opened = anyio.Event()
-        self._opened_for_threads = threading.Event()
-        self._soon = _run_soon()
-
-    def open(self) -> None:
-        self._opened.set()
-        self._opened_for_threads.set()
-
-    def hold_thread(self) -> None:
-        self._soon(self.arrived.set)
-        self._opened_for_threads.wait()
-
-    async def hold_task(self) -> None:
-        self.arrived.set()
-        with anyio.CancelScope(shield=True):
-            await self._opened.wait()
 
 
 class Moments:
@@ -81,7 +65,7 @@ class Moments:
         """The number of worker threads that are working now."""
         self.cancelled: Counter[str] = Counter()
         """The number of moments of each stage at which a call was cancelled."""
-        self._gate: Gate | None = None
+        self._gate: MomentGate | None = None
         self._lock = threading.Lock()  # guards all of the above
         self._loop_thread = threading.get_ident()
         for name in _SYSTEM_CALLS:
@@ -100,10 +84,10 @@ class Moments:
         await log()
         return dict(self.passed)
 
-    def arm(self, moment: Moment) -> Gate:
+    def arm(self, moment: Moment) -> MomentGate:
         """Return a gate at this moment; moments are counted again from zero."""
         self.passed = Counter()
-        self._gate = Gate(moment)
+        self._gate = MomentGate(moment)
         return self._gate
 
     async def cancel_at(
@@ -121,11 +105,11 @@ class Moments:
             try:
                 return await log()
             finally:
-                gate.arrived.set()
+                gate.reached.set()
 
         async with in_task(way, log_then_arrive) as call:
             try:
-                await gate.arrived.wait()
+                await gate.reached.wait()
                 if gate.what:
                     self.calls_before_cancelling = self.calls.copy()
                     call.cancel()
@@ -136,7 +120,7 @@ class Moments:
                 gate.open()
         return call, gate.what
 
-    def _pass(self, what: str) -> Gate | None:
+    def _pass(self, what: str) -> MomentGate | None:
         """Count one more moment; return the gate if it is at this moment."""
         with self._lock:
             if self.live is None:
@@ -158,7 +142,7 @@ class Moments:
                     self.calls[name] += 1
                 gate = self._pass(f"{name} in {caller}")
                 if gate is not None:
-                    gate.hold_thread()
+                    gate()
             return real(*args, **kwargs)
 
         return call
@@ -223,14 +207,3 @@ def _stage(live: AsyncLive) -> str:
     if now.staged:
         return "lock"
     return "stage" if now.staging else "look"
-
-
-def _run_soon() -> Callable[[Callable[[], object]], object]:
-    """Return a function that schedules a callback on the event loop from any thread."""
-    if sniffio.current_async_library() == "trio":
-        import trio
-
-        return trio.lowlevel.current_trio_token().run_sync_soon
-    import asyncio
-
-    return asyncio.get_running_loop().call_soon_threadsafe

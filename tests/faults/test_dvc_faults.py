@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from backends import mostly_asyncio
 from dvc.exceptions import DvcException
-from gate import Gate, locked
+from gate import LockHolder, locked
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
     Artifact,
@@ -126,7 +126,7 @@ async def test_only_the_artifact_that_dvc_refuses_fails(
 
 
 async def together(
-    live: AsyncLive, artifacts: list[Artifact], patch: pytest.MonkeyPatch, gate: Gate
+    live: AsyncLive, artifacts: list[Artifact], patch: pytest.MonkeyPatch, gate: LockHolder
 ) -> dict[str, Outcome]:
     """Log them in one group: release DVC's lock when the last of them is staged."""
     submit = GroupCommitter.submit

@@ -16,7 +16,7 @@ from cancelling import settled
 from disk import look
 from interrupted import PROGRAMS, STAGES
 from invariants import assert_nothing_lost, entries
-from moments import Gate, Moments, spread
+from moments import MomentGate, Moments, spread
 from tally import SURVIVED
 
 import asynclive
@@ -129,7 +129,7 @@ async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_
         artifact.write_bytes(b"%d" % number)
         before, outcome = look(repo, objects=False), ""
 
-        async def log(live: AsyncLive, number: int, gate: Gate) -> None:
+        async def log(live: AsyncLive, number: int, gate: MomentGate) -> None:
             nonlocal outcome
             try:
                 await live.log_artifact(artifact, meta={"number": number}, copy=True)
@@ -137,9 +137,9 @@ async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_
             except NotActiveError:
                 outcome = "refused"
             finally:
-                gate.arrived.set()
+                gate.reached.set()
 
-        async def open_gate(gate: Gate) -> None:
+        async def open_gate(gate: MomentGate) -> None:
             await settled()  # the block is ending, and waits for the thread
             gate.open()
 
@@ -149,7 +149,7 @@ async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_
                     moments.live = live
                     gate = moments.arm(moment)
                     outside.start_soon(log, live, number, gate)
-                    await gate.arrived.wait()
+                    await gate.reached.wait()
                     outside.start_soon(open_gate, gate)
                     raise ZeroDivisionError
         moments.live = None

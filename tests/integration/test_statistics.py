@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from gate import Stop, locked
+from gate import gate_at, locked
 
 import asynclive._stage.source
 from asynclive import ArtifactNotFoundError, AsyncLive, AsyncLiveStatistics, InvalidMetadataError
@@ -59,10 +59,10 @@ async def test_a_call_is_counted_in_each_state_on_its_way(
 ) -> None:
     (path,) = make_files(repo, 1)
     stops = {
-        "waiting": Stop(monkeypatch, asynclive._stage.source, "make_plan"),
-        "staging": Stop(monkeypatch, ObjectStore, "put"),
-        "staged": Stop(monkeypatch, DvcRepository, "acquire"),
-        "committing": Stop(monkeypatch, DvcRepository, "commit"),
+        "waiting": gate_at(monkeypatch, asynclive._stage.source, "make_plan"),
+        "staging": gate_at(monkeypatch, ObjectStore, "put"),
+        "staged": gate_at(monkeypatch, DvcRepository, "acquire"),
+        "committing": gate_at(monkeypatch, DvcRepository, "commit"),
     }
     live = AsyncLive(root=repo, workers=2)
     assert states(live) == {}
@@ -99,7 +99,7 @@ async def test_what_comes_while_a_group_commits_is_one_group_after_it(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_files(repo, 4)
-    commit = Stop(monkeypatch, DvcRepository, "commit")
+    commit = gate_at(monkeypatch, DvcRepository, "commit")
     submitted = when_submitted(monkeypatch, 4)
     async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
         task_group.start_soon(live.log_artifact, paths[0])
@@ -155,7 +155,7 @@ async def test_what_was_cancelled_is_counted_before_and_while_its_group_commits(
                 task_group.cancel_scope.cancel()
             assert states(live) == {"cancelled": 1}
             gate.open()
-            stop = Stop(monkeypatch, DvcRepository, "commit")
+            stop = gate_at(monkeypatch, DvcRepository, "commit")
             async with anyio.create_task_group() as task_group:
                 task_group.start_soon(live.log_artifact, commits)
                 await stop.reached.wait()

@@ -9,7 +9,7 @@ import pytest
 from backends import three_ways
 from cancelling import in_task, settled
 from disk import leftovers, look
-from gate import Stop, locked
+from gate import gate_at, locked
 
 import asynclive._ingest.copy_and_hash
 import asynclive._stage.source
@@ -50,7 +50,7 @@ async def test_a_handle_cancelled_on_its_way(
     repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, values: dict[str, bool]
 ) -> None:
     before = prepare(repo)
-    gate = Stop(monkeypatch, *GATES[at])
+    gate = gate_at(monkeypatch, *GATES[at])
     async with AsyncLive(root=repo) as live:
         handle: ArtifactHandle = await live.submit("artifact", "model", **values)
         with gate.opened_after():
@@ -81,7 +81,7 @@ async def test_submit_cancelled_before_the_bytes_are_taken(
     repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, way: str
 ) -> None:
     before = prepare(repo)
-    gate = Stop(monkeypatch, *GATES[at])
+    gate = gate_at(monkeypatch, *GATES[at])
     async with AsyncLive(root=repo) as live:
         async with in_task(way, lambda: live.submit("artifact", "model", copy=True)) as call:
             with gate.opened_after():
@@ -98,7 +98,7 @@ async def test_cancelling_who_awaits_a_handle_leaves_the_artifact_alone(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     prepare(repo)
-    gate = Stop(monkeypatch, *GATES["hashed"])
+    gate = gate_at(monkeypatch, *GATES["hashed"])
     async with AsyncLive(root=repo) as live:
         handle = await live.submit("artifact")
         with gate.opened_after():

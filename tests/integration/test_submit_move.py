@@ -13,7 +13,7 @@ import anyio
 import pytest
 from cancelling import settled
 from disk import leftovers, md5, objects
-from gate import Stop, locked
+from gate import gate_at, locked
 from twin import dvc
 
 import asynclive._stage.source
@@ -181,7 +181,7 @@ async def test_a_directory_is_free_before_it_is_looked_at(
     data.mkdir()
     (data / "file").write_text("older")
     async with AsyncLive(root=repo) as live:
-        plan = Stop(monkeypatch, asynclive._stage.source, "make_plan")
+        plan = gate_at(monkeypatch, asynclive._stage.source, "make_plan")
         handle = await live.submit("data", move=True)
         assert not data.exists()
         data.mkdir()
