@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+
+from dvc_command import run_dvc
 
 # Long before any file a test writes: an mtime that says "was not written since".
 _OLD = 1_000_000_000
@@ -27,13 +28,7 @@ def git(repo: Path, *args: str) -> str:
 
 def dvc(repo: Path, *args: str) -> str:
     """Run the ``dvc`` command in ``repo`` and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *args],
-        cwd=repo,
-        check=True,
-        capture_output=True,
-    )
-    return done.stdout.decode()
+    return run_dvc(args, str(repo))
 
 
 def settle(base: Path) -> None:
