@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, refused, tree, write
 
 from asynclive import AsyncLive, InvalidArtifactNameError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 INVALID = [
     "my model",

@@ -12,12 +12,13 @@ from typing import Any
 
 import anyio
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, tree, write
 from gate import locked
 
 from asynclive import AsyncLive
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
 async def test_metadata_changed_after_the_call_has_begun_is_not_seen(repo: Path) -> None:

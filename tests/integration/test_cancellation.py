@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import pytest
+from backends import WAYS, each_way
 from twin import dvc
 
 import asynclive._ingest.copy_and_hash
@@ -22,11 +23,6 @@ from asynclive import AsyncLive, LoggedArtifact, NotActiveError
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 
 pytestmark = pytest.mark.anyio
-
-three_ways = pytest.mark.parametrize(
-    ("anyio_backend", "way"),
-    [("asyncio", "scope"), ("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")],
-)
 
 
 class WasCancelledError(Exception):
@@ -88,9 +84,15 @@ def make_artifact(repo: Path, kind: str) -> Path:
     return path
 
 
-@three_ways
-@pytest.mark.parametrize("kind", ["small", "large", "directory"])
-@pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
+@pytest.mark.parametrize(
+    ("anyio_backend", "way", "kind", "copy"),
+    [
+        # How the loop cancels matters for one artifact, the artifact for one way to cancel.
+        *((loop, way, "small", False) for loop, ways in WAYS.items() for way in ways),
+        *(("asyncio", "scope", kind, False) for kind in ("large", "directory")),
+        *(("asyncio", "scope", kind, True) for kind in ("small", "large", "directory")),
+    ],
+)
 async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str, kind: str, copy: bool
 ) -> None:
@@ -141,7 +143,7 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
     assert "up to date" in dvc(repo, "status")
 
 
-@three_ways
+@each_way
 async def test_cancelled_while_its_group_commits_it_is_logged_and_then_cancelled(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -168,7 +170,7 @@ async def test_cancelled_while_its_group_commits_it_is_logged_and_then_cancelled
         assert again.size == 5
 
 
-@three_ways
+@each_way
 async def test_cancelled_while_another_process_holds_the_lock_leaves_nothing(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:

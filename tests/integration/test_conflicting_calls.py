@@ -11,13 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, refused, tree, write
 from gate import locked
 from twin import Templates
 
 from asynclive import ArtifactConflictError, ArtifactNotFoundError, AsyncLive, LoggedArtifact
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 FILES = {
     "a/model.pt": "one",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, refused, tree, write
 from twin import git
 
@@ -24,7 +25,7 @@ from asynclive import (
     StorageError,
 )
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
 def special_file(repo: Path) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, md5, objects, refused, tree, write
 
 from asynclive import ArtifactConflictError, ArtifactPathError, AsyncLive
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
 @pytest.mark.parametrize("cache", [True, False])

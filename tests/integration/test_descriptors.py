@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import on_asyncio
 
 import asynclive._ingest.copy_and_hash
 from asynclive import AsyncLive
@@ -13,7 +14,7 @@ from asynclive import AsyncLive
 pytest.importorskip("resource", reason="no limit of open files can be set here")
 from limits import at_most_more_open_files
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_asyncio]
 
 WORKERS = 2
 # A large file has its source, its cache object and its copy open, of four for each worker. And

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import on_asyncio
 from disk import md5, objects, tree, write
 from twin import dvc, git
 
 from asynclive import AsyncLive
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
 async def test_dvc_status_checkout_push_gc_diff_and_artifacts_get_work(repo: Path) -> None:

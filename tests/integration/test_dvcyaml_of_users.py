@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, look, md5, objects, refused, tree, write
 
 from asynclive import (
@@ -23,7 +24,7 @@ from asynclive import (
     RepositoryError,
 )
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 OTHER_RUNS = """\
 # Written by hand; keep this comment.

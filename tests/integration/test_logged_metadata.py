@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from disk import refused, tree, write
 from ruamel.yaml import YAML
 
 from asynclive import AsyncLive, InvalidMetadataError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 DVC_YAML = "# mine\nartifacts:\n  old: # keep\n    path: old.pt\n"
 

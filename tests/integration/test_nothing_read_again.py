@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from backends import on_asyncio
 
 from asynclive import AsyncLive
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_asyncio]
 
 # Runs `dvc status` and tells which files it opened.
 _STATUS = """

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, objects, refused, tree, write
 from ruamel.yaml import YAML
 from twin import dvc
 
 from asynclive import AsyncLive, RepositoryError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 OUTPUT = "stages:\n  prepare:\n    cmd: python prepare.py\n    outs:\n    - {}\n"
 

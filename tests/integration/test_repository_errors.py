@@ -11,12 +11,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, look, refused, tree, write
 from twin import Templates
 
 from asynclive import AsyncLive, NotActiveError, RepositoryError, RepositoryNotFoundError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
 async def enter(live: AsyncLive) -> None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, refused, tree, write
 
 from asynclive import ArtifactNotFoundError, ArtifactPathError, AsyncLive, AsyncLiveError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 WAYS: list[dict[str, Any]] = [
     {},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import on_asyncio
 from cancelling import settled
 from disk import leftovers, md5, objects
 from gate import gate_at, locked
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.anyio
 LARGE = 2**21
 
 
+@on_asyncio
 @pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
 @pytest.mark.parametrize("kind", ["small", "large", "directory"])
 async def test_the_path_is_free_at_once_and_holds_what_dvc_add_leaves_at_the_end(
@@ -89,6 +91,7 @@ async def test_a_loop_that_moves_has_every_checkpoint(repo: Path) -> None:
     assert leftovers(repo) == []
 
 
+@on_asyncio
 @pytest.mark.parametrize("kind", ["file", "directory"])
 @pytest.mark.parametrize("how", ["cancelled", "failed", "left by an exception"])
 @pytest.mark.parametrize("newer", [False, True])

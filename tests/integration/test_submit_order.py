@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from backends import on_asyncio
 from cancelling import settled
 from disk import leftovers, objects
 from gate import locked
@@ -81,6 +82,7 @@ def save_piecewise(path: Path, data: bytes) -> None:
         file.truncate()
 
 
+@on_asyncio
 @pytest.mark.parametrize(
     ("save", "copy"),
     [(save_in_place, False), (save_by_rename, False), (save_piecewise, True)],
@@ -111,6 +113,7 @@ async def test_every_checkpoint_of_a_loop_is_right(
     assert leftovers(repo) == []
 
 
+@on_asyncio
 @pytest.mark.parametrize("link", ["hardlink", "symlink", "copy", "reflink,copy"])
 @pytest.mark.parametrize("save", [save_in_place, save_by_rename, Path.unlink])
 async def test_newer_bytes_stay_whatever_cache_type_says(
@@ -143,6 +146,7 @@ async def test_newer_bytes_stay_whatever_cache_type_says(
     assert path.read_bytes() == bytes_of(1)
 
 
+@on_asyncio
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
 async def test_what_was_not_written_again_is_linked_as_cache_type_says(
     repo: Path, link: str

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import on_asyncio
 from twin import git
 
 import asynclive._ingest.copy_and_hash
 from asynclive import AsyncLive, AsyncLiveStatistics, LoggedArtifact
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_asyncio]
 
 in_both_ways = pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
 of_both_kinds = pytest.mark.parametrize("isdir", [False, True], ids=["file", "directory"])

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from backends import on_asyncio
 from disk import dvc_file, look, refused, tree, write
 from ruamel.yaml import YAML
 from twin import dvc, git
 
 from asynclive import ArtifactPathError, AsyncLive, AsyncLiveError, CommitError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 STAGE = "stages:\n  train:\n    cmd: python train.py\n    outs:\n    - {}\n"
 
