@@ -43,8 +43,7 @@ async def test_an_invalid_name_is_refused(repo: Path) -> None:
             assert repr(name) in str(caught.value)
 
 
-@pytest.mark.parametrize("cache", [True, False])
-@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize(("copy", "cache"), [(False, True), (True, False)])
 async def test_an_invalid_name_is_refused_before_the_path_is_looked_at(
     repo: Path, copy: bool, cache: bool
 ) -> None:
@@ -80,14 +79,10 @@ async def test_an_invalid_name_is_refused_where_no_dvc_yaml_is_written_too(repo:
 @pytest.mark.parametrize(
     ("file", "name"),
     [
+        # tests/unit/_artifact/test_request.py has more of them.
         ("epoch=1-step=2.ckpt", "epoch-1-step-2"),
-        ("model.tar.gz", "model-tar"),
-        ("my model (final).pt", "my-model-final"),
-        ("_private.pt", "private"),
+        ("modèle.tar.gz", "mod-le-tar"),
         (".hidden", "hidden"),
-        ("v1.0", "v1"),
-        ("modèle.pt", "mod-le"),
-        ("loss=0.01.ckpt", "loss-0-01"),
         ("MNIST", "MNIST"),
     ],
 )
@@ -104,7 +99,7 @@ async def test_a_default_name_is_made_valid_and_returned(repo: Path, file: str, 
     }
 
 
-@pytest.mark.parametrize("file", ["模型.pt", "_.pt", "=.ckpt", "模型"])
+@pytest.mark.parametrize("file", ["模型.pt", "_.pt"])
 async def test_a_path_no_name_can_be_made_from_needs_a_name_to_be_annotated(
     repo: Path, file: str
 ) -> None:

@@ -32,37 +32,27 @@ FILES = {
 
 Call = tuple[str, dict[str, Any]]
 
+# One of each kind. tests/unit/_calls/test_conflicts.py compares all of them with a model.
 CONFLICTS: dict[str, tuple[Call, Call]] = {
-    "one path": (("other.pt", {}), ("other.pt", {})),
     "one path, written in two ways": (("other.pt", {}), ("data/../other.pt", {})),
-    "one path, not cached": (("other.pt", {}), ("other.pt", {"type": "m", "cache": False})),
-    "one destination": (("a/model.pt", {"copy": True}), ("b/model.pt", {"copy": True})),
-    "one destination, in two ways": (
-        ("a/model.pt", {"copy": "sub/dir"}),
-        ("b/model.pt", {"copy": "./sub//dir"}),
-    ),
     "one destination, not cached": (
-        ("a/model.pt", {"copy": True, "cache": False}),
-        ("b/model.pt", {"copy": True, "cache": False}),
+        ("a/model.pt", {"copy": "sub/dir", "cache": False}),
+        ("b/model.pt", {"copy": "./sub//dir", "cache": False}),
     ),
-    "a path in the other": (("data", {}), ("data/x", {})),
     "a path deep in the other": (("data", {}), ("data/sub/y", {})),
     "a path around the other": (("data/sub/y", {}), ("data", {})),
     "a destination in the other": (("data", {"copy": True}), ("other.pt", {"copy": "data/sub"})),
-    "a destination around the other": (
-        ("other.pt", {"copy": "data/sub"}),
-        ("data", {"copy": True}),
-    ),
     "a path around the other's destination": (
         ("data", {"copy": "kept"}),
         ("dvclive/artifacts/kept", {}),
     ),
-    "one name": (("a/model.pt", {"name": "m"}), ("other.pt", {"name": "m"})),
-    "one name by default": (("a/model.pt", {"type": "m"}), ("b/model.pt", {"type": "m"})),
-    "one name, made valid": (("data_v2", {"type": "m"}), ("other.pt", {"name": "data_v2"})),
     "one name, not cached": (
         ("a/model.pt", {"name": "m", "cache": False}),
         ("other.pt", {"name": "m", "cache": False}),
+    ),
+    "one name by default, made valid": (
+        ("data_v2", {"type": "m"}),
+        ("other.pt", {"name": "data_v2"}),
     ),
 }
 
