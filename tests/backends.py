@@ -46,11 +46,6 @@ three_ways = _ways(
     ("trio", "scope"),
 )
 
-# For a test that needs all of anyio's cancellation, but nothing of uvloop's.
-each_way = _ways(
-    ("asyncio", "scope"), ("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope")
-)
-
 # For a test whose subject is not how the event loop cancels.
 each_way_once = _ways(("asyncio", "task.cancel"), ("asyncio", "wait_for"), ("trio", "scope"))
 

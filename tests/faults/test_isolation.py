@@ -1,4 +1,7 @@
-"""isolation="process" writes the same files and raises the same errors as isolation="thread"."""
+"""Test the features of isolation="process" alone: its process, log, priority and environment.
+
+``tests/integration/test_engines.py`` tests the features that both engines share.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +20,17 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from backends import each_way_once, on_asyncio, on_every_loop
-from cancelling import in_task, settled
-from disk import dvc_file, leftovers, look, md5, objects, tree, write
-from gate import locked
+from backends import on_asyncio
+from disk import md5, write
 from invariants import assert_nothing_lost, entries
-from isolated import Said, hold_worker, in_worker, pid_of, said_by_workers
-from twin import Templates, dvc
+from isolated import Said, hold_worker, in_worker, pid_of
 
 from asynclive import (
-    ArtifactCancelledError,
-    ArtifactConflictError,
-    ArtifactHandle,
-    ArtifactNotFoundError,
     AsyncLive,
-    BackPressureError,
-    DvcYamlError,
     InvalidMetadataError,
-    LockTimeoutError,
-    NotActiveError,
-    RepositoryError,
-    RepositoryNotFoundError,
 )
 from asynclive._ingest import copy_and_hash
 from asynclive._isolation.messages import Numbers
-from asynclive._isolation.portable_errors import RemoteError
 from asynclive._isolation.process_engine import ProcessEngine
 from asynclive._stage import stage_job
 from asynclive._workers.os_priority import (
@@ -55,196 +44,12 @@ from asynclive._workers.os_priority import (
 pytestmark = pytest.mark.anyio
 
 
-CALLS: list[dict[str, Any]] = [
-    {"path": "model.pt", "type": "model", "meta": {"epoch": 3, "parts": [1.5, None]}},
-    {"path": "data", "name": "data", "labels": ["a", "b"], "copy": True},
-    {"path": "sub/plain.txt"},
-    {"path": "noted", "desc": "only noted", "cache": False},
-]
-
-
 def make(repo: Path) -> None:
     write(repo, {"model.pt": "weights", "sub/plain.txt": "plain", "noted": "noted"})
     write(repo, {f"data/{number % 3}/{number}": str(number) for number in range(20)})
 
 
-async def log_all(live: AsyncLive, calls: list[dict[str, Any]]) -> list[Any]:
-    logged: dict[str, Any] = {}
-
-    async def log(call: dict[str, Any]) -> None:
-        logged[call["path"]] = await live.log_artifact(**call)
-
-    async with anyio.create_task_group() as tasks:
-        for call in calls:
-            tasks.start_soon(log, call)
-    return [logged[call["path"]] for call in calls]
-
-
-@on_every_loop
-async def test_the_worker_process_leaves_the_same_files_as_threads(
-    templates: Templates, tmp_path: Path
-) -> None:
-    found = {}
-    for isolation in ("thread", "process"):
-        repo = templates.make("git", tmp_path / isolation)
-        make(repo)
-        async with AsyncLive(root=repo, isolation=isolation) as live:  # type: ignore[arg-type]
-            # One call at a time: the order of the entries is that of the groups.
-            logged = [one for call in CALLS for one in await log_all(live, [call])]
-            handle = await live.submit("model.pt", copy=True, name="copied")
-            logged.append(await handle)
-        assert_nothing_lost(repo)
-        assert "up to date" in dvc(repo, "status")
-        results = [
-            {field: getattr(one, field) for field in ("name", "meta", "labels", "md5", "size")}
-            | {"path": one.path.relative_to(repo), "desc": one.desc, "nfiles": one.nfiles}
-            for one in logged
-        ]
-        found[isolation] = tree(repo), objects(repo), results, live.statistics()
-        assert (handle.stage, handle.done) == ("logged", True)
-    assert found["process"] == found["thread"]
-
-
-@on_asyncio
-async def test_hundreds_of_calls_at_once_are_all_logged(repo: Path) -> None:
-    write(repo, {f"{number}.txt": str(number) for number in range(200)})
-    calls = [{"path": f"{number}.txt", "type": "dataset"} for number in range(200)]
-    async with AsyncLive(root=repo, isolation="process") as live:
-        logged = await log_all(live, calls)
-        assert live.statistics().logged == 200
-        assert live.statistics().files_staged == 200
-        assert sum(size * n for size, n in live.statistics().group_sizes.items()) == 200
-    assert [one.path.name for one in logged] == [call["path"] for call in calls]
-    assert len(entries(repo)) == 200
-    assert_nothing_lost(repo)
-
-
-async def test_submitted_calls_for_one_path_are_logged_in_order(repo: Path) -> None:
-    path = repo / "model.pt"
-    async with AsyncLive(root=repo, isolation="process") as live:
-        handles = []
-        with locked(repo) as gate:
-            for number in range(5):
-                path.write_text(str(number))
-                handles.append(await live.submit(path, type="model"))
-            gate.open()
-        for number, handle in enumerate(handles):
-            assert (await handle).md5 == md5(str(number))
-    assert dvc_file("4", "model.pt") == (repo / "model.pt.dvc").read_text()
-    assert_nothing_lost(repo)
-
-
-@on_asyncio
-async def test_the_options_of_submit_work_with_a_worker_process(repo: Path) -> None:
-    """Calls are moved, refused for back-pressure, superseded, drained, failed and not awaited."""
-    path = repo / "model.pt"
-    write(repo, {"moved": "m", "other": "o"})
-    live = AsyncLive(root=repo, isolation="process", max_pending=1)
-
-    async def submit_all() -> None:
-        async with live:
-            with locked(repo):
-                moved = await live.submit("moved", move=True)
-                assert not (repo / "moved").exists()
-                with pytest.raises(BackPressureError):
-                    await live.submit("other", wait=False)
-            best = []
-            for number in range(3):
-                path.write_text(str(number))
-                best.append(await live.submit(path, type="model", latest_wins=True))
-            assert (await best[2]).md5 == md5("2")
-            assert (await moved).md5 == md5("m")
-            failed_call = await submit_to_fail()
-            result = await live.drain(None)
-            assert result.not_logged == ()
-            assert failed_call.done
-
-    async def submit_to_fail() -> ArtifactHandle:
-        (repo / "dvc.yaml").write_text("artifacts: [")
-        handle = await live.submit("other", desc="it will fail")
-        while not handle.done:
-            await anyio.lowlevel.checkpoint()
-        return handle
-
-    with pytest.raises(Exception, match="no task awaited") as caught:
-        await submit_all()
-    errors = caught.value.exceptions  # type: ignore[attr-defined]  # an ExceptionGroup
-    assert [type(error) for error in errors] == [DvcYamlError]
-    now = live.statistics()
-    assert (now.logged + now.superseded, now.failed) == (4, 2)
-
-
-async def test_a_handle_can_be_cancelled_until_its_group_commits(repo: Path) -> None:
-    make(repo)
-    async with AsyncLive(root=repo, isolation="process") as live:
-        with locked(repo):
-            handle = await live.submit("model.pt", type="model", copy=True)
-            other = await live.submit("sub/plain.txt")
-            assert not handle.done
-            handle.cancel()
-            with pytest.raises(ArtifactCancelledError) as caught:
-                await handle
-        assert (handle.stage, caught.value.path) == ("cancelled", "model.pt")
-        assert (await other).size == 5
-        assert live.statistics().cancelled == 1
-    assert not (repo / "dvclive").exists()
-    assert_nothing_lost(repo)
-
-
 # --- Errors -----------------------------------------------------------------------------------
-
-
-async def test_a_call_raises_the_same_error_as_with_threads_and_fails_alone(repo: Path) -> None:
-    make(repo)
-    async with AsyncLive(root=repo, isolation="process", lock_timeout=0) as live:
-        with pytest.raises(ArtifactNotFoundError) as missing:
-            await live.log_artifact("missing", type="model")
-        assert missing.value.path == str(repo / "missing")
-        assert isinstance(missing.value.__cause__, FileNotFoundError)
-        with locked(repo):
-            with pytest.raises(LockTimeoutError) as timeout:
-                await live.log_artifact("model.pt", type="model")
-            assert timeout.value.lock_timeout == 0
-        (repo / "dvc.yaml").write_text("artifacts: [")
-        with pytest.raises(DvcYamlError) as failed_call:
-            await live.log_artifact("model.pt", type="model")
-        assert failed_call.value.path == str(repo / "dvc.yaml")
-        assert failed_call.value.__cause__ is not None
-        (repo / "dvc.yaml").unlink()
-        await live.log_artifact("model.pt", type="model")
-        assert (live.statistics().failed, live.statistics().logged) == (3, 1)
-    assert_nothing_lost(repo)
-
-
-@on_asyncio
-async def test_two_calls_for_one_path_conflict(repo: Path) -> None:
-    make(repo)
-    async with AsyncLive(root=repo, isolation="process") as live:
-        with locked(repo) as gate:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(live.log_artifact, "model.pt")
-                await settled()
-                with pytest.raises(ArtifactConflictError) as caught:
-                    await live.log_artifact("model.pt")
-                assert caught.value.other == str(repo / "model.pt")
-                gate.open()
-    assert_nothing_lost(repo)
-
-
-async def test_entering_the_block_raises_the_error_of_the_worker(
-    tmp_path: Path, repo: Path
-) -> None:
-    with pytest.raises(RepositoryNotFoundError) as caught:
-        async with AsyncLive(root=tmp_path, isolation="process"):
-            pytest.fail("entered the block without a repository")
-    assert caught.value.root == str(tmp_path)
-    (repo / ".dvc" / "config").write_text("[core]\n    autostage = perhaps\n")
-    with pytest.raises(RepositoryError) as caught:
-        async with AsyncLive(root=repo, isolation="process"):
-            pytest.fail("entered the block although DVC cannot be opened")
-    # The cause is an error of DVC. To unpickle it would import DVC, so it is a RemoteError.
-    assert isinstance(caught.value.__cause__, RemoteError)
-    assert "dvc." in str(caught.value.__cause__)
 
 
 def test_an_unknown_isolation_is_refused(repo: Path) -> None:
@@ -291,52 +96,10 @@ async def test_a_time_zone_that_cannot_be_pickled_is_refused(repo: Path) -> None
 # --- Cancellation, and the end of the block ---------------------------------------------------
 
 
-@each_way_once
-async def test_a_call_cancelled_before_its_group_commits_leaves_nothing(
-    repo: Path, way: str
-) -> None:
-    make(repo)
-    async with AsyncLive(root=repo, isolation="process") as live:
-        await live.log_artifact("sub/plain.txt")
-        before = look(repo, objects=False)
-        with locked(repo):
-            async with in_task(way, lambda: live.log_artifact("model.pt", copy=True)) as call:
-                await stage_of(live, "staged")
-                call.cancel()
-        assert call.cancelled
-        assert live.statistics().cancelled == 1
-        after = look(repo, objects=False)
-        assert after.keys() == before.keys()
-        assert (await live.log_artifact("model.pt", copy=True)).size == 7
-    assert_nothing_lost(repo)
-
-
 async def stage_of(live: AsyncLive, counter: str) -> None:
     """Return once the worker has reported that a call is in this state."""
     while not getattr(live.statistics(), counter):
         await anyio.lowlevel.checkpoint()
-
-
-@each_way_once
-async def test_a_call_cancelled_while_its_group_commits_is_logged(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    make(repo)
-    go = tmp_path / "go"
-    hold_worker(
-        monkeypatch, go, "asynclive._dvc.repository.dvc_repository", "DvcRepository", "commit"
-    )
-    async with AsyncLive(root=repo, isolation="process") as live:
-        async with in_task(way, lambda: live.log_artifact("model.pt", type="model")) as call:
-            await stage_of(live, "committing")
-            call.cancel()
-            await settled()
-            assert not call.ended
-            await anyio.to_thread.run_sync(go.write_bytes, b"")
-        assert call.cancelled
-        assert live.statistics().logged == 1
-    assert "model" in entries(repo)
-    assert_nothing_lost(repo)
 
 
 @on_asyncio
@@ -365,68 +128,6 @@ async def test_the_worker_reports_its_counts_even_if_no_call_makes_progress(
         busy = live.statistics().busy_workers
         await anyio.to_thread.run_sync(go.write_bytes, b"")
     assert busy == 1
-
-
-async def test_an_exception_in_the_block_undoes_the_calls_in_flight(repo: Path) -> None:
-    make(repo)
-    before = tree(repo)
-    errors: list[Exception] = []
-
-    async def log(live: AsyncLive) -> None:
-        try:
-            await live.log_artifact("model.pt", type="model", copy=True)
-        except Exception as error:
-            errors.append(error)
-
-    async def fail_inside() -> None:
-        async with AsyncLive(root=repo, isolation="process") as live:
-            tasks.start_soon(log, live)
-            await stage_of(live, "staged")
-            raise ZeroDivisionError
-
-    with locked(repo):
-        async with anyio.create_task_group() as tasks:
-            with pytest.raises(ZeroDivisionError):
-                await fail_inside()
-    assert [type(error) for error in errors] == [NotActiveError]
-    assert tree(repo) == before
-    assert leftovers(repo) == []
-
-
-@on_asyncio
-async def test_the_end_of_the_block_waits_for_the_calls_in_flight(repo: Path) -> None:
-    make(repo)
-    async with AsyncLive(root=repo, isolation="process") as live:
-        handles = [await live.submit(call["path"]) for call in CALLS]
-    assert [handle.stage for handle in handles] == ["logged"] * len(CALLS)
-    with pytest.raises(NotActiveError):
-        await live.log_artifact("model.pt")
-
-
-@each_way_once
-async def test_the_worker_ends_and_leaves_nothing_if_the_block_is_cancelled(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    make(repo)
-    with said_by_workers(tmp_path, monkeypatch) as worker_output, locked(repo):
-        entered = anyio.Event()
-
-        async def log() -> None:
-            async with (
-                AsyncLive(root=repo, isolation="process") as live,
-                anyio.create_task_group() as tasks,
-            ):
-                tasks.start_soon(live.log_artifact, "model.pt")
-                await stage_of(live, "staged")
-                entered.set()
-
-        async with in_task(way, log) as call:
-            await entered.wait()
-            call.cancel()
-        assert call.cancelled
-        assert await worker_output.to_the_end() == "+"
-    assert leftovers(repo) == []
-    assert not (repo / "model.pt.dvc").exists()
 
 
 # --- The worker process -----------------------------------------------------------------------

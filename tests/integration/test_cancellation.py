@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import pytest
-from backends import WAYS, each_way
+from backends import WAYS
 from twin import dvc
 
 import asynclive._ingest.copy_and_hash
@@ -141,60 +141,6 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
         assert logged.name == "one"
     assert moments >= (1 if kind == "small" else 6)
     assert "up to date" in dvc(repo, "status")
-
-
-@each_way
-async def test_cancelled_while_its_group_commits_it_is_logged_and_then_cancelled(
-    repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    path = make_artifact(repo, "small")
-    commit = DvcRepository.commit
-    cancel: list[Callable[[], None]] = []
-
-    def cancelling_commit(repository: DvcRepository, group: Any) -> Any:
-        if cancel:
-            anyio.from_thread.run_sync(cancel.pop())
-        return commit(repository, group)
-
-    monkeypatch.setattr(DvcRepository, "commit", cancelling_commit)
-    async with AsyncLive(root=repo) as live:
-        with pytest.raises(WasCancelledError):
-            await call_and_cancel(
-                way, lambda: live.log_artifact(path, type="model", copy=True), cancel.append
-            )
-        assert (repo / "dvclive/artifacts/artifact.dvc").is_file()
-        assert (repo / "dvclive/artifacts/artifact").read_bytes() == b"small"
-        assert "artifact:" in (repo / "dvc.yaml").read_text()
-        assert leftovers(repo) == []
-        again = await live.log_artifact(path, type="model", copy=True)
-        assert again.size == 5
-
-
-@each_way
-async def test_cancelled_while_another_process_holds_the_lock_leaves_nothing(
-    repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    path = make_artifact(repo, "small")
-    acquire = DvcRepository.acquire
-    cancel: list[Callable[[], None]] = []
-    held = True
-
-    def refused_acquire(repository: DvcRepository) -> bool:
-        if held and cancel:
-            anyio.from_thread.run_sync(cancel.pop())
-        return False if held else acquire(repository)
-
-    monkeypatch.setattr(DvcRepository, "acquire", refused_acquire)
-    async with AsyncLive(root=repo, lock_timeout=None) as live:
-        before = snapshot(repo)
-        with pytest.raises(WasCancelledError):
-            await call_and_cancel(
-                way, lambda: live.log_artifact(path, type="model", copy=True), cancel.append
-            )
-        assert snapshot(repo) == before
-        assert leftovers(repo) == []
-        held = False
-        assert (await live.log_artifact(path, type="model", copy=True)).name == "artifact"
 
 
 async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_nothing(
