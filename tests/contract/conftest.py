@@ -24,6 +24,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture
+def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Log in threads, or as `parity.in_a_worker` says."""
+    monkeypatch.setenv("ASYNCLIVE_ISOLATION", getattr(request, "param", "thread"))
+
+
 @pytest.fixture(scope="session")
 def _parity(
     templates: Templates, reference: Reference, tmp_path_factory: pytest.TempPathFactory
@@ -33,7 +39,7 @@ def _parity(
 
 @pytest.fixture
 def same(
-    _parity: Parity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    _parity: Parity, tmp_path: Path, caplog: pytest.LogCaptureFixture, isolation: None
 ) -> Callable[[Case], Awaitable[None]]:
     """Play a case on both sides and fail where they differ."""
 

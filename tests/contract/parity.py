@@ -23,6 +23,13 @@ from twin import Templates, settle
 
 from asynclive import AsyncLive, AsyncLiveError, LoggedArtifact
 
+# Where the work is done. A worker process starts in half a second, a case takes a tenth of that.
+in_a_worker = pytest.mark.parametrize("isolation", ["process"], indirect=True)
+in_a_worker_too = pytest.mark.parametrize(
+    "isolation", ["thread", pytest.param("process", marks=pytest.mark.long)], indirect=True
+)
+in_both = pytest.mark.parametrize("isolation", ["thread", "process"], indirect=True)
+
 
 @dataclass(frozen=True)
 class Result:

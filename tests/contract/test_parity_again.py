@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from case import Again, Case, Do, Dvc, Git, Log
+from parity import in_a_worker
 from trees import MODEL, NESTED, both, config, files, links, remove, replace
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
+pytestmark = [pytest.mark.anyio, in_a_worker]
 
 TREE = files({**NESTED, "data/run.sh": "#!\n"}, exec=("data/run.sh",))
 HAND = both(MODEL, config("'remote \"elsewhere\"'", url="../../elsewhere"))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from case import Case
+from parity import in_a_worker_too
 from trees import ALL, TREE, both, cache_type, config, files, links
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
+pytestmark = [pytest.mark.anyio, in_a_worker_too]
 
 
 def _config_local(repo: Path) -> None:

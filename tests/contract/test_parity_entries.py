@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from case import Again, Case, Log
+from parity import in_a_worker_too
 from trees import MODEL, files
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
+pytestmark = [pytest.mark.anyio, in_a_worker_too]
 
 FILES = files({"a.bin": "a", "b.bin": "b", "data/x": "x"})
 

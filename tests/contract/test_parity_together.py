@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from case import Again, Case, Do, Log, Together
+from parity import in_a_worker
 from trees import NESTED, both, cache_type, config, files, noise, replace
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("default_isolation")]
+pytestmark = [pytest.mark.anyio, in_a_worker]
 
 # In directories of their own: who comes first in a shared .gitignore is nobody's promise.
 SHARDS = files(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from backends import on_trio
 from case import Again, Case, Do, Log, Together
+from parity import in_both
 from trees import ALL, FILES, TREE, both, cache_type, files, links, replace
 
 pytestmark = pytest.mark.anyio
@@ -58,13 +59,9 @@ CASES = [
 
 
 @on_trio
-@pytest.mark.parametrize("isolation", ["thread", "process"])
+@in_both
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_a_case_leaves_the_same_on_trio(
-    case: Case,
-    same: Callable[[Case], Awaitable[None]],
-    isolation: str,
-    monkeypatch: pytest.MonkeyPatch,
+    case: Case, same: Callable[[Case], Awaitable[None]]
 ) -> None:
-    monkeypatch.setenv("ASYNCLIVE_ISOLATION", isolation)
     await same(case)
