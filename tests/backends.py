@@ -1,6 +1,7 @@
 """The event loops a test runs on, and the places where the work is done.
 
-Without a mark a test of a coroutine runs on asyncio and on Trio.
+Without a mark a test of a coroutine runs on asyncio and on Trio; see also the fixtures
+``anyio_backend`` in ``tests/contract`` and ``tests/faults``.
 """
 
 from __future__ import annotations
@@ -21,11 +22,6 @@ on_every_loop = pytest.mark.parametrize("anyio_backend", BACKENDS.values(), ids=
 on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 on_trio = pytest.mark.parametrize("anyio_backend", ["trio"])
-
-# The event loop matters little to a disk that fails: Trio only in `make test-faults`.
-mostly_asyncio = pytest.mark.parametrize(
-    "anyio_backend", ["asyncio", pytest.param("trio", marks=pytest.mark.long)]
-)
 
 
 def _ways(*pairs: tuple[str, str]) -> pytest.MarkDecorator:

@@ -9,6 +9,12 @@ import pytest
 from killing import Zygote, zygote
 
 
+@pytest.fixture(params=["asyncio", pytest.param("trio", marks=pytest.mark.long)])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run on asyncio, and with `make test-faults` on Trio: a fault hardly depends on the loop."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module", name="zygote")
 def _zygote(machine: Path) -> Iterator[Zygote]:
     """A process that forks a session, and kills it, on request."""

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,14 @@ def _logged(new: Content, turn: int) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    "scenario",
-    [pytest.param(SCENARIOS[name], id=name) for name in SCENARIOS if name not in RARE],
+    ("anyio_backend", "scenario"),
+    [
+        # By turns. In the long run each of them has both.
+        pytest.param(backend, SCENARIOS[name], id=f"{name}-{backend}")
+        for backend, name in zip(
+            cycle(WAYS), [name for name in SCENARIOS if name not in RARE], strict=False
+        )
+    ],
 )
 async def test_a_call_can_be_cancelled_at_a_few_moments_of_each_stage(
     repo: Path,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import mostly_asyncio
 from failing import failing
 from invariants import assert_nothing_lost, content, object_path
 from logged import (
@@ -30,7 +29,7 @@ import asynclive._ingest.copy_and_hash
 import asynclive._stage.stager
 from asynclive import ArtifactChangedError, AsyncLive, AsyncLiveError
 
-pytestmark = [pytest.mark.anyio, mostly_asyncio]
+pytestmark = pytest.mark.anyio
 
 
 def grows(path: Path) -> None:

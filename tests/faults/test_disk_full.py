@@ -15,7 +15,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from backends import mostly_asyncio, on_asyncio
+from backends import on_asyncio
 from failing import full
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
@@ -133,7 +133,6 @@ SMALL = [("small", False), ("small", True), ("directory", False), ("directory", 
 each_place = pytest.mark.parametrize("place", ["cache", "workspace", "one disk"], indirect=True)
 
 
-@mostly_asyncio
 @pytest.mark.parametrize("place", ["one disk"], indirect=True)
 async def test_every_call_is_old_or_new_when_the_disk_has_one_more_page_each_time(
     disk: Path, repo: Path
@@ -179,7 +178,6 @@ async def test_a_disk_that_becomes_full_in_the_middle_of_an_artifact_leaves_no_t
     assert moments > 2 or (moments and not copy)
 
 
-@mostly_asyncio
 @pytest.mark.parametrize("place", ["one disk"], indirect=True)
 async def test_a_disk_that_becomes_full_in_a_worker_process_leaves_no_temp_file(
     disk: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
@@ -192,7 +190,6 @@ async def test_a_disk_that_becomes_full_in_a_worker_process_leaves_no_temp_file(
     assert moments > 2
 
 
-@mostly_asyncio
 @pytest.mark.parametrize("place", ["state"], indirect=True)
 @pytest.mark.parametrize("pages", [0, 1, 4])
 async def test_artifacts_are_logged_even_if_dvcs_state_has_no_space(
@@ -222,7 +219,6 @@ LARGER = {
 }
 
 
-@mostly_asyncio
 @pytest.mark.parametrize(
     ("place", "copy", "count", "mib"), LARGER.values(), ids=LARGER, indirect=["place"]
 )
@@ -285,7 +281,6 @@ FULL = {
 }
 
 
-@mostly_asyncio
 @pytest.mark.parametrize("where", FULL)
 async def test_calls_fail_and_leave_no_temp_file_if_only_one_place_is_full(
     templates: Templates, tmp_path: Path, where: str

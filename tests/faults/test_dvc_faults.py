@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import mostly_asyncio
 from dvc.exceptions import DvcException
 from gate import LockHolder, locked
 from invariants import assert_nothing_lost, assert_sound
@@ -27,7 +26,7 @@ from twin import dvc, git
 from asynclive import AsyncLive, CommitError, LockTimeoutError, RepositoryError, StorageError
 from asynclive._engine.group_commit import GroupCommitter
 
-pytestmark = [pytest.mark.anyio, mostly_asyncio]
+pytestmark = pytest.mark.anyio
 
 # Where DVC raises: module, class, method. An argument of each call names the artifact.
 ARTIFACT_STEPS = {

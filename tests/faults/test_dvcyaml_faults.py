@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import mostly_asyncio
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
     Artifact,
@@ -26,7 +25,7 @@ from ruamel.yaml import YAML
 from asynclive import AsyncLive, AsyncLiveError, DvcYamlError
 from asynclive._dvcyaml.dvcyaml_file import DvcYaml
 
-pytestmark = [pytest.mark.anyio, mostly_asyncio]
+pytestmark = pytest.mark.anyio
 
 
 def group(repo: Path, suffix: str = "") -> list[Artifact]:

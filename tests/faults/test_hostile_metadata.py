@@ -127,6 +127,7 @@ TOO_LARGE = {
 
 
 @pytest.mark.anyio
+@on_asyncio
 @pytest.mark.parametrize("case", TOO_LARGE)
 async def test_metadata_that_is_too_large_is_refused_at_the_call_in_a_short_message(
     repo: Path, case: str
@@ -145,6 +146,7 @@ async def test_metadata_that_is_too_large_is_refused_at_the_call_in_a_short_mess
 
 
 @pytest.mark.anyio
+@on_asyncio
 async def test_a_name_of_10_mb_is_refused_in_a_short_message(repo: Path) -> None:
     async with AsyncLive(root=repo) as live:
         with refused(repo, InvalidArtifactNameError) as caught:

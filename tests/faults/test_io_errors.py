@@ -10,7 +10,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from backends import mostly_asyncio, on_asyncio
+from backends import on_asyncio
 from failing import CALLS, counted, full, nth_failing
 from invariants import assert_nothing_lost, assert_sound
 from logged import Artifact, errors, log_all, temp_files, write_all
@@ -79,7 +79,6 @@ async def fail_each(
     return failures
 
 
-@mostly_asyncio
 async def test_one_failed_call_of_each_kind_loses_nothing(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from backends import mostly_asyncio
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
     Artifact,
@@ -21,7 +20,7 @@ from logged import (
 
 from asynclive import AsyncLive, DvcYamlError, StorageError
 
-pytestmark = [pytest.mark.anyio, mostly_asyncio]
+pytestmark = pytest.mark.anyio
 
 
 UNREADABLE = [
