@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import anyio.from_thread
 import pytest
+from backends import on_asyncio
 from layouts import leftovers, make_store, objects, request_of
 
 from asynclive._artifact.plan import ArtifactPlan
@@ -263,6 +264,7 @@ async def test_ignored_files_are_copied_along_and_not_stored(tmp_path: Path) -> 
     assert objects(bench.store) == {md5(data): data for data in kept.values()}
 
 
+@on_asyncio
 @pytest.mark.parametrize(
     "size", [SMALL, SMALL + 1, 2 * STEP - 1, 2 * STEP, 2 * STEP + 1, 3 * CHUNK * 4, 7777]
 )
