@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import on_asyncio
 from disk import dvc_file, look, md5, objects, refused, tree, write
 
 from asynclive import (
@@ -24,7 +23,14 @@ from asynclive import (
     RepositoryError,
 )
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Use asyncio: nothing here depends on the loop."""
+    return "asyncio"
+
 
 OTHER_RUNS = """\
 # Written by hand; keep this comment.

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from backends import on_asyncio
 from disk import leftovers
 from twin import Templates, dvc
 
@@ -17,7 +16,14 @@ from asynclive import AsyncLive
 from asynclive._doctor.diagnosis import diagnose
 from perf.harness.loop_filesystem import NotPossibleError, mounted, used_bytes
 
-pytestmark = [pytest.mark.anyio, on_asyncio]
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Use asyncio: nothing here depends on the loop."""
+    return "asyncio"
+
 
 # Several steps of reading and of cloning, and far more than what DVC's own files and the file
 # system's take.
