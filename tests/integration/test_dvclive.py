@@ -132,6 +132,7 @@ async def test_where_it_writes_no_dvcyaml_none_is_written(
     assert Path("a.pt.dvc").exists()
 
 
+@on_asyncio
 @in_both
 async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
     repo: Path, make: Callable[..., Any], isolation: Isolation

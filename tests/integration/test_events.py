@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
+from backends import on_asyncio
 
 import asynclive._ingest.copy_and_hash
 from asynclive import (
@@ -82,6 +83,7 @@ async def test_an_artifact_tells_its_way_through(
     assert told[-1] == ArtifactLogged(told[-1].time, 1, "net", path, logged)
 
 
+@on_asyncio
 async def test_a_process_tells_how_far_a_large_file_is(repo: Path) -> None:
     path = repo / "large.bin"
     with path.open("wb") as file:

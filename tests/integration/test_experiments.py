@@ -35,6 +35,7 @@ def files(repo: Path, name: str) -> set[str]:
     return set(changed) - {".dvc/tmp/repro.dat"}
 
 
+@on_asyncio
 @in_both
 async def test_the_block_ends_in_an_experiment(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: Isolation

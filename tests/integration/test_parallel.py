@@ -80,6 +80,7 @@ def make_small(repo: Path, count: int) -> list[Path]:
     return paths
 
 
+@on_asyncio
 async def test_300_gathered_artifacts_are_all_logged_in_fewer_commits_and_one_thread(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +160,7 @@ async def test_asyncio_gather_and_wait_for_work_as_they_are(repo: Path) -> None:
     assert again == logged[0]
 
 
+@on_asyncio
 async def test_small_and_large_files_and_directories_are_logged_side_by_side(repo: Path) -> None:
     small = make_small(repo, 5)
     large = repo / "large.bin"

@@ -164,6 +164,7 @@ async def test_what_was_not_written_again_is_linked_as_cache_type_says(
     assert "up to date" in dvc(repo, "status")
 
 
+@on_asyncio
 async def test_what_a_writer_still_has_open_is_not_replaced_by_a_link(repo: Path) -> None:
     dvc(repo, "config", "cache.type", "hardlink")
     path = repo / "memory.npy"
@@ -176,6 +177,7 @@ async def test_what_a_writer_still_has_open_is_not_replaced_by_a_link(repo: Path
     assert objects(repo)[md5_of(1)] == bytes_of(1)
 
 
+@on_asyncio
 async def test_a_directory_written_again_keeps_what_is_newer(repo: Path) -> None:
     dvc(repo, "config", "cache.type", "hardlink")
     data = repo / "data"
@@ -288,6 +290,7 @@ async def test_two_calls_that_are_waited_for_are_still_refused(repo: Path) -> No
             assert logged == [await handle]
 
 
+@on_asyncio
 async def test_handles_end_where_their_files_are_at_home(repo: Path) -> None:
     """Submitting lands what log_artifact lands."""
     for way in ("log", "submit"):
