@@ -1,7 +1,4 @@
-"""Names: an explicit one that is invalid is refused, a default one is made valid.
-
-DVCLive warns and does not register.
-"""
+"""Refuse an invalid explicit name; make a default name valid."""
 
 from __future__ import annotations
 
@@ -9,11 +6,17 @@ from pathlib import Path
 
 import pytest
 from backends import on_asyncio
+from differences import differs_from_dvclive
 from disk import dvc_file, refused, tree, write
 
 from asynclive import AsyncLive, InvalidArtifactNameError
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    on_asyncio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("warns, and does not register the artifact"),
+]
 
 INVALID = [
     "my model",

@@ -1,7 +1,6 @@
-"""Paths and metadata are those of the moment of the call, whatever happens before the commit.
+"""A call logs the path and the metadata that it was given, whatever changes before the commit.
 
-DVCLive reads them when it writes dvc.yaml. Here DVC's lock, held by another process, stands
-between the call and its commit.
+DVC's lock, held by another process, stands between the call and its commit.
 """
 
 from __future__ import annotations
@@ -13,12 +12,18 @@ from typing import Any
 import anyio
 import pytest
 from backends import on_asyncio
+from differences import differs_from_dvclive
 from disk import dvc_file, tree, write
 from gate import locked
 
 from asynclive import AsyncLive
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    on_asyncio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("reads paths and metadata when it writes dvc.yaml"),
+]
 
 
 async def test_metadata_changed_after_the_call_has_begun_is_not_seen(repo: Path) -> None:

@@ -1,7 +1,6 @@
-"""Two calls in flight for one thing: the second is refused, for its callers declared no order.
+"""Refuse the second of two calls in flight for one thing: their callers declared no order.
 
-DVCLive lets one overwrite the other silently. The first call is held in flight by DVC's lock,
-which another process has.
+DVC's lock, held by another process, keeps the first call in flight.
 """
 
 from __future__ import annotations
@@ -12,13 +11,19 @@ from typing import Any
 import anyio
 import pytest
 from backends import on_asyncio
+from differences import differs_from_dvclive
 from disk import dvc_file, refused, tree, write
 from gate import locked
 from twin import Templates
 
 from asynclive import ArtifactConflictError, ArtifactNotFoundError, AsyncLive, LoggedArtifact
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    on_asyncio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("lets one call overwrite the other silently"),
+]
 
 FILES = {
     "a/model.pt": "one",

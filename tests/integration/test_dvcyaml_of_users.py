@@ -1,8 +1,4 @@
-"""dvc.yaml belongs to its user: no entry, comment or key of anybody else is touched.
-
-DVCLive drops the entries whose path lies below its directory, and empties a file that it
-cannot write.
-"""
+"""Leave the entries, comments and keys of others in dvc.yaml as they are."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from differences import differs_from_dvclive
 from disk import dvc_file, look, md5, objects, refused, tree, write
 
 from asynclive import (
@@ -23,7 +20,14 @@ from asynclive import (
     RepositoryError,
 )
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive(
+        "drops the entries whose path lies below its directory, "
+        "and empties a file that it cannot write"
+    ),
+]
 
 
 @pytest.fixture

@@ -1,7 +1,4 @@
-"""In a DVC pipeline, what a stage's output is, is told by its path.
-
-DVCLive looks whether one path is a part of the text of the other: ``data`` hides ``data_v2``.
-"""
+"""In a DVC pipeline, compare the path of an artifact with the outputs of stages by its parts."""
 
 from __future__ import annotations
 
@@ -13,13 +10,19 @@ from pathlib import Path
 import anyio
 import pytest
 from backends import on_asyncio
+from differences import differs_from_dvclive
 from disk import dvc_file, objects, refused, tree, write
 from ruamel.yaml import YAML
 from twin import dvc
 
 from asynclive import AsyncLive, RepositoryError
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    on_asyncio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("compares texts: ``data`` hides ``data_v2``"),
+]
 
 OUTPUT = "stages:\n  prepare:\n    cmd: python prepare.py\n    outs:\n    - {}\n"
 

@@ -1,7 +1,4 @@
-"""No repository is an error on entering, which says what to run.
-
-DVCLive warns, and skips every artifact.
-"""
+"""Raise on entering where there is no repository, and name the command to run."""
 
 from __future__ import annotations
 
@@ -12,12 +9,18 @@ from pathlib import Path
 
 import pytest
 from backends import on_asyncio
+from differences import differs_from_dvclive
 from disk import dvc_file, look, refused, tree, write
 from twin import Templates
 
 from asynclive import AsyncLive, NotActiveError, RepositoryError, RepositoryNotFoundError
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    on_asyncio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("warns, and skips every artifact"),
+]
 
 
 async def enter(live: AsyncLive) -> None:

@@ -1,7 +1,4 @@
-"""What a call returns, and that all of it is on disk by then.
-
-DVCLive returns None, and writes dvc.yaml at ``next_step`` or ``end``.
-"""
+"""Return the logged artifact, with everything on disk."""
 
 from __future__ import annotations
 
@@ -10,11 +7,16 @@ from pathlib import Path
 
 import anyio
 import pytest
+from differences import differs_from_dvclive
 from disk import dir_object, dvc_file, md5, objects, tree, write
 
 from asynclive import AsyncLive, LoggedArtifact
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("returns None, and writes dvc.yaml at ``next_step`` or ``end``"),
+]
 
 META = {"lr": 0.1, "layers": [1, 2], "of": {"seed": 7}}
 

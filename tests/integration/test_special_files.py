@@ -1,7 +1,4 @@
-"""What is no file, and what is not there: an error that names it.
-
-DVCLive hangs on a FIFO, a socket or a device, and registers what is missing all the same.
-"""
+"""Refuse a path that is no file, or that is missing, and name it."""
 
 from __future__ import annotations
 
@@ -13,11 +10,19 @@ from typing import Any
 
 import pytest
 from backends import on_asyncio
+from differences import differs_from_dvclive
 from disk import dvc_file, refused, tree, write
 
 from asynclive import ArtifactNotFoundError, ArtifactPathError, AsyncLive, AsyncLiveError
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    on_asyncio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive(
+        "hangs on a FIFO, a socket or a device, and registers a missing path all the same"
+    ),
+]
 
 WAYS: list[dict[str, Any]] = [
     {},

@@ -1,7 +1,4 @@
-"""Paths that DVC would not track: an error that says which, and the way out.
-
-DVCLive warns, and registers them in dvc.yaml all the same.
-"""
+"""Refuse a path that DVC would not track, and name a way out."""
 
 from __future__ import annotations
 
@@ -12,13 +9,19 @@ from pathlib import Path
 
 import pytest
 from backends import on_asyncio
+from differences import differs_from_dvclive
 from disk import dvc_file, look, refused, tree, write
 from ruamel.yaml import YAML
 from twin import dvc, git
 
 from asynclive import ArtifactPathError, AsyncLive, AsyncLiveError, CommitError
 
-pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    on_asyncio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("warns, and registers the path in dvc.yaml all the same"),
+]
 
 STAGE = "stages:\n  train:\n    cmd: python train.py\n    outs:\n    - {}\n"
 

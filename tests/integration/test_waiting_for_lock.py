@@ -1,7 +1,4 @@
-"""DVC's lock in another process's hands: waited for, without blocking the loop, for so long.
-
-DVCLive blocks for 3 seconds, then warns.
-"""
+"""Wait for DVC's lock without blocking the loop, at most for ``lock_timeout``."""
 
 from __future__ import annotations
 
@@ -11,13 +8,18 @@ from typing import Any
 
 import anyio
 import pytest
+from differences import differs_from_dvclive
 from disk import dvc_file, md5, objects, refused, tree, write
 from gate import locked
 from twin import Templates
 
 from asynclive import ArtifactNotFoundError, AsyncLive, LockTimeoutError, LoggedArtifact
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.usefixtures("nothing_left_behind"),
+    differs_from_dvclive("blocks for 3 seconds, then warns"),
+]
 
 LOGGED = {
     "model.pt.dvc": dvc_file("weights", "model.pt"),
