@@ -111,6 +111,17 @@ def leftovers(base: Path) -> list[str]:
     return [str(path.relative_to(base)) for path in base.rglob("*") if _OURS.fullmatch(path.name)]
 
 
+def session_files(*bases: Path) -> list[Path]:
+    """Return the files in the temp directories of open sessions, without the locks of these."""
+    return [
+        path
+        for base in bases
+        for session in leftovers(base)
+        for path in (base / session).rglob("*")
+        if path.name != "session"
+    ]
+
+
 @contextmanager
 def refused(
     repo: Path, error: type[ErrorT], *, match: str = "", objects: bool = True
@@ -137,6 +148,14 @@ def write(repo: Path, files: dict[str, str]) -> None:
         path = repo / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+
+
+def write_numbered(repo: Path, count: int) -> list[Path]:
+    """Write that many files that hold their own names, and return their paths."""
+    paths = [repo / f"part-{number}.bin" for number in range(count)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    return paths
 
 
 def dvc_file(text: str, name: str) -> str:

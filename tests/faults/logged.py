@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from disk import leftovers
 from invariants import Content, content, entries
 
 from asynclive import AsyncLive, AsyncLiveError, LockTimeoutError, LoggedArtifact
@@ -142,17 +141,6 @@ def errors(
         for artifact in artifacts
         if isinstance(one := outcomes[artifact.name], AsyncLiveError)
     }
-
-
-def temp_files(*bases: Path) -> list[Path]:
-    """Return the files in the temp directories of open sessions, without the session locks."""
-    return [
-        path
-        for base in bases
-        for session in leftovers(base)
-        for path in (base / session).rglob("*")
-        if path.name != "session"
-    ]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk import session_files
 from failing import failing
 from invariants import assert_nothing_lost, content, object_path
 from logged import (
@@ -21,7 +22,6 @@ from logged import (
     case,
     errors,
     log_all,
-    temp_files,
     write_all,
 )
 
@@ -154,7 +154,7 @@ async def test_an_artifact_is_tracked_as_its_call_saw_it_or_is_refused(
                 ):
                     outcomes = await log_all(live, together)
                 assert planned.is_made
-                assert temp_files(repo) == []
+                assert session_files(repo) == []
                 is_logged = moment == "once it is staged" or (
                     moment == "while it is read" and change in OPEN_ONE_STAYS
                 )

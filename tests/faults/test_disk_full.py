@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 import pytest
 from backends import on_asyncio
+from disk import session_files
 from failing import full
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
@@ -23,7 +24,6 @@ from logged import (
     Artifact,
     errors,
     log_all,
-    temp_files,
     write_all,
 )
 from tally import SURVIVED
@@ -106,7 +106,7 @@ async def log_with_growing_space(
             write_all(artifacts)
             with filled(disk, **{unit: step * moments}):
                 refused_calls = errors(artifacts, await log_all(live, artifacts))
-                assert temp_files(repo, disk) == []
+                assert session_files(repo, disk) == []
                 assert_sound(repo)
             if not refused_calls:
                 break
@@ -259,7 +259,7 @@ async def test_an_artifact_larger_than_the_free_space_is_refused_before_it_is_co
 
                 task_group.start_soon(log_huge)
                 assert not errors(others, await log_all(live, others))
-            assert temp_files(repo, disk) == []
+            assert session_files(repo, disk) == []
         (error,) = refused
         assert error.path == str(huge)
         assert error.errno == errno.ENOSPC
@@ -294,7 +294,7 @@ async def test_calls_fail_and_leave_no_temp_file_if_only_one_place_is_full(
             failed = errors(artifacts, await log_all(live, artifacts))
             assert fault.failed_calls
             assert failed
-            assert temp_files(repo) == []
+            assert session_files(repo) == []
         for error in failed.values():
             assert_no_space(error)
         assert not errors(artifacts, await log_all(live, artifacts))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk import session_files
 from dvc.exceptions import DvcException
 from gate import LockHolder, locked
 from invariants import assert_nothing_lost, assert_sound
@@ -18,7 +19,6 @@ from logged import (
     case,
     errors,
     log_all,
-    temp_files,
     write_all,
 )
 from twin import dvc, git
@@ -116,7 +116,7 @@ async def test_only_the_artifact_that_dvc_refuses_fails(
                         assert isinstance(own_error, StorageError) == isinstance(error, OSError)
                         assert own_error.path == str(artifact.path)
                         assert own_error.__cause__ is error
-                assert temp_files(repo) == []
+                assert session_files(repo) == []
                 assert_sound(repo)
                 again = [one for one in artifacts if one.name in failed]
                 assert not errors(again, await log_all(live, again))
@@ -197,7 +197,7 @@ async def test_each_call_gets_its_own_error_if_the_whole_group_fails(repo: Path)
                 for own_error in failed.values():
                     assert isinstance(own_error, RepositoryError | CommitError)
                     assert own_error.__cause__ is not None
-                assert temp_files(repo) == []
+                assert session_files(repo) == []
                 assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)
 
@@ -240,7 +240,7 @@ async def test_each_call_gets_its_own_error_if_the_lock_is_never_released(repo: 
     async with AsyncLive(root=repo, lock_timeout=0.05) as live:
         with locked(repo):
             failed = errors(artifacts, await log_all(live, artifacts))
-            assert temp_files(repo) == []
+            assert session_files(repo) == []
         assert len(failed) == len(artifacts)
         assert len({id(one) for one in failed.values()}) == len(artifacts)
         assert all(isinstance(one, LockTimeoutError) for one in failed.values())
@@ -258,7 +258,7 @@ async def test_each_call_gets_its_own_error_if_the_lock_cannot_be_opened(repo: P
         lock.unlink()
         lock.mkdir()
         failed = errors(artifacts, await log_all(live, artifacts))
-        assert temp_files(repo) == []
+        assert session_files(repo) == []
         assert len(failed) == len(artifacts)
         assert len({id(one) for one in failed.values()}) == len(artifacts)
         for error in failed.values():

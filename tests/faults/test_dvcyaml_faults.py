@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk import session_files
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
     Artifact,
     case,
     errors,
     log_all,
-    temp_files,
     write_all,
 )
 from ruamel.yaml import YAML
@@ -96,7 +96,7 @@ async def test_artifacts_with_an_entry_are_refused_and_the_others_are_logged(rep
                 failed = errors(artifacts, outcomes)
                 check_refused(failed, artifacts, path, name)
                 assert {one.name for one in artifacts if one.values} <= failed.keys()
-                assert temp_files(repo) == []
+                assert session_files(repo) == []
                 assert_sound(repo)
                 assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)
@@ -226,7 +226,7 @@ async def test_artifacts_are_undone_if_dvc_yaml_breaks_before_it_names_them(
                 assert edited == [path]
                 restore(path, good)
                 check_refused(errors(artifacts, outcomes), artifacts, path, name)
-                assert temp_files(repo) == []
+                assert session_files(repo) == []
                 assert_sound(repo)
                 assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 from backends import on_asyncio
+from disk import session_files
 from failing import CALLS, counted, full, nth_failing
 from invariants import assert_nothing_lost, assert_sound
-from logged import Artifact, errors, log_all, temp_files, write_all
+from logged import (
+    Artifact,
+    errors,
+    log_all,
+    write_all,
+)
 from tally import SURVIVED
 from twin import dvc
 
@@ -68,13 +74,13 @@ async def fail_each(
                 kept = [record.getMessage() for record in log.records if STAYS in record.msg]
                 assert [
                     temp
-                    for temp in temp_files(repo)
+                    for temp in session_files(repo)
                     if not any(names_path(message, temp) for message in kept)
                 ] == []
                 again = [one for one in artifacts if one.name in failed]
                 assert not errors(again, await log_all(live, again))
     assert_nothing_lost(repo)
-    assert temp_files(repo) == []
+    assert session_files(repo) == []
     SURVIVED["system calls failed with EIO"] += failures
     return failures
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disk import session_files
 from invariants import assert_nothing_lost, assert_sound
 from logged import (
     Artifact,
     case,
     errors,
     log_all,
-    temp_files,
     write_all,
 )
 
@@ -55,7 +55,7 @@ async def test_an_artifact_that_cannot_be_read_fails_alone(repo: Path, copy: boo
                 assert error.errno == errno.EACCES
                 assert error.path == str(artifact.source)
                 assert str(unreadable) in str(error)
-                assert temp_files(repo) == []
+                assert session_files(repo) == []
                 assert not errors([artifact], await log_all(live, [artifact]))
     assert_nothing_lost(repo)
 
@@ -110,7 +110,7 @@ async def test_a_write_protected_path_is_named_and_nothing_is_lost(repo: Path) -
                     assert "Permission denied" in str(error)
                 names = {one.name for one in artifacts if failing_calls == "all" or one.copy}
                 assert failed.keys() == (set() if failing_calls.startswith("none") else names)
-                assert temp_files(repo) == []
+                assert session_files(repo) == []
                 assert_sound(repo)
                 assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)

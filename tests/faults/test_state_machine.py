@@ -22,7 +22,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from backends import WAYS
 from cancelling import Call, submitted
-from disk import look
+from disk import look, session_files
 from failing import CALLS, Fault, full, nth_failing
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -33,7 +33,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from invariants import Content, assert_nothing_lost, assert_sound, content, md5_of, put
-from logged import temp_files
 from model import (
     DVC,
     Model,
@@ -163,7 +162,7 @@ class Machine(RuleBasedStateMachine):
         self.counts["steps"] += 1
         self.model.check()
         assert_sound(self.repo, removed=self.model.removed)
-        assert temp_files(self.repo) == []
+        assert session_files(self.repo) == []
 
     def enter(self) -> None:
         live = AsyncLive(root=self.repo, workers=3)

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from disk import md5
 from gate import locked
-from ruamel.yaml import YAML
+from invariants import entries
 from twin import dvc
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -35,11 +34,6 @@ def run(*command: str, cwd: Path, **env: str) -> str:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
-
-
-def entries(repo: Path) -> dict[str, Any]:
-    found: dict[str, Any] = YAML(typ="safe").load(repo / "dvc.yaml")["artifacts"]
-    return found
 
 
 def test_quickstart_logs_its_model(repo: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import anyio
 import pytest
 from backends import on_asyncio
-from ruamel.yaml import YAML
+from disk import write_numbered
+from invariants import entries
 from twin import dvc, git
 
 from asynclive import (
@@ -69,22 +70,11 @@ async def gather(calls: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
     return results
 
 
-def entries(repo: Path) -> dict[str, Any]:
-    return dict(YAML(typ="safe").load((repo / "dvc.yaml").read_text())["artifacts"])
-
-
-def make_small(repo: Path, count: int) -> list[Path]:
-    paths = [repo / f"part-{number}.bin" for number in range(count)]
-    for number, path in enumerate(paths):
-        path.write_bytes(b"%012d" % number)
-    return paths
-
-
 @on_asyncio
 async def test_300_gathered_artifacts_are_all_logged_in_fewer_commits_and_one_thread(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = make_small(repo, 300)
+    paths = write_numbered(repo, 300)
     section = Section()
     section.watch(monkeypatch)
     async with AsyncLive(root=repo) as live:
@@ -102,7 +92,7 @@ async def test_300_gathered_artifacts_are_all_logged_in_fewer_commits_and_one_th
 async def test_two_objects_on_one_repository_enter_dvc_one_at_a_time(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = make_small(repo, 40)
+    paths = write_numbered(repo, 40)
     section = Section()
     section.watch(monkeypatch)
     async with AsyncLive(root=repo) as one, AsyncLive(root=repo) as other:
@@ -118,7 +108,7 @@ async def test_two_objects_on_one_repository_enter_dvc_one_at_a_time(
 
 
 async def test_three_bad_artifacts_among_twenty_good_ones_fail_alone(repo: Path) -> None:
-    good = make_small(repo, 20)
+    good = write_numbered(repo, 20)
     bad = [
         ({"path": "missing.bin", "type": "model"}, ArtifactNotFoundError),
         ({"path": ".dvcignore", "type": "model", "name": "in-git"}, ArtifactPathError),
@@ -137,7 +127,7 @@ async def test_three_bad_artifacts_among_twenty_good_ones_fail_alone(repo: Path)
 
 
 async def test_a_file_git_tracks_fails_alone_in_its_group(repo: Path) -> None:
-    good = make_small(repo, 5)
+    good = write_numbered(repo, 5)
     in_git = repo / "in-git.txt"
     in_git.write_text("in Git")
     git(repo, "add", in_git.name)
@@ -152,7 +142,7 @@ async def test_a_file_git_tracks_fails_alone_in_its_group(repo: Path) -> None:
 
 @on_asyncio
 async def test_asyncio_gather_and_wait_for_work_as_they_are(repo: Path) -> None:
-    paths = make_small(repo, 3)
+    paths = write_numbered(repo, 3)
     async with AsyncLive(root=repo) as live:
         logged = await asyncio.gather(*(live.log_artifact(path) for path in paths))
         again = await asyncio.wait_for(live.log_artifact(paths[0]), timeout=None)
@@ -162,7 +152,7 @@ async def test_asyncio_gather_and_wait_for_work_as_they_are(repo: Path) -> None:
 
 @on_asyncio
 async def test_small_and_large_files_and_directories_are_logged_side_by_side(repo: Path) -> None:
-    small = make_small(repo, 5)
+    small = write_numbered(repo, 5)
     large = repo / "large.bin"
     large.write_bytes(bytes(range(256)) * 4096 * 5)
     tree = repo / "tree"

@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
+from disk import write_numbered
 from gate import locked
 from terminal import PseudoTerminal
 
@@ -49,18 +50,11 @@ def is_stderr(
     sys.stderr = stderr
 
 
-def make_files(repo: Path, count: int) -> list[Path]:
-    paths = [repo / f"part-{number}.bin" for number in range(count)]
-    for path in paths:
-        path.write_bytes(path.name.encode())
-    return paths
-
-
 async def log_while_shown(
     repo: Path, terminal: PseudoTerminal, count: int, live: AsyncLive, meanwhile: object = None
 ) -> None:
     """Log so many artifacts, that wait for DVC's lock until their lines were seen."""
-    paths = make_files(repo, count)
+    paths = write_numbered(repo, count)
     with locked(repo) as gate:
         async with live, anyio.create_task_group() as task_group:
             for path in paths:
@@ -163,7 +157,7 @@ async def test_what_is_quick_only_has_its_line(
     repo: Path, terminal: PseudoTerminal, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
-    (path,) = make_files(repo, 1)
+    (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo) as live:
         await live.log_artifact(path)
     seen = terminal.close()
@@ -184,7 +178,7 @@ async def test_progress_false_is_silent_on_a_terminal(
     repo: Path, terminal: PseudoTerminal, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
-    (path,) = make_files(repo, 1)
+    (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo, progress=False) as live:
         await live.log_artifact(path)
     terminal.close()
@@ -197,7 +191,7 @@ async def test_where_stderr_is_no_terminal_only_who_asks_gets_lines(
 ) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
-    (path,) = make_files(repo, 1)
+    (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo, progress=wanted) as live:
         await live.log_artifact(path)
     assert len(stderr.getvalue().splitlines()) == lines
@@ -216,7 +210,7 @@ async def test_a_dumb_terminal_is_none(
 
 
 async def log_one(repo: Path, progress: bool | None) -> LoggedArtifact:
-    (path,) = make_files(repo, 1)
+    (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo, progress=progress) as live:
         return await live.log_artifact(path)
 
@@ -350,7 +344,7 @@ def test_in_a_notebook_it_is_in_the_cell(repo: Path) -> None:
     assert not in_notebook()
     for module in ("nbclient", "ipykernel"):
         pytest.importorskip(module, reason="a notebook needs nbclient and ipykernel")
-    make_files(repo, 2)
+    write_numbered(repo, 2)
     command = [sys.executable, "-c", _NOTEBOOK]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=True)
     (line,) = done.stdout.splitlines()

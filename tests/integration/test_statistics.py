@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from disk import write_numbered
 from gate import gate_at, locked
 
 import asynclive._stage.source
@@ -47,17 +48,10 @@ def when_submitted(patch: pytest.MonkeyPatch, count: int) -> anyio.Event:
     return submitted
 
 
-def make_files(repo: Path, count: int) -> list[Path]:
-    paths = [repo / f"{number}.bin" for number in range(count)]
-    for number, path in enumerate(paths):
-        path.write_bytes(b"%03d" % number)
-    return paths
-
-
 async def test_a_call_is_counted_in_each_state_on_its_way(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (path,) = make_files(repo, 1)
+    (path,) = write_numbered(repo, 1)
     stops = {
         "waiting": gate_at(monkeypatch, asynclive._stage.source, "make_plan"),
         "staging": gate_at(monkeypatch, ObjectStore, "put"),
@@ -86,7 +80,7 @@ async def test_a_call_is_counted_in_each_state_on_its_way(
         cancelled=0,
         superseded=0,
         files_staged=1,
-        bytes_staged=3,
+        bytes_staged=10,
         files_unchanged=0,
         bytes_unchanged=0,
         group_sizes={1: 1},
@@ -98,7 +92,7 @@ async def test_a_call_is_counted_in_each_state_on_its_way(
 async def test_what_comes_while_a_group_commits_is_one_group_after_it(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = make_files(repo, 4)
+    paths = write_numbered(repo, 4)
     commit = gate_at(monkeypatch, DvcRepository, "commit")
     submitted = when_submitted(monkeypatch, 4)
     async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
@@ -118,7 +112,7 @@ async def test_what_comes_while_a_group_commits_is_one_group_after_it(
 async def test_what_another_process_keeps_waiting_is_staged(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = make_files(repo, 3)
+    paths = write_numbered(repo, 3)
     submitted = when_submitted(monkeypatch, 3)
     with locked(repo) as gate:
         async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
@@ -131,7 +125,7 @@ async def test_what_another_process_keeps_waiting_is_staged(
 
 
 async def test_what_failed_is_counted_and_what_was_refused_at_once_is_not(repo: Path) -> None:
-    (path,) = make_files(repo, 1)
+    (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo) as live:
         with pytest.raises(ArtifactNotFoundError):
             await live.log_artifact("missing.bin")
@@ -145,7 +139,7 @@ async def test_what_failed_is_counted_and_what_was_refused_at_once_is_not(repo: 
 async def test_what_was_cancelled_is_counted_before_and_while_its_group_commits(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits, commits = make_files(repo, 2)
+    waits, commits = write_numbered(repo, 2)
     submitted = when_submitted(monkeypatch, 1)
     with locked(repo) as gate:
         async with AsyncLive(root=repo) as live:
@@ -173,22 +167,22 @@ async def test_files_and_bytes_count_when_they_are_done_whatever_becomes_of_them
 ) -> None:
     tree = repo / "tree"
     tree.mkdir()
-    make_files(tree, 5)
+    write_numbered(tree, 5)
     (repo / "large.bin").write_bytes(bytes(3 * 2**20))
     (repo / "copied.bin").write_bytes(bytes(7))
     async with AsyncLive(root=repo) as live:
         await live.log_artifact(tree)
-        assert (live.statistics().files_staged, live.statistics().bytes_staged) == (5, 15)
+        assert (live.statistics().files_staged, live.statistics().bytes_staged) == (5, 50)
         await live.log_artifact("large.bin", copy=True)
         await live.log_artifact("copied.bin", type="model", copy=True, cache=False)
         now = live.statistics()
-        assert (now.files_staged, now.bytes_staged) == (7, 15 + 3 * 2**20 + 7)
+        assert (now.files_staged, now.bytes_staged) == (7, 50 + 3 * 2**20 + 7)
         await live.log_artifact("large.bin", type="model", cache=False)
         assert live.statistics().files_staged == 7
 
 
 async def test_what_is_returned_does_not_change(repo: Path) -> None:
-    (path,) = make_files(repo, 1)
+    (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo) as live:
         before = live.statistics()
         await live.log_artifact(path)
