@@ -1,7 +1,7 @@
-"""The event loops a test runs on, and the places where the work is done.
+"""Choose the event loops that a test runs on, and where the engine works.
 
-Without a mark a test of a coroutine runs on asyncio and on Trio; see also the fixtures
-``anyio_backend`` in ``tests/contract`` and ``tests/faults``.
+Without a mark, a test of a coroutine runs on asyncio and on Trio. The fixtures ``anyio_backend``
+in ``tests/contract`` and ``tests/faults`` choose otherwise for their folders.
 """
 
 from __future__ import annotations

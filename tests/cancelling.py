@@ -1,4 +1,4 @@
-"""One call in a task of its own, cancelled in one of three ways."""
+"""Run one call in its own task and cancel it in one of three ways."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from asynclive import ArtifactCancelledError, AsyncLive, LoggedArtifact
 
 
 async def settled() -> None:
-    """Return once no other task can go on by itself; threads may still be at work."""
-    # On asyncio, anyio looks at what tasks wait for, and not at callbacks on their way.
+    """Return once no other task can continue by itself; worker threads may still run."""
+    # On asyncio, anyio checks which tasks wait, but not which callbacks are scheduled.
     for _ in range(5):
         await anyio.lowlevel.checkpoint()
     await anyio.wait_all_tasks_blocked()
 
 
 async def submitted(live: AsyncLive, *args: Any, **values: Any) -> LoggedArtifact:
-    """Submit and await; who is cancelled meanwhile cancels the submitting, or the handle."""
+    """Submit an artifact and await it. A cancellation cancels the submission, or the handle."""
     handle = await live.submit(*args, **values)
     try:
         return await handle
@@ -37,7 +37,7 @@ async def submitted(live: AsyncLive, *args: Any, **values: Any) -> LoggedArtifac
 
 
 class Call:
-    """What became of the call: it ended with a result or an error, or was cancelled."""
+    """A call and its outcome: a result, an error, or a cancellation."""
 
     def __init__(self, way: str, func: Callable[[], Awaitable[Any]]) -> None:
         self.ended = False
@@ -57,7 +57,7 @@ class Call:
         assert self._task is not None
         if self._way == "task.cancel":
             self._task.cancel()
-        else:  # wait_for cancels what it waits for when its time is up: here at once
+        else:  # wait_for cancels its awaitable when its time is up: here at once
             self._timeout = asyncio.ensure_future(asyncio.wait_for(self._task, 0))
 
     async def run(self) -> None:
@@ -83,7 +83,7 @@ class Call:
 
 @asynccontextmanager
 async def in_task(way: str, func: Callable[[], Awaitable[Any]]) -> AsyncIterator[Call]:
-    """The call runs as far as it gets before the block begins, and has ended when it is left."""
+    """Run the call until it waits, then the block; leave the block once the call has ended."""
     call = Call(way, func)
     async with anyio.create_task_group() as task_group:
         task_group.start_soon(call.run)

@@ -1,4 +1,4 @@
-"""What every test shares: a machine of its own, both event loops, and real repositories."""
+"""Give every test an isolated machine, both event loops, and real repositories."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from trio._core import _thread_cache
 
-# Then their asserts say what differs.
+# Then a failed assert in them shows both sides.
 for module in ("disk", "invariants", "killing", "logged", "model"):
     pytest.register_assert_rewrite(module)
 
@@ -22,20 +22,20 @@ from twin import Templates  # noqa: E402
 from unprivileged import NotPossibleError, permissions_count  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A script that starts the tests behind has SIGINT ignored, and so would what they start be.
+    # A shell script that starts the tests in the background ignores SIGINT; children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home directory, configuration and caches that are not this machine's.
+    """Replace this machine's home directory, configuration and caches by empty ones.
 
-    Everything that Git, DVC or DVCLive would read from, or leave on, the machine points here,
-    and the umask is fixed, so that file modes can be compared.
+    Git, DVC and DVCLive read and write nothing else of the machine. The umask is fixed, so that
+    tests can compare file modes.
     """
     home = tmp_path_factory.mktemp("machine")
-    # DVC's state is in SQLite, which waits for the disk at each write: half of the time of these
-    # tests. In memory, where there is such a place, it does not.
+    # DVC keeps its state in SQLite, which waits for the disk at each write: that was half of the
+    # time of these tests. In shared memory it does not wait.
     shm = Path("/dev/shm")
     memory = shm if os.access(shm, os.W_OK) else None
     with (
@@ -58,11 +58,12 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "DVC_SYSTEM_CONFIG_DIR": home / "dvc-system",
             "DVC_SITE_CACHE_DIR": site_cache,
             "DVC_NO_ANALYTICS": "1",
-            "DVC_TEST": "1",  # it does not look for a newer DVC
+            "DVC_TEST": "1",  # DVC does not check for updates
             "ITERATIVE_DO_NOT_TRACK": "1",
             "DVC_STUDIO_OFFLINE": "1",
-            # Most tests look into the engine, or interfere with it. The default, a process, has
-            # tests of its own; a quarter of the contract with DVCLive, and all examples, have it.
+            # Most tests inspect or patch the engine, which must be in this process for that. The
+            # default, a worker process, has its own tests; a part of the contract with DVCLive
+            # and all examples run with it too.
             "ASYNCLIVE_ISOLATION": "thread",
         }.items():
             patch.setenv(name, str(value))
@@ -73,7 +74,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def default_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users have who do not choose: a worker process."""
+    """Use the isolation that users get by default: a worker process."""
     monkeypatch.delenv("ASYNCLIVE_ISOLATION")
 
 
@@ -84,13 +85,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def templates(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """Empty repositories of each kind, made once and copied for each test."""
+    """Make an empty repository of each kind once, to be copied for each test."""
     return Templates(tmp_path_factory.mktemp("templates"))
 
 
 @pytest.fixture(scope="session")
 def reference(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
-    """DVCLive, in a process that is kept for the session."""
+    """Start DVCLive in a process that serves the whole session."""
     reference = Reference(tmp_path_factory.mktemp("reference") / "stderr")
     yield reference
     reference.stop()
@@ -98,14 +99,14 @@ def reference(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def repo(templates: Templates, tmp_path: Path) -> Path:
-    """A fresh Git repository with DVC in it and one commit."""
+    """Make a fresh Git repository with DVC in it and one commit."""
     return templates.make("git", tmp_path / "base")
 
 
 @pytest.fixture
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Permissions count, also for root: in this thread and those it starts."""
-    # Trio keeps threads that have nothing to do, with the rights that they were started with.
+    """Enforce file permissions for root as well, in this thread and the threads it starts."""
+    # Trio keeps idle threads, which have the capabilities of the time when they were started.
     monkeypatch.setattr(_thread_cache, "THREAD_CACHE", _thread_cache.ThreadCache())
     try:
         with permissions_count():

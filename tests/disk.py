@@ -1,7 +1,7 @@
-"""What is on disk, said completely, so that a test can tell what a call has changed.
+"""Describe a repository on disk completely, so that a test can compare before and after.
 
 ``look`` is for "nothing has changed": every file with its bytes, mode, inode and mtime.
-``tree`` is for "this has come": the text of every file of the workspace, by path.
+``tree`` is for "these files were added": the text of every file of the workspace, by path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from twin import git
 
 _OBJECT = re.compile(r"\.dvc/cache/files/md5/[0-9a-f]{2}(/[0-9a-f]{30}(\.dir)?)?")
-# What DVC keeps for itself in .dvc/tmp may change; what asynclive puts there may not stay.
+# DVC's own files in .dvc/tmp may change; asynclive's temp files there must not stay.
 _OURS = re.compile(r"\.?asynclive-(unlocked-)?[0-9a-f]{16}|\.dvc\.yaml\.[0-9a-f]{16}\.[0-9]+\.tmp")
 
 ErrorT = TypeVar("ErrorT", bound=Exception)
@@ -44,10 +44,11 @@ def _below(base: Path, path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def look(repo: Path, *, objects: bool) -> dict[str, str]:
-    """Every path in the repository and all there is to say of it, and what Git says.
+    """Return every path in the repository with its description, and the status of Git.
 
-    ``objects``: the objects in DVC's cache as well. A refusal before any reading leaves them
-    as they were; a later one may leave objects without a name, which ``dvc gc`` removes.
+    ``objects``: include the objects in DVC's cache. A call that is refused before it reads leaves
+    them unchanged; one that is refused later may leave unreferenced objects, which ``dvc gc``
+    removes.
     """
     seen = {
         name: _describe(path)
@@ -56,7 +57,7 @@ def look(repo: Path, *, objects: bool) -> dict[str, str]:
     }
     if (repo / ".git" / "HEAD").exists():
         status = git(repo, "status", "--porcelain", "--ignored", "-uall", "-z").split("\0")
-        # Of .dvc, which Git ignores in part, all is said above.
+        # Git ignores a part of .dvc; all of it is described above.
         seen["git status"] = "\n".join(line for line in status if line[3:8] != ".dvc/")
     return seen
 
@@ -75,9 +76,9 @@ def _describe(path: Path) -> str:
 
 
 def tree(repo: Path) -> dict[str, str]:
-    """The workspace: the text of each file, ``-> target`` for links, by path.
+    """Return the workspace: the text of each file, ``-> target`` for links, by path.
 
-    Directories are there by what is in them; an empty one is ``name/``.
+    Directories appear through their files; an empty one is ``name/``.
     """
     seen: dict[str, str] = {}
     for name, path in _walk(repo):
@@ -94,7 +95,7 @@ def tree(repo: Path) -> dict[str, str]:
 
 
 def objects(repo: Path) -> dict[str, bytes]:
-    """The objects in DVC's cache by hash, each of them whole and write-protected."""
+    """Return the objects in DVC's cache by hash. Each must be complete and write-protected."""
     found: dict[str, bytes] = {}
     cache = repo / ".dvc" / "cache" / "files" / "md5"
     for path in sorted(cache.glob("??/*")):
@@ -107,7 +108,7 @@ def objects(repo: Path) -> dict[str, bytes]:
 
 
 def leftovers(base: Path) -> list[str]:
-    """Temp files and directories of asynclive's own, anywhere below ``base``."""
+    """Return the temp files and directories of asynclive, anywhere below ``base``."""
     return [str(path.relative_to(base)) for path in base.rglob("*") if _OURS.fullmatch(path.name)]
 
 
@@ -126,10 +127,10 @@ def session_files(*bases: Path) -> list[Path]:
 def refused(
     repo: Path, error: type[ErrorT], *, match: str = "", objects: bool = True
 ) -> Iterator[pytest.ExceptionInfo[ErrorT]]:
-    """The block raises just this type of error, and leaves the disk as it was.
+    """Check that the block raises exactly this type of error and leaves the disk unchanged.
 
-    ``match`` is found in its message, literally.
-    ``objects=False`` allows for objects in the cache that nothing refers to.
+    The message must contain ``match``, literally.
+    ``objects=False`` allows unreferenced objects in the cache.
     """
     before = look(repo, objects=objects)
     with pytest.raises(error) as caught:
@@ -137,7 +138,7 @@ def refused(
     assert caught.type is error, repr(caught.value)
     assert look(repo, objects=objects) == before
     message = str(caught.value)
-    # DVC 3.60 says in two lines what later ones say in one.
+    # DVC 3.60 breaks a message into two lines that later versions write in one.
     assert match in message or match in " ".join(message.split())
     assert "\x1b" not in message, "colours for a terminal"
 
@@ -159,13 +160,13 @@ def write_numbered(repo: Path, count: int) -> list[Path]:
 
 
 def dvc_file(text: str, name: str) -> str:
-    """The ``.dvc`` file of a file that holds ``text``, as ``dvc add`` writes it."""
+    """Return the ``.dvc`` file that ``dvc add`` writes for a file that holds ``text``."""
     md5 = hashlib.md5(text.encode()).hexdigest()
     return f"outs:\n- md5: {md5}\n  size: {len(text)}\n  hash: md5\n  path: {name}\n"
 
 
 def dir_object(files: dict[str, str]) -> tuple[str, bytes]:
-    """The hash and the bytes of the object that lists a directory with these files."""
+    """Return the hash and the bytes of the object that lists a directory with these files."""
     listing = json.dumps(
         [{"md5": md5(text), "relpath": name} for name, text in sorted(files.items())]
     ).encode()

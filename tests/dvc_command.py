@@ -1,8 +1,8 @@
-"""The ``dvc`` command without its start: a process that has imported DVC forks for each command.
+"""Run ``dvc`` commands without the cost of importing DVC: a process that has DVC forks for each.
 
-Importing DVC takes ten times as long as most commands. Each command still has a process of its own,
-with the arguments, environment, working directory and umask of the test. Run as a program, this
-module is that process: pickled commands on stdin, pickled results on stdout.
+The import takes ten times as long as most commands. Each command still runs in a process of its
+own, with the arguments, environment, working directory and umask of the test. Run as a program,
+this module is that process: pickled commands on stdin, pickled results on stdout.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ _server = _Server()
 
 
 def run_dvc(args: tuple[str, ...], cwd: str) -> str:
-    """Run ``dvc`` and return what it printed.
+    """Run ``dvc`` and return its output.
 
     Raises:
-        subprocess.CalledProcessError: it failed; with what it printed.
+        subprocess.CalledProcessError: it failed; the error has its output.
     """
     umask = os.umask(0)
     os.umask(umask)
@@ -137,7 +137,7 @@ def _run(command: Command) -> int:
     return int(main(list(command.args)) or 0)
 
 
-# What commands import when they first need it. A version of DVC may lack some.
+# DVC imports these when a command first needs them. Some versions lack some of them.
 _LAZY = (
     *("dvc.cachemgr", "dvc.cli", "dvc.cli.parser", "dvc.data_cloud", "dvc.dvcfile", "dvc.lock"),
     *("dvc.output", "dvc.rwlock", "dvc.scm", "dvc.stage.serialize", "dvc.utils.strictyaml"),

@@ -14,7 +14,7 @@ import anyio
 import pytest
 import sniffio
 
-# As DVC locks (dvc.lock.Lock), and for core.hardlink_lock (dvc.lock.HardlinkLock).
+# The locks of dvc.lock.Lock and, for core.hardlink_lock, of dvc.lock.HardlinkLock.
 _HOLD = {
     False: """
 import sys, zc.lockfile

@@ -1,4 +1,4 @@
-"""The worker process of ``isolation="process"``, looked at and interfered with from a test."""
+"""Inspect and patch the worker process of ``isolation="process"`` from a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from session_process import Process
 from asynclive import AsyncLive
 from asynclive._isolation import start_worker
 
-# In a worker: it holds its commits until somebody opens the pipe ``go``, and says ``h`` to `Said`.
+# Code for a worker: hold each commit until the pipe ``go`` is opened, and say ``h`` to `Said`.
 HELD_COMMIT = """
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 commit = DvcRepository.commit
@@ -26,12 +26,12 @@ def held(self, group):
 DvcRepository.commit = held
 """
 
-# Far more than any of them needs: a test that hangs says so.
+# Far more than any worker needs: a test that hangs fails with a message.
 _SECONDS = 60
 
 
 def in_worker(patch: pytest.MonkeyPatch, code: str) -> None:
-    """Run this in each worker before it begins to work; asynclive can be imported there."""
+    """Run this code in each worker before it serves; the code can import asynclive."""
     command = start_worker._COMMAND
     assert command.endswith("\nserve()\n")
     command = command.removesuffix("serve()\n") + code + "\nserve()\n"
@@ -39,7 +39,7 @@ def in_worker(patch: pytest.MonkeyPatch, code: str) -> None:
 
 
 def hold_worker(patch: pytest.MonkeyPatch, go: Path, module: str, owner: str, name: str) -> None:
-    """Have each worker stop where it comes to a function, until somebody opens the pipe ``go``."""
+    """Hold each worker at a function until the test opens the pipe ``go``."""
     os.mkfifo(go)
     in_worker(
         patch,
@@ -55,18 +55,18 @@ def held(*args):
 
 
 def before_worker(patch: pytest.MonkeyPatch, code: str) -> None:
-    """Run this in each worker before anything is imported there."""
+    """Run this code in each worker before its first import."""
     patch.setattr(start_worker, "_COMMAND", code + start_worker._COMMAND)
 
 
 def pid_of(live: AsyncLive) -> int:
-    """The process id of the worker that it has now."""
+    """Return the process id of the current worker."""
     pid: int = live._session.engine._lifecycle.process.pid  # type: ignore[union-attr]
     return pid
 
 
 class Said:
-    """What workers write to a pipe, which each holds open for as long as it lives.
+    """A pipe that workers write to. Each worker holds it open until it ends.
 
     Args:
         path: where to make the pipe.
@@ -74,7 +74,7 @@ class Said:
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
-        # Without waiting for us, who may be dead.
+        # Not blocking: the test process, which reads it, may be dead.
         self.code = f"""
 import os
 said = os.open({str(path)!r}, os.O_WRONLY | os.O_NONBLOCK)
@@ -83,15 +83,15 @@ os.write(said, b"+")
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
 
     async def until(self, end: str) -> str:
-        """What they write, up to this."""
+        """Return what the workers write, up to this text."""
         return await anyio.to_thread.run_sync(self._read, end.encode())
 
     async def to_the_end(self) -> str:
-        """What they write until the last of them has ended."""
+        """Return what the workers write until the last one has ended."""
         return await anyio.to_thread.run_sync(self._read, None)
 
     async def bereave(self, parent: Process, go: Path) -> None:
-        """Kill the parent of the worker that is held, and have that one go on to its end."""
+        """Kill the parent of a held worker, then let the worker continue to its end."""
         await self.until("h")
         parent.kill()
         await anyio.to_thread.run_sync(go.write_bytes, b"")
@@ -117,7 +117,7 @@ os.write(said, b"+")
 
 @contextmanager
 def said_by_workers(directory: Path, patch: pytest.MonkeyPatch) -> Iterator[Said]:
-    """Workers say ``+`` when they begin, and are heard to end."""
+    """Have workers write ``+`` when they start; the pipe ends with the last worker."""
     said = Said(directory / "said")
     in_worker(patch, said.code)
     try:

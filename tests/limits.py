@@ -1,4 +1,4 @@
-"""A limit on open files, as low as a test needs it."""
+"""Lower the limit on open files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from itertools import islice
 
 @contextmanager
 def at_most_more_open_files(count: int) -> Iterator[None]:
-    """Opening more than so many files fails in the block, as it would at any limit."""
+    """Let the block open ``count`` more files; opening another one fails with EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The lowest number that is free is always taken. Some above the limit may be open already.
+    # The kernel gives out the lowest free number. Some numbers above may be open already.
     taken = set(map(int, os.listdir("/dev/fd")))
     limit = next(islice((n for n in itertools.count() if n not in taken), count, None))
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

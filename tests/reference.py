@@ -1,8 +1,8 @@
-"""DVCLive in a process of its own: it changes loggers, and works in the current directory.
+"""Run DVCLive in a process of its own: it changes loggers, and works in the current directory.
 
 The process stays alive for the session, because importing DVC takes longer than most cases. It
-also answers what DVC itself says about a repository, so that nothing asynclive holds in memory
-can colour the answer. Run as a script, this module is that process: pickled requests
+also asks DVC itself about a repository, so that no state in asynclive's memory can influence the
+answer. Run as a script, this module is that process: pickled requests
 ``(method, args)`` on stdin, pickled replies ``(value, traceback)`` on stdout.
 """
 
@@ -20,17 +20,17 @@ from typing import Any, BinaryIO
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call of ``log_artifact`` came to."""
+    """The outcome of one call of ``log_artifact``."""
 
     refused: str | None
     """Why it was not tracked: the exception, or the warning DVCLive makes of it; else None."""
     messages: tuple[str, ...]
-    """What was logged meanwhile, at info level and above."""
+    """The log messages of the call, at info level and above."""
 
 
 @dataclass(frozen=True)
 class DvcFacts:
-    """What DVC says about a repository."""
+    """The answers of DVC about a repository."""
 
     status: dict[str, Any]
     links: dict[str, str]
@@ -111,7 +111,7 @@ class _Server:
         os.environ.update(env)
         self._env = env
         if isinstance(settings.get("dvcyaml"), os.PathLike):
-            # DVCLive 3.48 takes no path for one; later ones begin with this.
+            # DVCLive 3.48 takes no path here; later versions begin with this conversion.
             settings["dvcyaml"] = os.fspath(settings["dvcyaml"])
         self._live = self._live_class(save_dvc_exp=False, **settings)
         self._live.__enter__()
@@ -188,10 +188,10 @@ def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    # Pickle names classes by their module: be the module the tests import, not __main__.
+    # Pickle names classes by their module, so this must be the module that the tests import.
     sys.modules["reference"] = sys.modules["__main__"]
     for _class in (Outcome, DvcFacts):
         _class.__module__ = "reference"
     _replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what DVC and DVCLive print must not get between the replies
+    os.dup2(2, 1)  # output of DVC and DVCLive must not get between the replies
     _serve(sys.stdin.buffer, _replies)

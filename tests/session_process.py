@@ -1,4 +1,4 @@
-"""Other processes that have a session, until a test kills them."""
+"""Run other processes with a session until a test kills them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 
 class Process:
-    """Runs a program that writes a line once it is where the test wants it, and stays there."""
+    """A program that writes a line once it has reached a point, and stays there."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def line(self) -> str:
-        """The next line that it writes."""
+        """Return the next line that the program writes."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().rstrip("\n")
 
     def ask(self, line: str) -> str:
-        """Write it a line; the next one that it writes."""
+        """Write a line to the program and return the next line that it writes."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
@@ -29,16 +29,16 @@ class Process:
 
     @property
     def status(self) -> int:
-        """How it has ended; minus the signal, if one has killed it."""
+        """The exit status; negative: the signal that killed it."""
         return self._process.wait()
 
     def kill(self) -> None:
-        """SIGKILL, and wait for the end: from then on it holds no lock."""
+        """Send SIGKILL and wait for the end. After that the process holds no lock."""
         self._process.kill()
         self._process.wait()
 
     def end(self) -> None:
-        """Let it go on to its end, which is to be a good one."""
+        """Let the program continue to its end, which must be a success."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         assert self._process.wait() == 0
@@ -46,7 +46,7 @@ class Process:
 
 @contextmanager
 def running(program: str, *args: str | Path, cwd: Path | None = None) -> Iterator[Process]:
-    """The program runs; after the block it is killed, if it has not ended."""
+    """Run the program; after the block, kill it if it has not ended."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, args)],
         cwd=cwd,
@@ -58,4 +58,4 @@ def running(program: str, *args: str | Path, cwd: Path | None = None) -> Iterato
         try:
             yield Process(process)
         finally:
-            process.kill()  # does nothing to one that has ended, and was waited for
+            process.kill()  # no effect on a process that has ended and was waited for

@@ -1,9 +1,9 @@
-"""Try what `make dist` has built as somebody would who has only that.
+"""Try the files that `make dist` has built, as a user who has nothing else.
 
     python tests/smoke.py dist/*.whl dist/*.tar.gz
 
 Each file is installed into an environment of its own, outside of the checkout, with a home that is
-empty; then the first example of the README runs there, as typed.
+empty; then the first example of the README runs there.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(files: list[str]) -> int:
 
 
 def check_source(file: Path) -> None:
-    """All that one needs to go on from it is in the source, and nothing that was only built."""
+    """Check that the source has all files for development, and no built ones."""
     with tarfile.open(file) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {

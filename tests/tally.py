@@ -1,4 +1,4 @@
-"""Counts what the tests of faults did to a session with nothing lost, and says it at the end."""
+"""Count the faults that sessions survived without a loss, and report them at the end."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 SURVIVED: Counter[str] = Counter()
-"""What was done to it, in words, and how often."""
+"""How often each fault, in words, was survived."""
 
 
 def say(reporter: pytest.TerminalReporter) -> None:
-    """One line for each, as the tests end."""
+    """Write one line for each fault when the tests end."""
     if SURVIVED:
         reporter.section("nothing lost")
         for what, times in sorted(SURVIVED.items()):
@@ -20,11 +20,11 @@ def say(reporter: pytest.TerminalReporter) -> None:
 
 
 def hand_on(config: pytest.Config) -> None:
-    """From a process of pytest-xdist, as it ends, to the one that says it."""
+    """Send the counts of a pytest-xdist worker to the process that reports them."""
     if hasattr(config, "workeroutput"):
         config.workeroutput["survived"] = dict(SURVIVED)
 
 
 def take(node: Any) -> None:
-    """What a process of pytest-xdist has handed on; one that crashed has nothing."""
+    """Add the counts of a pytest-xdist worker; one that crashed has sent none."""
     SURVIVED.update(getattr(node, "workeroutput", {}).get("survived", {}))

@@ -1,4 +1,4 @@
-"""A terminal: what a process writes to it, as it is seen."""
+"""A terminal that shows the output of a process as a user sees it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b([78D])|([\r\n])|(.)", re.D
 
 
 class Seen:
-    """What is on the screen, and was. Knows what the package writes; anything else is an error."""
+    """The screen and its history. Sequences that the package does not write are an error."""
 
     def __init__(self, columns: int, lines: int) -> None:
         self.columns = columns
@@ -33,7 +33,7 @@ class Seen:
 
     @property
     def rows(self) -> list[str]:
-        """Less what is empty at the end."""
+        """Return the rows without the empty ones at the end."""
         rows = [row.rstrip() for row in self._rows]
         while rows and not rows[-1]:
             rows.pop()
@@ -89,7 +89,7 @@ class Seen:
 
 
 class PseudoTerminal:
-    """A terminal's two ends. What is written to ``stream`` is seen when ``settled`` says so."""
+    """Both ends of a terminal. Text written to ``stream`` is shown once ``settled`` returns."""
 
     def __init__(self, columns: int = 80, lines: int = 24, *, reads: bool = True) -> None:
         self.master, self.slave = pty.openpty()
@@ -104,7 +104,7 @@ class PseudoTerminal:
             self._thread.start()
 
     def fill(self) -> None:
-        """It takes nothing any more, as when it was stopped with Ctrl-S."""
+        """Fill the buffer: the terminal accepts no more output, as after Ctrl-S."""
         os.set_blocking(self.slave, False)
         try:
             while os.write(self.slave, b"." * 64):
@@ -114,19 +114,19 @@ class PseudoTerminal:
         os.set_blocking(self.slave, True)
 
     def hang_up(self) -> None:
-        """Who writes to it gets an error from now on."""
+        """Close the other end: each later write fails."""
         os.dup2(os.open(os.devnull, os.O_RDWR), self.master)
 
     def resize(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def wait_until(self, shown: Callable[[Seen], bool]) -> None:
-        """Until what is seen is so."""
+        """Wait until the screen fulfils a condition."""
         with self._changed:
             assert self._changed.wait_for(lambda: shown(self.seen), timeout=30), self.seen.text
 
     def close(self) -> Seen:
-        """Hang up; what was seen at last."""
+        """Hang up and return the last screen."""
         self.stream.close()
         os.close(self.slave)
         self._thread.join()
@@ -138,7 +138,7 @@ class PseudoTerminal:
         while True:
             try:
                 data = os.read(self.master, 65536)
-            except OSError:  # Linux's word for the end
+            except OSError:  # Linux reports the end by this error
                 return
             if not data:
                 return

@@ -1,4 +1,4 @@
-"""Twin repositories: made by one function, so that they differ in nothing but their path."""
+"""Make twin repositories, which differ in nothing but their path."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 
 from dvc_command import run_dvc
 
-# Long before any file a test writes: an mtime that says "was not written since".
+# Long before the mtime of any file that a test writes.
 _OLD = 1_000_000_000
 
 
 def git(repo: Path, *args: str) -> str:
-    """Run ``git`` in ``repo`` and return what it printed."""
+    """Run ``git`` in ``repo`` and return its output."""
     done = subprocess.run(
         ["git", "-c", "core.quotepath=false", *args],
         cwd=repo,
         check=True,
         capture_output=True,
     )
-    return os.fsdecode(done.stdout)  # the names of files need not be UTF-8
+    return os.fsdecode(done.stdout)  # file names need not be UTF-8
 
 
 def dvc(repo: Path, *args: str) -> str:
-    """Run the ``dvc`` command in ``repo`` and return what it printed."""
+    """Run the ``dvc`` command in ``repo`` and return its output."""
     return run_dvc(args, str(repo))
 
 

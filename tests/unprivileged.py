@@ -1,4 +1,4 @@
-"""Permissions that count for root as well, as they do for everybody else."""
+"""Enforce file permissions for root, as for any other user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DAC_OVERRIDE, _DAC_READ_SEARCH = 1 << 1, 1 << 2
 
 
 class NotPossibleError(Exception):
-    """Root is exempt from permissions here; says why that cannot be changed."""
+    """File permissions do not apply to root here; the message says why that cannot be changed."""
 
 
 class _Header(ctypes.Structure):
@@ -27,7 +27,7 @@ class _Set(ctypes.Structure):
 
 @contextmanager
 def permissions_count() -> Iterator[None]:
-    """In this thread, and in those that it starts meanwhile.
+    """Enforce file permissions in this thread, and in threads that it starts in the block.
 
     Raises:
         NotPossibleError: this is root, and not on Linux.
@@ -38,7 +38,7 @@ def permissions_count() -> Iterator[None]:
     if not sys.platform.startswith("linux"):
         raise NotPossibleError("root can give up its exemption on Linux only")
     libc = ctypes.CDLL(None, use_errno=True)
-    # Capabilities are a thread's own: those of the threads that are there already stay.
+    # Each thread has its own capabilities: running threads keep theirs.
     header, sets = _Header(_VERSION_3, 0), (_Set * 2)()
     _call(libc.capget, ctypes.byref(header), sets)
     before = sets[0].effective

@@ -1,4 +1,4 @@
-"""Cases: what is in a repository, and what is done in it. Data only; ``Parity`` plays them."""
+"""Describe the cases of the contract as data: a repository and steps. ``Parity`` plays them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twin import git
 
 
 class Log:
-    """Call ``log_artifact``. ``path`` as it is, or made from the repository's path."""
+    """Call ``log_artifact``. ``path`` may be a function of the repository's path."""
 
     def __init__(self, path: Any, **values: Any) -> None:
         self._path = path
@@ -36,7 +36,7 @@ class Do:
 
 
 class Dvc:
-    """Call a method of DVC's ``Repo``, as the ``dvc`` command would beside the library."""
+    """Call a method of DVC's ``Repo``, as the ``dvc`` command would while the library runs."""
 
     def __init__(self, method: str, *args: Any, **kwargs: Any) -> None:
         self.method, self.args, self.kwargs = method, args, kwargs
@@ -77,17 +77,17 @@ class Case:
     """Arguments of ``Live`` and ``AsyncLive``."""
     env: Callable[[Path], dict[str, str]] = lambda repo: {}
     reference: Literal["dvclive", "dvc add"] = "dvclive"
-    """What to compare with; ``dvc add`` where DVCLive cannot do it and DVC can."""
+    """The side to compare with; ``dvc add`` where DVCLive cannot log the artifact and DVC can."""
     messages: bool = False
-    """Compare what the two log, too."""
+    """Compare the log messages, too."""
     refused: bool = False
     """Both refuse the last ``Log``."""
     mtimes: bool = False
     """Compare mtimes below ``{dir}``, too."""
     dirty: bool = False
-    """``dvc status`` has something to say afterwards, on both sides."""
+    """``dvc status`` reports changes afterwards, on both sides."""
     check: Callable[[Path], object] = _nothing
-    """More to assert of what asynclive left, where more than DVCLive does is promised."""
+    """A further check of asynclive's side, where asynclive promises more than DVCLive."""
 
 
 def logs_of(step: Step) -> tuple[Log, ...]:
@@ -97,7 +97,7 @@ def logs_of(step: Step) -> tuple[Log, ...]:
 
 
 def blocks(steps: tuple[Step, ...]) -> Iterator[tuple[list[Step], list[Step]]]:
-    """Split at ``Again``; each block into what comes before its first call, and the rest."""
+    """Split at ``Again``, and each block into the steps before its first call and the rest."""
     block: list[Step] = []
     for step in (*steps, Again()):
         if not isinstance(step, Again):

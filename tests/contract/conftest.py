@@ -1,4 +1,4 @@
-"""What DVCLive left, kept for the session."""
+"""Keep the results of DVCLive for the session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 pytest.register_assert_rewrite("parity")
 
-from case import Case  # noqa: E402  only then do parity's asserts say what differs
+from case import Case  # noqa: E402  then a failed assert in parity shows both sides
 from parity import Parity  # noqa: E402
 from reference import Reference  # noqa: E402
 from twin import Templates  # noqa: E402
@@ -19,7 +19,7 @@ from twin import Templates  # noqa: E402
 def anyio_backend() -> str:
     """Play each case on asyncio. On Trio, `test_parity_trio` plays one of each kind.
 
-    What lands on disk hardly depends on the loop: worker threads write it.
+    The result on disk hardly depends on the loop: worker threads write it.
     """
     return "asyncio"
 

@@ -1,7 +1,7 @@
-"""Plays the same calls through DVCLive and through AsyncLive, in twin repositories.
+"""Play the same calls through DVCLive and through AsyncLive, in twin repositories.
 
-A case is played once through DVCLive, and once a backend through AsyncLive; what is on disk
-then is compared, line by line.
+A case is played once through DVCLive and once through AsyncLive. Then the two repositories are
+compared, line by line.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Result:
 
 
 class Parity:
-    """Plays cases. What DVCLive leaves is kept, and compared with each backend."""
+    """Plays cases. The result of DVCLive is kept and compared with each run of AsyncLive."""
 
     def __init__(self, templates: Templates, reference: Reference, directory: Path) -> None:
         self._templates = templates
@@ -89,7 +89,7 @@ class Parity:
             finally:
                 self._reference.close()
         result = self._result(case, repo, outcomes)
-        # A case that does not do what its name says would compare two failures.
+        # Otherwise a case that fails on both sides would compare two failures.
         refused = [False] * len(outcomes)
         refused[-1:] = [case.refused]
         assert result.refused == refused, outcomes
@@ -104,7 +104,7 @@ class Parity:
         outcomes: list[Outcome] = []
         caplog.set_level(logging.INFO, "asynclive")
         with pytest.MonkeyPatch.context() as patch:
-            if case.messages:  # they may name files from the working directory
+            if case.messages:  # messages may name files from the working directory
                 patch.chdir(repo / case.root)
             for name, value in case.env(repo).items():
                 patch.setenv(name, value)
@@ -147,7 +147,7 @@ class Parity:
 async def _log_all(
     live: AsyncLive, logs: tuple[Log, ...], repo: Path, caplog: pytest.LogCaptureFixture
 ) -> list[Outcome]:
-    """Log all at once; the messages are told apart only where there is one."""
+    """Log all at once. Messages are assigned to a call only where there is one call."""
     refused: list[str | None] = [None] * len(logs)
 
     async def log_one(number: int, log: Log) -> None:
@@ -167,7 +167,7 @@ async def _log_all(
 
 
 def _check_record(logged: LoggedArtifact) -> None:
-    """What was returned is what the .dvc file says."""
+    """Check that the returned record agrees with the .dvc file."""
     own = logged.path.with_name(logged.path.name + ".dvc")
     if logged.dvc_file != own:
         return  # not cached, or inside a directory that has the .dvc file

@@ -1,4 +1,4 @@
-"""What DVCLive refuses, breaks on or spoils, and asynclive does not; and the errors they share."""
+"""Log where DVCLive refuses, fails or spoils something; and raise the errors that both share."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_any_path_like_is_a_path(repo: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [1, None, b"model.bin", ["model.bin"], object], ids=repr)
-async def test_what_is_no_path_is_refused_in_the_same_words(
+async def test_a_value_that_is_no_path_is_refused_in_the_same_words(
     repo: Path, reference: Reference, path: Any
 ) -> None:
     reference.open(repo, {}, {})
@@ -67,7 +67,7 @@ def test_dvcyaml_of_another_name_is_refused_by_both(
         reference.open(repo, {}, {"dvcyaml": dvcyaml})
     with pytest.raises(InvalidDvcyamlError):
         AsyncLive(root=repo, dvcyaml=dvcyaml)
-    # DVCLive 3.48 looks at the name of a str alone.
+    # DVCLive 3.48 checks the name of a str only.
     with pytest.raises(InvalidDvcyamlError):
         AsyncLive(root=repo, dvcyaml=Path(dvcyaml))
 
@@ -89,7 +89,7 @@ async def test_root_is_the_working_directory_at_construction(
 async def test_an_object_lost_while_logging_is_stored_again(
     repo: Path, reference: Reference
 ) -> None:
-    # DVCLive asks for a confirmation nobody can give, and gives up.
+    # DVCLive asks for a confirmation that no user can give here, and gives up.
     files({"model.bin": "a\n"})(repo)
     async with AsyncLive(root=repo) as live:
         await live.log_artifact("model.bin")
@@ -112,7 +112,7 @@ async def test_a_repository_without_a_commit_is_annotated(repo: Path, reference:
 async def test_the_file_behind_a_symlink_stays_out_of_a_hardlinked_cache(
     repo: Path, reference: Reference
 ) -> None:
-    # DVC hard-links the file behind into its cache, and makes it read-only there.
+    # DVC hard-links the target of the symlink into its cache, and makes it read-only.
     both(
         files({"model.bin": "a\n", "../outside/x": "x"}),
         files(NESTED),
@@ -124,7 +124,7 @@ async def test_the_file_behind_a_symlink_stays_out_of_a_hardlinked_cache(
         await live.log_artifact("data")
     for behind in (repo / "model.bin", repo.parent / "outside/x"):
         assert (behind.stat().st_mode & 0o777, behind.stat().st_nlink) == (0o644, 1)
-    # Of the artifact itself everything is linked, as in DVC.
+    # All files of the artifact itself are linked, as in DVC.
     same = cache_object(repo, A_MD5).stat().st_ino
     for name in ("latest.bin", "data/in", "data/a.txt"):
         assert (repo / name).lstat().st_ino == same, name

@@ -1,4 +1,4 @@
-"""Logged again: unchanged, changed, as something else, after somebody else tracked it."""
+"""Log an artifact again: unchanged, changed, as another kind, after DVC tracked it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ AGAIN = [
         ),
     ),
     Case(
-        "a file that `dvc add` added meanwhile",
+        "a file that `dvc add` added in between",
         files({"a.bin": "a", "b.bin": "b"}),
         (Log("a.bin"), Dvc("add", "b.bin"), Log("b.bin")),
     ),
@@ -155,5 +155,7 @@ AGAIN = [
 
 
 @pytest.mark.parametrize("case", AGAIN, ids=lambda case: case.name)
-async def test_logged_again(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_an_artifact_logged_again_is_left_as_dvclive_leaves_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

@@ -1,4 +1,4 @@
-"""Caches of every kind: external, shared, reached by links."""
+"""Log into caches of every kind: external, shared, reached by links."""
 
 from __future__ import annotations
 
@@ -67,5 +67,7 @@ CACHE = [
 
 
 @pytest.mark.parametrize("case", CACHE, ids=lambda case: case.name)
-async def test_in_every_cache(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_every_cache_is_left_as_dvclive_leaves_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

@@ -1,4 +1,4 @@
-"""``copy=True`` and ``cache=False``: what lies in ``{dir}/artifacts``, and what is tracked."""
+"""Log with ``copy=True`` and ``cache=False``: compare ``{dir}/artifacts`` and the tracked files."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TREE = both(
 )
 LINKED = both(
     files({**NESTED, "other/o": "o", "../outside/x/y": "y"}),
-    links({"data/in": "a.txt", "data/insub": "sub", "data/beside": "../other"}),
+    links({"data/in": "a.txt", "data/insub": "sub", "data/next": "../other"}),
     links({"data/out": "../outside/x"}, absolute=True),
 )
 
-# An old copy whose part is a repository of its own, which DVC leaves out; the new one has none.
+# DVC leaves out the nested repository in the old copy; the new copy has none.
 NESTED_REPOSITORY = files({"data/a": "a", "data/r/.dvc/config": "", "data/r/b": "b"})
 
 COPIED = (
@@ -150,7 +150,7 @@ OVER_AN_OLDER_COPY = (
         (Log("data", copy=True),),
     ),
     Case(
-        "beside what else lies in artifacts",
+        "next to other files in artifacts",
         both(MODEL, files({"dvclive/artifacts/other": "o", "dvclive/plots/p.png": "p"})),
         (Log("model.bin", copy=True),),
     ),
@@ -231,5 +231,7 @@ UNCACHED = (
 @pytest.mark.parametrize(
     "case", [*COPIED, *OVER_AN_OLDER_COPY, *UNCACHED], ids=lambda case: case.name
 )
-async def test_copied_or_uncached(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_copies_and_uncached_artifacts_are_left_as_dvclive_leaves_them(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

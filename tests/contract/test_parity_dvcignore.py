@@ -1,4 +1,4 @@
-"""``.dvcignore``: what stays out of the artifact, and what cannot be one."""
+"""Log with a ``.dvcignore``: leave ignored files out, refuse ignored artifacts."""
 
 from __future__ import annotations
 
@@ -79,5 +79,7 @@ DVCIGNORE = [
 
 
 @pytest.mark.parametrize("case", DVCIGNORE, ids=lambda case: case.name)
-async def test_ignored(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_ignored_files_are_left_out_as_dvclive_leaves_them_out(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

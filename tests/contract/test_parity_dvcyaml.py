@@ -1,4 +1,4 @@
-"""The file ``dvc.yaml``: where it lies, and what stays in it around the entries."""
+"""Record entries in ``dvc.yaml``, wherever it lies, and keep the rest of the file."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ LAYOUT = [
         (Log("model.bin", type="model"),),
     ),
     Case(
-        "a dvc.yaml edited meanwhile",
+        "a dvc.yaml edited in between",
         FILES,
         (
             Log("a.bin", type="model"),
@@ -193,7 +193,7 @@ PLACES = [
         )
     ),
     Case(
-        "an artifact beside a dvc.yaml in a subdirectory",
+        "an artifact next to a dvc.yaml in a subdirectory",
         files({"sub/m.bin": "m"}),
         (Log("sub/m.bin", type="model"),),
         live={"dvcyaml": "sub/dvc.yaml"},
@@ -205,7 +205,7 @@ PLACES = [
         live={"dvcyaml": "sub/dvc.yaml"},
     ),
     Case(
-        "dvcyaml=None beside an existing dvc.yaml",
+        "dvcyaml=None next to an existing dvc.yaml",
         written("artifacts:\n  old:\n    path: old.bin\n"),
         (Log("model.bin", type="model"),),
         live={"dvcyaml": None},
@@ -219,5 +219,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("case", [*LAYOUT, *PLACES], ids=lambda case: case.name)
-async def test_recorded_in(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_dvcyaml_is_left_as_dvclive_leaves_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

@@ -1,4 +1,4 @@
-"""Entries in ``dvc.yaml``: which there are, and what they hold."""
+"""Record entries in ``dvc.yaml``, and their values."""
 
 from __future__ import annotations
 
@@ -127,5 +127,7 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize("case", ENTRIES, ids=lambda case: case.name)
-async def test_recorded(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_an_entry_has_the_values_that_dvclive_records(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

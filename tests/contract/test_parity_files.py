@@ -1,4 +1,4 @@
-"""Files and directories of every shape, logged in place."""
+"""Log files and directories of every shape in place."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ CASES = [
         files({"data/dos": "a\r\nb\r\n", "data/mac": "a\rb\r"}),
         (Log("data"),),
     ),
-    # Symlinks. DVC follows them, and in place leaves what cache.type says instead.
+    # Symlinks. DVC follows them, and replaces them in place by a link of cache.type.
     Case(
         "a symlink to a file",
         both(MODEL, links({"latest.bin": "model.bin"})),
@@ -160,7 +160,7 @@ CASES = [
         "symlinks to directories in a directory",
         both(
             files({**NESTED, "other/o": "o", "../outside/x/y": "y"}),
-            links({"data/in": "sub", "data/beside": "../other"}),
+            links({"data/in": "sub", "data/next": "../other"}),
             links({"data/out": "../outside"}, absolute=True),
         ),
         (Log("data"),),
@@ -175,5 +175,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_logged_in_place(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_an_artifact_in_place_is_left_as_dvclive_leaves_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

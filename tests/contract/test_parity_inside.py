@@ -1,4 +1,4 @@
-"""A path inside a directory that DVC tracks already: its .dvc is updated for that path alone."""
+"""Log a path inside a tracked directory: update the .dvc of the directory for that path alone."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_logged_inside_a_tracked_directory(
+async def test_a_path_in_a_tracked_directory_is_left_as_dvclive_leaves_it(
     case: Case, same: Callable[[Case], Awaitable[None]]
 ) -> None:
     await same(case)

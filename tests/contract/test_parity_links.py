@@ -1,4 +1,4 @@
-"""Every ``cache.type``: what the workspace holds instead of the file that was logged."""
+"""Log with every ``cache.type``: compare the link that replaces the file in the workspace."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trees import NESTED, Setup, both, cache_type, files, links, remove, replace
 
 pytestmark = pytest.mark.anyio
 
-# The default, "reflink,copy", is what all other parity tests have.
+# All other parity tests use the default, "reflink,copy".
 TYPES = ("copy", "hardlink", "symlink")
 
-# Lists, tried in this order. What they share with the types above need not be shown again.
+# Lists of types, tried in this order. They share most code with the single types above.
 # "reflink" alone works on few file systems: elsewhere DVC tracks, and links nothing.
 LISTS = ("hardlink,copy", "reflink,symlink", "symlink,hardlink,copy", "reflink")
 SHAPES_OF_LISTS = (
@@ -100,7 +100,7 @@ CASES = [
 ]
 
 # With "hardlink", DVC makes the file behind the link an object of its cache: read-only, and
-# changed by whoever writes to it. asynclive leaves it alone: test_beyond_dvclive.py.
+# changed by any later write. asynclive leaves that file alone: test_beyond_dvclive.py.
 CASES += [
     case
     for kind in ("copy", "symlink")
@@ -124,7 +124,9 @@ CASES += [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_linked_as_configured(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_an_artifact_is_linked_as_dvclive_links_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)
 
 
@@ -146,5 +148,7 @@ CHANGED_TYPE = [
 
 
 @pytest.mark.parametrize("case", CHANGED_TYPE, ids=lambda case: case.name)
-async def test_linked_anew(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_an_artifact_is_linked_anew_after_cache_type_changed(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

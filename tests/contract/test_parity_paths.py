@@ -1,4 +1,4 @@
-"""How the path, the working directory and ``dir`` may be given."""
+"""Log with every form of the path, the working directory and ``dir``."""
 
 from __future__ import annotations
 
@@ -58,5 +58,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize("case", PATHS, ids=lambda case: case.name)
-async def test_given(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_every_form_of_a_path_is_left_as_dvclive_leaves_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

@@ -1,4 +1,4 @@
-"""Inside a DVC pipeline: ``DVC_ROOT`` is set. What is added, and what is said about it."""
+"""Log inside a DVC pipeline, where ``DVC_ROOT`` is set: compare the files and the messages."""
 
 from __future__ import annotations
 
@@ -104,5 +104,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_in_a_pipeline(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_an_artifact_in_a_pipeline_is_left_as_dvclive_leaves_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

@@ -1,4 +1,4 @@
-"""Repositories of every kind, and what Git sees of them."""
+"""Log into repositories of every kind: compare the files and the status of Git."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trees import ALL, FILES, TREE, both, config, files, replace
 pytestmark = pytest.mark.anyio
 
 GIT = [
-    # DVCLive raises there: it asks for the current revision.
+    # DVCLive raises here: it asks for the current revision.
     Case(
         "a Git repository with no commit yet",
         TREE,
@@ -111,5 +111,7 @@ SUBDIR = [
 
 
 @pytest.mark.parametrize("case", [*GIT, *SUBDIR], ids=lambda case: case.name)
-async def test_in_every_repository(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_every_repository_is_left_as_dvclive_leaves_it(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

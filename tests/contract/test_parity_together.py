@@ -1,4 +1,4 @@
-"""Many at once leave what DVCLive leaves after one by one."""
+"""Log many artifacts at once: compare with DVCLive, which logs one after the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trees import NESTED, both, cache_type, config, files, noise, replace
 
 pytestmark = [pytest.mark.anyio, in_a_worker]
 
-# In directories of their own: who comes first in a shared .gitignore is nobody's promise.
+# In separate directories: the order of lines in a shared .gitignore is not promised.
 SHARDS = files(
     {f"out/{n}/shard.bin": noise(n * 1000, seed=n) for n in range(12)}
     | {f"trees/{n}/tree/{m}.txt": f"{n * m}\n" for n in range(4) for m in range(20)}
@@ -67,5 +67,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_logged_together(case: Case, same: Callable[[Case], Awaitable[None]]) -> None:
+async def test_artifacts_logged_together_are_left_as_dvclive_leaves_them(
+    case: Case, same: Callable[[Case], Awaitable[None]]
+) -> None:
     await same(case)

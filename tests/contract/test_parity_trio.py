@@ -1,4 +1,4 @@
-"""On Trio: one case of each kind of work, in threads and in a worker process."""
+"""Play one case of each kind of work on Trio, in threads and in a worker process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Setups: what is in a repository before anything is logged."""
+"""Set up repositories before anything is logged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Setup = Callable[[Path], object]
 def files(
     contents: dict[str, str | bytes], *, exec: tuple[str, ...] = (), read_only: tuple[str, ...] = ()
 ) -> Setup:
-    """Files by path below the repository; a path that ends in ``/`` is an empty directory."""
+    """Write files by path below the repository; a path that ends in ``/`` is an empty directory."""
 
     def setup(repo: Path) -> None:
         for name, content in contents.items():
@@ -36,7 +36,7 @@ def files(
 
 
 def links(targets: dict[str, str], *, absolute: bool = False) -> Setup:
-    """Symlinks by path; ``absolute`` makes the targets absolute, from the repository."""
+    """Make symlinks by path; ``absolute`` makes the targets absolute, from the repository."""
 
     def setup(repo: Path) -> None:
         for name, target in targets.items():
@@ -68,7 +68,7 @@ def cache_type(kind: str) -> Setup:
 
 
 def both(*setups: Setup) -> Setup:
-    """One after the other."""
+    """Run these setups one after the other."""
 
     def setup(repo: Path) -> None:
         for each in setups:
@@ -78,7 +78,7 @@ def both(*setups: Setup) -> Setup:
 
 
 def remove(*names: str) -> Setup:
-    """Remove files and directories; what is linked from the cache loses only its name."""
+    """Remove files and directories; an object in the cache keeps its own name."""
 
     def step(repo: Path) -> None:
         for name in names:
@@ -92,7 +92,7 @@ def remove(*names: str) -> Setup:
 
 
 def replace(contents: dict[str, str | bytes]) -> Setup:
-    """Write files anew under their names, as a program does that saves and renames."""
+    """Replace files, as a program does that saves and renames."""
 
     def step(repo: Path) -> None:
         for name, content in contents.items():
