@@ -1,4 +1,4 @@
-"""For the tests of whole calls on real repositories."""
+"""Serve the tests of whole calls on real repositories."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from disk import leftovers
 
 @pytest.fixture
 def nothing_left_behind(tmp_path: Path) -> Iterator[None]:
-    """After the test there is no temp file or directory of asynclive's anywhere."""
+    """Check after the test that asynclive has left no temp file or directory."""
     yield
     assert leftovers(tmp_path) == []

@@ -47,13 +47,13 @@ async def test_an_invalid_name_is_refused(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(("copy", "cache"), [(False, True), (True, False)])
-async def test_an_invalid_name_is_refused_before_the_path_is_looked_at(
+async def test_an_invalid_name_is_refused_before_any_io(
     repo: Path, copy: bool, cache: bool
 ) -> None:
     async with AsyncLive(root=repo) as live:
         call = live.log_artifact("missing.pt", name="my model", copy=copy, cache=cache)
         with refused(repo, InvalidArtifactNameError):
-            # The first step of the coroutine: it has not waited for anything, in any thread.
+            # The first step of the coroutine: it has waited for no thread yet.
             call.send(None)
 
 
@@ -103,7 +103,7 @@ async def test_a_default_name_is_made_valid_and_returned(repo: Path, file: str, 
 
 
 @pytest.mark.parametrize("file", ["模型.pt", "_.pt"])
-async def test_a_path_no_name_can_be_made_from_needs_a_name_to_be_annotated(
+async def test_a_path_without_a_default_name_needs_a_name_for_an_entry(
     repo: Path, file: str
 ) -> None:
     write(repo, {file: "weights"})
@@ -121,7 +121,7 @@ async def test_a_path_no_name_can_be_made_from_needs_a_name_to_be_annotated(
     }
 
 
-async def test_without_annotation_a_path_needs_no_name(repo: Path) -> None:
+async def test_a_path_needs_no_name_without_an_entry(repo: Path) -> None:
     write(repo, {"模型.pt": "weights"})
     before = tree(repo)
     async with AsyncLive(root=repo) as live:

@@ -1,4 +1,4 @@
-"""AsyncLive for code that is not async: the same in a ``with`` block, from any thread."""
+"""Use AsyncLive from code that is not async: a ``with`` block, and calls from any thread."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def live(repo: Path, anyio_backend: str) -> BlockingLive:
     return BlockingLive(AsyncLive(root=repo), backend=anyio_backend)
 
 
-def test_a_handle_gives_what_was_logged(repo: Path, live: BlockingLive) -> None:
+def test_a_handle_returns_the_logged_artifact(repo: Path, live: BlockingLive) -> None:
     (repo / "model.pt").write_text("weights")
     with live as entered:
         assert entered is live
@@ -55,14 +55,14 @@ def test_a_handle_gives_what_was_logged(repo: Path, live: BlockingLive) -> None:
     assert "up to date" in dvc(repo, "status")
 
 
-def test_log_artifact_returns_what_was_logged(repo: Path, live: BlockingLive) -> None:
+def test_log_artifact_returns_the_logged_artifact(repo: Path, live: BlockingLive) -> None:
     (repo / "model.pt").write_text("weights")
     with live:
         logged = live.log_artifact("model.pt", copy=True)
     assert (logged.md5, logged.path) == (md5("weights"), repo / "dvclive/artifacts/model.pt")
 
 
-def test_it_is_made_with_the_arguments_of_async_live(repo: Path) -> None:
+def test_blocking_takes_the_arguments_of_async_live(repo: Path) -> None:
     (repo / "model.pt").write_text("weights")
     with AsyncLive.blocking("runs", root=repo, dvcyaml=None, workers=2) as live:
         assert live.statistics().total_workers == 2
@@ -83,7 +83,7 @@ def test_the_source_may_be_overwritten_once_submit_has_returned(
     assert [each.result().md5 for each in handles] == [md5(f"weights {n}") for n in range(5)]
 
 
-def test_a_result_that_takes_too_long_is_a_timeout_and_goes_on(
+def test_a_result_that_takes_too_long_raises_timeout_and_continues(
     repo: Path, live: BlockingLive
 ) -> None:
     (repo / "model.pt").write_text("weights")
@@ -108,7 +108,7 @@ def test_a_negative_timeout_is_refused(repo: Path, live: BlockingLive, timeout: 
             handle.result(timeout)
 
 
-def test_an_error_is_raised_where_it_is_asked_for(repo: Path, live: BlockingLive) -> None:
+def test_result_raises_the_error_of_its_artifact(repo: Path, live: BlockingLive) -> None:
     (repo / "model.pt").write_text("weights")
     with live:
         with pytest.raises(ArtifactNotFoundError, match="missing"):
@@ -122,15 +122,13 @@ def test_an_error_is_raised_where_it_is_asked_for(repo: Path, live: BlockingLive
         handle.result()
 
 
-def test_an_error_that_nobody_asked_for_is_raised_on_leaving(
-    repo: Path, live: BlockingLive
-) -> None:
+def test_leaving_raises_an_error_that_no_call_asked_for(repo: Path, live: BlockingLive) -> None:
     (repo / "model.pt").write_text("weights")
     with pytest.raises(Exception) as raised, live:  # noqa: PT012
         (repo / "dvc.yaml").write_text("no: [yaml")
         with locked(repo) as gate:
             handle = live.submit("model.pt", type="model")
-            # Who gave up waiting was not told.
+            # A wait that timed out has not raised the error of the artifact.
             with pytest.raises(TimeoutError):
                 handle.result(0.01)
             gate.open()
@@ -149,7 +147,7 @@ def test_threads_may_submit_and_wait_at_once(repo: Path, live: BlockingLive) -> 
     assert "up to date" in dvc(repo, "status")
 
 
-def test_leaving_waits_for_what_is_in_flight(repo: Path, live: BlockingLive) -> None:
+def test_leaving_waits_for_the_artifacts_in_flight(repo: Path, live: BlockingLive) -> None:
     paths = [f"{number}.bin" for number in range(10)]
     for path in paths:
         (repo / path).write_text(path)
@@ -160,7 +158,7 @@ def test_leaving_waits_for_what_is_in_flight(repo: Path, live: BlockingLive) -> 
     assert live.statistics().in_flight == 0
 
 
-def test_leaving_by_an_exception_cancels_and_raises_that(repo: Path, live: BlockingLive) -> None:
+def test_leaving_by_an_exception_cancels_and_raises_it(repo: Path, live: BlockingLive) -> None:
     (repo / "model.pt").write_text("weights")
     with locked(repo), pytest.raises(KeyError, match="mine") as raised, live:  # noqa: PT012
         handle = live.submit("model.pt")
@@ -169,11 +167,11 @@ def test_leaving_by_an_exception_cancels_and_raises_that(repo: Path, live: Block
     assert tracked(repo) == set()
     with pytest.raises(NotActiveError, match="left by an exception"):
         handle.result()
-    # And no frame of the other thread's in its traceback.
+    # Its traceback has no frame of the other thread.
     assert [frame.name for frame in raised.traceback] == [raised.traceback[0].name]
 
 
-def test_who_waits_in_another_thread_is_told_that_the_block_was_left(
+def test_a_thread_that_waits_gets_an_error_when_the_block_is_left(
     repo: Path, live: BlockingLive
 ) -> None:
     (repo / "model.pt").write_text("weights")
@@ -186,7 +184,7 @@ def test_who_waits_in_another_thread_is_told_that_the_block_was_left(
             waits.result()
 
 
-def test_a_cancelled_handle_says_so(repo: Path, live: BlockingLive) -> None:
+def test_the_result_of_a_cancelled_handle_is_an_error(repo: Path, live: BlockingLive) -> None:
     (repo / "model.pt").write_text("weights")
     with live:
         with locked(repo):
@@ -198,7 +196,7 @@ def test_a_cancelled_handle_says_so(repo: Path, live: BlockingLive) -> None:
     handle.cancel()
 
 
-def test_outside_of_the_block_nothing_is_logged(repo: Path, live: BlockingLive) -> None:
+def test_calls_outside_of_the_block_are_refused(repo: Path, live: BlockingLive) -> None:
     (repo / "model.pt").write_text("weights")
     assert live.statistics().logged == 0
     with pytest.raises(NotActiveError, match="not been entered"):
@@ -213,7 +211,7 @@ def test_outside_of_the_block_nothing_is_logged(repo: Path, live: BlockingLive) 
         live.__enter__()
 
 
-def test_what_goes_wrong_on_entering_is_raised_and_leaves_no_thread(
+def test_an_error_on_entering_is_raised_and_leaves_no_thread(
     tmp_path: Path, anyio_backend: str
 ) -> None:
     before = set(threading.enumerate())
@@ -223,7 +221,7 @@ def test_what_goes_wrong_on_entering_is_raised_and_leaves_no_thread(
     assert not {name for name in new if "portal" in name}
 
 
-def test_the_methods_take_what_those_of_async_live_take() -> None:
+def test_methods_have_the_parameters_of_async_live() -> None:
     for name in ("submit", "log_artifact", "drain", "statistics"):
         ours = inspect.signature(getattr(BlockingLive, name)).parameters
         theirs = inspect.signature(getattr(AsyncLive, name)).parameters
@@ -254,11 +252,11 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to one process there")
 @pytest.mark.parametrize("where", ["result", "leaving"])
-def test_ctrl_c_while_waiting_cancels_what_is_in_flight_and_leaves_cleanly(
+def test_ctrl_c_while_waiting_cancels_the_artifacts_and_leaves_cleanly(
     repo: Path, anyio_backend: str, where: str
 ) -> None:
     (repo / "model.pt").write_text("weights")
-    with locked(repo):  # so that it cannot end by itself
+    with locked(repo):  # so that the process cannot end by itself
         process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", INTERRUPTED, anyio_backend, where],
             cwd=repo,
@@ -295,7 +293,7 @@ print(handle.result().size)
 
 
 @needs_fork
-def test_a_forked_child_is_told_and_ends(repo: Path, anyio_backend: str) -> None:
+def test_a_forked_child_gets_an_error_and_ends(repo: Path, anyio_backend: str) -> None:
     (repo / "model.pt").write_text("weights")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", FORKED, anyio_backend],

@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 
-async def test_metadata_changed_after_the_call_has_begun_is_not_seen(repo: Path) -> None:
+async def test_a_call_ignores_metadata_changed_after_it_began(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     labels = ["a"]
     meta: dict[str, Any] = {"of": {"steps": [1]}}
@@ -58,7 +58,7 @@ class MutablePath:
         return self.path
 
 
-async def test_a_path_object_changed_after_the_call_has_begun_is_not_seen(repo: Path) -> None:
+async def test_a_call_ignores_a_path_object_changed_after_it_began(repo: Path) -> None:
     write(repo, {"one.pt": "one", "two.pt": "two"})
     before = tree(repo)
     path = MutablePath("one.pt")
@@ -82,7 +82,7 @@ async def test_a_path_object_changed_after_the_call_has_begun_is_not_seen(repo: 
 
 
 @pytest.mark.parametrize("copy", [False, True])
-async def test_the_working_directory_is_that_of_the_construction(
+async def test_root_is_the_working_directory_of_the_construction(
     repo: Path, monkeypatch: pytest.MonkeyPatch, copy: bool
 ) -> None:
     write(repo, {"project/model.pt": "weights", "project/model2.pt": "weights"})
@@ -116,8 +116,8 @@ async def test_the_working_directory_is_that_of_the_construction(
     assert tree(elsewhere) == {"model.pt": "not this one"}
 
 
-async def test_the_bytes_are_those_of_the_call_when_it_returns(repo: Path) -> None:
-    """The saver may write the next checkpoint to the same path as soon as the call is back."""
+async def test_a_call_has_logged_the_bytes_when_it_returns(repo: Path) -> None:
+    """The program may write the next checkpoint to the path as soon as the call has returned."""
     write(repo, {"model.pt": "step 1"})
     async with AsyncLive(root=repo) as live:
         for step in range(1, 6):
@@ -130,7 +130,7 @@ async def test_the_bytes_are_those_of_the_call_when_it_returns(repo: Path) -> No
             )
 
 
-async def test_a_bad_argument_is_refused_at_the_call_before_the_path_is_looked_at(
+async def test_a_bad_argument_is_refused_before_any_io(
     repo: Path,
 ) -> None:
     async with AsyncLive(root=repo) as live:

@@ -1,4 +1,4 @@
-"""Cancelled: never happened, or wholly happened. At gates in every stage, three ways."""
+"""Cancel calls at gates in every stage, in three ways: each is logged or leaves nothing."""
 
 from __future__ import annotations
 
@@ -27,13 +27,17 @@ pytestmark = pytest.mark.anyio
 
 
 class WasCancelledError(Exception):
-    """Stands for the cancellation, whatever its class on the backend and way."""
+    """Stands for the cancellation, which has another class on each event loop."""
 
 
 async def call_and_cancel(
     way: str, log: Callable[[], Any], arm: Callable[[Callable[[], None]], None]
 ) -> LoggedArtifact:
-    """Call ``log``, with ``arm`` given the function that cancels it; raises WasCancelledError."""
+    """Call ``log`` after passing ``arm`` the function that cancels it.
+
+    Raises:
+        WasCancelledError: the call was cancelled.
+    """
     if way == "scope":
         with anyio.CancelScope() as scope:
             arm(scope.cancel)
@@ -46,7 +50,7 @@ async def call_and_cancel(
             return await task
         except asyncio.CancelledError:
             raise WasCancelledError from None
-    # wait_for, with its timeout brought about by cancelling the inner awaitable's waiter
+    # wait_for: cancelling the waiter stands for its timeout
     waiter = asyncio.ensure_future(asyncio.wait_for(log(), timeout=3600))
     arm(waiter.cancel)
     try:
@@ -72,13 +76,13 @@ def make_artifact(repo: Path, kind: str) -> Path:
 @pytest.mark.parametrize(
     ("anyio_backend", "way", "kind", "copy"),
     [
-        # How the loop cancels matters for one artifact, the artifact for one way to cancel.
+        # Each way to cancel with one kind of artifact, each kind of artifact with one way.
         *((loop, way, "small", False) for loop, ways in WAYS.items() for way in ways),
         *(("asyncio", "scope", kind, False) for kind in ("large", "directory")),
         *(("asyncio", "scope", kind, True) for kind in ("small", "large", "directory")),
     ],
 )
-async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
+async def test_a_call_cancelled_at_any_checkpoint_leaves_nothing(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str, kind: str, copy: bool
 ) -> None:
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 2**20)
@@ -87,7 +91,7 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
     checks = cancel_at = 0
     cancel: Callable[[], None] | None = None
 
-    lock = threading.Lock()  # a large file is copied in one thread and hashed in another
+    lock = threading.Lock()  # one thread copies a large file, another one hashes it
 
     def counted_check() -> None:
         nonlocal checks, cancel
@@ -113,7 +117,7 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
         before = look(repo, objects=False)
         moments = 0
         cancel_at = 1
-        # Every checkpoint of a small artifact, every few of one with hundreds.
+        # Each of the first checkpoints, then every 29th: large artifacts have hundreds.
         while True:
             checks = 0
             with contextlib.suppress(WasCancelledError):
@@ -128,7 +132,7 @@ async def test_cancelled_at_any_checkpoint_of_the_worker_threads_leaves_nothing(
     assert "up to date" in dvc(repo, "status")
 
 
-async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_nothing(
+async def test_an_exception_in_the_block_cancels_a_copy_and_leaves_nothing(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_artifact(repo, "large")
@@ -141,7 +145,7 @@ async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_no
 
     announcing = SimpleNamespace(check_cancelled=announcing_check)
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "from_thread", announcing)
-    (repo / ".dvc" / "cache" / "files" / "md5").mkdir(parents=True)  # as entering does
+    (repo / ".dvc" / "cache" / "files" / "md5").mkdir(parents=True)  # entering makes it
     before = look(repo, objects=False)
     errors: list[Exception] = []
 
@@ -165,7 +169,7 @@ async def test_an_exception_in_the_block_cancels_what_is_in_flight_and_leaves_no
     assert look(repo, objects=False) == before
 
 
-async def test_the_outer_scope_cancelled_while_leaving_ends_the_block(repo: Path) -> None:
+async def test_cancelling_the_outer_scope_while_leaving_ends_the_block(repo: Path) -> None:
     paths = [repo / f"{number}.bin" for number in range(10)]
     for path in paths:
         path.write_bytes(path.name.encode())
@@ -180,7 +184,7 @@ async def test_the_outer_scope_cancelled_while_leaving_ends_the_block(repo: Path
         assert (await live.log_artifact(paths[0])).size == 5
 
 
-async def test_cancelled_while_entering_leaves_no_session_behind(
+async def test_a_block_cancelled_while_entering_leaves_no_session(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = DvcRepository.open

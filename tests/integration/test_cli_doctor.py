@@ -1,4 +1,4 @@
-"""``asynclive doctor``: what it finds, and that it leaves everything as it was."""
+"""Run ``asynclive doctor``: it reports problems and changes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from asynclive._doctor.diagnosis import find_unfit_versions
 
 Captured = pytest.CaptureFixture[str]
 
-# Enters, says so, and stays until its stdin is closed.
+# Enters a block, prints a line, and stays in the block until its stdin is closed.
 ENTER = """
 import sys, anyio
 from asynclive import AsyncLive
@@ -39,13 +39,13 @@ anyio.run(main)
 
 @pytest.fixture(autouse=True)
 def _site_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC's own: a thread of an earlier test may still close its databases in the shared one."""
+    """Give DVC a fresh site cache: threads of earlier tests still use the old one."""
     (tmp_path / "site-cache").mkdir()
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site-cache"))
 
 
 def state(*directories: Path) -> dict[str, tuple[int, ...]]:
-    """Every path at or below, with its inode, mode, size and times of change."""
+    """Return each path at or below, with its inode, mode, size and times of change."""
     found = {}
     for directory in directories:
         for path in [directory, *sorted(directory.rglob("*"))]:
@@ -56,7 +56,7 @@ def state(*directories: Path) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def unchanged(repo: Path) -> Iterator[None]:
-    """Nothing in the repository, nor in what DVC keeps elsewhere, is another in the end."""
+    """Check that the block changes no file of the repository or of DVC's site cache."""
     places = [repo.parent, Path(os.environ["DVC_SITE_CACHE_DIR"])]
     before = state(*places)
     yield
@@ -64,7 +64,7 @@ def unchanged(repo: Path) -> Iterator[None]:
 
 
 def report(captured: Captured, repo: Path, code: int = 0) -> dict[str, Any]:
-    """What the command says of ``repo``, as JSON; it is to end with ``code``."""
+    """Return the JSON report of the command, which must end with ``code``."""
     with unchanged(repo):
         assert run(["doctor", "--json", str(repo)]) == code
     out, err = captured.readouterr()
@@ -78,7 +78,7 @@ def report(captured: Captured, repo: Path, code: int = 0) -> dict[str, Any]:
     return document
 
 
-def test_a_repository_in_order(repo: Path, capsys: Captured) -> None:
+def test_a_repository_in_order_is_reported_as_json(repo: Path, capsys: Captured) -> None:
     write(repo, {"model.pt": "weights"})
     dvc(repo, "add", "--quiet", "model.pt")
 
@@ -98,7 +98,7 @@ def test_a_repository_in_order(repo: Path, capsys: Captured) -> None:
         assert found["versions"][name]
 
 
-def test_it_is_said_to_people_too(repo: Path, capsys: Captured) -> None:
+def test_a_repository_in_order_is_reported_as_text(repo: Path, capsys: Captured) -> None:
     (repo / "below").mkdir()
     with unchanged(repo):
         assert run(["doctor", str(repo / "below")]) == 0
@@ -120,7 +120,7 @@ def test_a_repository_that_was_never_used_is_not_touched(repo: Path, capsys: Cap
     assert found["links"]["used"] in ("reflink", "copy")
 
 
-def test_what_killed_sessions_left_is_named_and_stays(repo: Path, capsys: Captured) -> None:
+def test_temp_files_of_killed_sessions_are_named_and_kept(repo: Path, capsys: Captured) -> None:
     with running(ENTER, repo) as process:
         assert process.line() == "entered"
         living = report(capsys, repo)["sessions"]
@@ -148,7 +148,7 @@ def test_what_killed_sessions_left_is_named_and_stays(repo: Path, capsys: Captur
     assert report(capsys, repo)["sessions"] == []
 
 
-def test_who_holds_the_lock_is_named(repo: Path, capsys: Captured) -> None:
+def test_the_process_that_holds_the_lock_is_named(repo: Path, capsys: Captured) -> None:
     with locked(repo):
         found = report(capsys, repo)
     (holder,) = found["locks"]
@@ -157,8 +157,10 @@ def test_who_holds_the_lock_is_named(repo: Path, capsys: Captured) -> None:
     assert "zc.lockfile" in holder["command"]
 
 
-def test_who_writes_to_a_part_of_the_workspace_is_named(repo: Path, capsys: Captured) -> None:
-    """As ``dvc repro`` says of itself while a stage runs."""
+def test_the_process_that_writes_to_a_part_of_the_workspace_is_named(
+    repo: Path, capsys: Captured
+) -> None:
+    """Like ``dvc repro`` while a stage runs."""
     (repo / ".dvc" / "tmp").mkdir(exist_ok=True)
     holder = {"pid": 7, "cmd": "dvc repro"}
     text = json.dumps({"write": {"/data": holder}, "read": {"/model": [holder]}})
@@ -169,20 +171,20 @@ def test_who_writes_to_a_part_of_the_workspace_is_named(repo: Path, capsys: Capt
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"write": {"a": 3}}', '{"read": {"a": 3}}'])
-def test_a_spoilt_file_of_locks_is_dvcs_matter(repo: Path, capsys: Captured, text: str) -> None:
+def test_a_spoilt_lock_file_of_dvc_is_ignored(repo: Path, capsys: Captured, text: str) -> None:
     (repo / ".dvc" / "tmp").mkdir(exist_ok=True)
     (repo / ".dvc" / "tmp" / "rwlock").write_text(text)
     assert report(capsys, repo)["locks"] == []
 
 
-def test_where_there_is_no_repository(tmp_path: Path, capsys: Captured) -> None:
+def test_a_directory_without_a_repository_is_wrong(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "base" / "repo").mkdir(parents=True)
     found = report(capsys, tmp_path / "base" / "repo", code=1)
     assert found["problems"][0].startswith("No DVC or Git repository at")
     assert found["repository"] is None
 
 
-def test_a_git_repository_without_dvc_is_fit(
+def test_a_git_repository_without_dvc_is_usable(
     templates: Templates, tmp_path: Path, capsys: Captured
 ) -> None:
     bare = templates.make("bare-git", tmp_path / "base")
@@ -192,7 +194,7 @@ def test_a_git_repository_without_dvc_is_fit(
 
 
 @pytest.mark.parametrize("kind", ["no-scm", "subdir"])
-def test_other_kinds_of_repository(
+def test_other_kinds_of_repository_are_named(
     templates: Templates, tmp_path: Path, capsys: Captured, kind: str
 ) -> None:
     root = templates.make(kind, tmp_path / "base")
@@ -200,7 +202,7 @@ def test_other_kinds_of_repository(
     assert (found["repository"]["git_root"] is None) == (kind == "no-scm")
 
 
-def test_no_link_that_works_is_wrong(repo: Path, capsys: Captured) -> None:
+def test_a_cache_type_without_a_working_link_is_wrong(repo: Path, capsys: Captured) -> None:
     dvc(repo, "config", "cache.type", "reflink")
     if "reflink" in report_any(capsys, repo)["links"]["working"]:
         pytest.skip("files can share blocks here")
@@ -215,7 +217,9 @@ def report_any(captured: Captured, repo: Path) -> dict[str, Any]:
     return document
 
 
-def test_a_cache_elsewhere_is_found(repo: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_a_cache_outside_the_repository_is_found(
+    repo: Path, tmp_path: Path, capsys: Captured
+) -> None:
     dvc(repo, "config", "cache.dir", str(tmp_path / "shared"))
     dvc(repo, "config", "cache.type", "symlink")
     found = report(capsys, repo)
@@ -225,7 +229,7 @@ def test_a_cache_elsewhere_is_found(repo: Path, tmp_path: Path, capsys: Captured
 
 
 @pytest.mark.parametrize("place", [".dvc/cache", ".dvc/tmp"])
-def test_a_place_that_cannot_be_written_to_is_wrong(
+def test_a_write_protected_directory_is_wrong(
     repo: Path, capsys: Captured, unprivileged: None, place: str
 ) -> None:
     (repo / place).mkdir(exist_ok=True)
@@ -250,14 +254,14 @@ def test_a_file_where_the_cache_should_be_is_wrong(repo: Path, capsys: Captured)
         (".dvc/config", "[core", "DVC cannot open"),
     ],
 )
-def test_what_dvc_cannot_read_is_wrong(
+def test_a_configuration_that_dvc_cannot_read_is_wrong(
     repo: Path, capsys: Captured, name: str, text: str, said: str
 ) -> None:
     write(repo, {name: text})
     assert said in report(capsys, repo, code=1)["problems"][0]
 
 
-def test_a_version_that_does_not_fit_is_wrong() -> None:
+def test_an_unsupported_version_is_wrong() -> None:
     versions = {"dvc": "2.58.2", "anyio": "4.16.0", "click": "8.2.0.dev0", "trio": "0.1"}
     requirements = ["dvc<4,>=3.60", "anyio>=4.5", "click>=8.1", "trio>=0.26; extra == 'test'", "x"]
     assert find_unfit_versions(versions, requirements) == [
@@ -265,7 +269,7 @@ def test_a_version_that_does_not_fit_is_wrong() -> None:
     ]
 
 
-def test_a_directory_that_is_gone_is_said(
+def test_a_missing_working_directory_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     (tmp_path / "gone").mkdir()
@@ -278,7 +282,7 @@ def test_a_directory_that_is_gone_is_said(
         )
 
 
-def test_no_name_gives_orders_to_the_terminal(
+def test_doctor_escapes_control_characters_in_names(
     templates: Templates, tmp_path: Path, capsys: Captured
 ) -> None:
     repo = templates.make("git", tmp_path / "red\x1b[31m")

@@ -1,4 +1,4 @@
-"""``asynclive log``: what it logs, what it says, and how it ends."""
+"""Run ``asynclive log``: check the logged artifacts, the output and the exit status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 ASYNCLIVE = [sys.executable, "-m", "asynclive"]
 
-# Says on stdout when the lock was asked for in vain: all is staged, and waits.
+# Prints a line when the lock was requested in vain: all artifacts are staged and wait.
 WAITS = """
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._cli.main import main
@@ -42,7 +42,7 @@ DvcRepository.acquire = acquire
 main()
 """
 
-# Says when it commits, and goes on once it has seen a signal.
+# Prints a line when it commits, and continues once it has received a signal.
 COMMITS = """
 import threading
 from asynclive._cli import log_paths
@@ -66,7 +66,7 @@ log_paths.Report, DvcRepository.commit = Report, commit
 main()
 """
 
-# Says when it is about to leave, and stays there.
+# Prints a line when it is about to leave the block, and stays there.
 STAYS = """
 import sys
 from asynclive._dvc.repository.dvc_repository import DvcRepository
@@ -83,7 +83,7 @@ main()
 
 @pytest.fixture
 def repo(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The command is run in it."""
+    """Run the command in this repository."""
     monkeypatch.chdir(repo)
     return repo
 
@@ -92,7 +92,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 def failed(captured: Captured, *arguments: str, code: int) -> str:
-    """Run the command, which is to end with ``code``; returns what it said on stderr."""
+    """Run the command, which must end with ``code``, and return its stderr."""
     assert run(arguments) == code
     out, err = captured.readouterr()
     assert out == ""
@@ -116,7 +116,7 @@ def test_all_paths_are_logged_and_a_table_is_printed(repo: Path, capsys: Capture
     assert not (repo / "dvc.yaml").exists()
 
 
-def test_what_is_said_of_them_is_in_dvc_yaml(repo: Path) -> None:
+def test_options_are_recorded_in_dvc_yaml(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
 
     code = run(
@@ -140,7 +140,9 @@ def test_what_is_said_of_them_is_in_dvc_yaml(repo: Path) -> None:
         (["--copy", "--dir", "runs"], "runs/artifacts/model.pt"),
     ],
 )
-def test_a_copy_goes_where_it_is_sent(repo: Path, options: list[str], place: str) -> None:
+def test_a_copy_lands_in_the_directory_of_the_option(
+    repo: Path, options: list[str], place: str
+) -> None:
     write(repo, {"model.pt": "weights"})
     assert run(["log", *options, "model.pt", "--durable", "--workers", "1"]) == 0
     assert (repo / place).read_text() == "weights"
@@ -148,7 +150,7 @@ def test_a_copy_goes_where_it_is_sent(repo: Path, options: list[str], place: str
     assert not (repo / "model.pt.dvc").exists()
 
 
-def test_without_the_cache_there_is_an_entry_only(repo: Path, capsys: Captured) -> None:
+def test_no_cache_writes_an_entry_only(repo: Path, capsys: Captured) -> None:
     write(repo, {"model.pt": "weights"})
     assert run(["log", "model.pt", "--no-cache", "--desc", "kept", "--dvcyaml", "dvc.yaml"]) == 0
     assert "not cached" in capsys.readouterr().out
@@ -156,14 +158,14 @@ def test_without_the_cache_there_is_an_entry_only(repo: Path, capsys: Captured) 
     assert "desc: kept" in (repo / "dvc.yaml").read_text()
 
 
-def test_without_dvc_yaml_there_is_no_entry(repo: Path) -> None:
+def test_no_dvcyaml_writes_no_entry(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     assert run(["log", "model.pt", "--no-dvcyaml", "--desc", "not kept"]) == 0
     assert (repo / "model.pt.dvc").is_file()
     assert not (repo / "dvc.yaml").exists()
 
 
-def test_one_that_fails_does_not_stop_the_others(repo: Path, capsys: Captured) -> None:
+def test_a_path_that_fails_does_not_stop_the_others(repo: Path, capsys: Captured) -> None:
     write(repo, {"a.bin": "a", "b.bin": "b"})
 
     assert run(["log", "a.bin", "gone.bin", "b.bin", "also-gone.bin"]) == 1
@@ -177,15 +179,13 @@ def test_one_that_fails_does_not_stop_the_others(repo: Path, capsys: Captured) -
     assert (repo / "b.bin.dvc").is_file()
 
 
-def test_a_path_that_is_given_twice_is_logged_once(repo: Path, capsys: Captured) -> None:
+def test_a_path_given_twice_is_logged_once(repo: Path, capsys: Captured) -> None:
     write(repo, {"a.bin": "a"})
     assert run(["log", "a.bin", "./a.bin", str(repo / "a.bin")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_one_json_document_says_what_was_logged_and_what_was_not(
-    repo: Path, capsys: Captured
-) -> None:
+def test_the_json_document_lists_logged_and_failed_paths(repo: Path, capsys: Captured) -> None:
     write(repo, {"a.bin": "weights"})
 
     assert (
@@ -254,14 +254,14 @@ def test_one_json_document_says_what_was_logged_and_what_was_not(
         (["doctor", "gone"], "'gone' does not exist"),
     ],
 )
-def test_a_command_line_that_is_not_right_is_explained_and_nothing_is_done(
+def test_a_wrong_command_line_is_explained_and_does_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Captured,
     arguments: list[str],
     said: str,
 ) -> None:
-    # In what is no repository: that is not even looked at.
+    # There is no repository here: the command fails before it would notice.
     monkeypatch.chdir(tmp_path)
     write(tmp_path, {"a.bin": "a", "b.bin": "b"})
     err = failed(capsys, *arguments, code=2)
@@ -281,7 +281,7 @@ def test_a_command_line_that_is_not_right_is_explained_and_nothing_is_done(
         ),
     ],
 )
-def test_what_to_do_is_said_in_options(
+def test_errors_name_options_instead_of_parameters(
     repo: Path, capsys: Captured, arguments: list[str], advice: str
 ) -> None:
     write(repo, {"a.bin": "a"})
@@ -290,12 +290,12 @@ def test_what_to_do_is_said_in_options(
     assert advice in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_to_do_in_a_json_document_is_said_in_options(repo: Path, capsys: Captured) -> None:
+def test_errors_in_json_name_options_instead_of_parameters(repo: Path, capsys: Captured) -> None:
     assert run(["log", "--json", "/etc/hosts"]) == 1
     assert "with --copy." in json.loads(capsys.readouterr().out)["failed"][0]["message"]
 
 
-def test_the_words_that_options_take_the_place_of_are_those_of_the_library() -> None:
+def test_the_parameters_that_options_replace_exist_in_the_library() -> None:
     sources = "".join(path.read_text() for path in Path(asynclive.__file__).parent.rglob("*.py"))
     joined = re.sub(r'"\s*f?"', "", sources)
     assert [words for words, _ in option_words.REPLACEMENTS if joined.count(words) < 2] == []
@@ -311,7 +311,7 @@ def test_the_words_that_options_take_the_place_of_are_those_of_the_library() -> 
         (["dvc.yaml"], "dvc.yaml"),
     ],
 )
-def test_what_cannot_be_logged_is_one_line(
+def test_an_error_of_a_path_is_one_line(
     repo: Path, capsys: Captured, arguments: list[str], said: str
 ) -> None:
     write(repo, {"a.bin": "a", "dvc.yaml": "artifacts: {}\n"})
@@ -320,7 +320,7 @@ def test_what_cannot_be_logged_is_one_line(
     assert len(err.splitlines()) == 1
 
 
-def test_without_a_repository_it_is_said_once(
+def test_a_missing_repository_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -338,7 +338,7 @@ def test_without_a_repository_it_is_said_once(
     assert [one["given"] for one in document["failed"]] == ["a.bin", "b.bin"]
 
 
-def test_a_cache_that_cannot_be_written_to_is_one_line(
+def test_a_write_protected_cache_is_one_line(
     repo: Path, capsys: Captured, unprivileged: None
 ) -> None:
     write(repo, {"a.bin": "a", "b.bin": "b"})
@@ -350,7 +350,7 @@ def test_a_cache_that_cannot_be_written_to_is_one_line(
     assert len(err.splitlines()) == 1
 
 
-def test_no_name_gives_orders_to_the_terminal(repo: Path, capsys: Captured) -> None:
+def test_log_escapes_control_characters_in_names(repo: Path, capsys: Captured) -> None:
     names = ["red\x1b[31m.bin", "new\nline.bin", "turned\u202e.bin", "bell\x9d\x07"]
     for name in names[:3]:
         (repo / name).write_text("a")
@@ -364,17 +364,17 @@ def test_no_name_gives_orders_to_the_terminal(repo: Path, capsys: Captured) -> N
     assert "red\\x1b[31m.bin" in out
 
 
-def test_what_the_library_warns_of_is_said(repo: Path, capsys: Captured) -> None:
+def test_warnings_of_the_library_are_printed(repo: Path, capsys: Captured) -> None:
     write(repo, {"model.pt": "weights"})
     dvc(repo, "config", "cache.type", "reflink")
     code = run(["log", "model.pt"])
     err = capsys.readouterr().err
     assert code == 0
-    # Where the file system can, there is nothing to warn of.
+    # On a file system with reflinks there is no warning.
     assert err == "" or err.startswith("Warning: None of cache.type = reflink works")
 
 
-def test_a_directory_of_many_small_files_is_logged_by_processes(repo: Path) -> None:
+def test_processes_log_a_directory_of_many_small_files(repo: Path) -> None:
     (repo / "data").mkdir()
     for number in range(1500):
         (repo / "data" / f"{number}.txt").write_text(str(number))
@@ -383,7 +383,7 @@ def test_a_directory_of_many_small_files_is_logged_by_processes(repo: Path) -> N
     assert "1,500" in done.stdout
 
 
-# As processes.
+# In processes.
 
 
 def command(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -391,7 +391,7 @@ def command(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedP
     return subprocess.run([*ASYNCLIVE, *arguments], cwd=cwd, text=True, check=False, **options)
 
 
-def test_it_has_a_version_and_help(repo: Path, capsys: Captured) -> None:
+def test_the_command_has_a_version_and_help(repo: Path, capsys: Captured) -> None:
     done = command("--version", cwd=repo)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("asynclive, version ")
@@ -401,9 +401,9 @@ def test_it_has_a_version_and_help(repo: Path, capsys: Captured) -> None:
     assert "Exit codes:" in out
 
 
-def test_alone_it_says_what_it_can_do(repo: Path) -> None:
+def test_the_command_alone_prints_its_help(repo: Path) -> None:
     alone, asked = command(cwd=repo), command("--help", cwd=repo)
-    # To stderr and with a code: a script in which a command is missing does not go on.
+    # On stderr and with an error code, so that a script that lacks the subcommand stops.
     assert (alone.returncode, alone.stdout, alone.stderr) == (2, "", asked.stdout)
     assert (asked.returncode, asked.stderr) == (0, "")
 
@@ -435,7 +435,7 @@ def full() -> None:
         *((option, gone, "") for option in ("log --help", "completion bash")),
     ],
 )
-def test_an_output_that_cannot_be_written_to_is_said_and_what_was_logged_stays(
+def test_an_output_that_fails_is_reported_and_the_artifacts_stay_logged(
     repo: Path, option: str, output: Callable[[], None], said: str
 ) -> None:
     write(repo, {"a.bin": "a"})
@@ -447,10 +447,8 @@ def test_an_output_that_cannot_be_written_to_is_said_and_what_was_logged_stays(
 
 
 @pytest.mark.parametrize("arguments", [[], ["log", "a.bin", "gone.bin"]])
-def test_a_reader_of_all_it_says_that_has_gone_is_told_nothing(
-    repo: Path, arguments: list[str]
-) -> None:
-    """As of ``asynclive log a.bin 2>&1 | head -1``."""
+def test_a_closed_pipe_ends_the_output_silently(repo: Path, arguments: list[str]) -> None:
+    """As in ``asynclive log a.bin 2>&1 | head -1``."""
     write(repo, {"a.bin": "a"})
 
     def all_gone() -> None:
@@ -462,13 +460,13 @@ def test_a_reader_of_all_it_says_that_has_gone_is_told_nothing(
     assert (repo / "a.bin.dvc").exists() == bool(arguments)
 
 
-def test_nobody_need_hear_what_is_wrong(repo: Path) -> None:
+def test_errors_without_a_stderr_are_dropped(repo: Path) -> None:
     done = command("log", "gone.bin", cwd=repo, stderr=None, preexec_fn=lambda: os.close(2))
     assert (done.returncode, done.stdout) == (1, "")
 
 
 def started(program: str, repo: Path, *paths: str, **options: Any) -> subprocess.Popen[str]:
-    """``asynclive log`` of these paths, within a program that says how far it is."""
+    """Start ``asynclive log`` of these paths in a program that reports how far it is."""
     return subprocess.Popen(
         [sys.executable, "-c", program, "log", *paths],
         cwd=repo,
@@ -486,7 +484,9 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_undoes_what_is_in_flight(repo: Path, number: signal.Signals, code: int) -> None:
+def test_a_signal_undoes_the_artifacts_in_flight(
+    repo: Path, number: signal.Signals, code: int
+) -> None:
     write(repo, {"a.bin": "a", "b.bin": "b"})
     before = look(repo, objects=False)
     with locked(repo), started(WAITS, repo, "a.bin", "b.bin", "--copy") as process:
@@ -500,7 +500,7 @@ def test_a_signal_undoes_what_is_in_flight(repo: Path, number: signal.Signals, c
     assert after == {**before, **{name: after[name] for name in after if ".dvc/" in name}}
 
 
-def test_what_was_being_committed_when_it_was_interrupted_is_among_what_was_logged(
+def test_an_artifact_interrupted_in_its_commit_is_reported_as_logged(
     repo: Path,
 ) -> None:
     write(repo, {"a.bin": "a"})
@@ -514,20 +514,23 @@ def test_what_was_being_committed_when_it_was_interrupted_is_among_what_was_logg
     assert (repo / "a.bin.dvc").is_file()
 
 
-def test_a_second_signal_ends_it_at_once_and_the_next_command_clears_up(repo: Path) -> None:
+def test_a_second_signal_ends_the_command_at_once(repo: Path) -> None:
     write(repo, {"a.bin": "a"})
     with started(STAYS, repo, "a.bin", "gone.bin") as process:
         assert said(process) == "leaves\n"
-        process.send_signal(signal.SIGINT)  # all is done, so that there is nothing to undo
+        process.send_signal(signal.SIGINT)  # all calls are done, so the command has nothing to undo
         process.send_signal(signal.SIGTERM)
-        assert process.wait() in (-signal.SIGINT, -signal.SIGTERM)  # whichever comes second
+        assert process.wait() in (
+            -signal.SIGINT,
+            -signal.SIGTERM,
+        )  # the signal that arrives second decides
     assert leftovers(repo) != []
     assert run(["log", "a.bin"]) == 0
-    # Nothing is left behind: the fixture.
+    # The fixture checks that no temp file is left.
 
 
-def test_what_was_to_be_ignored_is(repo: Path) -> None:
-    """As ``nohup`` asks for."""
+def test_an_ignored_signal_stays_ignored(repo: Path) -> None:
+    """As ``nohup`` does."""
     write(repo, {"a.bin": "a"})
 
     def ignore() -> None:
@@ -542,7 +545,7 @@ def test_what_was_to_be_ignored_is(repo: Path) -> None:
     assert (repo / "a.bin.dvc").is_file()
 
 
-def test_the_lock_is_not_waited_for_longer_than_asked(repo: Path, capsys: Captured) -> None:
+def test_the_lock_is_awaited_as_long_as_the_option_says(repo: Path, capsys: Captured) -> None:
     write(repo, {"a.bin": "a"})
     with locked(repo):
         err = failed(capsys, "log", "a.bin", "--lock-timeout", "0", code=1)
@@ -550,7 +553,7 @@ def test_the_lock_is_not_waited_for_longer_than_asked(repo: Path, capsys: Captur
 
 
 @pytest.mark.parametrize("columns", [160, 40])
-def test_at_a_terminal_the_table_fits_it(repo: Path, columns: int) -> None:
+def test_the_table_fits_the_terminal(repo: Path, columns: int) -> None:
     pty = pytest.importorskip("pty", reason="pseudo-terminals are not for this system")
     names = [f"a-checkpoint-with-a-long-name-{number}.bin" for number in range(3)]
     write(repo, {f"some/directory/{name}": "a" for name in names})
@@ -571,7 +574,7 @@ def test_at_a_terminal_the_table_fits_it(repo: Path, columns: int) -> None:
     assert md5("a")[:8] in text
 
 
-def test_progress_is_shown_on_stderr_if_it_is_asked_for(repo: Path, capsys: Captured) -> None:
+def test_progress_is_shown_on_stderr_on_request(repo: Path, capsys: Captured) -> None:
     write(repo, {"a.bin": "a"})
     assert run(["log", "a.bin", "--json", "--progress"]) == 0
     out, err = capsys.readouterr()

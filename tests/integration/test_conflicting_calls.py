@@ -72,7 +72,7 @@ TOGETHER: dict[str, tuple[Call, Call]] = {
 
 
 class InFlight:
-    """A call that was started, and what came of it."""
+    """A started call and its result."""
 
     def __init__(self, live: AsyncLive, call: Call) -> None:
         self._live, self._call = live, call
@@ -81,13 +81,13 @@ class InFlight:
 
     async def __call__(self) -> None:
         path, values = self._call
-        # Setting the event switches to no other task: the call below comes first.
+        # Setting an event does not switch tasks, so the call below begins first.
         self.started.set()
         self.logged = await self._live.log_artifact(path, **values)
 
 
 @pytest.mark.parametrize("case", CONFLICTS)
-async def test_the_second_call_is_refused_naming_the_first(
+async def test_the_second_call_is_refused_and_names_the_first(
     repo: Path, templates: Templates, case: str
 ) -> None:
     (first_path, first_values), (path, values) = CONFLICTS[case]
@@ -105,14 +105,14 @@ async def test_the_second_call_is_refused_naming_the_first(
             assert str(repo / first_path) in str(caught.value)
             assert tree(repo) == before
             gate.open()
-        # The first is not disturbed; what the second would have left is not there.
+        # The first call is not disturbed, and the second has left no file.
         assert first.logged is not None
     fresh = templates.make("git", repo.parent / "alone")
     assert tree(repo) == await only(fresh, (first_path, first_values))
 
 
 async def only(repo: Path, call: Call) -> dict[str, str]:
-    """What is in a fresh repository after this call alone."""
+    """Return the files of a fresh repository after this call alone."""
     write(repo, FILES)
     async with AsyncLive(root=repo) as live:
         await live.log_artifact(call[0], **call[1])
@@ -120,7 +120,7 @@ async def only(repo: Path, call: Call) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("case", [case for case in CONFLICTS if "around" not in case])
-async def test_one_after_the_other_both_are_logged(repo: Path, case: str) -> None:
+async def test_calls_one_after_the_other_are_both_logged(repo: Path, case: str) -> None:
     write(repo, FILES)
     async with AsyncLive(root=repo) as live:
         for path, values in CONFLICTS[case]:
@@ -129,7 +129,7 @@ async def test_one_after_the_other_both_are_logged(repo: Path, case: str) -> Non
 
 
 @pytest.mark.parametrize("case", TOGETHER)
-async def test_what_shares_nothing_is_logged_together(repo: Path, case: str) -> None:
+async def test_calls_that_share_nothing_are_logged_together(repo: Path, case: str) -> None:
     write(repo, FILES)
     with locked(repo) as gate:
         async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
@@ -145,7 +145,7 @@ async def test_what_shares_nothing_is_logged_together(repo: Path, case: str) -> 
         assert call.logged.dvc_file.relative_to(repo).as_posix() in after
 
 
-async def test_a_claim_ends_with_its_call_whatever_comes_of_it(repo: Path) -> None:
+async def test_a_claim_ends_with_its_call_after_any_outcome(repo: Path) -> None:
     write(repo, FILES)
     before = tree(repo)
     async with AsyncLive(root=repo) as live:
@@ -170,7 +170,7 @@ async def test_a_claim_ends_with_its_call_whatever_comes_of_it(repo: Path) -> No
     }
 
 
-async def test_in_a_gather_all_but_the_conflicting_call_are_logged(repo: Path) -> None:
+async def test_a_gather_logs_all_but_the_conflicting_call(repo: Path) -> None:
     write(repo, FILES)
     before = tree(repo)
     logged: list[str] = []
@@ -189,7 +189,7 @@ async def test_in_a_gather_all_but_the_conflicting_call_are_logged(repo: Path) -
             for path in ("a/model.pt", "b/model.pt", "other.pt", "data_v2"):
                 task_group.start_soon(log, path)
     (refusal,) = refusals
-    # Trio starts tasks in any order: whichever came second names the other one.
+    # Trio starts tasks in any order: the second call names the first.
     assert {refusal.path, refusal.other} == {str(repo / "a/model.pt"), str(repo / "b/model.pt")}
     assert sorted(logged) == sorted(
         [Path(refusal.other).relative_to(repo).as_posix(), "data_v2", "other.pt"]

@@ -80,7 +80,7 @@ async def test_the_old_copy_stays_when_the_new_one_fails(
 
 
 @pytest.mark.parametrize("cache", [True, False])
-async def test_a_file_where_the_copies_should_go_is_refused_and_stays(
+async def test_a_file_in_the_place_of_the_artifacts_directory_is_refused_and_stays(
     repo: Path, cache: bool
 ) -> None:
     write(repo, {"model.pt": "weights", "dvclive/artifacts": "a file"})
@@ -93,7 +93,7 @@ async def test_a_dvc_file_that_cannot_be_written_leaves_neither_copy_nor_ignore_
     repo: Path,
 ) -> None:
     write(repo, {"model.pt": "weights", "dvclive/artifacts/model.pt": "old"})
-    # Its .gitignore is there already, and its last line has no end.
+    # The last line of its .gitignore has no newline.
     write(repo, {"dvclive/artifacts/.gitignore": "/mine"})
     (repo / "dvclive/artifacts/model.pt.dvc/inner").mkdir(parents=True)
     async with AsyncLive(root=repo) as live:
@@ -103,7 +103,7 @@ async def test_a_dvc_file_that_cannot_be_written_leaves_neither_copy_nor_ignore_
         assert tree(repo) == before
 
 
-async def test_a_copy_replaces_all_that_was_there(repo: Path) -> None:
+async def test_a_copy_replaces_the_whole_old_copy(repo: Path) -> None:
     write(repo, {"model/new": "new", "dvclive/artifacts/model/stale": "stale"})
     async with AsyncLive(root=repo) as live:
         await live.log_artifact("model", copy=True)
@@ -214,7 +214,7 @@ async def test_copy_names_a_directory_below_artifacts(repo: Path, copy: Any, cac
     assert objects(repo) == ({md5("weights"): b"weights"} if cache else {})
 
 
-async def test_a_copy_that_could_leave_artifacts_is_refused_before_any_io(repo: Path) -> None:
+async def test_a_destination_outside_of_artifacts_is_refused_before_any_io(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     values: list[Any] = ["..", "../x", "a/../../x", "a/..", "/tmp", "a\0b", b"sub", 7, ["sub"]]
     async with AsyncLive(root=repo) as live:
@@ -224,7 +224,7 @@ async def test_a_copy_that_could_leave_artifacts_is_refused_before_any_io(repo: 
 
 
 @pytest.mark.parametrize("cache", [True, False])
-async def test_a_link_below_artifacts_does_not_lead_a_copy_out_of_the_repository(
+async def test_a_link_below_artifacts_leads_no_copy_out_of_the_repository(
     repo: Path, cache: bool
 ) -> None:
     write(repo, {"model.pt": "weights", "../elsewhere/keep": "keep"})
@@ -256,7 +256,7 @@ async def test_two_sources_with_one_basename_one_after_the_other_replace_each_ot
 
 
 @pytest.mark.parametrize("cache", [True, False])
-async def test_a_destination_another_name_was_logged_to_in_this_session_is_refused(
+async def test_the_destination_of_another_name_in_this_session_is_refused(
     repo: Path, cache: bool
 ) -> None:
     write(repo, {"a/model.pt": "one", "b/model.pt": "two"})

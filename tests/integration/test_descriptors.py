@@ -1,4 +1,4 @@
-"""Open files are bounded by the workers, whatever the number of artifacts in flight."""
+"""Bound the open files by the workers, for any number of artifacts in flight."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from limits import at_most_more_open_files
 pytestmark = [pytest.mark.anyio, on_asyncio]
 
 WORKERS = 2
-# A large file has its source, its cache object and its copy open, of four for each worker. And
-# what is there once: DVC's lock and state, Git's index, dvc.yaml and the like.
+# Four large files for each worker have their source, cache object and copy open. Others are open
+# once: DVC's lock and state, Git's index, dvc.yaml and the like.
 ALLOWED = 3 * 4 * WORKERS + 24
 
 
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
-async def test_many_large_files_and_a_large_directory_need_no_more_than_the_workers_have_open(
+async def test_open_files_are_bounded_by_the_workers(
     repo: Path, monkeypatch: pytest.MonkeyPatch, copy: bool
 ) -> None:
-    # Of several steps, so that one starts before the one before it has ended.
+    # Files of several steps, so that one starts before the previous one has ended.
     monkeypatch.setattr(asynclive._ingest.copy_and_hash, "STEP_BYTES", 2**19)
     large = [repo / f"{number}.bin" for number in range(40)]
     for number, path in enumerate(large):

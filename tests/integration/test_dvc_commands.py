@@ -1,4 +1,4 @@
-"""What was logged is DVC's: its own commands work on it."""
+"""Run DVC's own commands on logged artifacts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asynclive import AsyncLive
 pytestmark = [pytest.mark.anyio, on_asyncio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
-async def test_dvc_status_checkout_push_gc_diff_and_artifacts_get_work(repo: Path) -> None:
+async def test_commands_of_dvc_work_on_logged_artifacts(repo: Path) -> None:
     remote = repo.parent / "remote"
     write(repo, {"data/a": "a", "data/sub/b": "b", "model.pt": "one", "raw.csv": "raw"})
     write(
@@ -42,7 +42,7 @@ async def test_dvc_status_checkout_push_gc_diff_and_artifacts_get_work(repo: Pat
     assert pushed == objects(repo).keys()
     assert {md5(text) for text in ("a", "b", "one", "raw")} < pushed
 
-    # Nothing of it is garbage.
+    # No object of it is garbage.
     before = objects(repo)
     dvc(repo, "gc", "--workspace", "--force", "--quiet")
     assert objects(repo) == before
@@ -53,7 +53,7 @@ async def test_dvc_status_checkout_push_gc_diff_and_artifacts_get_work(repo: Pat
     dvc(repo, "checkout", "--force", "--quiet")
     assert tree(repo) == logged
 
-    # From a cache that is gone, by way of the remote.
+    # After the cache was removed, from the remote.
     shutil.rmtree(repo / ".dvc/cache")
     shutil.rmtree(repo / "data")
     dvc(repo, "pull", "--quiet")
@@ -66,14 +66,14 @@ async def test_dvc_status_checkout_push_gc_diff_and_artifacts_get_work(repo: Pat
     assert "dvclive/artifacts/model.pt" in difference
     assert not {"data/", "data/a", "raw.csv"} & set(difference)
 
-    # By its name and version from the registry, and its bytes from the remote.
+    # By name and version from the registry; the bytes come from the remote.
     there = repo.parent / "elsewhere"
     there.mkdir()
     dvc(there, "artifacts", "get", str(repo), "my-model", "--quiet")
     assert tree(there) == {"model.pt": "one"}
 
 
-async def test_after_gc_only_what_nobody_refers_to_is_gone(repo: Path) -> None:
+async def test_dvc_gc_removes_unreferenced_objects_only(repo: Path) -> None:
     write(repo, {"model.pt": "one"})
     async with AsyncLive(root=repo) as live:
         await live.log_artifact("model.pt")
@@ -82,7 +82,7 @@ async def test_after_gc_only_what_nobody_refers_to_is_gone(repo: Path) -> None:
         assert objects(repo).keys() == {md5("one"), md5("two")}
         dvc(repo, "gc", "--workspace", "--force", "--quiet")
         assert objects(repo).keys() == {md5("two")}
-        # The session knows that the object is gone, and stores it again.
+        # The session notices that the object is missing, and stores it again.
         write(repo, {"model.pt": "one"})
         await live.log_artifact("model.pt")
     assert objects(repo).keys() == {md5("one"), md5("two")}
@@ -93,7 +93,7 @@ async def test_after_gc_only_what_nobody_refers_to_is_gone(repo: Path) -> None:
 async def test_dvc_status_is_clean_after_a_directory_that_is_a_repository_itself(
     repo: Path, copy: bool
 ) -> None:
-    """DVC tracks nothing of it, wherever it lies."""
+    """DVC tracks no file of such a directory, wherever it lies."""
     write(repo, {"project/.dvc/config": "", "project/a": "a", "data/inner/.dvc/config": ""})
     write(repo, {"data/inner/a": "a", "data/b": "b"})
     async with AsyncLive(root=repo) as live:

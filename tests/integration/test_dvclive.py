@@ -1,4 +1,4 @@
-"""Beside a real ``dvclive.Live``: what is logged stays in dvc.yaml, and is in its experiment."""
+"""Log with a real ``dvclive.Live``: entries stay in dvc.yaml and are in its experiment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 
 @pytest.fixture
 def make(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Makes a Live in the repository, which is the working directory."""
+    """Return a function that makes a Live in the repository, the working directory."""
     monkeypatch.chdir(repo)
     level = logging.getLogger("dvc").level
     lives: list[Any] = []
@@ -50,7 +50,7 @@ def entries(dvcyaml: Path = Path("dvc.yaml")) -> dict[str, Any]:
 
 
 @in_both
-async def test_what_is_logged_stays_whatever_dvclive_writes(
+async def test_entries_survive_every_write_of_dvclive(
     repo: Path, make: Callable[..., Any], isolation: Isolation
 ) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "c.pt": "c", "dvc.yaml": "# mine\n"})
@@ -59,7 +59,7 @@ async def test_what_is_logged_stays_whatever_dvclive_writes(
         "b": {"path": "b.pt", "desc": "the ${last}", "labels": ["x"]},
         "c": {"path": "dvclive/artifacts/c.pt", "type": "model"},
     }
-    kept["b"]["desc"] = "the \\${last}"  # as DVC reads it, no template
+    kept["b"]["desc"] = "the \\${last}"  # no template for DVC
     with make() as live:
         async with AsyncLive(live=live, isolation=isolation) as async_live:
             live.log_metric("loss", 1.0)
@@ -81,9 +81,7 @@ async def test_what_is_logged_stays_whatever_dvclive_writes(
 
 
 @on_asyncio
-async def test_the_later_of_two_logged_by_one_name_stays(
-    repo: Path, make: Callable[..., Any]
-) -> None:
+async def test_the_later_entry_of_one_name_stays(repo: Path, make: Callable[..., Any]) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b"})
     with make() as live:
         async with AsyncLive(live=live) as async_live:
@@ -98,12 +96,12 @@ async def test_the_later_of_two_logged_by_one_name_stays(
 
 @on_asyncio
 @in_both
-async def test_its_dir_and_its_dvcyaml_are_taken(
+async def test_dir_and_dvcyaml_of_the_live_are_used(
     repo: Path, make: Callable[..., Any], isolation: Isolation
 ) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b", "below/here": ""})
     with make(dir="sub/live", dvcyaml="sub/dvc.yaml") as live:
-        # Relative paths start in root; what Live has does not.
+        # Relative paths start in root; those of Live do not.
         async with AsyncLive(root=repo / "below", live=live, isolation=isolation) as async_live:
             logged = await async_live.log_artifact("../a.pt", "model", copy=True)
             assert logged.path == repo / "sub" / "live" / "artifacts" / "a.pt"
@@ -120,7 +118,7 @@ async def test_its_dir_and_its_dvcyaml_are_taken(
 @pytest.mark.parametrize(
     ("dvcyaml", "isolation"), [(None, "thread"), (False, "thread"), (False, "process")]
 )
-async def test_where_it_writes_no_dvcyaml_none_is_written(
+async def test_a_live_without_dvcyaml_writes_no_entry(
     repo: Path, make: Callable[..., Any], dvcyaml: bool | None, isolation: Isolation
 ) -> None:
     write(repo, {"a.pt": "a"})
@@ -134,10 +132,10 @@ async def test_where_it_writes_no_dvcyaml_none_is_written(
 
 @on_asyncio
 @in_both
-async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
+async def test_no_entry_is_lost_while_another_thread_writes_dvc_yaml(
     repo: Path, make: Callable[..., Any], isolation: Isolation
 ) -> None:
-    # More than is written at once.
+    # More than one write takes.
     mine = [f"- x{number}: 1 # {'mine ' * 30}" for number in range(60)]
     names = [f"n{number}" for number in range(6 if isolation == "thread" else 10)]
     files = {f"{name}.pt": name for name in names}
@@ -158,7 +156,7 @@ async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
 
         async def log(name: str) -> None:
             await async_live.log_artifact(f"{name}.pt", "model", copy=True)
-            live.make_dvcyaml()  # on the event loop, which waits in it for its turn
+            live.make_dvcyaml()  # on the event loop, which this call blocks until it has the lock
             with beside.lock():
                 assert name in entries()
 
@@ -181,7 +179,7 @@ async def test_nothing_is_lost_while_another_thread_writes_all_the_time(
 
 
 @on_asyncio
-async def test_what_dvclive_had_begun_to_write_is_waited_for(
+async def test_a_commit_waits_for_a_write_of_dvclive(
     repo: Path, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(repo, {"a.pt": "a", "dvc.yaml": "# mine\nvars:\n- x: 1\n"})
@@ -190,7 +188,7 @@ async def test_what_dvclive_had_begun_to_write_is_waited_for(
     update_dvcyaml, lock = dvclive.dvc.update_dvcyaml, AdoptedLive.lock
 
     def update_slowly(*args: Any) -> None:
-        # As it does: the file is empty for a while.
+        # DVCLive truncates the file first, so it is empty for a while.
         text = Path("dvc.yaml").read_text()
         Path("dvc.yaml").write_text("")
         emptied.set()
@@ -217,7 +215,7 @@ async def test_what_dvclive_had_begun_to_write_is_waited_for(
         assert Path("dvc.yaml").read_text().startswith("# mine\nvars:\n- x: 1\n")
 
 
-# While there is this file.
+# As long as this file exists.
 REFUSE = """
 import os
 from asynclive._dvcyaml.async_files import AsyncFiles
@@ -233,7 +231,7 @@ AsyncFiles.replace_blocking = refuse
 
 @on_asyncio
 @in_both
-async def test_what_could_not_be_recorded_is_not_known_to_it(
+async def test_an_entry_that_was_not_recorded_is_withdrawn_from_the_live(
     repo: Path,
     make: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -245,7 +243,7 @@ async def test_what_could_not_be_recorded_is_not_known_to_it(
     flag.touch()
     code = REFUSE.format(flag=str(flag))
     in_worker(monkeypatch, code)
-    monkeypatch.setattr(AsyncFiles, "replace_blocking", AsyncFiles.replace_blocking)  # and back
+    monkeypatch.setattr(AsyncFiles, "replace_blocking", AsyncFiles.replace_blocking)  # and removed again
     exec(code, {})
     with make() as live:
         live.log_artifact("a.pt", "model", name="m")
@@ -262,7 +260,7 @@ async def test_what_could_not_be_recorded_is_not_known_to_it(
 
 @on_asyncio
 @in_both
-async def test_two_sessions_beside_one_live(
+async def test_two_sessions_share_one_live(
     repo: Path, make: Callable[..., Any], isolation: Isolation
 ) -> None:
     write(repo, {"a.pt": "a", "b.pt": "b"})
@@ -272,7 +270,7 @@ async def test_two_sessions_beside_one_live(
             AsyncLive(live=live, isolation=isolation) as other,
         ):
             await one.log_artifact("a.pt", "model", copy=True)
-            live.end()  # within its own block: nothing
+            live.end()  # within its own block: no effect
             await other.log_artifact("b.pt", "model", copy=True)
         assert experiment("both") is None
     files = experiment("both")
@@ -281,7 +279,7 @@ async def test_two_sessions_beside_one_live(
 
 
 def experiment(name: str) -> list[str] | None:
-    """The files in it that the commit it starts from has not; None: there is no such."""
+    """Return the files that the experiment adds to its commit; None: no such experiment."""
     refs = git(Path(), "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     found = [ref for ref in refs if ref.endswith(f"/{name}")]
     if not found:
@@ -294,7 +292,7 @@ OURS = sorted(
         *(".gitignore", "dvc.yaml", "in-place.pt.dvc", "dir/.gitignore", "dir/data.dvc"),
         *("dvclive/artifacts/.gitignore", "dvclive/artifacts/copied.pt.dvc"),
         *("dvclive/artifacts/uncached.pt", "dvclive/metrics.json", "dvclive/params.yaml"),
-        *("dvclive/plots/metrics/loss.tsv", ".dvc/tmp/repro.dat"),  # DVC's own, always
+        *("dvclive/plots/metrics/loss.tsv", ".dvc/tmp/repro.dat"),  # DVC always adds this
     ]
 )
 
@@ -302,7 +300,7 @@ OURS = sorted(
 @on_asyncio
 @pytest.mark.parametrize("end", ["after", "within", "within and an error"])
 @in_both
-async def test_its_experiment_holds_what_was_logged(
+async def test_the_experiment_of_the_live_holds_the_artifacts(
     repo: Path, make: Callable[..., Any], end: str, isolation: Isolation
 ) -> None:
     files = {"copied.pt": "c", "in-place.pt": "i", "uncached.pt": "u", "dir/data/file": "f"}
@@ -317,7 +315,7 @@ async def test_its_experiment_holds_what_was_logged(
             live.next_step()
             if end != "after":
                 live.end()
-                assert experiment("mine") is None  # not yet: DVC would take the workspace apart
+                assert experiment("mine") is None  # not yet: DVC would change the workspace
             await async_live.log_artifact("in-place.pt")
             await async_live.log_artifact("uncached.pt", "x", copy=True, cache=False)
             await async_live.log_artifact("dir/data", "dataset")
@@ -333,7 +331,7 @@ async def test_its_experiment_holds_what_was_logged(
 
 
 def assert_applied(repo: Path, name: str, files: dict[str, str]) -> None:
-    """``dvc exp show`` knows it, and ``dvc exp apply`` brings its artifacts back."""
+    """Check that ``dvc exp show`` lists it and ``dvc exp apply`` restores its artifacts."""
     assert name in dvc(repo, "exp", "show", "--csv")
     git(repo, "clean", "-xdfq", "--exclude=.dvc")
     assert not Path("dvc.yaml").exists()
@@ -361,7 +359,9 @@ async def test_a_live_of_another_repository_is_refused(
     live.next_step()
 
 
-async def test_what_contradicts_it_is_refused(repo: Path, make: Callable[..., Any]) -> None:
+async def test_settings_that_contradict_the_live_are_refused(
+    repo: Path, make: Callable[..., Any]
+) -> None:
     live = make()
     for settings, says in {
         ("dir", "elsewhere"): "dir is '.*elsewhere', but that of live is '.*dvclive'",
@@ -376,7 +376,7 @@ async def test_what_contradicts_it_is_refused(repo: Path, make: Callable[..., An
     AsyncLive(repo / "dvclive", dvcyaml=repo / "dvc.yaml", live=live)
 
 
-async def test_what_is_no_live_is_refused() -> None:
+async def test_an_object_that_is_no_live_is_refused() -> None:
     class Fake:
         def make_dvcyaml(self) -> None: ...
         def save_dvc_exp(self) -> None: ...

@@ -163,7 +163,7 @@ UNUSABLE: list[Callable[[Path], None]] = [
     [*((spoil, "dvc.yaml") for spoil in UNUSABLE), (broken, "sub/dvc.yaml")],
     ids=lambda value: getattr(value, "__name__", value),
 )
-async def test_with_an_unusable_dvc_yaml_nothing_is_logged_and_nothing_changes(
+async def test_an_unusable_dvc_yaml_is_refused_and_nothing_changes(
     repo: Path, spoil: Callable[[Path], None], where: str
 ) -> None:
     write(repo, {"model.pt": "weights", "dvclive/artifacts/model.pt": "old", "sub/x": ""})
@@ -176,13 +176,13 @@ async def test_with_an_unusable_dvc_yaml_nothing_is_logged_and_nothing_changes(
         for way in WAYS:
             before = look(repo, objects=False)
             try:
-                # DVC may have to read the file for this too; if it need not, it is logged.
+                # DVC may need to read the file for this call too; otherwise the call succeeds.
                 await live.log_artifact("model.pt", **way)
             except RepositoryError:
                 assert look(repo, objects=False) == before
             after = look(repo, objects=False)
             assert after[where] == before[where]
-        # Once it is repaired, logging works again.
+        # Logging works again after the repair.
         path = repo / where
         path.rmdir() if path.is_dir() else path.unlink()
         await live.log_artifact("model.pt", type="model")
@@ -193,7 +193,7 @@ async def test_with_an_unusable_dvc_yaml_nothing_is_logged_and_nothing_changes(
     assert objects(repo)[md5("weights")] == b"weights"
 
 
-async def test_where_dvc_cannot_read_a_pipeline_nothing_is_logged(repo: Path) -> None:
+async def test_a_pipeline_that_dvc_cannot_read_is_refused(repo: Path) -> None:
     write(repo, {"model.pt": "weights", "other/dvc.yaml": "stages:\n  a: [\n"})
     async with AsyncLive(root=repo) as live:
         for values in ({}, {"type": "model"}, {"copy": True, "type": "model"}):

@@ -1,7 +1,7 @@
-"""What every engine must do: the same tests for worker threads and for a worker process.
+"""Run the same tests on every engine: worker threads and a worker process.
 
-A new engine is a subclass of ``EngineTests``. What only a worker process has (its priority, its
-log, its death) is tested in ``tests/faults/test_isolation*.py``.
+A new engine is a subclass of ``EngineTests``. ``tests/faults/test_isolation*.py`` tests the
+features that only a worker process has: its priority, its log, its death.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def log_all(live: AsyncLive, calls: list[dict[str, Any]]) -> list[LoggedAr
 
 
 async def stage_of(live: AsyncLive, state: str) -> None:
-    """Return once the engine has said that a call is in this state."""
+    """Return once the statistics count a call in this state."""
     while not getattr(live.statistics(), state):
         await anyio.lowlevel.checkpoint()
 

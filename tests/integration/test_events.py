@@ -1,4 +1,4 @@
-"""on_event and events(): what happened to each artifact, told while it happens."""
+"""Receive events through ``on_event`` and ``events()`` while artifacts are logged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MIB = 2**20
 
 
 def stages(events: list[Any], call: int = 1) -> list[str]:
-    """Of one call, its samples taken together."""
+    """Return the stages of one call, its samples as one."""
     return [stage for stage, _ in groupby(event.stage for event in events if event.call == call)]
 
 
@@ -53,7 +53,7 @@ async def consume(stream: EventStream, got: list[Event]) -> None:
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
-async def test_an_artifact_tells_its_way_through(
+async def test_an_artifact_has_an_event_for_each_stage(
     repo: Path, isolation: Literal["thread", "process"]
 ) -> None:
     path = repo / "model.pt"
@@ -84,7 +84,7 @@ async def test_an_artifact_tells_its_way_through(
 
 
 @on_asyncio
-async def test_a_process_tells_how_far_a_large_file_is(repo: Path) -> None:
+async def test_a_worker_process_reports_the_progress_of_a_large_file(repo: Path) -> None:
     path = repo / "large.bin"
     with path.open("wb") as file:
         file.truncate(384 * MIB)
@@ -102,7 +102,7 @@ async def test_a_process_tells_how_far_a_large_file_is(repo: Path) -> None:
     assert 0 < last.bytes_done <= last.bytes_total == 384 * MIB
 
 
-async def test_any_number_iterate_and_end_when_the_block_is_left(repo: Path) -> None:
+async def test_any_number_of_streams_end_with_the_block(repo: Path) -> None:
     paths = [repo / f"{number}.bin" for number in range(20)]
     for path in paths:
         path.write_bytes(path.name.encode())
@@ -124,7 +124,7 @@ async def test_any_number_iterate_and_end_when_the_block_is_left(repo: Path) -> 
         assert stages(told, call) == WAY
 
 
-async def test_what_fails_and_what_is_cancelled_says_so_last(repo: Path) -> None:
+async def test_failure_and_cancellation_are_the_last_event(repo: Path) -> None:
     told: list[Any] = []
     (repo / "large.bin").write_bytes(bytes(3 * MIB))
     async with AsyncLive(root=repo, on_event=told.append) as live:
@@ -146,7 +146,7 @@ async def test_what_fails_and_what_is_cancelled_says_so_last(repo: Path) -> None
     assert not (repo / "large.bin.dvc").exists()
 
 
-async def test_the_older_of_several_of_which_the_latest_wins_says_that_it_was_superseded(
+async def test_an_artifact_that_is_superseded_has_an_event_for_that(
     repo: Path,
 ) -> None:
     (repo / "best.pt").write_bytes(b"weights")
@@ -162,7 +162,7 @@ async def test_the_older_of_several_of_which_the_latest_wins_says_that_it_was_su
 
 
 class Held:
-    """Stops the worker thread in the middle of a large file, until a sample has told of it."""
+    """Hold the worker thread in the middle of a large file until a sample was received."""
 
     def __init__(self, patch: pytest.MonkeyPatch, at_bytes: int) -> None:
         self.go = threading.Event()
@@ -184,7 +184,7 @@ async def test_the_bytes_of_a_large_file_count_while_it_is_hashed(
     size = 4 * MIB + 5
     (repo / "large.bin").write_bytes(bytes(size))
     held = Held(monkeypatch, 2 * MIB)
-    # What is submitted was half done when it was copied.
+    # Of a submitted file, the copy counts half.
     reached = size // 2 + MIB if submitted else 2 * MIB
     got: list[ArtifactEvent] = []
 
@@ -207,7 +207,7 @@ async def test_the_bytes_of_a_large_file_count_while_it_is_hashed(
     assert stages(got) == WAY
 
 
-async def test_the_bytes_of_what_is_submitted_count_while_it_is_copied(
+async def test_the_bytes_of_a_submitted_file_count_while_it_is_copied(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repo / "large.bin").write_bytes(bytes(4 * MIB))
@@ -234,7 +234,7 @@ async def test_the_bytes_of_what_is_submitted_count_while_it_is_copied(
     assert all(not event.files_done for event in samples(got) if event.bytes_done < 4 * MIB)
 
 
-async def test_who_begins_to_listen_later_gets_samples_too(
+async def test_a_stream_that_starts_later_gets_samples_too(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (repo / "large.bin").write_bytes(bytes(4 * MIB))
@@ -305,7 +305,7 @@ async def test_an_error_of_the_callback_loses_nothing(
     ]
 
 
-async def test_what_is_not_a_callback_or_a_bound_is_refused(repo: Path) -> None:
+async def test_a_bad_callback_or_bound_is_refused(repo: Path) -> None:
     async def later(event: ArtifactEvent) -> None: ...
 
     class Later:
@@ -318,7 +318,7 @@ async def test_what_is_not_a_callback_or_a_bound_is_refused(repo: Path) -> None:
         AsyncLive(root=repo).events(bound=0)
 
 
-async def test_who_iterates_over_what_could_not_be_entered_comes_to_an_end(tmp_path: Path) -> None:
+async def test_a_stream_ends_if_the_block_cannot_be_entered(tmp_path: Path) -> None:
     live = AsyncLive(root=tmp_path)
     stream = live.events()
     with pytest.raises(RepositoryNotFoundError):

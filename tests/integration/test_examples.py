@@ -96,7 +96,7 @@ def test_shards_are_logged_as_they_are_made(repo: Path, backend: str) -> None:
     assert "up to date" in dvc(repo, "status")
 
 
-def test_a_loop_that_is_not_async_and_two_trainers_log_their_checkpoints(repo: Path) -> None:
+def test_a_sync_loop_and_two_trainers_log_their_checkpoints(repo: Path) -> None:
     printed = run(str(EXAMPLES / "sync_loop.py"), cwd=repo)
 
     assert re.findall(r"^{'step': (\d+)}", printed, re.M) == ["10", "20", "30"]
@@ -136,7 +136,7 @@ def preempt(repo: Path, *given: str, steps: int) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_preempted_training_logs_what_it_has(repo: Path, backend: str) -> None:
+def test_a_preempted_training_logs_its_last_checkpoint(repo: Path, backend: str) -> None:
     printed = preempt(repo, "--backend", backend, steps=3)
 
     assert "not logged" not in printed
@@ -147,8 +147,8 @@ def test_a_preempted_training_logs_what_it_has(repo: Path, backend: str) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to catch")
-def test_a_preempted_training_says_what_there_was_no_time_for(repo: Path) -> None:
-    with locked(repo):  # another process has DVC's lock: nothing can be committed
+def test_a_preempted_training_names_the_checkpoints_it_had_no_time_for(repo: Path) -> None:
+    with locked(repo):  # another process holds DVC's lock: no group can commit
         printed = preempt(repo, "--notice", "0", steps=3)
 
     assert printed.count("not logged: 'preempted.ckpt' was not logged: the deadline") >= 3

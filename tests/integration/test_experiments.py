@@ -1,4 +1,4 @@
-"""``save_dvc_exp=True``: the block ends in a DVC experiment of its own."""
+"""Save a DVC experiment when the block is left, with ``save_dvc_exp=True``."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ METRICS = {
 
 
 def experiments(repo: Path) -> dict[str, str]:
-    """Their refs, by name."""
+    """Return the refs of the experiments by name."""
     refs = git(repo, "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     return {Path(ref).name: ref for ref in refs if "/exec/" not in ref}
 
 
 def files(repo: Path, name: str) -> set[str]:
-    """What it has that the commit it starts from has not; but for what DVC always adds."""
+    """Return the files that the experiment adds to its commit, without those DVC always adds."""
     changed = git(repo, "diff", "--name-only", "HEAD", experiments(repo)[name]).splitlines()
     return set(changed) - {".dvc/tmp/repro.dat"}
 
 
 @on_asyncio
 @in_both
-async def test_the_block_ends_in_an_experiment(
+async def test_leaving_the_block_saves_an_experiment(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: Isolation
 ) -> None:
     write(repo, METRICS | {"a.pt": "a", "data/one": "1", "uncached.pt": "u", "mine.txt": ""})
-    # Not in the repository: what DVC finds by names relative to it is not to be looked for here.
-    write(tmp_path, {"results/metrics.json": '{"loss": "of somebody else"}\n'})
+    # Outside of the repository: DVC must resolve relative names against the repository.
+    write(tmp_path, {"results/metrics.json": '{"loss": "of another project"}\n'})
     monkeypatch.chdir(tmp_path)
     async with AsyncLive(
         root=repo, save_dvc_exp=True, exp_message="the message", isolation=isolation
@@ -65,7 +65,7 @@ async def test_the_block_ends_in_an_experiment(
 
 
 @on_asyncio
-async def test_it_is_shown_and_applied(repo: Path) -> None:
+async def test_dvc_shows_and_applies_the_experiment(repo: Path) -> None:
     write(repo, METRICS | {"a.pt": "a"})
     async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
         assert live.exp_name == "mine"
@@ -80,7 +80,9 @@ async def test_it_is_shown_and_applied(repo: Path) -> None:
 
 @on_asyncio
 @in_both
-async def test_a_block_left_by_an_exception_ends_in_none(repo: Path, isolation: Isolation) -> None:
+async def test_a_block_left_by_an_exception_saves_no_experiment(
+    repo: Path, isolation: Isolation
+) -> None:
     write(repo, {"a.pt": "a"})
     with contextlib.suppress(ZeroDivisionError):
         async with AsyncLive(root=repo, save_dvc_exp=True, isolation=isolation) as live:
@@ -92,7 +94,9 @@ async def test_a_block_left_by_an_exception_ends_in_none(repo: Path, isolation: 
 
 @on_asyncio
 @in_both
-async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path, isolation: Isolation) -> None:
+async def test_an_experiment_that_dvc_refuses_is_an_error_on_leaving(
+    repo: Path, isolation: Isolation
+) -> None:
     write(repo, {"a.pt": "a"})
 
     async def log() -> None:
@@ -111,7 +115,7 @@ async def test_what_dvc_refuses_is_raised_on_leaving(repo: Path, isolation: Isol
 
 @on_asyncio
 @pytest.mark.skipif(not hasattr(Exception, "add_note"), reason="notes came with Python 3.11")
-async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> None:
+async def test_un_awaited_errors_are_raised_with_the_error_of_dvc(repo: Path) -> None:
     write(repo, {"in-git.pt": ""})
     git(repo, "add", "in-git.pt")
 
@@ -127,7 +131,7 @@ async def test_what_nobody_awaited_is_said_with_what_dvc_refuses(repo: Path) -> 
 
 @on_asyncio
 @in_both
-async def test_where_none_can_be_saved_entering_says_so(
+async def test_entering_raises_where_no_experiment_can_be_saved(
     templates: Templates, tmp_path: Path, repo: Path, isolation: Isolation
 ) -> None:
     head = git(repo, "rev-parse", "HEAD").strip()
@@ -143,7 +147,7 @@ async def test_where_none_can_be_saved_entering_says_so(
             async with AsyncLive(root=root, save_dvc_exp=True, exp_name=name, isolation=isolation):
                 raise AssertionError
         if isolation == "process":
-            break  # the others are found in the same place
+            break  # DVC finds the other problems at the same point
 
 
 async def test_a_name_without_an_experiment_is_refused() -> None:
@@ -172,7 +176,7 @@ asyncio.run(main())
 
 @on_asyncio
 @in_both
-async def test_in_a_pipeline_the_experiment_is_the_pipelines(
+async def test_a_stage_leaves_the_experiment_to_its_pipeline(
     repo: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -190,7 +194,7 @@ async def test_in_a_pipeline_the_experiment_is_the_pipelines(
         repo, "run"
     )
     assert "dvclive/artifacts/a.pt" not in files(repo, "run")
-    # As `dvc repro` has it.
+    # As in a stage of `dvc repro`.
     monkeypatch.setenv("DVC_ROOT", str(repo))
     with caplog.at_level(logging.WARNING, "asynclive"):
         async with AsyncLive(root=repo, save_dvc_exp=True, isolation=isolation) as live:

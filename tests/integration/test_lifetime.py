@@ -1,4 +1,4 @@
-"""Before entering, after leaving, and while leaving."""
+"""Call before entering, after leaving, and while leaving."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from asynclive import AsyncLive, AsyncLiveError, LoggedArtifact, NotActiveError
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
-async def test_before_entering_it_is_an_error_that_says_so(repo: Path) -> None:
+async def test_a_call_before_entering_is_an_error(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     live = AsyncLive(root=repo)
     with refused(repo, NotActiveError, match="not been entered") as caught:
         await live.log_artifact("model.pt", type="model", copy=True)
     assert isinstance(caught.value, RuntimeError)
-    # Constructing has done nothing, and entering is still possible.
+    # The refused call had no effect; entering is still possible.
     async with live:
         await live.log_artifact("model.pt")
     assert (repo / "model.pt.dvc").is_file()
 
 
-async def test_after_leaving_it_is_an_error_that_says_so(repo: Path) -> None:
+async def test_a_call_after_leaving_is_an_error(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     async with AsyncLive(root=repo) as live:
         await live.log_artifact("model.pt")
@@ -47,7 +47,7 @@ async def test_entering_twice_is_an_error_and_does_not_disturb_the_first(repo: P
             pytest.fail("entered")
 
 
-def test_with_as_for_a_live_says_what_to_write(repo: Path) -> None:
+def test_a_plain_with_block_is_an_error_that_names_async_with(repo: Path) -> None:
     live = AsyncLive(root=repo)
     with (
         pytest.raises(TypeError, match=r"'async with AsyncLive\(\.\.\.\)'.* AsyncLive\.blocking"),
@@ -65,7 +65,7 @@ async def test_an_unused_session_leaves_nothing(repo: Path) -> None:
 
 
 class Caller:
-    """One call in a task of its own; what it comes to."""
+    """One call in its own task, and its outcome."""
 
     def __init__(self) -> None:
         self.begun = anyio.Event()
@@ -73,7 +73,7 @@ class Caller:
         self.error: Exception | None = None
 
     async def log(self, live: AsyncLive, path: str) -> None:
-        self.begun.set()  # switches to no other task: the call begins first
+        self.begun.set()  # does not switch tasks: the call begins first
         try:
             self.logged = await live.log_artifact(path, type="model", copy=True)
         except Exception as error:
@@ -88,7 +88,7 @@ LOGGED = {
 }
 
 
-async def test_leaving_waits_for_what_is_in_flight_and_takes_nothing_new(repo: Path) -> None:
+async def test_leaving_waits_for_calls_in_flight_and_refuses_new_ones(repo: Path) -> None:
     write(repo, {"model.pt": "weights", "late.pt": "late"})
     before = tree(repo)
     first, late = Caller(), Caller()
@@ -106,14 +106,14 @@ async def test_leaving_waits_for_what_is_in_flight_and_takes_nothing_new(repo: P
                 task_group.start_soon(first.log, live, "model.pt")
                 task_group.start_soon(open_when_leaving, live)
                 await first.begun.wait()
-                leaving.set()  # switches to no other task: the block is left first
-            # What was in flight is on disk when the block has been left.
+                leaving.set()  # does not switch tasks: the block is left first
+            # The artifact in flight is on disk when the block has been left.
             assert tree(repo) == before | LOGGED
     assert first.logged is not None
     assert isinstance(late.error, NotActiveError)
 
 
-async def test_leaving_by_an_exception_cancels_what_is_in_flight_and_leaves_nothing(
+async def test_leaving_by_an_exception_cancels_calls_and_leaves_nothing(
     repo: Path,
 ) -> None:
     write(repo, {"model.pt": "weights"})
@@ -131,14 +131,14 @@ async def test_leaving_by_an_exception_cancels_what_is_in_flight_and_leaves_noth
 
             with pytest.raises(ZeroDivisionError) as caught:
                 await block()
-            assert caught.value is error  # not in a group
+            assert caught.value is error  # not wrapped in a group
             assert tree(repo) == before
             assert leftovers(repo) == []
     assert isinstance(caller.error, NotActiveError)
     assert "model.pt" in str(caller.error)
 
 
-async def test_what_was_logged_before_the_exception_stays(repo: Path) -> None:
+async def test_artifacts_logged_before_the_exception_stay(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     before = tree(repo)
 
@@ -158,7 +158,7 @@ async def test_an_error_of_a_call_leaves_the_block_as_itself(repo: Path) -> None
         async with AsyncLive(root=repo) as live:
             await live.log_artifact("missing.pt", type="model")
     after = look(repo, objects=True)
-    # DVC's cache directory is made on entering.
+    # Entering makes DVC's cache directory.
     assert {name for name in after if after[name] != before.get(name)} <= {
         ".dvc",
         ".dvc/cache",
@@ -167,7 +167,7 @@ async def test_an_error_of_a_call_leaves_the_block_as_itself(repo: Path) -> None
     }
 
 
-async def test_an_exception_in_a_task_group_around_the_calls_is_that_group(repo: Path) -> None:
+async def test_an_exception_in_a_task_group_is_raised_as_that_group(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     before = tree(repo)
 
@@ -183,10 +183,10 @@ async def test_an_exception_in_a_task_group_around_the_calls_is_that_group(repo:
     assert tree(repo) == before
 
 
-async def test_after_the_temp_directory_of_dvc_was_removed_a_call_has_a_typed_error(
+async def test_a_call_raises_our_error_after_the_temp_directory_was_removed(
     repo: Path,
 ) -> None:
-    """As a user may do who reads that .dvc/tmp holds nothing of value."""
+    """A user may remove it: DVC documents that .dvc/tmp holds only temp files."""
     write(repo, {"model.pt": "weights"})
     before = tree(repo)
     async with AsyncLive(root=repo) as live:

@@ -26,7 +26,7 @@ DVC_YAML = "# mine\nartifacts:\n  old: # keep\n    path: old.pt\n"
 
 
 class Float64(float):
-    """As numpy's float64 is: a float, of another class."""
+    """A subclass of float, like numpy's float64."""
 
 
 # One of each argument. tests/unit/_artifact/test_metadata.py has each type and each place.
@@ -43,19 +43,19 @@ def _id(value: object) -> str:
 
 
 @pytest.mark.parametrize(("values", "field"), REFUSED, ids=_id)
-async def test_what_yaml_cannot_hold_is_refused_before_any_io(
+async def test_a_value_that_yaml_cannot_hold_is_refused_before_any_io(
     repo: Path, values: dict[str, Any], field: str
 ) -> None:
     write(repo, {"model.pt": "weights", "dvc.yaml": DVC_YAML})
     async with AsyncLive(root=repo) as live:
         with refused(repo, InvalidMetadataError) as caught:
-            # The first step of the coroutine: it has not waited for anything, in any thread.
+            # The first step of the coroutine: it has waited for no thread yet.
             live.log_artifact("missing.pt", name="old", copy=True, **values).send(None)
         assert caught.value.field == field
         assert str(caught.value).startswith(field)
 
 
-async def test_it_is_refused_where_no_dvc_yaml_is_written_too(repo: Path) -> None:
+async def test_a_bad_value_is_refused_without_a_dvc_yaml_too(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     async with AsyncLive(root=repo, dvcyaml=False) as live:
         with refused(repo, InvalidMetadataError):
@@ -92,7 +92,7 @@ HELD: dict[str, Any] = {
 }
 
 
-async def test_what_yaml_holds_is_read_back_equal(repo: Path) -> None:
+async def test_values_are_read_back_equal(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     async with AsyncLive(root=repo) as live:
         logged = await live.log_artifact("model.pt", desc="a: 'b'\n- c", meta=HELD)

@@ -1,4 +1,4 @@
-"""The central promise: nothing of asynclive's blocks the event loop."""
+"""Keep the central promise: asynclive never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ BLOCKING = [
 
 @pytest.fixture
 def no_blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """File operations and sleeps fail in the thread of the event loop, whatever its backend."""
+    """Make file operations and sleeps fail in the thread of the event loop."""
     loop_thread = threading.get_ident()
     caught: list[str] = []
 
@@ -114,7 +114,7 @@ async def test_no_file_operation_runs_in_the_thread_of_the_loop(
     assert caught == []
 
 
-async def test_the_watch_for_file_operations_would_see_one(
+async def test_the_watch_sees_a_file_operation_in_the_loop(
     repo: Path, request: pytest.FixtureRequest
 ) -> None:
     caught = request.getfixturevalue("no_blocking")

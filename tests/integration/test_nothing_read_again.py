@@ -1,4 +1,4 @@
-"""After logging, DVC knows every hash: no command of its reads the bytes again."""
+"""After logging, DVC has every hash in its cache: no DVC command reads the bytes again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asynclive import AsyncLive
 
 pytestmark = [pytest.mark.anyio, on_asyncio]
 
-# Runs `dvc status` and tells which files it opened.
+# Runs `dvc status` and prints the files it opened.
 _STATUS = """
 import json, sys
 opened = set()
@@ -27,16 +27,16 @@ print(json.dumps([status, sorted(opened)]))
 
 
 def read_by_status(repo: Path) -> tuple[int, set[str]]:
-    """The exit status of `dvc status` (0: up to date), and what it read of artifacts' bytes.
+    """Return the exit status of `dvc status` (0: up to date) and the artifact files it read.
 
-    These are files and objects; the objects that list a directory, and DVC's own files, are not
-    meant.
+    These are files and cache objects, without the objects that list a directory and DVC's own
+    files.
     """
     done = subprocess.run(
         [sys.executable, "-c", _STATUS], cwd=repo, check=True, stdout=subprocess.PIPE
     )
     status, opened = json.loads(done.stdout)
-    # Relative ones too: DVC opens some files by the path from the working directory.
+    # DVC opens some files by a path relative to the working directory.
     paths = {os.path.relpath(os.path.join(repo, name), repo) for name in opened}
     return status, {
         path
@@ -46,7 +46,7 @@ def read_by_status(repo: Path) -> tuple[int, set[str]]:
 
 
 def make_sources(base: Path) -> list[Path]:
-    """A small file, a large one, and a directory with both."""
+    """Write a small file, a large one, and a directory with both."""
     sizes = {"small.bin": 10, "large.bin": 3 * 2**20, "data/small.bin": 11, "data/large.bin": 2**21}
     for name, size in sizes.items():
         path = base / name
@@ -63,12 +63,12 @@ async def test_dvc_status_reads_no_artifact_after_logging(repo: Path, tmp_path: 
         for path in copied:
             await live.log_artifact(path, type="model", name=f"copy-{path.stem}", copy=True)
     assert read_by_status(repo) == (0, set())
-    # And it would be seen: a file with another mtime is read.
+    # The check would notice a read: DVC reads a file with another mtime.
     os.utime(repo / "dvclive/artifacts/data/large.bin", (1, 1))
     assert read_by_status(repo) == (0, {"dvclive/artifacts/data/large.bin"})
 
 
-async def test_nor_does_it_after_an_artifact_was_logged_again_unchanged_and_changed(
+async def test_dvc_status_reads_no_artifact_that_was_logged_again(
     repo: Path, tmp_path: Path
 ) -> None:
     in_place, copied = make_sources(repo), make_sources(tmp_path / "sources")

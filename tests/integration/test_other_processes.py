@@ -1,4 +1,4 @@
-"""What other processes do in the workspace is known to the next group, however it is found."""
+"""The next group notices changes of the workspace by other processes, by either watch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from asynclive._workers.file_workers import FileWorkers
 
 
 class Group:
-    """Commits one artifact at a time, as a group of its own."""
+    """Commit one artifact at a time, each as a group of its own."""
 
     def __init__(self, root: Path, repository: DvcRepository) -> None:
         self.root = root
@@ -33,7 +33,7 @@ class Group:
         self.store = ObjectStore(repository.layout)
 
     def log(self, name: str) -> str:
-        """What became of it: 'tracked', or why not."""
+        """Return the outcome: 'tracked', or the reason why not."""
         (result,) = self.commit([self.stage(name)])
         return result
 
@@ -86,12 +86,12 @@ def group(
     repository.close()
 
 
-def test_what_dvc_commands_track_and_remove_is_known(group: Group, repo: Path) -> None:
+def test_changes_by_dvc_commands_are_noticed(group: Group, repo: Path) -> None:
     assert group.log("first.bin") == "tracked"
     (repo / "data" / "sub").mkdir(parents=True)
     (repo / "data" / "sub" / "a").write_text("a")
     dvc(repo, "add", "--quiet", "data")
-    assert group.log("data/sub/b") == "tracked"  # inside of it, so it is updated
+    assert group.log("data/sub/b") == "tracked"  # inside the directory, whose .dvc is updated
     assert not (repo / "data" / "sub" / "b.dvc").exists()
     assert "nfiles: 2" in (repo / "data.dvc").read_text()
     dvc(repo, "remove", "--quiet", "data.dvc")
@@ -104,9 +104,7 @@ def test_what_dvc_commands_track_and_remove_is_known(group: Group, repo: Path) -
     assert "up to date" in dvc(repo, "status")
 
 
-def test_what_changed_since_the_workspace_was_looked_at_ahead_is_known(
-    group: Group, repo: Path
-) -> None:
+def test_changes_after_the_scan_ahead_are_noticed(group: Group, repo: Path) -> None:
     group.repository.save_hashes(str(group.root / "data"), [])
     (repo / "data" / "sub").mkdir(parents=True)
     (repo / "data" / "sub" / "a").write_text("a")
@@ -116,7 +114,9 @@ def test_what_changed_since_the_workspace_was_looked_at_ahead_is_known(
     assert "up to date" in dvc(repo, "status")
 
 
-def test_what_cannot_be_read_ahead_is_said_by_the_commit(group: Group, repo: Path) -> None:
+def test_the_commit_reports_a_file_that_the_scan_ahead_could_not_read(
+    group: Group, repo: Path
+) -> None:
     broken = repo / "broken.dvc"
     broken.write_text("outs: [")
     group.repository.save_hashes(str(group.root / "first.bin"), [])
@@ -126,7 +126,7 @@ def test_what_cannot_be_read_ahead_is_said_by_the_commit(group: Group, repo: Pat
     assert "up to date" in dvc(repo, "status")
 
 
-def test_dvc_files_that_come_change_and_go_are_known(group: Group, repo: Path) -> None:
+def test_new_changed_and_removed_dvc_files_are_noticed(group: Group, repo: Path) -> None:
     assert group.log("first.bin") == "tracked"
     text = (repo / "first.bin.dvc").read_text()
     outside = repo.parent / "outside"
@@ -138,7 +138,7 @@ def test_dvc_files_that_come_change_and_go_are_known(group: Group, repo: Path) -
     assert group.owner("moved/below/x") == "moved/below/x.dvc"
     assert "contains" in group.log("moved")
 
-    with (repo / "made" / "below" / "x.dvc").open("r+") as file:  # in its place
+    with (repo / "made" / "below" / "x.dvc").open("r+") as file:  # in the place of the file
         file.write(text.replace("first.bin", "y"))
     assert group.owner("made/below/x") is None
     assert group.owner("made/below/y") == "made/below/x.dvc"
@@ -158,7 +158,7 @@ def test_dvc_files_that_come_change_and_go_are_known(group: Group, repo: Path) -
     assert group.log("other") == "tracked"
 
 
-def test_rules_that_change_are_known(group: Group, repo: Path) -> None:
+def test_changed_ignore_rules_are_noticed(group: Group, repo: Path) -> None:
     (repo / "sub").mkdir()
     assert group.log("sub/a") == "tracked"
     with (repo / ".gitignore").open("a") as file:
@@ -179,7 +179,7 @@ def test_rules_that_change_are_known(group: Group, repo: Path) -> None:
     assert group.log("sub/b") == "tracked"
 
 
-def test_what_git_tracks_is_known(group: Group, repo: Path) -> None:
+def test_files_that_git_tracks_are_noticed(group: Group, repo: Path) -> None:
     assert group.log("a.bin") == "tracked"
     (repo / "b.bin").write_text("b")
     subprocess.run(["git", "add", "b.bin"], cwd=repo, check=True)
@@ -188,7 +188,7 @@ def test_what_git_tracks_is_known(group: Group, repo: Path) -> None:
     assert group.log("b.bin") == "tracked"
 
 
-def test_a_directory_that_becomes_a_repository_of_its_own_is_left(group: Group, repo: Path) -> None:
+def test_a_directory_that_becomes_a_repository_is_left_alone(group: Group, repo: Path) -> None:
     (repo / "sub").mkdir()
     assert group.log("sub/a") == "tracked"
     dvc(repo / "sub", "init", "--subdir", "--quiet")
@@ -197,7 +197,7 @@ def test_a_directory_that_becomes_a_repository_of_its_own_is_left(group: Group, 
     assert group.owner("sub/a") == "sub/a.dvc"
 
 
-def test_after_a_failure_the_others_find_what_stands_in_the_file(group: Group, repo: Path) -> None:
+def test_after_a_failed_call_the_others_use_the_file_on_disk(group: Group, repo: Path) -> None:
     (repo / "data").mkdir()
     (repo / "data" / "a").write_text("a")
     assert group.log("data") == "tracked"
@@ -211,7 +211,7 @@ def test_after_a_failure_the_others_find_what_stands_in_the_file(group: Group, r
     assert "nfiles: 2" in (repo / "data.dvc").read_text()
 
 
-def test_who_fails_in_a_group_leaves_nothing_in_what_the_others_write(
+def test_a_call_that_fails_leaves_nothing_in_the_files_of_its_group(
     group: Group, repo: Path
 ) -> None:
     (repo / "x").mkdir()

@@ -1,4 +1,4 @@
-"""Many artifacts at once: all logged, each error its own, DVC entered by one thread at a time."""
+"""Log many artifacts at once: each has its own error, and one thread at a time is in DVC."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Section:
-    """Counts who is inside DVC, how often it was entered, and with how many artifacts."""
+    """Count the threads inside DVC, and the artifacts of each group."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Section:
 
 
 async def gather(calls: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
-    """As ``asyncio.gather(..., return_exceptions=True)``, on both backends."""
+    """Do the same as ``asyncio.gather(..., return_exceptions=True)`` on both event loops."""
     results: list[Any] = [None] * len(calls)
 
     async def run(index: int, call: Callable[[], Awaitable[Any]]) -> None:
@@ -71,7 +71,7 @@ async def gather(calls: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
 
 
 @on_asyncio
-async def test_300_gathered_artifacts_are_all_logged_in_fewer_commits_and_one_thread(
+async def test_300_gathered_artifacts_are_logged_in_groups_by_one_thread(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_numbered(repo, 300)

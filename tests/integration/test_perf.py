@@ -22,7 +22,7 @@ PERF = markers.ROOT / "perf"
 
 
 def run(*arguments: object, cwd: Path) -> str:
-    """Run ``python -m perf`` from any directory; return what it prints."""
+    """Run ``python -m perf`` from any directory; return its output."""
     done = subprocess.run(
         [*child_process.COMMAND, *map(str, arguments)],
         cwd=cwd,

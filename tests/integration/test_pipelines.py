@@ -29,7 +29,7 @@ OUTPUT = "stages:\n  prepare:\n    cmd: python prepare.py\n    outs:\n    - {}\n
 
 @pytest.fixture
 def in_pipeline(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As DVC runs the command of a stage."""
+    """Set the environment in which DVC runs the command of a stage."""
     monkeypatch.setenv("DVC_ROOT", str(repo))
 
 
@@ -49,7 +49,7 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("model.pt.best", "model.pt"),
     ],
 )
-async def test_a_path_whose_name_is_part_of_an_output_is_tracked(
+async def test_a_path_whose_text_is_part_of_an_output_is_tracked(
     repo: Path, caplog: pytest.LogCaptureFixture, output: str, path: str
 ) -> None:
     write(repo, {output: "the stage's", path: "logged", "dvc.yaml": OUTPUT.format(output)})
@@ -102,7 +102,7 @@ async def test_a_copy_that_is_an_output_of_a_stage_is_made_and_left_to_the_pipel
     async with AsyncLive(root=repo) as live:
         logged = await live.log_artifact("model.pt", copy=True)
         assert logged.dvc_file is None
-        # The copy of another path, whose name begins alike, is not.
+        # The copy of a path with a similar name is no output.
         assert (await live.log_artifact("model.pt.old", copy=True)).dvc_file is not None
     directory = "dvclive/artifacts"
     assert tree(repo) == before | {
@@ -130,7 +130,7 @@ async def test_a_path_tracked_by_dvc_add_is_tracked_again_with_advice(
 
 
 @pytest.mark.usefixtures("in_pipeline")
-async def test_a_pipeline_that_dvc_cannot_read_is_a_typed_error(repo: Path) -> None:
+async def test_a_stage_file_that_dvc_cannot_read_is_our_error(repo: Path) -> None:
     write(repo, {"data": "data", "other/dvc.yaml": "stages:\n  s: [\n"})
     async with AsyncLive(root=repo) as live:
         for values in ({}, {"type": "m"}, {"copy": True}):
@@ -153,7 +153,7 @@ asyncio.run(main())
 
 
 async def test_a_real_pipeline_runs_and_is_clean_afterwards(repo: Path) -> None:
-    """``dvc repro`` gives its lock away while the command runs, and then takes it back."""
+    """``dvc repro`` releases its lock while the command runs, and acquires it again later."""
     write(
         repo,
         {

@@ -1,6 +1,6 @@
-"""Progress on a real pseudo-terminal: what is seen, and that nothing of it can harm."""
+"""Show progress on a real pseudo-terminal, where no failure of it may cost an artifact."""
 
-# ruff: noqa: T201  # printing is what is tested
+# ruff: noqa: T201  # these tests are about printing
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[PseudoTerminal]:
-    """A terminal that may be stderr."""
+    """Make a terminal that a test can use as stderr."""
     made = PseudoTerminal(80, 24)
     monkeypatch.setenv("TERM", "xterm")
     yield made
@@ -44,7 +44,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[PseudoTerminal]:
 def is_stderr(
     terminal: PseudoTerminal, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], None]]:
-    """To be called by the test itself: pytest puts its own stderr in place before."""
+    """Return a function for the test to call: pytest replaces stderr after this fixture."""
     stderr = sys.stderr
     yield lambda: setattr(sys, "stderr", terminal.stream)
     sys.stderr = stderr
@@ -53,7 +53,7 @@ def is_stderr(
 async def log_while_shown(
     repo: Path, terminal: PseudoTerminal, count: int, live: AsyncLive, meanwhile: object = None
 ) -> None:
-    """Log so many artifacts, that wait for DVC's lock until their lines were seen."""
+    """Log ``count`` artifacts, which wait for DVC's lock until their lines were shown."""
     paths = write_numbered(repo, count)
     with locked(repo) as gate:
         async with live, anyio.create_task_group() as task_group:
@@ -101,7 +101,7 @@ async def test_a_terminal_shows_each_artifact_and_keeps_one_line(
     assert capfd.readouterr().out == ""
 
 
-async def test_what_the_program_prints_meanwhile_is_above(
+async def test_output_of_the_program_appears_above_the_lines(
     repo: Path,
     terminal: PseudoTerminal,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,14 +136,14 @@ async def test_what_the_program_prints_meanwhile_is_above(
     assert seen.text[-1].startswith("asynclive: 2 logged")
 
 
-async def test_a_terminal_that_gets_smaller_has_less(
+async def test_a_smaller_terminal_shows_fewer_lines(
     repo: Path, terminal: PseudoTerminal, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
 
     def shrink() -> None:
         terminal.resize(30, 6)
-        # As wide as it was, for what is there already.
+        # Lines that are already shown keep their width.
         terminal.wait_until(lambda seen: any(row.startswith("and ") for row in seen.rows))
         rows = terminal.seen.rows
         assert len(rows) <= 5
@@ -153,7 +153,7 @@ async def test_a_terminal_that_gets_smaller_has_less(
     assert terminal.close().text[-1].startswith("asynclive: 7 logged")
 
 
-async def test_what_is_quick_only_has_its_line(
+async def test_a_quick_artifact_shows_only_its_last_line(
     repo: Path, terminal: PseudoTerminal, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
@@ -164,7 +164,7 @@ async def test_what_is_quick_only_has_its_line(
     assert len(seen.text) == 1
 
 
-async def test_without_a_call_nothing_is_written(
+async def test_a_block_without_calls_writes_nothing(
     repo: Path, terminal: PseudoTerminal, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
@@ -186,7 +186,7 @@ async def test_progress_false_is_silent_on_a_terminal(
 
 
 @pytest.mark.parametrize(("wanted", "lines"), [(None, 0), (False, 0), (True, 1)])
-async def test_where_stderr_is_no_terminal_only_who_asks_gets_lines(
+async def test_a_stderr_that_is_no_terminal_gets_lines_only_on_request(
     wanted: bool | None, lines: int, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stderr = io.StringIO()
@@ -198,7 +198,7 @@ async def test_where_stderr_is_no_terminal_only_who_asks_gets_lines(
     assert "\x1b" not in stderr.getvalue()
 
 
-async def test_a_dumb_terminal_is_none(
+async def test_a_dumb_terminal_counts_as_no_terminal(
     repo: Path,
     terminal: PseudoTerminal,
     monkeypatch: pytest.MonkeyPatch,
@@ -216,7 +216,7 @@ async def log_one(repo: Path, progress: bool | None) -> LoggedArtifact:
 
 
 @pytest.mark.parametrize("progress", [None, True])
-async def test_a_closed_stderr_or_none_loses_nothing(
+async def test_a_closed_or_missing_stderr_loses_no_artifact(
     progress: bool | None,
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -231,20 +231,18 @@ async def test_a_closed_stderr_or_none_loses_nothing(
     assert not [record for record in caplog.records if "rogress" in record.getMessage()]
 
 
-async def test_a_pipe_that_nobody_reads_loses_nothing(
-    repo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_pipe_loses_no_artifact(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_fd, write_fd = os.pipe()
     os.close(read_fd)
     with open(write_fd, "w") as broken:
         monkeypatch.setattr(sys, "stderr", broken)
         assert (await log_one(repo, True)).size == len("part-0.bin")
         monkeypatch.undo()
-        with contextlib.suppress(BrokenPipeError):  # what is left in its buffer
+        with contextlib.suppress(BrokenPipeError):  # the output that its buffer still holds
             broken.close()
 
 
-async def test_a_terminal_that_hangs_up_loses_nothing(
+async def test_a_terminal_that_hangs_up_loses_no_artifact(
     repo: Path, terminal: PseudoTerminal, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
@@ -257,7 +255,7 @@ async def test_a_terminal_that_hangs_up_loses_nothing(
     assert (repo / "part-1.bin.dvc").exists()
 
 
-async def test_a_terminal_that_was_stopped_holds_nothing_up(
+async def test_a_stopped_terminal_delays_no_artifact(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped = PseudoTerminal(reads=False)
@@ -272,12 +270,12 @@ async def test_a_terminal_that_was_stopped_holds_nothing_up(
 
 
 @pytest.mark.parametrize("wrong", ["yes", 1, []])
-async def test_what_is_no_bool_is_refused(wrong: object, repo: Path) -> None:
+async def test_a_progress_that_is_no_bool_is_refused(wrong: object, repo: Path) -> None:
     with pytest.raises(TypeError, match="progress"):
         AsyncLive(root=repo, progress=wrong)  # type: ignore[arg-type]
 
 
-async def test_a_process_that_was_forked_while_something_is_drawn_may_print(
+async def test_a_child_forked_while_lines_are_drawn_may_print(
     terminal: PseudoTerminal, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
@@ -294,7 +292,7 @@ async def test_a_process_that_was_forked_while_something_is_drawn_may_print(
     thread = threading.Thread(target=hold)
     thread.start()
     holding.wait(timeout=60)
-    screen._process = -1  # as the child's own
+    screen._process = -1  # of the child itself
     print("from the child", file=sys.stderr)
     done.set()
     thread.join()
@@ -303,7 +301,7 @@ async def test_a_process_that_was_forked_while_something_is_drawn_may_print(
     assert "from the child" in terminal.close().text
 
 
-async def test_another_stream_put_in_its_place_stays(
+async def test_a_stderr_that_the_program_replaced_stays_in_place(
     terminal: PseudoTerminal, monkeypatch: pytest.MonkeyPatch, is_stderr: Callable[[], None]
 ) -> None:
     is_stderr()
@@ -313,7 +311,7 @@ async def test_another_stream_put_in_its_place_stays(
     with contextlib.redirect_stderr(io.StringIO()) as other:
         screen.erase()
         assert sys.stderr is other
-    # Put back by redirect_stderr: it does nothing any more.
+    # redirect_stderr has put the stream back, which only passes text on now.
     assert isinstance(sys.stderr, StreamAboveLines)
     assert sys.stderr.isatty()
     print("plain", file=sys.stderr)
@@ -340,7 +338,7 @@ for output in notebook.cells[0].outputs:
 """
 
 
-def test_in_a_notebook_it_is_in_the_cell(repo: Path) -> None:
+def test_a_notebook_shows_progress_in_the_cell(repo: Path) -> None:
     assert not in_notebook()
     for module in ("nbclient", "ipykernel"):
         pytest.importorskip(module, reason="a notebook needs nbclient and ipykernel")

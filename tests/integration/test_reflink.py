@@ -1,4 +1,4 @@
-"""Where the file system shares blocks, nothing is written twice: on real XFS and Btrfs."""
+"""Share blocks on real XFS and Btrfs, so that no byte is written twice."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-# Several steps of reading and of cloning, and far more than what DVC's own files and the file
-# system's take.
+# Several steps of reading and of cloning, and far more than the files of DVC and of the file
+# system take.
 FILE_BYTES = 64 * 2**20
 LITTLE = FILE_BYTES // 16
-# XFS makes none below 300 MiB. Room for all the copies that must not be there, so that a
-# failure is seen as space used.
+# XFS needs 300 MiB at least. There is space for all the copies that must not be made, so that a
+# failure shows as used space.
 DISK_BYTES = 1024 * 2**20
 
 
@@ -49,7 +49,7 @@ def disk(
 
 @pytest.fixture
 def base(disk: Path) -> Iterator[Path]:
-    """An empty directory on it; what a test leaves there does not count in the next one."""
+    """Make an empty directory on the disk, and remove it after the test."""
     base = disk / "base"
     base.mkdir()
     yield base
@@ -70,7 +70,7 @@ def write_large(path: Path, size: int = FILE_BYTES) -> Path:
 
 
 def overwrite(path: Path) -> None:
-    """Write into the file itself, as savers do, at its start and at its end."""
+    """Write into the file in place, at its start and at its end."""
     with path.open("r+b") as file:
         file.write(b"written later")
         file.seek(-13, os.SEEK_END)
@@ -99,7 +99,7 @@ async def test_a_copy_and_its_cache_object_take_no_space_and_keep_the_bytes_of_t
     assert leftovers(base) == []
 
 
-async def test_a_file_in_place_shares_its_space_with_the_cache_and_not_what_is_written_later(
+async def test_a_file_in_place_shares_space_with_the_cache_until_it_is_written(
     base: Path, repo: Path
 ) -> None:
     source = write_large(repo / "model.pt")
@@ -128,7 +128,7 @@ async def test_large_files_of_a_directory_are_cloned_as_well(base: Path, repo: P
         assert (logged.path / path.name).read_bytes() == path.read_bytes()
 
 
-async def test_from_another_file_system_the_bytes_are_written_once_and_the_copy_is_a_clone(
+async def test_bytes_of_another_file_system_are_written_once_and_cloned(
     base: Path, repo: Path, tmp_path: Path
 ) -> None:
     source = write_large(tmp_path / "model.pt")
@@ -141,7 +141,7 @@ async def test_from_another_file_system_the_bytes_are_written_once_and_the_copy_
     assert logged.path.read_bytes() == object_path(repo, logged.md5).read_bytes() == data
 
 
-def test_doctor_says_that_blocks_are_shared(repo: Path) -> None:
+def test_doctor_reports_shared_blocks(repo: Path) -> None:
     found = diagnose(str(repo))
     assert found.problems == []
     assert found.links is not None

@@ -43,7 +43,7 @@ async def test_without_a_repository_entering_is_an_error_and_nothing_is_made(
         await live.log_artifact("model.pt", copy=True, type="model")
 
 
-async def test_the_working_directory_is_looked_at_by_default(
+async def test_the_default_root_is_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -51,12 +51,12 @@ async def test_the_working_directory_is_looked_at_by_default(
         await enter(AsyncLive())
 
 
-async def test_what_the_error_says_to_run_helps(tmp_path: Path) -> None:
+async def test_the_command_that_the_error_names_helps(tmp_path: Path) -> None:
     write(tmp_path, {"model.pt": "weights"})
     with refused(tmp_path, RepositoryNotFoundError):
         await enter(AsyncLive(root=tmp_path))
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    async with AsyncLive(root=tmp_path) as live:  # DVC is initialised, as DVCLive does
+    async with AsyncLive(root=tmp_path) as live:  # asynclive initialises DVC, as DVCLive does
         await live.log_artifact("model.pt")
     after = tree(tmp_path)
     assert after["model.pt.dvc"] == dvc_file("weights", "model.pt")
@@ -73,7 +73,7 @@ async def test_a_repository_above_is_found(repo: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["git", "bare-git", "no-scm"])
 @pytest.mark.parametrize("root", ["missing", "a-file"])
-async def test_a_root_that_is_no_directory_is_an_error_that_says_so(
+async def test_a_root_that_is_no_directory_is_an_error(
     templates: Templates, tmp_path: Path, kind: str, root: str
 ) -> None:
     repo = templates.make(kind, tmp_path / "base")
@@ -86,14 +86,14 @@ async def test_a_root_that_is_no_directory_is_an_error_that_says_so(
     assert look(repo, objects=True) == before
 
 
-async def test_a_broken_dvc_configuration_is_an_error_of_ours(repo: Path) -> None:
+async def test_a_broken_dvc_configuration_is_our_error(repo: Path) -> None:
     write(repo, {".dvc/config": "no section\n"})
     with refused(repo, RepositoryError, match="config file error") as caught:
         await enter(AsyncLive(root=repo))
     assert caught.value.__cause__ is not None
 
 
-async def test_a_broken_git_repository_is_an_error_of_ours_and_nothing_is_made(
+async def test_a_broken_git_repository_is_our_error_and_nothing_is_made(
     repo: Path,
 ) -> None:
     (repo / ".git/HEAD").unlink()
@@ -102,7 +102,7 @@ async def test_a_broken_git_repository_is_an_error_of_ours_and_nothing_is_made(
         await enter(AsyncLive(root=repo))
 
 
-async def test_a_git_repository_without_files_is_an_error_of_ours_and_nothing_is_made(
+async def test_a_bare_git_repository_is_our_error_and_nothing_is_made(
     tmp_path: Path,
 ) -> None:
     subprocess.run(["git", "init", "--quiet", "--bare", "bare.git"], cwd=tmp_path, check=True)
@@ -110,7 +110,7 @@ async def test_a_git_repository_without_files_is_an_error_of_ours_and_nothing_is
         await enter(AsyncLive(root=tmp_path / "bare.git"))
 
 
-async def test_where_no_link_type_works_files_are_tracked_as_they_are_and_a_warning_says_so(
+async def test_without_a_working_link_type_files_stay_and_a_warning_is_logged(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = Path("/dev/shm")

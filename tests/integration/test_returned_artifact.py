@@ -21,7 +21,7 @@ pytestmark = [
 META = {"lr": 0.1, "layers": [1, 2], "of": {"seed": 7}}
 
 
-async def test_a_file_returns_what_was_logged_and_all_of_it_is_on_disk(repo: Path) -> None:
+async def test_logging_a_file_returns_its_record_with_everything_on_disk(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     before = tree(repo)
     async with AsyncLive(root=repo) as live:
@@ -62,12 +62,12 @@ async def test_a_file_returns_what_was_logged_and_all_of_it_is_on_disk(repo: Pat
             "        seed: 7\n"
         ),
     }
-    # Leaving adds nothing, and takes nothing away.
+    # Leaving the block changes no file.
     assert tree(repo) == now
     assert objects(repo) == {md5("weights"): b"weights"}
 
 
-async def test_a_directory_returns_its_hash_bytes_and_files(repo: Path) -> None:
+async def test_logging_a_directory_returns_its_hash_size_and_number_of_files(repo: Path) -> None:
     write(repo, {"data/a": "one", "data/sub/b": "three", "data/sub/c": ""})
     before = tree(repo)
     async with AsyncLive(root=repo) as live:
@@ -95,7 +95,7 @@ async def test_a_directory_returns_its_hash_bytes_and_files(repo: Path) -> None:
     }
 
 
-async def test_a_copy_returns_the_path_of_the_copy(repo: Path) -> None:
+async def test_logging_a_copy_returns_the_path_of_the_copy(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     before = tree(repo)
     async with AsyncLive("out", root=repo) as live:
@@ -112,7 +112,7 @@ async def test_a_copy_returns_the_path_of_the_copy(repo: Path) -> None:
 
 
 @pytest.mark.parametrize("copy", [False, True])
-async def test_what_is_not_cached_has_no_hash_and_no_dvc_file(repo: Path, copy: bool) -> None:
+async def test_an_uncached_artifact_has_no_hash_and_no_dvc_file(repo: Path, copy: bool) -> None:
     write(repo, {"data/a": "one", "data/b": "three"})
     before = tree(repo)
     async with AsyncLive(root=repo) as live:
@@ -150,7 +150,7 @@ async def test_a_path_inside_a_tracked_directory_returns_the_file_that_tracks_it
     assert (logged.md5, logged.size, logged.nfiles) == (md5("changed"), 7, 1)
     whole = dir_object({"a": "changed", "b": "two"})[0]
     assert tree(repo) == before | {
-        # As DVC writes it: without the size, which it no longer knows.
+        # As DVC writes it: without the size, which is unknown now.
         "data.dvc": f"outs:\n- md5: {whole}\n  nfiles: 2\n  hash: md5\n  path: data\n",
         "dvc.yaml": "artifacts:\n  a:\n    path: data/a\n    type: part\n",
     }
@@ -169,7 +169,7 @@ async def test_the_record_is_frozen_and_its_values_are_copies(repo: Path) -> Non
             setattr(logged, field.name, None)
 
 
-async def test_dvc_yaml_names_each_artifact_by_the_time_its_own_call_returns(repo: Path) -> None:
+async def test_dvc_yaml_has_each_entry_when_its_call_returns(repo: Path) -> None:
     names = [f"shard-{number}" for number in range(12)]
     write(repo, {f"{name}.bin": name for name in names})
     seen: dict[str, bool] = {}

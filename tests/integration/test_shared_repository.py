@@ -1,4 +1,4 @@
-"""Beside others: AsyncLive objects of the same process, and ``dvc`` commands."""
+"""Share a repository: two AsyncLive objects of one process, and ``dvc`` commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 
 
 def everything(names: dict[str, str]) -> dict[str, str]:
-    """The .dvc files of these files, in the root of the repository."""
+    """Return the .dvc files of these files, in the root of the repository."""
     return {f"{name}.dvc": dvc_file(text, name) for name, text in names.items()}
 
 
@@ -46,13 +46,13 @@ async def test_two_objects_on_one_repository_log_together(repo: Path) -> None:
     assert objects(repo) == {md5(text): text.encode() for text in files.values()}
 
 
-async def test_one_object_that_is_left_does_not_disturb_the_other(repo: Path) -> None:
+async def test_leaving_one_object_does_not_disturb_the_other(repo: Path) -> None:
     write(repo, {"one.pt": "one", "other.pt": "other"})
     async with AsyncLive(root=repo) as one:
         async with AsyncLive(root=repo) as other:
             await other.log_artifact("other.pt")
         await one.log_artifact("one.pt")
-        # What the other has tracked is known to this one.
+        # This object notices the artifact that the other has tracked.
         write(repo, {"dir/a": "a", "dir/b": "b"})
         async with AsyncLive(root=repo) as other:
             await other.log_artifact("dir/a")
@@ -61,7 +61,7 @@ async def test_one_object_that_is_left_does_not_disturb_the_other(repo: Path) ->
     assert {"one.pt.dvc", "other.pt.dvc", "dir/a.dvc"} <= tree(repo).keys()
 
 
-async def test_two_objects_with_directories_and_dvc_yamls_of_their_own(repo: Path) -> None:
+async def test_two_objects_use_different_directories_and_dvc_yamls(repo: Path) -> None:
     write(repo, {"model.pt": "weights"})
     before = tree(repo)
     async with (
@@ -82,7 +82,7 @@ async def test_two_objects_with_directories_and_dvc_yamls_of_their_own(repo: Pat
     assert tree(repo) == before | added
 
 
-async def test_both_wait_for_a_lock_that_a_third_holds(repo: Path) -> None:
+async def test_two_objects_wait_for_the_lock_of_a_third_process(repo: Path) -> None:
     write(repo, {"one.pt": "one", "other.pt": "other"})
     before = tree(repo)
     async with AsyncLive(root=repo) as one, AsyncLive(root=repo, lock_timeout=0) as other:
@@ -109,7 +109,7 @@ async def run_dvc(repo: Path, *args: str) -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-async def test_a_dvc_command_beside_a_gather_and_the_gather_both_do_their_work(repo: Path) -> None:
+async def test_a_dvc_command_and_a_gather_run_at_the_same_time(repo: Path) -> None:
     ours = {f"{number}.pt": f"{number}" for number in range(60)}
     theirs = {"theirs.csv": "theirs"}
     write(repo, ours | theirs)
@@ -126,7 +126,7 @@ async def test_a_dvc_command_beside_a_gather_and_the_gather_both_do_their_work(r
     assert "up to date" in dvc(repo, "status")
 
 
-async def test_what_others_did_between_two_calls_is_seen(repo: Path) -> None:
+async def test_a_call_sees_the_changes_that_others_made_before_it(repo: Path) -> None:
     write(repo, {"data/a": "a", "data/b": "b", "model.pt": "weights"})
     async with AsyncLive(root=repo) as live:
         await live.log_artifact("data/a")
@@ -134,7 +134,7 @@ async def test_what_others_did_between_two_calls_is_seen(repo: Path) -> None:
             await live.log_artifact("data")
         await run_dvc(repo, "remove", "--quiet", "data/a.dvc")
         assert (await live.log_artifact("data")).dvc_file == repo / "data.dvc"
-        # And a file that Git has come to track, or to ignore.
+        # A file that Git has started to track or to ignore.
         git(repo, "add", "model.pt")
         with refused(repo, ArtifactPathError, match="tracked by Git", objects=False):
             await live.log_artifact("model.pt")
@@ -145,7 +145,7 @@ async def test_what_others_did_between_two_calls_is_seen(repo: Path) -> None:
         write(repo, {".gitignore": "/data\n"})
         await live.log_artifact("out/model.pt")
         await live.log_artifact("model.pt")
-        # A directory that is gone, with what was tracked in it.
+        # A directory that was removed with its tracked files.
         shutil.rmtree(repo / "out")
         write(repo, {"out/model.pt": "new"})
         await live.log_artifact("out")

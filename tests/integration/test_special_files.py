@@ -64,7 +64,9 @@ SPECIAL: dict[Callable[[Path], None], str] = {
 
 
 @pytest.mark.parametrize("make", SPECIAL, ids=lambda make: make.__name__)
-async def test_a_special_file_is_refused_by_kind(repo: Path, make: Callable[[Path], None]) -> None:
+async def test_a_special_file_is_refused_and_its_kind_named(
+    repo: Path, make: Callable[[Path], None]
+) -> None:
     make(repo / "odd")
     write(repo, {"data/plain": "plain"})
     make(repo / "data/odd")
@@ -87,14 +89,14 @@ async def test_a_device_is_refused_in_place_and_copied(repo: Path) -> None:
             await live.log_artifact("/dev/null", copy=True)
 
 
-async def test_a_pipe_that_dvc_ignores_does_not_keep_its_directory_from_being_logged(
+async def test_a_directory_with_an_ignored_pipe_is_logged(
     repo: Path,
 ) -> None:
     write(repo, {"data/a": "a", ".dvcignore": "pipe\n"})
     fifo(repo / "data/pipe")
     async with AsyncLive(root=repo) as live:
         assert (await live.log_artifact("data")).nfiles == 1
-        # As a copy it cannot be made.
+        # A copy would need the pipe.
         with refused(repo, ArtifactPathError, match="named pipe"):
             await live.log_artifact("data", copy=True)
 
@@ -134,13 +136,13 @@ async def test_a_missing_path_leaves_its_old_entry_and_dvc_file(repo: Path) -> N
 
 
 @pytest.mark.parametrize("path", ["", "a\0b"])
-async def test_what_cannot_be_a_path_is_refused(repo: Path, path: str) -> None:
+async def test_a_text_that_cannot_be_a_path_is_refused(repo: Path, path: str) -> None:
     async with AsyncLive(root=repo) as live:
         with refused(repo, ArtifactPathError, match="is not a path"):
             await live.log_artifact(path)
 
 
-async def test_a_path_too_long_for_the_file_system_is_an_error_of_ours(repo: Path) -> None:
+async def test_a_path_too_long_for_the_file_system_is_our_error(repo: Path) -> None:
     async with AsyncLive(root=repo) as live:
         with pytest.raises(AsyncLiveError, match="too long"):
             await live.log_artifact("n" * 300, type="m")

@@ -1,4 +1,4 @@
-"""statistics(): the numbers while calls stand still in each state, and after they ended."""
+"""Read ``statistics()`` while a call is held in each state, and after calls have ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATES = ("waiting", "staging", "staged", "committing", "logged", "failed", "can
 
 
 def states(live: AsyncLive) -> dict[str, int]:
-    """Those in which there is any call."""
+    """Return the states with at least one call."""
     now = live.statistics()
     found = {state: getattr(now, state) for state in STATES if getattr(now, state)}
     assert now.in_flight == sum(found.get(state, 0) for state in STATES[:4])
@@ -32,7 +32,7 @@ def states(live: AsyncLive) -> dict[str, int]:
 
 
 def when_submitted(patch: pytest.MonkeyPatch, count: int) -> anyio.Event:
-    """Set once so many artifacts wait for their group."""
+    """Return an event that is set once ``count`` artifacts wait for their group."""
     submitted = anyio.Event()
     submit: Callable[..., Any] = GroupCommitter.submit
     seen = 0
@@ -41,14 +41,14 @@ def when_submitted(patch: pytest.MonkeyPatch, count: int) -> anyio.Event:
         nonlocal seen
         seen += 1
         if seen == count:
-            submitted.set()  # whoever waits for it runs once this task waits for its group
+            submitted.set()  # the waiting test runs once this task waits for its group
         return await submit(self, *item)
 
     patch.setattr(GroupCommitter, "submit", counted)
     return submitted
 
 
-async def test_a_call_is_counted_in_each_state_on_its_way(
+async def test_a_call_is_counted_in_each_of_its_states(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path,) = write_numbered(repo, 1)
@@ -89,7 +89,7 @@ async def test_a_call_is_counted_in_each_state_on_its_way(
     )
 
 
-async def test_what_comes_while_a_group_commits_is_one_group_after_it(
+async def test_calls_that_arrive_during_a_commit_form_the_next_group(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_numbered(repo, 4)
@@ -109,7 +109,7 @@ async def test_what_comes_while_a_group_commits_is_one_group_after_it(
     assert live.statistics().groups == 2
 
 
-async def test_what_another_process_keeps_waiting_is_staged(
+async def test_calls_that_wait_for_the_lock_are_counted_as_staged(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_numbered(repo, 3)
@@ -124,7 +124,7 @@ async def test_what_another_process_keeps_waiting_is_staged(
     assert live.statistics().group_sizes == {3: 1}
 
 
-async def test_what_failed_is_counted_and_what_was_refused_at_once_is_not(repo: Path) -> None:
+async def test_a_failed_call_is_counted_and_a_refused_one_is_not(repo: Path) -> None:
     (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo) as live:
         with pytest.raises(ArtifactNotFoundError):
@@ -136,7 +136,7 @@ async def test_what_failed_is_counted_and_what_was_refused_at_once_is_not(repo: 
         assert states(live) == {"failed": 1, "logged": 1}
 
 
-async def test_what_was_cancelled_is_counted_before_and_while_its_group_commits(
+async def test_a_cancelled_call_is_counted_before_and_during_its_commit(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits, commits = write_numbered(repo, 2)
@@ -162,7 +162,7 @@ async def test_what_was_cancelled_is_counted_before_and_while_its_group_commits(
             assert not waits.with_name(f"{waits.name}.dvc").exists()
 
 
-async def test_files_and_bytes_count_when_they_are_done_whatever_becomes_of_them(
+async def test_files_and_bytes_are_counted_when_done_even_if_the_call_fails(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = repo / "tree"
@@ -181,7 +181,7 @@ async def test_files_and_bytes_count_when_they_are_done_whatever_becomes_of_them
         assert live.statistics().files_staged == 7
 
 
-async def test_what_is_returned_does_not_change(repo: Path) -> None:
+async def test_returned_statistics_do_not_change(repo: Path) -> None:
     (path,) = write_numbered(repo, 1)
     async with AsyncLive(root=repo) as live:
         before = live.statistics()

@@ -1,4 +1,4 @@
-"""Artifacts that are logged in the background: handles, and how far they have come."""
+"""Log artifacts in the background, and follow their handles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asynclive import ArtifactCancelledError, ArtifactHandle, ArtifactNotFoundEr
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_handle_gives_what_log_artifact_returns(repo: Path) -> None:
+async def test_a_handle_returns_the_record_of_log_artifact(repo: Path) -> None:
     (repo / "model.pt").write_text("weights")
     async with AsyncLive(root=repo) as live:
         handle = await live.submit("model.pt", type="model", name="net", meta={"step": 1})
@@ -42,13 +42,13 @@ async def test_submit_returns_while_the_commit_waits_for_the_lock(repo: Path) ->
     assert "staged" not in repr(handle)
 
 
-async def test_what_is_wrong_with_the_source_is_raised_by_submit(repo: Path) -> None:
+async def test_submit_raises_an_error_of_the_source(repo: Path) -> None:
     async with AsyncLive(root=repo) as live:
         with pytest.raises(ArtifactNotFoundError):
             await live.submit("missing")
 
 
-async def test_a_cancelled_handle_says_so_and_leaves_nothing(repo: Path) -> None:
+async def test_a_cancelled_handle_raises_and_leaves_nothing(repo: Path) -> None:
     (repo / "model.pt").write_text("weights")
     async with AsyncLive(root=repo) as live:
         with locked(repo):
@@ -62,7 +62,7 @@ async def test_a_cancelled_handle_says_so_and_leaves_nothing(repo: Path) -> None
     assert not (repo / "dvclive").exists()
 
 
-async def test_cancelling_who_awaits_a_handle_does_not_cancel_the_artifact(repo: Path) -> None:
+async def test_cancelling_the_waiter_does_not_cancel_the_artifact(repo: Path) -> None:
     (repo / "model.pt").write_text("weights")
     async with AsyncLive(root=repo) as live:
         with locked(repo):

@@ -1,4 +1,4 @@
-"""A submitted artifact cancelled at every stage: never happened, or wholly happened."""
+"""Cancel a submitted artifact at every stage: it is logged, or leaves nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GATES = {
 
 def prepare(repo: Path) -> dict[str, str]:
     (repo / "artifact").write_bytes(b"x" * LARGE)
-    (repo / ".dvc" / "cache" / "files" / "md5").mkdir(parents=True)  # as entering does
+    (repo / ".dvc" / "cache" / "files" / "md5").mkdir(parents=True)  # entering makes it
     return look(repo, objects=False)
 
 
@@ -46,7 +46,7 @@ def check_nothing_is_left(repo: Path, before: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("at", ["hashed", "published", "staged", "committing"])
 @pytest.mark.parametrize("values", [{}, {"copy": True}, {"move": True}], ids=str)
-async def test_a_handle_cancelled_on_its_way(
+async def test_a_handle_cancelled_at_a_stage_leaves_nothing_or_is_logged(
     repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, values: dict[str, bool]
 ) -> None:
     before = prepare(repo)
@@ -65,7 +65,7 @@ async def test_a_handle_cancelled_on_its_way(
             await handle
         assert handle.stage == "cancelled"
         assert live.statistics().cancelled == 1
-        # It can be logged again at once.
+        # The artifact can be logged again at once.
         assert (await (await live.submit("artifact"))).size == LARGE
         (repo / "artifact.dvc").unlink()
         (repo / ".gitignore").unlink()
@@ -77,7 +77,7 @@ async def test_a_handle_cancelled_on_its_way(
 
 @three_ways
 @pytest.mark.parametrize("at", ["queued", "copied"])
-async def test_submit_cancelled_before_the_bytes_are_taken(
+async def test_submit_cancelled_before_the_snapshot_leaves_nothing(
     repo: Path, monkeypatch: pytest.MonkeyPatch, at: str, way: str
 ) -> None:
     before = prepare(repo)
@@ -94,7 +94,7 @@ async def test_submit_cancelled_before_the_bytes_are_taken(
 
 
 @three_ways
-async def test_cancelling_who_awaits_a_handle_leaves_the_artifact_alone(
+async def test_cancelling_a_waiter_leaves_the_artifact_alone(
     repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     prepare(repo)
@@ -110,10 +110,10 @@ async def test_cancelling_who_awaits_a_handle_leaves_the_artifact_alone(
     assert (repo / "artifact.dvc").exists()
 
 
-async def test_one_that_an_earlier_has_linked_meanwhile_is_logged_all_the_same(
+async def test_a_file_that_an_earlier_call_has_linked_is_logged_again(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Submitted twice, and not written in between: it is planned as what it no longer is."""
+    """Two calls plan the same file; the first one links it before the second is staged."""
     (repo / ".dvc" / "config").write_text("[cache]\n    type = hardlink\n")
     (repo / "artifact").write_text("small")
     stage = asynclive._stage.stager.Stager.stage

@@ -1,4 +1,4 @@
-"""Files that their caller gives up: gone at once, logged, and never lost."""
+"""Submit files with ``move=True``: their paths are free at once, and no file is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LARGE = 2**21
 @on_asyncio
 @pytest.mark.parametrize("link", ["copy", "hardlink", "symlink"])
 @pytest.mark.parametrize("kind", ["small", "large", "directory"])
-async def test_the_path_is_free_at_once_and_holds_what_dvc_add_leaves_at_the_end(
+async def test_a_moved_path_is_free_at_once_and_ends_as_dvc_add_leaves_it(
     repo: Path, link: str, kind: str
 ) -> None:
     dvc(repo, "config", "cache.type", link)
@@ -66,7 +66,7 @@ async def test_the_path_is_free_at_once_and_holds_what_dvc_add_leaves_at_the_end
     assert leftovers(repo) == []
 
 
-async def test_with_a_copy_only_the_copy_is_left(repo: Path) -> None:
+async def test_move_with_copy_leaves_only_the_copy(repo: Path) -> None:
     (repo / "model.pt").write_bytes(b"x" * LARGE)
     async with AsyncLive(root=repo) as live:
         logged = await (await live.submit("model.pt", copy=True, move=True))
@@ -75,7 +75,7 @@ async def test_with_a_copy_only_the_copy_is_left(repo: Path) -> None:
     assert leftovers(repo) == []
 
 
-async def test_a_loop_that_moves_has_every_checkpoint(repo: Path) -> None:
+async def test_a_loop_that_moves_logs_every_checkpoint(repo: Path) -> None:
     path, handles = repo / "model.ckpt", []
     async with AsyncLive(root=repo) as live:
         for step in range(25):
@@ -95,7 +95,7 @@ async def test_a_loop_that_moves_has_every_checkpoint(repo: Path) -> None:
 @pytest.mark.parametrize("kind", ["file", "directory"])
 @pytest.mark.parametrize("how", ["cancelled", "failed", "left by an exception"])
 @pytest.mark.parametrize("newer", [False, True])
-async def test_what_is_not_logged_is_put_back(
+async def test_a_moved_source_that_is_not_logged_is_restored(
     repo: Path, kind: str, how: str, newer: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = repo / "model"
@@ -152,7 +152,7 @@ async def test_a_link_is_not_moved(repo: Path) -> None:
     assert os.readlink(repo / "link") == "file"
 
 
-async def test_a_directory_with_relative_links_stays_whole(repo: Path) -> None:
+async def test_a_moved_directory_keeps_its_relative_links(repo: Path) -> None:
     (repo / "shared").write_text("shared")
     data = repo / "data"
     data.mkdir()
@@ -165,7 +165,7 @@ async def test_a_directory_with_relative_links_stays_whole(repo: Path) -> None:
     assert "up to date" in dvc(repo, "status")
 
 
-async def test_links_to_directories_are_followed_for_a_copy_of_what_is_moved(repo: Path) -> None:
+async def test_a_copy_of_a_moved_directory_follows_its_links(repo: Path) -> None:
     (repo / "shared").mkdir()
     (repo / "shared" / "part").write_text("part")
     (repo / "data").mkdir()
@@ -177,7 +177,7 @@ async def test_links_to_directories_are_followed_for_a_copy_of_what_is_moved(rep
     assert leftovers(repo) == []
 
 
-async def test_a_directory_is_free_before_it_is_looked_at(
+async def test_a_moved_directory_is_free_before_it_is_scanned(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = repo / "data"
@@ -197,7 +197,7 @@ async def test_a_directory_is_free_before_it_is_looked_at(
     assert leftovers(repo) == []
 
 
-async def test_what_is_in_a_moved_directory_is_named_as_its_caller_knows_it(repo: Path) -> None:
+async def test_errors_name_files_of_a_moved_directory_by_their_old_path(repo: Path) -> None:
     data = repo / "data"
     for name, make in {
         "pipe": os.mkfifo,
@@ -217,7 +217,7 @@ async def test_what_is_in_a_moved_directory_is_named_as_its_caller_knows_it(repo
 
 
 @pytest.mark.parametrize("kind", ["missing", "pipe", "into itself"])
-async def test_what_cannot_be_logged_at_all_is_not_moved(repo: Path, kind: str) -> None:
+async def test_a_source_that_cannot_be_logged_is_not_moved(repo: Path, kind: str) -> None:
     path = repo / "dvclive" if kind == "into itself" else repo / "data"
     if kind == "pipe":
         os.mkfifo(path)
@@ -231,7 +231,7 @@ async def test_what_cannot_be_logged_at_all_is_not_moved(repo: Path, kind: str) 
     assert leftovers(repo) == []
 
 
-async def test_moved_directories_are_free_at_once_and_wait_for_room_after_it(repo: Path) -> None:
+async def test_moved_directories_are_free_at_once_and_wait_for_room_later(repo: Path) -> None:
     for name in "abc":
         (repo / name).mkdir()
         (repo / name / "file").write_bytes(name.encode() * 3)
@@ -248,7 +248,7 @@ async def test_moved_directories_are_free_at_once_and_wait_for_room_after_it(rep
     assert leftovers(repo) == []
 
 
-async def test_the_newest_of_what_is_moved_wins(repo: Path) -> None:
+async def test_the_newest_moved_source_wins(repo: Path) -> None:
     path = repo / "best"
     async with AsyncLive(root=repo) as live:
         with locked(repo) as gate:
@@ -276,7 +276,7 @@ anyio.run(main)
 """
 
 
-async def test_a_killed_session_is_put_right_by_the_next(
+async def test_the_next_session_restores_the_sources_of_a_killed_one(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (repo / "file").write_text("file")

@@ -1,4 +1,4 @@
-"""A loop that saves to one path and does not wait: each artifact holds what was saved for it."""
+"""Save to one path in a loop that does not wait: each artifact holds its own bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from perf.harness.loop_filesystem import NotPossibleError, mounted
 pytestmark = pytest.mark.anyio
 
 STEPS = 25
-# Large, so that a snapshot is taken first and hashed afterwards; and more than one step.
+# Large, so that a snapshot is taken first and hashed later; and of more than one step.
 SIZE = 3 * 2**19
 
 
@@ -36,7 +36,7 @@ SIZE = 3 * 2**19
 def disk(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """Where tests run, and file systems that share blocks."""
+    """Yield a directory here, and on file systems that share blocks."""
     where = tmp_path_factory.mktemp("disk")
     if request.param == "here":
         yield where
@@ -67,13 +67,13 @@ def save_in_place(path: Path, data: bytes) -> None:
 
 
 def save_by_rename(path: Path, data: bytes) -> None:
-    beside = path.with_name("beside")
-    beside.write_bytes(data)
-    beside.replace(path)
+    temp = path.with_name("temp")
+    temp.write_bytes(data)
+    temp.replace(path)
 
 
 def save_piecewise(path: Path, data: bytes) -> None:
-    """As savers do that seek: the file is never empty."""
+    """Write in pieces, as programs do that seek: the file is never empty."""
     if not path.exists():
         path.touch()
     with path.open("r+b") as file:
@@ -88,7 +88,7 @@ def save_piecewise(path: Path, data: bytes) -> None:
     [(save_in_place, False), (save_by_rename, False), (save_piecewise, True)],
     ids=["in place", "by rename", "piecewise, copied"],
 )
-async def test_every_checkpoint_of_a_loop_is_right(
+async def test_every_checkpoint_of_a_loop_holds_its_own_bytes(
     loop_repo: Path, save: object, copy: bool
 ) -> None:
     assert callable(save)
@@ -101,7 +101,7 @@ async def test_every_checkpoint_of_a_loop_is_right(
         save(path, b"a last one that nobody logs")
     logged = [await handle for handle in handles]
     assert [one.md5 for one in logged] == [md5_of(step) for step in range(STEPS)]
-    found = objects(repo)  # which compares them with their names
+    found = objects(repo)  # objects() compares each object with its name
     assert {md5_of(step) for step in range(STEPS)} <= set(found)
     assert path.read_bytes() == b"a last one that nobody logs"
     tracked = repo / "dvclive" / "artifacts" / "model.ckpt" if copy else path
@@ -140,7 +140,7 @@ async def test_newer_bytes_stay_whatever_cache_type_says(
         assert path.read_bytes() == b"newer"
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert objects(repo)[md5_of(1)] == bytes_of(1)
-    # DVC sees that it is not what it tracks.
+    # DVC reports that the file has changed.
     assert "up to date" not in dvc(repo, "status")
     dvc(repo, "checkout", "--force")
     assert path.read_bytes() == bytes_of(1)
@@ -148,9 +148,7 @@ async def test_newer_bytes_stay_whatever_cache_type_says(
 
 @on_asyncio
 @pytest.mark.parametrize("link", ["hardlink", "symlink"])
-async def test_what_was_not_written_again_is_linked_as_cache_type_says(
-    repo: Path, link: str
-) -> None:
+async def test_a_file_that_was_not_written_again_is_linked(repo: Path, link: str) -> None:
     dvc(repo, "config", "cache.type", link)
     (repo / "large").write_bytes(bytes_of(1))
     (repo / "small").write_bytes(b"small")
@@ -165,7 +163,7 @@ async def test_what_was_not_written_again_is_linked_as_cache_type_says(
 
 
 @on_asyncio
-async def test_what_a_writer_still_has_open_is_not_replaced_by_a_link(repo: Path) -> None:
+async def test_a_file_that_a_writer_has_open_is_not_replaced_by_a_link(repo: Path) -> None:
     dvc(repo, "config", "cache.type", "hardlink")
     path = repo / "memory.npy"
     path.write_bytes(bytes_of(1))
@@ -178,7 +176,7 @@ async def test_what_a_writer_still_has_open_is_not_replaced_by_a_link(repo: Path
 
 
 @on_asyncio
-async def test_a_directory_written_again_keeps_what_is_newer(repo: Path) -> None:
+async def test_a_directory_written_again_keeps_its_newer_files(repo: Path) -> None:
     dvc(repo, "config", "cache.type", "hardlink")
     data = repo / "data"
     data.mkdir()
@@ -205,7 +203,7 @@ async def test_a_directory_written_again_keeps_what_is_newer(repo: Path) -> None
     assert (data / "4").read_bytes() == b"4"
 
 
-async def test_the_next_one_is_logged_though_an_earlier_one_fails(repo: Path) -> None:
+async def test_the_next_version_is_logged_though_an_earlier_one_fails(repo: Path) -> None:
     (repo / "a").write_text("one")
     async with AsyncLive(root=repo) as live:
         with locked(repo) as gate:
@@ -224,8 +222,8 @@ async def test_the_next_one_is_logged_though_an_earlier_one_fails(repo: Path) ->
         assert live.statistics().logged == 2
 
 
-async def test_what_meets_comes_in_order_of_submission(repo: Path) -> None:
-    """Paths inside one another, one destination, one name."""
+async def test_artifacts_that_meet_are_logged_in_order_of_submission(repo: Path) -> None:
+    """Artifacts meet by a path in the other, by a destination or by a name."""
     data = repo / "data"
     data.mkdir()
     (data / "x").write_text("one")
@@ -252,7 +250,7 @@ async def test_what_meets_comes_in_order_of_submission(repo: Path) -> None:
     assert "up to date" in dvc(repo, "status")
 
 
-async def test_copies_to_one_destination_come_in_order_of_submission(repo: Path) -> None:
+async def test_copies_to_one_destination_are_made_in_order_of_submission(repo: Path) -> None:
     for run in ("1", "2", "1"):
         (repo / run).mkdir(exist_ok=True)
         (repo / run / "net.pt").write_bytes(bytes_of(int(run)))
@@ -260,7 +258,7 @@ async def test_copies_to_one_destination_come_in_order_of_submission(repo: Path)
         await live.log_artifact("1/net.pt", copy=True)
         with locked(repo) as gate:
             await live.submit("2/net.pt", copy=True)
-            # Logged before, and its copy stands there: but not for long.
+            # This source was logged before, but its copy will be replaced.
             last = await live.submit("1/net.pt", copy=True)
             gate.open()
             await last
@@ -268,7 +266,7 @@ async def test_copies_to_one_destination_come_in_order_of_submission(repo: Path)
     assert "up to date" in dvc(repo, "status")
 
 
-async def test_two_calls_that_are_waited_for_are_still_refused(repo: Path) -> None:
+async def test_two_awaited_calls_for_one_path_are_still_refused(repo: Path) -> None:
     (repo / "a").write_text("one")
     async with AsyncLive(root=repo) as live, anyio.create_task_group() as task_group:
         with locked(repo) as gate:
@@ -282,7 +280,7 @@ async def test_two_calls_that_are_waited_for_are_still_refused(repo: Path) -> No
             async def log() -> None:
                 logged.append(await live.log_artifact("a"))
 
-            with pytest.raises(ArtifactConflictError):  # the first one still is in flight
+            with pytest.raises(ArtifactConflictError):  # the first call is still in flight
                 await log()
             gate.open()
             await handle
@@ -291,8 +289,8 @@ async def test_two_calls_that_are_waited_for_are_still_refused(repo: Path) -> No
 
 
 @on_asyncio
-async def test_handles_end_where_their_files_are_at_home(repo: Path) -> None:
-    """Submitting lands what log_artifact lands."""
+async def test_submit_leaves_the_same_files_as_log_artifact(repo: Path) -> None:
+    """Compare the files of both ways to log."""
     for way in ("log", "submit"):
         (repo / way).mkdir()
         (repo / way / "file").write_bytes(bytes_of(1))

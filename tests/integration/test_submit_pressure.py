@@ -1,4 +1,4 @@
-"""What submit promises beside the bytes: bounds, the newest wins, draining, errors told."""
+"""Bound pending artifacts, supersede them, drain them, and raise un-awaited errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LARGE = 2**21
 
 
 def save(repo: Path, name: str, text: str, size: int = LARGE) -> str:
-    """Write a file of this size; returns its hash."""
+    """Write a file of this size and return its hash."""
     data = (text * (size // len(text) + 1)).encode()[:size]
     (repo / name).write_bytes(data)
     return hashlib.md5(data).hexdigest()
@@ -46,10 +46,10 @@ def save(repo: Path, name: str, text: str, size: int = LARGE) -> str:
 # --- Back-pressure --------------------------------------------------------------------------
 
 
-async def test_what_is_only_copied_does_not_wait_for_what_is_hashed_after_it(
+async def test_a_snapshot_does_not_wait_for_files_that_are_hashed_later(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All places for large files are taken by some that wait until nobody waits to go on."""
+    """All slots for large files hold files that yield until no caller waits."""
     monkeypatch.setattr(copy_and_hash, "STEP_BYTES", 2**18)
     monkeypatch.setattr(copy_and_hash, "STEPS_AT_ONCE", 1)
     size = 2**24
@@ -67,9 +67,7 @@ async def test_what_is_only_copied_does_not_wait_for_what_is_hashed_after_it(
 @pytest.mark.parametrize(
     "bounds", [{"max_pending": 2}, {"max_pending_bytes": 2 * LARGE}], ids=["count", "bytes"]
 )
-async def test_submit_waits_for_room_or_says_that_there_is_none(
-    repo: Path, bounds: dict[str, Any]
-) -> None:
+async def test_submit_waits_for_room_or_raises(repo: Path, bounds: dict[str, Any]) -> None:
     wanted = [save(repo, str(number), f"{number} ") for number in range(3)]
     handles: list[ArtifactHandle] = []
     async with AsyncLive(root=repo, **bounds) as live:
@@ -92,12 +90,12 @@ async def test_submit_waits_for_room_or_says_that_there_is_none(
 
 
 @pytest.mark.parametrize("name", ["max_pending", "max_pending_bytes"])
-def test_a_bound_that_is_none_is_refused(name: str) -> None:
+def test_a_bound_below_one_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, not -1"):
         AsyncLive(**{name: -1})  # type: ignore[arg-type]
 
 
-async def test_what_cannot_fit_is_refused_before_anything_is_copied(
+async def test_an_artifact_that_cannot_fit_is_refused_before_any_copy(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(repo, "a", "a ", 10 * 2**20)
@@ -115,7 +113,7 @@ async def test_what_cannot_fit_is_refused_before_anything_is_copied(
 # --- The newest wins ------------------------------------------------------------------------
 
 
-async def test_of_several_pending_the_newest_is_logged(repo: Path) -> None:
+async def test_only_the_newest_pending_version_is_logged(repo: Path) -> None:
     hashes, handles = [], []
     async with AsyncLive(root=repo) as live:
         with locked(repo) as gate:
@@ -127,7 +125,7 @@ async def test_of_several_pending_the_newest_is_logged(repo: Path) -> None:
             for handle in handles[1:4]:
                 await handle._call.wait_until_done()
                 assert handle.stage == "superseded"
-            # The first one is in work; the last one comes after it.
+            # The first version is being logged; the last one comes after it.
             assert handles[0].stage in ("staging", "staged")
             assert handles[4].stage == "staging"
             assert not handles[1].done
@@ -141,7 +139,7 @@ async def test_of_several_pending_the_newest_is_logged(repo: Path) -> None:
     assert leftovers(repo) == []
 
 
-async def test_log_artifact_of_the_newest_returns_it_to_all_who_wait(repo: Path) -> None:
+async def test_all_waiters_get_the_newest_version(repo: Path) -> None:
     logged: list[LoggedArtifact] = []
 
     async def log(step: int) -> None:
@@ -161,7 +159,7 @@ async def test_log_artifact_of_the_newest_returns_it_to_all_who_wait(repo: Path)
     assert [one.md5 for one in logged] == [last] * 3
 
 
-async def test_one_of_another_name_does_not_take_the_place(repo: Path) -> None:
+async def test_a_version_of_another_name_does_not_supersede(repo: Path) -> None:
     async with AsyncLive(root=repo) as live:
         with locked(repo) as gate:
             handles = []
@@ -173,7 +171,7 @@ async def test_one_of_another_name_does_not_take_the_place(repo: Path) -> None:
     assert live.statistics().superseded == 0
 
 
-async def test_if_the_newest_fails_all_are_told(repo: Path) -> None:
+async def test_all_waiters_get_the_error_of_the_newest_version(repo: Path) -> None:
     async with AsyncLive(root=repo) as live:
         with locked(repo) as gate:
             handles = []
@@ -191,7 +189,7 @@ async def test_if_the_newest_fails_all_are_told(repo: Path) -> None:
 # --- Draining -------------------------------------------------------------------------------
 
 
-async def test_draining_logs_what_fits_and_says_what_did_not(repo: Path) -> None:
+async def test_drain_logs_artifacts_until_the_deadline_and_names_the_rest(repo: Path) -> None:
     for name in ("a", "b"):
         (repo / name).write_text(name)
     async with AsyncLive(root=repo) as live:
@@ -214,11 +212,13 @@ async def test_draining_logs_what_fits_and_says_what_did_not(repo: Path) -> None
     assert not (repo / "dvclive").exists()
 
 
-async def test_draining_without_a_deadline_waits_for_all(repo: Path) -> None:
+async def test_drain_without_a_deadline_waits_for_all(repo: Path) -> None:
     for name in ("a", "b"):
         (repo / name).write_text(name)
     async with AsyncLive(root=repo) as live:
-        with locked(repo) as gate:  # or the first might be logged before the second is submitted
+        with locked(
+            repo
+        ) as gate:  # otherwise the first might be logged before the second is submitted
             for name in ("a", "b"):
                 await live.submit(name)
             gate.open()
@@ -227,7 +227,7 @@ async def test_draining_without_a_deadline_waits_for_all(repo: Path) -> None:
         assert result.not_logged == ()
 
 
-async def test_draining_wants_a_deadline_that_can_be(repo: Path) -> None:
+async def test_drain_refuses_an_impossible_deadline(repo: Path) -> None:
     live = AsyncLive(root=repo)
     with pytest.raises(NotActiveError, match="not been entered"):
         await live.drain(1)
@@ -243,10 +243,10 @@ async def test_draining_wants_a_deadline_that_can_be(repo: Path) -> None:
         await live.submit("a")
 
 
-# --- Errors that nobody awaited -------------------------------------------------------------
+# --- Un-awaited errors ----------------------------------------------------------------------
 
 
-async def test_errors_nobody_awaited_are_raised_on_leaving(repo: Path) -> None:
+async def test_leaving_raises_un_awaited_errors(repo: Path) -> None:
     (repo / "a").write_text("a")
     (repo / "b").write_text("b")
     with locked(repo), pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
@@ -263,14 +263,14 @@ async def test_errors_nobody_awaited_are_raised_on_leaving(repo: Path) -> None:
     assert isinstance(error, LockTimeoutError)
 
 
-async def test_an_error_on_its_way_is_not_replaced_by_theirs(
+async def test_un_awaited_errors_do_not_replace_the_error_of_the_block(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (repo / "a").write_text("a")
     with locked(repo), pytest.raises(KeyError) as caught:  # noqa: PT012
         async with AsyncLive(root=repo, lock_timeout=0) as live:
             handle = await live.submit("a")
-            await handle._call.wait_until_done()  # which is not to await the handle
+            await handle._call.wait_until_done()  # the block must not await the handle
             raise KeyError
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "no task awaited" in caplog.text
@@ -278,7 +278,7 @@ async def test_an_error_on_its_way_is_not_replaced_by_theirs(
         assert "held DVC's repository lock" in caught.value.__notes__[0]
 
 
-async def test_leaving_by_an_exception_cancels_what_was_submitted(repo: Path) -> None:
+async def test_leaving_by_an_exception_cancels_submitted_artifacts(repo: Path) -> None:
     save(repo, "a", "a ")
     with locked(repo), pytest.raises(KeyError):  # noqa: PT012
         async with AsyncLive(root=repo) as live:

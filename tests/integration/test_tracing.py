@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry, taken by its own exporter for tests."""
+"""Record spans with OpenTelemetry's in-memory exporter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STAGES = ["asynclive.queued", "asynclive.staging", "asynclive.staged", "asyncliv
 
 
 class Breaks(SpanProcessor):
-    """One that fails, when it is told to."""
+    """A span processor that fails on request."""
 
     broken = False
 
@@ -44,7 +44,7 @@ _breaks = Breaks()
 
 @pytest.fixture(scope="module", autouse=True)
 def provider() -> None:
-    """The one of this process: there can be none after it."""
+    """Set the provider of this process, which can be set once."""
     made = TracerProvider()
     made.add_span_processor(SimpleSpanProcessor(_exporter))
     made.add_span_processor(_breaks)
@@ -61,7 +61,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
 def of_call(
     spans: InMemorySpanExporter, name: str = "asynclive.log_artifact"
 ) -> tuple[ReadableSpan, list[ReadableSpan]]:
-    """The span of the only call, and those of its stages, in order."""
+    """Return the span of the only call, and the spans of its stages in order."""
     done = spans.get_finished_spans()
     (call,) = (span for span in done if span.name == name)
     assert call.context is not None
@@ -70,7 +70,7 @@ def of_call(
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
-async def test_a_call_is_a_span_in_its_callers_trace_with_a_child_a_stage(
+async def test_a_call_is_a_span_with_a_child_for_each_stage(
     repo: Path, spans: InMemorySpanExporter, isolation: Literal["thread", "process"]
 ) -> None:
     (repo / "model.pt").write_bytes(b"weights")
@@ -105,7 +105,7 @@ async def test_a_call_is_a_span_in_its_callers_trace_with_a_child_a_stage(
         assert span.end_time <= following.start_time
 
 
-async def test_each_caller_has_a_trace_of_its_own(repo: Path, spans: InMemorySpanExporter) -> None:
+async def test_each_caller_has_its_own_trace(repo: Path, spans: InMemorySpanExporter) -> None:
     tracer = trace.get_tracer("test")
     async with AsyncLive(root=repo) as live:
 
@@ -129,7 +129,7 @@ async def test_each_caller_has_a_trace_of_its_own(repo: Path, spans: InMemorySpa
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
-async def test_an_error_is_recorded(
+async def test_an_error_is_recorded_in_its_span(
     repo: Path, spans: InMemorySpanExporter, isolation: Literal["thread", "process"]
 ) -> None:
     async with AsyncLive(root=repo, isolation=isolation) as live:
@@ -144,7 +144,7 @@ async def test_an_error_is_recorded(
     assert str(recorded.attributes["exception.type"]).endswith("ArtifactNotFoundError")
     assert call.attributes is not None
     assert call.attributes["asynclive.outcome"] == "failed"
-    str(call.attributes["asynclive.path"]).encode()  # as an exporter does
+    str(call.attributes["asynclive.path"]).encode()  # exporters do the same
 
 
 async def test_a_cancelled_call_ends_its_spans_and_is_no_error(
@@ -162,7 +162,9 @@ async def test_a_cancelled_call_ends_its_spans_and_is_no_error(
     assert all(span.end_time is not None for span in stages)
 
 
-async def test_what_records_spans_may_fail(repo: Path, spans: InMemorySpanExporter) -> None:
+async def test_an_exporter_that_fails_loses_no_artifact(
+    repo: Path, spans: InMemorySpanExporter
+) -> None:
     (repo / "model.pt").write_bytes(b"weights")
     async with AsyncLive(root=repo) as live:
         _breaks.broken = True
@@ -172,7 +174,7 @@ async def test_what_records_spans_may_fail(repo: Path, spans: InMemorySpanExport
         assert live.statistics().logged == 2
 
 
-def test_where_nobody_has_imported_its_api_nothing_is_imported(repo: Path) -> None:
+def test_opentelemetry_is_not_imported_unless_the_program_did(repo: Path) -> None:
     (repo / "model.pt").write_bytes(b"weights")
     code = (
         "import anyio, sys, asynclive\n"

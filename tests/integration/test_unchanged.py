@@ -1,4 +1,4 @@
-"""What was logged before and has not changed is neither read nor copied; all else is."""
+"""Read and copy only files that changed since they were logged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ of_both_kinds = pytest.mark.parametrize("isdir", [False, True], ids=["file", "di
 
 @pytest.fixture(autouse=True)
 def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are made and logged within a moment here, and their times tell all changes apart."""
+    """Trust young mtimes: the tests log files right after they write them."""
     monkeypatch.setattr("asynclive._cache.hash_cache._TICK_NS", 0)
 
 
@@ -43,7 +43,7 @@ def make_source(repo: Path, tmp_path: Path, *, copy: bool, isdir: bool) -> Path:
 
 @contextmanager
 def files_opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """The artifacts' files that are opened in the block."""
+    """Collect the files of artifacts that are opened in the block."""
     opened: set[str] = set()
     real_open = os.open
 
@@ -95,7 +95,7 @@ async def test_an_unchanged_artifact_is_not_read_and_its_copy_stays(
 
 @in_both_ways
 @of_both_kinds
-async def test_what_is_not_read_is_counted_as_unchanged(
+async def test_files_that_are_not_read_are_counted_as_unchanged(
     repo: Path, tmp_path: Path, copy: bool, isdir: bool
 ) -> None:
     source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
@@ -113,10 +113,10 @@ async def test_what_is_not_read_is_counted_as_unchanged(
 
 @in_both_ways
 @of_both_kinds
-async def test_what_was_just_written_is_read_again(
+async def test_a_file_written_in_this_tick_is_read_again(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: bool, isdir: bool
 ) -> None:
-    # A write within the same tick of the clock could not be told by the times.
+    # A write within the same tick of the clock would not change the mtime.
     monkeypatch.setattr("asynclive._cache.hash_cache._TICK_NS", 3600 * 10**9)
     source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
     first = await log(repo, source, copy=copy)
@@ -126,7 +126,7 @@ async def test_what_was_just_written_is_read_again(
 
 
 def write_alike(path: Path) -> None:
-    """Other bytes, as many, and the old mtime."""
+    """Write other bytes of the same number, and restore the mtime."""
     found = path.stat()
     data = bytearray(path.read_bytes())
     data[0] ^= 1
@@ -150,7 +150,7 @@ def append(path: Path) -> None:
 @pytest.mark.parametrize("change", [write_alike, replace, append])
 @in_both_ways
 @of_both_kinds
-async def test_a_changed_file_is_found_whatever_its_mtime_says(
+async def test_a_changed_file_is_found_with_any_mtime(
     repo: Path, tmp_path: Path, change: Callable[[Path], None], copy: bool, isdir: bool
 ) -> None:
     source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
@@ -213,7 +213,7 @@ def remove_directory(copy: Path) -> None:
         remove_directory,
     ],
 )
-async def test_a_copy_that_is_not_as_it_was_is_made_anew(
+async def test_a_copy_that_was_changed_is_made_again(
     repo: Path, tmp_path: Path, change: Callable[[Path], None]
 ) -> None:
     source = make_source(repo, tmp_path, copy=True, isdir=True)
@@ -231,7 +231,7 @@ async def test_a_copy_that_is_not_as_it_was_is_made_anew(
 @in_both_ways
 @of_both_kinds
 @pytest.mark.parametrize("name", ["*", "*.dir"])
-async def test_objects_that_are_gone_are_stored_again(
+async def test_missing_objects_are_stored_again(
     repo: Path, tmp_path: Path, copy: bool, isdir: bool, name: str
 ) -> None:
     source = make_source(repo, tmp_path, copy=copy, isdir=isdir)
@@ -257,7 +257,7 @@ async def test_objects_that_are_gone_are_stored_again(
     ids=["empty", "cut", "no last line", "nothing in it", "not all", "another version"],
 )
 @in_both_ways
-async def test_what_is_not_understood_of_it_is_not_used(
+async def test_a_hash_cache_entry_that_cannot_be_read_is_ignored(
     repo: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -286,7 +286,7 @@ async def test_another_source_for_the_same_copy_is_read(repo: Path, tmp_path: Pa
     assert await log(repo, source, copy=True) == first
 
 
-async def test_a_large_file_that_is_known_is_copied_and_not_hashed(
+async def test_a_large_file_with_a_cached_hash_is_copied_and_not_hashed(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source(repo, tmp_path, copy=True, isdir=True)
@@ -305,7 +305,9 @@ async def test_a_large_file_that_is_known_is_copied_and_not_hashed(
     assert (first.path / "large").read_bytes() == (source / "large").read_bytes()
 
 
-async def test_nothing_is_known_of_what_could_not_be_tracked(repo: Path, tmp_path: Path) -> None:
+async def test_no_hash_is_cached_for_an_artifact_that_was_not_tracked(
+    repo: Path, tmp_path: Path
+) -> None:
     source = make_source(repo, tmp_path, copy=False, isdir=True)
     git(repo, "add", "data")
     with pytest.raises(Exception, match="tracked by Git"):
@@ -313,7 +315,7 @@ async def test_nothing_is_known_of_what_could_not_be_tracked(repo: Path, tmp_pat
     assert not (repo / ".dvc/tmp/asynclive").exists()
 
 
-async def test_what_is_small_is_read_again_rather_than_looked_up(repo: Path) -> None:
+async def test_a_small_file_is_read_again_and_not_looked_up(repo: Path) -> None:
     (repo / "small").write_bytes(b"small")
     await log(repo, repo / "small", copy=False)
     assert not (repo / ".dvc/tmp/asynclive").exists()

@@ -34,7 +34,7 @@ class Refusal:
     says: str
     setup: Callable[[Path], object]
     copied: bool | None = True
-    """``copy=True`` is a way out, and the message says so; None: it need not."""
+    """``copy=True`` is a way out that the message names; None: the message need not name it."""
     hint: str = ""
     """Another way out that the message names."""
 
@@ -147,17 +147,17 @@ async def test_a_path_that_dvc_would_not_track_is_refused_and_leaves_nothing(
             assert caught.value.path == str((repo.joinpath(refusal.path)).absolute()).replace(
                 "repo/../", ""
             )
-            # DVC 3.60 says it in two lines.
+            # DVC 3.60 breaks the message into two lines.
             assert refusal.hint in " ".join(str(caught.value).split())
             assert refusal.copied in (None, "copy=True" in str(caught.value))
-        # The session is none the worse for it.
+        # The session still works.
         write(repo, {"fine.pt": "fine"})
         await live.log_artifact("fine.pt")
     assert (repo / "fine.pt.dvc").read_text() == dvc_file("fine", "fine.pt")
 
 
 @pytest.mark.parametrize("case", [case for case in REFUSALS if REFUSALS[case].copied])
-async def test_the_way_out_that_the_error_names_is_one(repo: Path, case: str) -> None:
+async def test_the_way_out_that_the_error_names_works(repo: Path, case: str) -> None:
     refusal = REFUSALS[case]
     refusal.setup(repo)
     before = tree(repo)
@@ -171,7 +171,7 @@ async def test_the_way_out_that_the_error_names_is_one(repo: Path, case: str) ->
     assert entries[logged.name]["path"] == copy.relative_to(repo).as_posix()
 
 
-async def test_removed_from_git_the_path_can_be_logged(repo: Path) -> None:
+async def test_a_path_removed_from_git_can_be_logged(repo: Path) -> None:
     in_git(repo)
     async with AsyncLive(root=repo) as live:
         with refused(
@@ -184,7 +184,7 @@ async def test_removed_from_git_the_path_can_be_logged(repo: Path) -> None:
     assert (repo / ".gitignore").read_text() == "/model.pt\n"
 
 
-async def test_a_refused_copy_is_not_told_to_copy(repo: Path) -> None:
+async def test_the_error_of_a_copy_does_not_advise_to_copy(repo: Path) -> None:
     write(repo, {"model.pt": "new", "dvclive/artifacts/model.pt": "old"})
     git(repo, "add", "dvclive")
     async with AsyncLive(root=repo) as live:
@@ -198,7 +198,7 @@ async def test_a_refused_copy_is_not_told_to_copy(repo: Path) -> None:
     assert not (repo.parent / "out").exists()
 
 
-async def test_an_unreadable_dvc_file_of_somebody_else_is_a_typed_error(repo: Path) -> None:
+async def test_an_unreadable_dvc_file_of_another_artifact_is_our_error(repo: Path) -> None:
     write(repo, {"model.pt": "weights", "other.dvc": "outs: [\n"})
     async with AsyncLive(root=repo) as live:
         with pytest.raises(AsyncLiveError, match=r"other\.dvc"):

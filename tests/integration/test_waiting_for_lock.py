@@ -57,7 +57,7 @@ async def test_a_call_waits_for_the_lock_while_the_loop_runs_on(
 
             task_group.start_soon(log)
             turning.start_soon(turn)
-            # Whole calls begin and end meanwhile, in threads and in DVC.
+            # Whole calls begin and end in between, in threads and in DVC.
             for number in range(5):
                 start = next(turns)
                 await beside.log_artifact(f"{number}.pt")
@@ -72,7 +72,7 @@ async def test_a_call_waits_for_the_lock_while_the_loop_runs_on(
 
 @pytest.mark.parametrize("lock_timeout", [0, 0.05])
 @pytest.mark.parametrize("values", [{}, {"copy": True}, {"cache": False}, {"copy": "a/b"}])
-async def test_after_lock_timeout_it_is_an_error_and_nothing_is_logged(
+async def test_a_call_fails_after_lock_timeout_and_leaves_nothing(
     repo: Path, values: dict[str, Any], lock_timeout: float
 ) -> None:
     write(repo, {"data/a": "a", "data/b": "b"})
@@ -87,7 +87,7 @@ async def test_after_lock_timeout_it_is_an_error_and_nothing_is_logged(
     assert tree(repo)["dvc.yaml"] == f"artifacts:\n  data:\n    path: {path}\n    type: m\n"
 
 
-async def test_each_of_many_waiting_calls_has_the_error_and_can_be_made_again(repo: Path) -> None:
+async def test_each_waiting_call_fails_and_can_be_repeated(repo: Path) -> None:
     names = [f"{number}.pt" for number in range(20)]
     write(repo, dict.fromkeys(names, "weights"))
     before = tree(repo)
@@ -130,7 +130,7 @@ async def test_a_refusal_needs_no_lock(repo: Path) -> None:
                 await live.log_artifact("missing.pt", copy=True)
 
 
-async def test_the_other_kind_of_lock_is_waited_for_too(repo: Path) -> None:
+async def test_a_call_waits_for_a_hardlink_lock_too(repo: Path) -> None:
     write(repo, {"model.pt": "weights", ".dvc/config": "[core]\n    hardlink_lock = true\n"})
     before = tree(repo)
     with locked(repo, hardlink=True) as gate:
