@@ -1,5 +1,5 @@
 PYTHON ?= python3
-# Half of what a test does is to wait, for the disk or another process.
+# Tests spend a part of their time waiting for the disk or another process, so use all cores.
 SPREAD := -n auto --maxprocesses 4 --dist worksteal
 PYTEST = $(BIN)/python -m pytest $(SPREAD)
 VENV := .venv
@@ -9,7 +9,7 @@ BENCH_STAMP := $(VENV)/.bench-installed
 DOCS_STAMP := $(VENV)/.docs-installed
 DIST_STAMP := $(VENV)/.dist-installed
 
-# The oldest Python that is supported, on the PATH or of pyenv; where there is none, the usual one.
+# The oldest supported Python, from the PATH or pyenv; without one, the usual Python.
 LOWEST_PYTHON ?= $(firstword $(shell python3.10 -c '' 2>/dev/null && echo python3.10) \
 	$(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python))) $(PYTHON))
 LOWEST := .venv-lowest
@@ -63,7 +63,7 @@ test-quick: $(STAMP)
 test-faults: $(STAMP)
 	$(PYTEST) -m long
 
-# With the lowest versions of what it needs that are supported.
+# With the lowest supported version of each dependency.
 test-lowest: $(LOWEST_STAMP)
 	@$(LOWEST)/bin/python -c 'import sys; v = sys.version_info; print("Python", sys.version.split()[0], "" if v[:2] == (3, 10) else "(there is no python3.10 here: LOWEST_PYTHON=... names one)")'
 	$(LOWEST)/bin/python -m pytest $(SPREAD) tests/unit tests/integration tests/contract
