@@ -96,12 +96,6 @@ async def test_a_time_zone_that_cannot_be_pickled_is_refused(repo: Path) -> None
 # --- Cancellation, and the end of the block ---------------------------------------------------
 
 
-async def stage_of(live: AsyncLive, counter: str) -> None:
-    """Return once the worker has reported that a call is in this state."""
-    while not getattr(live.statistics(), counter):
-        await anyio.lowlevel.checkpoint()
-
-
 @on_asyncio
 async def test_the_worker_reports_its_counts_even_if_no_call_makes_progress(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -243,7 +243,9 @@ async def test_an_entry_that_was_not_recorded_is_withdrawn_from_the_live(
     flag.touch()
     code = REFUSE.format(flag=str(flag))
     in_worker(monkeypatch, code)
-    monkeypatch.setattr(AsyncFiles, "replace_blocking", AsyncFiles.replace_blocking)  # and removed again
+    monkeypatch.setattr(
+        AsyncFiles, "replace_blocking", AsyncFiles.replace_blocking
+    )  # and removed again
     exec(code, {})
     with make() as live:
         live.log_artifact("a.pt", "model", name="m")
