@@ -1,4 +1,4 @@
-"""Try the files that `make dist` has built, as a user who has nothing else.
+"""Try the files that `make dist` has built, in an environment with nothing else.
 
     python tests/smoke.py dist/*.whl dist/*.tar.gz
 

@@ -68,7 +68,7 @@ CASES = {
 class Events(Bench):
     name = "events"
     cases = tuple(CASES)
-    sides = ("nobody", "on_event", "events", "progress")
+    sides = ("none", "on_event", "events", "progress")
     short_scale = 0.1
 
     def space_bytes(self, args: Namespace, result: str) -> int:
@@ -93,7 +93,7 @@ class Events(Bench):
         return {
             "case": case.name,
             "title": case.title,
-            "sides": {side: _side(each, runs["nobody"]) for side, each in runs.items()},
+            "sides": {side: _side(each, runs["none"]) for side, each in runs.items()},
         }
 
     def measure(self, **given: Any) -> dict[str, Any]:
@@ -108,20 +108,20 @@ class Events(Bench):
         )
 
 
-def _side(runs: list[Run], nobody: list[Run]) -> dict[str, Any]:
+def _side(runs: list[Run], none: list[Run]) -> dict[str, Any]:
     return {
         **spreads(runs, ("seconds", "cpu_seconds", "lag_p99_ms", "lag_max_ms")),
         "events": median(run["events"] for run in runs),
-        "times_nobody": _times(runs, nobody, "seconds"),
-        "times_nobody_cpu": _times(runs, nobody, "cpu_seconds"),
+        "times_none": _times(runs, none, "seconds"),
+        "times_none_cpu": _times(runs, none, "cpu_seconds"),
     }
 
 
-def _times(runs: list[Run], nobody: list[Run], key: str) -> dict[str, float] | None:
+def _times(runs: list[Run], none: list[Run], key: str) -> dict[str, float] | None:
     """Return the ratio to the runs without a listener; None for these themselves."""
-    if runs is nobody:
+    if runs is none:
         return None
-    return ratio([run[key] for run in runs], [run[key] for run in nobody])
+    return ratio([run[key] for run in runs], [run[key] for run in none])
 
 
 def _describe(side: str, run: Run) -> str:
@@ -247,7 +247,7 @@ def _shares(
     shares = {}
     for case in cases:
         sides = case["sides"]
-        cpu_us = sides["nobody"]["cpu_seconds"]["median"] * 1e6
+        cpu_us = sides["none"]["cpu_seconds"]["median"] * 1e6
         called, iterated = sides["on_event"]["events"], sides["events"]["events"]
         iterated_us = one_event_us["events"] + one_event_us["read"]
         shares[case["case"]] = {

@@ -60,7 +60,7 @@ class LargeInFlight(Bench):
 
         def run(repository: Repository, large: str) -> Run:
             _make_large(repository.path / "large", *LARGE[large])
-            for phase in ("warm", "alone", "beside"):
+            for phase in ("warm", "alone", "in_flight"):
                 for small, size in SMALL.items():
                     for index in range(count):
                         path = _small_path(repository.path, phase, small, index)
@@ -87,21 +87,21 @@ def _count(args: Namespace) -> int:
 
 
 def _case(large: str, small: str, rounds: list[Run]) -> dict[str, Any]:
-    """Return a row of the result. ``beside`` are the seconds while the large one is in flight."""
+    """Return a row of the result. ``in_flight``: seconds while the large one is in flight."""
     alone = [seconds for run in rounds for seconds in run["alone"][small]]
-    in_flight = [seconds for run in rounds for seconds in run["beside"][small]]
+    in_flight = [seconds for run in rounds for seconds in run["in_flight"][small]]
     return {
         "large": large,
         "small": small,
         "alone": spread(alone),
-        "beside": spread(in_flight),
+        "in_flight": spread(in_flight),
         "ratio": median(in_flight) / median(alone) if len(rounds) >= MIN_PAIRS else None,
         "cancel_seconds": spread([run["cancel_seconds"] for run in rounds]),
     }
 
 
 def _line(case: dict[str, Any]) -> str:
-    alone, in_flight, ratio = case["alone"], case["beside"], case["ratio"]
+    alone, in_flight, ratio = case["alone"], case["in_flight"], case["ratio"]
     said = "no ratio from so few rounds" if ratio is None else f"{ratio:.2f} x"
     return (
         f"{case['large']}, {case['small']}: "
@@ -142,7 +142,7 @@ async def _measure(count: int) -> dict[str, Any]:
         while now.busy_workers < now.total_workers - 1 or not now.staging:
             await asyncio.sleep(_CHECK_SECONDS)
             now = live.statistics()
-        in_flight = await _log_small(live, "beside", count)
+        in_flight = await _log_small(live, "in_flight", count)
         if large.done():
             raise SystemExit("The large artifact was logged before the small ones were.")
         start = time.perf_counter()
@@ -150,7 +150,7 @@ async def _measure(count: int) -> dict[str, Any]:
         await asyncio.wait([large])
         cancel_seconds = time.perf_counter() - start
     _check_nothing_left()
-    return {"alone": alone, "beside": in_flight, "cancel_seconds": cancel_seconds}
+    return {"alone": alone, "in_flight": in_flight, "cancel_seconds": cancel_seconds}
 
 
 def _check_nothing_left() -> None:

@@ -87,7 +87,7 @@ class Scaling(Bench):
 
 
 def _measure(side: str, tracked: int, untracked: int) -> dict[str, float]:
-    """Return the seconds for one artifact, by what it is and how it is logged."""
+    """Return the seconds for one artifact, by its kind and the way it is logged."""
     for folder in range(untracked // 1000):
         directory = Path("untracked", f"{folder:03}")
         directory.mkdir(parents=True)

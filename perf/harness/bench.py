@@ -23,7 +23,7 @@ class SkippedError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One result that a bench makes: what was asked for, and where to work."""
+    """One result that a bench makes: the options, and the directory to work in."""
 
     args: argparse.Namespace
     result: str
@@ -49,13 +49,13 @@ class Job:
 
 
 class Bench(ABC):
-    """One question. A subclass says what it measures; ``main`` does everything else."""
+    """One question. A subclass says how to measure it; ``main`` does everything else."""
 
     name: ClassVar[str]
     cases: ClassVar[Sequence[str]] = ()
-    """What is measured, one after the other."""
+    """The measured cases, one after the other."""
     sides: ClassVar[Sequence[str]] = ()
-    """What is compared. The sides take turns."""
+    """The compared programs. The sides take turns."""
     pairs: ClassVar[int] = MIN_PAIRS
     """Runs of each side in a full result."""
     short_pairs: ClassVar[int | None] = None

@@ -27,7 +27,7 @@ class PrewarmedClock:
         self.rss_start_mib = 0.0
 
     def __enter__(self) -> PrewarmedClock:
-        # At most what is free: memory that is in use was touched already.
+        # At most the free memory: memory that is in use was touched already.
         free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
         touch_bytes = min(self.prewarm_bytes, free // 10 * 9)
         subprocess.run([sys.executable, "-c", _TOUCH, str(touch_bytes)], check=True)

@@ -87,7 +87,7 @@ class Workload:
 class Side:
     """A way to log a workload.
 
-    A side opens what it needs, then does its work inside ``with clock``. The measured time goes
+    A side opens its files, then does its work inside ``with clock``. The measured time goes
     from the first call to the point where everything is on disk as that side leaves it.
     """
 

@@ -85,7 +85,7 @@ def measure_in_turns(
 
     Args:
         bench: The bench whose ``measure(side, workload, sources, scale)`` does one run.
-        workload: What is logged.
+        workload: The artifacts to log.
         sides: The names of the sides. ``against`` is asynclive from the directory ``against``.
         scale: 1.0 is the workload.
         pairs: The number of runs of each side.

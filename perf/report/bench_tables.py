@@ -140,7 +140,7 @@ def large_in_flight(directory: Path) -> str:
             case["large"],
             case["small"],
             milliseconds(case["alone"]),
-            milliseconds(case["beside"]),
+            milliseconds(case["in_flight"]),
             f"{case['ratio']:.2f}" if case["ratio"] else "",
         ]
         for case in document["cases"]
@@ -229,11 +229,11 @@ def events(directory: Path) -> str:
             rows.append(
                 [
                     case["title"],
-                    "none" if side == "nobody" else f"`{side}`",
+                    "none" if side == "none" else f"`{side}`",
                     f"{measured['events']:,.0f}",
                     span(measured["seconds"]),
                     span(measured["cpu_seconds"]),
-                    ratio(measured["times_nobody_cpu"], 3),
+                    ratio(measured["times_none_cpu"], 3),
                     f"{100 * share:.2f} %" if share is not None else "",
                 ]
             )

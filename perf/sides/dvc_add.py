@@ -19,7 +19,7 @@ def asynclive_log(names: list[str]) -> Command:
 
 
 def execute(repository: Repository, command: Command) -> str:
-    """Run a command in a repository; return what it prints.
+    """Run a command in a repository; return its output.
 
     Raises:
         CalledProcessError: The command failed.

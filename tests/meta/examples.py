@@ -84,7 +84,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     # What an example does is to bring no warning about; what DVC does is DVC's.
     warnings.filterwarnings("error", module="__main__|asynclive")
-    os.dup2(2, 1)  # what is printed past sys.stdout does not get among the answers
+    os.dup2(2, 1)  # output that bypasses sys.stdout does not mix with the answers
     for line in sys.stdin:
         program = Path(json.loads(line))
         os.chdir(program.parent)

@@ -32,11 +32,11 @@ HABITS = {
 # After you have rewritten some places, set these to the counts that the command above prints.
 # Never raise one: if a new text needs such a word, rewrite an old text too.
 CEILINGS = {
-    "src": {"words": 297, "clauses": 286},
-    "docs": {"words": 45, "clauses": 96},
-    "tests": {"words": 204, "clauses": 262},
-    "perf": {"words": 41, "clauses": 23},
-    "examples": {"words": 3, "clauses": 4},
+    "src": {"words": 0, "clauses": 0},
+    "docs": {"words": 0, "clauses": 0},
+    "tests": {"words": 0, "clauses": 0},
+    "perf": {"words": 1, "clauses": 0},
+    "examples": {"words": 0, "clauses": 0},
 }
 
 

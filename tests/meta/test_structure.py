@@ -1,4 +1,4 @@
-"""The shape of the package: what may import what, what is public, what importing it costs."""
+"""The shape of the package: its import rules, its public names, the cost of its import."""
 
 from __future__ import annotations
 
