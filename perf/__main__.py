@@ -18,13 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perf.benches import NAMES, load
-from perf.harness import bench, child_process, results
+from perf.harness import child_process, results, runner
 
 
 def main(arguments: list[str]) -> int:
     name, *rest = arguments or ["--help"]
     if name in NAMES:
-        return bench.main(load(name), rest)
+        return runner.main(load(name), rest)
     if name in COMMANDS:
         return COMMANDS[name](rest)
     print(f"{__doc__}\nBenches: {', '.join(NAMES)}")
@@ -84,7 +84,7 @@ def report(arguments: list[str]) -> int:
 
 
 def child(arguments: list[str]) -> int:
-    """Measure one run of a bench, and print it as JSON. ``Repository.run`` starts this."""
+    """Measure one run of a runner, and print it as JSON. ``Repository.run`` starts this."""
     name, given = arguments
     # ``python -m`` looks for modules in the working directory first. Here that is the measured
     # repository, where an artifact may have the name of a module.
