@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,30 +54,34 @@ BLOCKING = [
 ]
 
 
-@pytest.fixture
-def no_blocking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Make file operations and sleeps fail in the thread of the event loop."""
+@contextmanager
+def no_blocking() -> Iterator[list[str]]:
+    """Make file operations and sleeps fail in this thread, which runs the event loop.
+
+    Yields the operations that failed. After the block they work again: pytest needs them to report
+    a failure.
+    """
+    gc.collect()  # finalizers of earlier tests may remove files, in whatever thread runs them
     loop_thread = threading.get_ident()
     caught: list[str] = []
 
-    def forbidden(module: Any, name: str) -> None:
+    def forbid(patch: pytest.MonkeyPatch, module: Any, name: str) -> None:
         real = getattr(module, name)
 
         def checked(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() == loop_thread and armed:
+            if threading.get_ident() == loop_thread:
                 caught.append(f"{name}{args}")
                 raise BlockingError(name)
             return real(*args, **kwargs)
 
-        monkeypatch.setattr(module, name, checked)
+        patch.setattr(module, name, checked)
 
-    for module, names in BLOCKING:
-        for name in names:
-            if hasattr(module, name):
-                forbidden(module, name)
-    armed = True
-    yield caught
-    armed = False
+    with pytest.MonkeyPatch.context() as patch:
+        for module, names in BLOCKING:
+            for name in names:
+                if hasattr(module, name):
+                    forbid(patch, module, name)
+        yield caught
 
 
 async def log_all_kinds(repo: Path, files: list[Path], tree: Path, isolation: Isolation) -> None:
@@ -106,22 +112,18 @@ def make_artifacts(repo: Path) -> tuple[list[Path], Path]:
 
 @in_both
 async def test_no_file_operation_runs_in_the_thread_of_the_loop(
-    repo: Path, request: pytest.FixtureRequest, isolation: Isolation
+    repo: Path, isolation: Isolation
 ) -> None:
     files, tree = make_artifacts(repo)
-    caught = request.getfixturevalue("no_blocking")
-    await log_all_kinds(repo, files, tree, isolation)
+    with no_blocking() as caught:
+        await log_all_kinds(repo, files, tree, isolation)
     assert caught == []
 
 
-async def test_the_watch_sees_a_file_operation_in_the_loop(
-    repo: Path, request: pytest.FixtureRequest
-) -> None:
-    caught = request.getfixturevalue("no_blocking")
-    with pytest.raises(BlockingError):
+async def test_the_watch_sees_a_file_operation_in_the_loop(repo: Path) -> None:
+    with no_blocking() as caught, pytest.raises(BlockingError):
         os.stat(repo)
     assert len(caught) == 1
-    caught.clear()
 
 
 @on_asyncio
