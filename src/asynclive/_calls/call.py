@@ -86,10 +86,10 @@ class Call:
     def __init__(
         self, request: ArtifactRequest, options: CallOptions = _LOG_ARTIFACT, number: int = 0
     ) -> None:
-        self.request = request
-        self.options = options
-        self.number = number
-        self.progress = StagingProgress()
+        self.request: ArtifactRequest = request
+        self.options: CallOptions = options
+        self.number: int = number
+        self.progress: StagingProgress = StagingProgress()
         self._stage: Stage = "queued"
         self._listeners: list[OnStageChange] = []
         # The calls that are committed before this one.
