@@ -51,10 +51,9 @@ test: $(STAMP)
 
 # The inner loop, under a minute on 2 cores: the unit tests, the import table, and a sample of whole
 # calls. It leaves out the sweeps of the stager, worker processes, kills and faults, the command
-# line, the examples, and most of the comparison with DVCLive. Run `make test` before a change lands.
+# line, the examples, and the comparison with DVCLive. Run `make test` before a change lands.
 QUICK := tests/unit tests/meta/test_structure.py tests/meta/test_prose.py \
-	$(addprefix tests/integration/,test_submit.py test_returned_artifact.py test_lifetime.py) \
-	tests/contract/test_parity_files.py
+	$(addprefix tests/integration/,test_submit.py test_returned_artifact.py test_lifetime.py)
 
 test-quick: $(STAMP)
 	$(PYTEST) $(QUICK) -k "not cancelled_anywhere and not edges_of_chunks"
