@@ -22,7 +22,7 @@ def choose_isolation(given: str | None, environment: Mapping[str, str]) -> Isola
 
     Threads share the interpreter with the caller's event loop, and each waits for the other. While
     the loop runs Python code all the time, threads take a hundred times as long as a process
-    (perf/isolation.py).
+    (perf/benches/isolation.py).
 
     Raises:
         ValueError: there is no such isolation, or no interpreter to start.
