@@ -34,7 +34,8 @@ def test_many_processes_log_in_parallel_and_lose_nothing(
 
 @pytest.mark.long
 def test_dvc_and_git_commands_in_parallel_neither_fail_nor_make_a_call_fail(repo: Path) -> None:
-    processes, count, outside = 6, 80, repo.parent / "sources"
+    # Long enough for several rounds of commands, which wait for the lock.
+    processes, count, outside = 6, 120, repo.parent / "sources"
     logged = prepare(repo, processes, count, outside)
     commands = 0
     with crowd(repo, processes, count, outside) as zygote:
