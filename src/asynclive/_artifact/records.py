@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .placement import Placement
 from .request import ArtifactRequest
+
+if TYPE_CHECKING:
+    # Late: making the classes of a placement takes a millisecond, and only a stage needs them.
+    from .placement import Placement
 
 
 class StoredFile(NamedTuple):

@@ -54,7 +54,7 @@ class Live(Protocol):
     def save_dvc_exp(self) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Entered:
     """A session that uses the Live."""
 

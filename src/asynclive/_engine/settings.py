@@ -22,7 +22,7 @@ DEFAULT_DIR = Default("dvclive")
 DEFAULT_DVCYAML = Default("dvc.yaml")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Where and how a session works: the checked arguments of ``AsyncLive``.
 
