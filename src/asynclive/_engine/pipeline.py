@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -205,8 +205,16 @@ class Pipeline:
         except ArtifactChangedError:
             if comes_first or source.release is None or call.is_released:
                 raise
-        # Earlier calls had not ended. One of them may have replaced the file by a link to the same
-        # bytes in the cache. It does so before it ends, so plan and stage again after that.
+        return await self._restage_after_link(call, source, stage)
+
+    async def _restage_after_link(
+        self, call: Call, source: OpenSource, stage: Callable[..., Awaitable[StagedArtifact]]
+    ) -> StagedArtifact:
+        """Plan and stage again once the earlier calls have ended.
+
+        One of them may have replaced the file by a link to the same bytes in the cache, while this
+        call read it. It does so before it ends.
+        """
         await call.wait_for_earlier()
         call.progress.restart()
         return await stage(await self._plan(source.plan.request), source.release)
