@@ -18,7 +18,7 @@ from .._engine.session import Session
 from .._engine.settings import DEFAULT_DIR, DEFAULT_DVCYAML, Settings, make_settings
 from .._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
 from .._instrumentation.statistics import AsyncLiveStatistics
-from .._progress.display import make_progress
+from .._progress.display_choice import make_progress
 from .blocking_live import BlockingLive
 from .engine_choice import Isolation, choose_isolation, engine_maker
 

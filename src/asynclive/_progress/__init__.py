@@ -1,5 +1,6 @@
 """Progress bars, drawn from events. Start with ``display``.
 
+- ``display_choice``: whether progress is shown, without importing the display
 - ``display``: the thread that draws
 - ``artifact_tally``: counts and rows of the artifacts, updated by events
 - ``bars``: the lines that show the artifacts of one moment

@@ -7,12 +7,11 @@ only for a limited time: a stopped terminal blocks every write.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from logging import getLogger
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from .._instrumentation.events import ArtifactEvent
 from .artifact_tally import Tally, format_outcomes
@@ -121,27 +120,14 @@ class LazyBars:
         return self._bars.html(lines)
 
 
-def make_progress(wanted: bool | None) -> Progress | None:
-    """Return the progress display for this process, or None if progress is not shown.
-
-    Args:
-        wanted: True: show progress, as lines of a log if stderr is no terminal. False: do not.
-            None: only in a terminal or a notebook.
-
-    Raises:
-        TypeError: ``wanted`` is neither a bool nor None.
-    """
-    if wanted is not None and not isinstance(wanted, bool):
-        raise TypeError(f"progress must be True, False or None, not {wanted!r}")
-    if wanted is False:
-        return None
+def make_display(stream: TextIO | None) -> Progress:
+    """Return a display in this notebook, on the terminal ``stream``, or in the log ``stream``."""
     if in_notebook():
         return Progress(lambda bars: Notebook(bars.html))
-    stream = sys.stderr
+    assert stream is not None
     if can_draw(stream):
         return Progress(lambda bars: Terminal(stream, bars.ansi))
-    # sys.stderr is None under pythonw.
-    return Progress(lambda _: Log(stream)) if wanted and stream is not None else None
+    return Progress(lambda _: Log(stream))
 
 
 def format_summary(tally: Tally) -> str:
