@@ -201,20 +201,8 @@ def many_processes(directory: Path) -> Figure | None:
     for how, (dash, marker) in marks:
         points = [each for each in document["points"] if each["how"] == how]
         rates = [each["per_second"] for each in points]
-        ax.errorbar(
-            [each["processes"] for each in points],
-            [rate["median"] for rate in rates],
-            yerr=[
-                [rate["median"] - rate["min"] for rate in rates],
-                [rate["max"] - rate["median"] for rate in rates],
-            ],
-            color=COLOURS["asynclive"],
-            linestyle=dash,
-            marker=marker,
-            capsize=2,
-            elinewidth=0.8,
-            label=how.replace("_", " "),
-        )
+        processes = [each["processes"] for each in points]
+        _rates(ax, processes, rates, dash, marker, how.replace("_", " "))
     ax.set_xscale("log")
     ax.set_ylim(bottom=0)
     _plain(ax, x=tuple(sorted({each["processes"] for each in document["points"]})))
@@ -312,20 +300,7 @@ def workers(directory: Path) -> Figure | None:
         x = [each["workers"] for each in points]
         ticks |= set(x)
         rates = [each["mib_per_second"] for each in points]
-        ax.errorbar(
-            x,
-            [rate["median"] for rate in rates],
-            yerr=[
-                [rate["median"] - rate["min"] for rate in rates],
-                [rate["max"] - rate["median"] for rate in rates],
-            ],
-            color=COLOURS["asynclive"],
-            linestyle=dash,
-            marker=marker,
-            capsize=2,
-            elinewidth=0.8,
-            label=workload["title"],
-        )
+        _rates(ax, x, rates, dash, marker, workload["title"])
     cores = document["machine"]["cpus"]
     ax.axvline(cores, color=GOAL, linestyle=":", linewidth=1)
     ax.set_xscale("log")
@@ -380,6 +355,26 @@ def memory(directory: Path) -> Figure | None:
     axes[0].set_ylabel("MiB above the start, at the peak")
     figure.suptitle("Memory of logging one artifact (lower is better)", fontsize=11)
     return figure
+
+
+def _rates(
+    ax: Axes, x: list[int], rates: list[dict[str, float]], dash: Any, marker: str, label: str
+) -> None:
+    """Draw the median rates of asynclive over ``x``, each with its least and its most."""
+    ax.errorbar(
+        x,
+        [rate["median"] for rate in rates],
+        yerr=[
+            [rate["median"] - rate["min"] for rate in rates],
+            [rate["max"] - rate["median"] for rate in rates],
+        ],
+        color=COLOURS["asynclive"],
+        linestyle=dash,
+        marker=marker,
+        capsize=2,
+        elinewidth=0.8,
+        label=label,
+    )
 
 
 def _plain(ax: Axes, *, x: tuple[float, ...]) -> None:
