@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -230,10 +230,6 @@ class Session:
     def listen(self, on_event: OnEvent) -> None:
         """Call ``on_event`` with each event from now on."""
         self._hub.listen(on_event)
-
-    def add_experiment_files(self, files: Iterable[str]) -> None:
-        """Add files that another worker process may have written to the experiment."""
-        self.experiment.add_files(files)
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Make the engine, let it work, and show its progress."""

@@ -162,7 +162,7 @@ class _Worker:
                 case LogLevel():
                     logging.getLogger("asynclive").setLevel(message.level)
                 case Leave():
-                    self._session.add_experiment_files(message.files)
+                    self._session.experiment.add_files(message.files)
                     return
 
     def _on_event(self, event: ArtifactEvent) -> None:
