@@ -16,7 +16,7 @@
     ├── ArtifactConflictError      another call claims the same path, copy or name
     ├── BackPressureError          submit(wait=False) would have to wait
     ├── ArtifactCancelledError     the handle was cancelled; nothing was logged
-    ├── LockTimeoutError           another process kept DVC's lock too long     (TimeoutError)
+    ├── LockTimeoutError           another process kept a lock too long         (TimeoutError)
     ├── DvcYamlError               dvc.yaml cannot be read, merged or replaced
     ├── StorageError               a file operation failed: disk full, read-only, no permission
     ├── CommitError                DVC cannot track the artifact, for a reason not named above
@@ -204,13 +204,22 @@ class ArtifactCancelledError(AsyncLiveError):
 
 
 class LockTimeoutError(AsyncLiveError, TimeoutError):
-    """DVC's repository lock was held by another process for ``lock_timeout`` seconds."""
+    """Another process held a lock for ``lock_timeout`` seconds.
 
-    def __init__(self, lock_timeout: float) -> None:
+    It is DVC's repository lock, or the lock of Git's index, which ``core.autostage`` needs.
+    ``lock`` is the path of the latter, or None.
+    """
+
+    def __init__(self, lock_timeout: float, lock: str | None = None) -> None:
         self.lock_timeout = lock_timeout
+        self.lock = lock
+        held, command, stale = "DVC's repository lock", "dvc", ""
+        if lock is not None:
+            held, command = f"the lock of Git's index, '{lock}',", "git"
+            stale = " If no git command runs, one was killed: remove that file."
         super().__init__(
-            f"Another process held DVC's repository lock for {lock_timeout:g} s. "
-            "Wait for that 'dvc' command to end, or pass a longer lock_timeout=."
+            f"Another process held {held} for {lock_timeout:g} s. "
+            f"Wait for that '{command}' command to end, or pass a longer lock_timeout=.{stale}"
         )
 
     def __str__(self) -> str:

@@ -212,7 +212,7 @@ async def test_autostage_adds_the_other_artifacts_to_git(
     async with AsyncLive(root=repo) as live:
         with monkeypatch.context() as patch, locked(repo) as gate:
             if fails == "git add":
-                where = ("dvc.repo.scm_context", "SCMContext", "track_changed_files")
+                where = ("dvc.repo.scm_context", "SCMContext", "add")
                 raise_in(patch, where, OSError(28, "No space left on device"))
             else:
                 where = ("dvc.stage", "Stage", "dumpd")
@@ -223,9 +223,11 @@ async def test_autostage_adds_the_other_artifacts_to_git(
         if fails == "git add":
             for artifact in artifacts:
                 error = outcomes[artifact.name]
-                assert isinstance(error, CommitError)
-                assert "it is tracked, but 'git add' of its .dvc file failed" in str(error)
-                assert artifact.state[0] == artifact.bytes
+                assert isinstance(error, StorageError)
+                assert "No space left on device" in str(error)
+            assert not list(repo.rglob("?*.dvc"))
+            assert not (repo / "dvc.yaml").exists()
+            assert git(repo, "status", "--porcelain", "*.gitignore") == ""
         else:
             assert set(errors(artifacts, outcomes)) == {"fails", "fails-copied"}
         assert not errors(artifacts, await log_all(live, artifacts))

@@ -46,8 +46,8 @@ class AsyncLive:
             of them is reserved for small artifacts. To stage a directory of very many small
             files, each other thread hands them to an extra process. Default: the number of cores
             of this process plus two.
-        lock_timeout: seconds to wait while another process holds DVC's repository lock. None: no
-            limit.
+        lock_timeout: seconds to wait while another process holds DVC's repository lock. With
+            ``core.autostage``, the same limit holds for the lock of Git's index. None: no limit.
         durable: make each logged artifact survive a power cut. The objects, the ``.dvc`` file,
             ``.gitignore``, ``dvc.yaml`` and a copy are fsynced with their directories, each before
             a file that names it. This costs as much time as the disk takes. If the
@@ -233,7 +233,8 @@ class AsyncLive:
             ArtifactNotFoundError: ``path`` does not exist.
             ArtifactChangedError: ``path`` was written while it was read.
             ArtifactPathError: ``path`` cannot be logged; the error says why and what to do.
-            LockTimeoutError: another process held DVC's lock for ``lock_timeout`` seconds.
+            LockTimeoutError: another process held DVC's lock, or that of Git's index, for
+                ``lock_timeout`` seconds.
             DvcYamlError: dvc.yaml cannot be read or replaced.
             StorageError: the disk refused, or the artifact is larger than the free space.
             CommitError: DVC refused.

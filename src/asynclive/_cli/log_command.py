@@ -114,7 +114,8 @@ Exit codes:
     show_default=True,
     metavar="SECONDS",
     callback=values.parse_seconds,
-    help="How long to wait while another process holds DVC's lock. inf sets no limit.",
+    help="How long to wait while another process holds DVC's lock, or with core.autostage Git's. "
+    "inf sets no limit.",
 )
 @click.option("--durable", is_flag=True, help="Return only when all data is on the disk (fsync).")
 @click.option(

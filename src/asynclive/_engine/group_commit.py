@@ -50,6 +50,13 @@ class _Waiter(Generic[ItemT, ResultT]):
     error: Exception | None = None
     waiting_since: float | None = None
     """The time of the first attempt to take the lock for this item (loop time, seconds)."""
+    begun: bool = False
+
+    def begin(self) -> None:
+        """Report that the group begins, unless it began before."""
+        if not self.begun:
+            self.begun = True
+            self.on_begin()
 
     def resolve(self, outcome: ResultT | Exception) -> None:
         if isinstance(outcome, Exception):
@@ -65,10 +72,13 @@ class GroupCommitter(Generic[ItemT, ResultT]):
     Args:
         acquire: takes the lock if it is free at this moment; returns whether it did.
         commit: commits a group under the lock; returns a result or an error for each, in order.
+            An item with a ``LockTimeoutError`` is committed again with a later group: it needs
+            another lock too, which another process has taken in between.
         release: releases the lock.
         break_seconds: returns for how many seconds the lock must stay free from now on, so that
             ``dvc`` commands can take it; 0: it need not.
         lock_timeout: seconds to wait for the lock; None: no limit.
+        timeout_error: makes the error for a wait of that many seconds.
     """
 
     def __init__(
@@ -79,12 +89,14 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         release: Callable[[], Awaitable[None]],
         break_seconds: Callable[[], Awaitable[float]],
         lock_timeout: float | None,
+        timeout_error: Callable[[float], LockTimeoutError] = LockTimeoutError,
     ) -> None:
         self._acquire = acquire
         self._commit = commit
         self._release = release
         self._break_seconds = break_seconds
         self._lock_timeout = lock_timeout
+        self._timeout_error = timeout_error
         # In order, and bounded by the calls in flight: each call waits here once.
         self._waiters: dict[_Waiter[ItemT, ResultT], None] = {}
         self._arrived = anyio.Event()
@@ -140,7 +152,7 @@ class GroupCommitter(Generic[ItemT, ResultT]):
         """Commit the waiting items, release the lock, and resume the callers. Not interruptible."""
         group = self._take_group()
         for waiter in group:
-            waiter.on_begin()
+            waiter.begin()
         outcomes: Sequence[ResultT | Exception] = [_interrupted() for _ in group]
         with anyio.CancelScope(shield=True):
             try:
@@ -151,8 +163,23 @@ class GroupCommitter(Generic[ItemT, ResultT]):
             finally:
                 # After the release: a caller that resumes may run `dvc`, which needs the lock. In
                 # a finally: a native cancellation pierces the shield.
-                for waiter, outcome in zip(group, outcomes, strict=True):
-                    waiter.resolve(outcome)
+                self._end_group(group, outcomes)
+
+    def _end_group(
+        self,
+        group: list[_Waiter[ItemT, ResultT]],
+        outcomes: Sequence[ResultT | Exception],
+    ) -> None:
+        """Resume the callers. Items whose other lock was not free wait again, before all others."""
+        waiting_again: dict[_Waiter[ItemT, ResultT], None] = {}
+        for waiter, outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, LockTimeoutError):
+                waiting_again[waiter] = None
+            else:
+                waiter.resolve(outcome)
+        if waiting_again:
+            self._waiters = waiting_again | self._waiters
+            self._time_out(anyio.current_time())
 
     async def _release_lock(self) -> None:
         try:
@@ -206,7 +233,7 @@ class GroupCommitter(Generic[ItemT, ResultT]):
             since = waiter.waiting_since
             if since is not None and now - since >= self._lock_timeout:
                 del self._waiters[waiter]
-                waiter.resolve(LockTimeoutError(self._lock_timeout))
+                waiter.resolve(self._timeout_error(self._lock_timeout))
 
 
 def _copies(error: Exception, count: int) -> list[Exception]:

@@ -20,7 +20,7 @@ from .._dvc.repository.dvc_repository import DvcRepository
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.async_files import AsyncFiles
 from .._dvcyaml.dvcyaml_file import DvcYaml
-from .._errors import NotActiveError
+from .._errors import LockTimeoutError, NotActiveError
 from .._fs.free_space import free_bytes
 from .._fs.paths import is_inside, relocated
 from .._instrumentation.statistics import Counters
@@ -29,7 +29,7 @@ from .._stage.stager import Stager
 from .._workers.file_workers import FileWorkers
 from .._workers.os_priority import Scheduling
 from .dvc_thread import DvcThread
-from .group_commit import GroupCommitter
+from .group_commit import LONGEST_DELAY, GroupCommitter
 from .interface import Listener
 from .pipeline import Pipeline
 from .record_group import Outcomes, Recorder
@@ -118,15 +118,26 @@ class LocalEngine:
         # DVC knows a repository by the path that its command sees: the working directory, which
         # has no symlinks.
         real_root = await dvc_thread.run(partial(os.path.realpath, self._settings.root))
-        repository = await dvc_thread.run(
-            partial(DvcRepository.open, real_root, durable=self._settings.durable)
-        )
+        repository = await self._open(real_root, dvc_thread)
         try:
             await dvc_thread.run(partial(self._experiment.enter, repository))
             await self._serve_opened(real_root, repository, dvc_thread, task_status)
         finally:
             with anyio.CancelScope(shield=True):
                 await dvc_thread.run(partial(self._close, repository))
+
+    async def _open(self, real_root: str, dvc_thread: DvcThread) -> DvcRepository:
+        """Open the repository. If DVC must be initialised, wait for the lock of Git's index."""
+        lock_timeout, began = self._settings.lock_timeout, anyio.current_time()
+        while True:
+            try:
+                return await dvc_thread.run(
+                    partial(DvcRepository.open, real_root, durable=self._settings.durable)
+                )
+            except LockTimeoutError as error:
+                if lock_timeout is not None and anyio.current_time() - began >= lock_timeout:
+                    raise LockTimeoutError(lock_timeout, error.lock) from None
+            await anyio.sleep(LONGEST_DELAY)  # there is no event to wait for
 
     async def _serve_opened(
         self,
@@ -148,6 +159,7 @@ class LocalEngine:
             release=partial(dvc_thread.run, repository.release),
             break_seconds=partial(dvc_thread.run, repository.break_seconds),
             lock_timeout=settings.lock_timeout,
+            timeout_error=repository.timeout_error,
         )
         stager = Stager(
             ObjectStore(repository.layout),

@@ -112,8 +112,7 @@ class Pipeline:
 
         Raises:
             AsyncLiveError: the artifact is not logged. Nothing of it is left but objects in the
-                cache, which ``dvc gc`` removes. (If ``core.autostage`` is set and ``git add``
-                fails, DVC tracks the artifact, and the error says so.)
+                cache, which ``dvc gc`` removes.
 
         Cancellation: before the group of the call begins to commit, the same holds. Afterwards the
             commit is finished first.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from disk import tree
+from twin import dvc, git
 
 from asynclive._artifact.records import StagedArtifact, TrackedArtifact
 from asynclive._artifact.request import make_request
@@ -21,6 +22,7 @@ from asynclive._dvc.tracking.commit_undo import (
     QueuedForGit,
     TempWritten,
 )
+from asynclive._errors import CommitError, LockTimeoutError
 from asynclive._stage.stager import Stager
 from asynclive._workers.file_workers import FileWorkers
 from asynclive._workspace.apply_placement import MadeParents, PlacementUndo
@@ -105,3 +107,71 @@ async def test_the_earlier_steps_are_undone_if_a_later_one_cannot_be(
     assert "model.pt' could not be taken back" in caplog.text
     (repo / "model.pt.dvc").rmdir()
     assert tree(repo) == before
+
+
+# --- core.autostage ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def autostage(repo: Path) -> None:
+    dvc(repo, "config", "core.autostage", "true")
+
+
+def in_index(repo: Path) -> set[str]:
+    return {*git(repo, "diff", "--cached", "--name-only").split()}
+
+
+async def test_a_group_is_taken_back_if_another_process_has_just_locked_gits_index(
+    repo: Path, autostage: None, repository: DvcRepository
+) -> None:
+    (repo / "known.pt").write_text("first")
+    commit(repository, await stage(repository, "known.pt", copy=False, cache=True))
+    for name in ("known.pt", "new.pt"):
+        (repo / name).write_text("second")
+    before = tree(repo), in_index(repo)
+    group = [
+        await stage(repository, "known.pt", copy=False, cache=True),
+        await stage(repository, "new.pt", copy=False, cache=True),
+        await stage(repository, "new.pt", copy=True, cache=True),
+    ]
+    lock = repo / ".git" / "index.lock"
+    lock.touch()
+    outcomes = repository.commit(group)
+    lock.unlink()
+    assert [type(outcome) for outcome in outcomes] == [LockTimeoutError] * 3
+    assert str(repository.timeout_error(6)) == str(LockTimeoutError(6, str(lock)))
+    assert (tree(repo), in_index(repo)) == before
+    assert [type(outcome) for outcome in repository.commit(group)] == [TrackedArtifact] * 3
+    assert in_index(repo) >= {"known.pt.dvc", "new.pt.dvc", "new/copies/new.pt.dvc"}
+
+
+async def test_only_an_artifact_that_git_does_not_add_is_taken_back(
+    repo: Path, autostage: None, repository: DvcRepository
+) -> None:
+    git(repo, "config", "filter.fails.clean", "false")
+    git(repo, "config", "filter.fails.required", "true")
+    (repo / "bad").mkdir()
+    (repo / "bad" / ".gitattributes").write_text("*.dvc filter=fails\n")
+    names = ["a.pt", "bad/b.pt", "c.pt"]
+    for name in names:
+        (repo / name).write_text(name)
+    group = [await stage(repository, name, copy=False, cache=True) for name in names]
+    first, second, third = repository.commit(group)
+    assert isinstance(first, TrackedArtifact)
+    assert isinstance(third, TrackedArtifact)
+    assert isinstance(second, CommitError)
+    assert "'git add' failed (core.autostage)" in str(second)
+    assert second.__cause__ is not None
+    assert in_index(repo) == {".gitignore", "a.pt.dvc", "c.pt.dvc"}
+    assert {*(repo / "bad").iterdir()} == {repo / "bad/b.pt", repo / "bad/.gitattributes"}
+
+
+async def test_an_artifact_that_is_taken_back_leaves_gits_index(
+    repo: Path, autostage: None, repository: DvcRepository
+) -> None:
+    (repo / "model.pt").write_text("first")
+    before = tree(repo), in_index(repo)
+    tracked = commit(repository, await stage(repository, "model.pt", copy=False, cache=True))
+    assert in_index(repo) == {".gitignore", "model.pt.dvc"}
+    repository.take_back(tracked)
+    assert (tree(repo), in_index(repo)) == before

@@ -30,6 +30,7 @@ class Repository:
     def __init__(self) -> None:
         self.groups: list[list[Any]] = []
         self.errors: dict[Any, Exception] = {}
+        self.errors_once: dict[Any, Exception] = {}
         self.attempts = 0
         self.locked = False
         self.locked_elsewhere = False
@@ -61,7 +62,9 @@ class Repository:
         await self.commit_gate.wait()
         await anyio.lowlevel.checkpoint()
         assert len(self.groups) == count, "another group began in between"
-        return [self.errors.get(item, f"{item} done") for item in group]
+        errors = {**self.errors, **self.errors_once}
+        self.errors_once = {item: errors[item] for item in self.errors_once if item not in group}
+        return [errors.get(item, f"{item} done") for item in group]
 
     async def release(self) -> None:
         assert self.locked
@@ -639,3 +642,61 @@ async def test_no_item_waits_for_ever_when_every_task_of_the_loop_is_cancelled(
         for waiter in waiters:
             waiter.done.set()
     assert ended
+
+
+# --- Another lock ---------------------------------------------------------------------------
+
+
+@on_every_loop
+async def test_an_item_that_needs_another_lock_is_committed_again_before_later_items(
+    repository: Repository,
+) -> None:
+    repository.errors_once["b"] = LockTimeoutError(0)
+    repository.commit_gate = anyio.Event()
+    began: list[str] = []
+    async with running(repository, 60) as committer, anyio.create_task_group() as task_group:
+        for item in ("a", "b", "c"):
+            task_group.start_soon(committer.submit, item, partial(began.append, item))
+            await settled()
+        repository.commit_gate.set()
+    assert repository.groups == [["a"], ["b", "c"], ["b"]]
+    assert began == ["a", "b", "c"]
+
+
+@on_every_loop
+async def test_the_wait_for_another_lock_ends_after_lock_timeout(
+    repository: Repository, clock: Clock
+) -> None:
+    repository.errors["a"] = LockTimeoutError(0)
+
+    async def commit(group: Sequence[Any]) -> list[Any]:
+        clock.now += 1
+        return await Repository.commit(repository, group)
+
+    repository.commit = commit  # type: ignore[method-assign]
+    async with running(repository, 5) as committer:
+        with pytest.raises(LockTimeoutError) as caught:
+            await committer.submit("a")
+    assert caught.value.lock_timeout == 5
+    assert len(repository.groups) == 5
+
+
+@three_ways
+async def test_an_item_that_waits_for_another_lock_can_be_withdrawn(
+    repository: Repository, clock: Clock, way: str
+) -> None:
+    repository.errors_once["a"] = LockTimeoutError(0)
+    repository.commit_gate = anyio.Event()
+    clock.by_hand = True
+    async with running(repository) as committer:
+        async with submitted(committer, "a", way=way) as (call,):
+            repository.locked_elsewhere = True
+            repository.commit_gate.set()
+            await settled()
+            assert repository.groups == [["a"]]
+            call.cancel()
+        assert call.cancelled
+        repository.locked_elsewhere = clock.by_hand = False
+        await clock.wake()
+        assert await committer.submit("b") == "b done"
+    assert repository.groups == [["a"], ["b"]]

@@ -4,6 +4,7 @@
 - ``open_repository``: opens or creates DVC's Repo, its session and layout
 - ``repository_lock``: DVC's lock, and breaks that leave it to ``dvc`` commands
 - ``save_experiment``: ``dvc exp save``, in another process
+- ``git_checks``: finds on entering what DVC's Git libraries cannot use
 - ``inspect_repository``: reads facts for the doctor; changes nothing
 - ``index_setup``: builds the workspace index for this repository
 """

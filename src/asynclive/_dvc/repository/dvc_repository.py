@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
-from ..._errors import AsyncLiveError
+from ..._errors import AsyncLiveError, LockTimeoutError
 from ..._fs.file_lock import FileLock
 from ..._fs.fsync import Sync
 from ..._fs.paths import is_inside
@@ -21,6 +21,8 @@ from ..dvc_errors import unreadable_error
 from ..process_guard import dvc_guard, preserve_process_settings
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
+from ..tracking.git_staging import GitStaging
+from .git_checks import check_autostage
 from .index_setup import default_watches, make_dvc_rules, open_git_index, patch_gitignore
 from .open_repository import open_repo, read_layout, remove_dead, start_session, state_databases
 from .repository_lock import RepositoryLock
@@ -48,10 +50,13 @@ class DvcRepository:
         sync = Sync(repo.root_dir if durable else None)
         with contextlib.ExitStack() as undo:
             undo.callback(repo.close)
+            git_index = open_git_index(repo)
+            check_autostage(repo)
             self.session = start_session(repo, sync)
             undo.callback(self.session.close)
             self.layout = read_layout(repo, self.session, sync)
-            self._lock = RepositoryLock(repo)
+            git_staging = GitStaging.for_repo(repo)
+            self._lock = RepositoryLock(repo, git_staging)
             self._gitignore_patch = patch_gitignore(repo)
             if self._gitignore_patch is not None:
                 undo.callback(self._gitignore_patch.uninstall)
@@ -64,7 +69,8 @@ class DvcRepository:
                 self.layout,
                 index=self._index,
                 rules=self._rules,
-                git_index=open_git_index(repo),
+                git_index=git_index,
+                git_staging=git_staging,
             )
             self._state = State(repo, links=bool(self.layout.links))
             self._is_index_refreshed = False
@@ -130,6 +136,10 @@ class DvcRepository:
         """
         return self._lock.acquire()
 
+    def timeout_error(self, lock_timeout: float) -> LockTimeoutError:
+        """Return the error for a wait of ``lock_timeout`` seconds: it names the lock."""
+        return self._lock.timeout_error(lock_timeout)
+
     def break_seconds(self) -> float:
         """Return for how long all sessions must leave the lock free for `dvc` commands."""
         return self._lock.break_seconds()
@@ -157,8 +167,8 @@ class DvcRepository:
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         """Track each artifact that can be tracked; return the others' errors in their places.
 
-        The caller holds DVC's lock. An artifact with an error leaves no change behind, unless
-        ``core.autostage`` is set and ``git add`` fails: then it is tracked, and the error says so.
+        The caller holds DVC's lock. An artifact with an error leaves no change behind. A
+        ``LockTimeoutError`` says that another process holds the lock of Git's index.
         """
         with dvc_guard.hold():
             try:

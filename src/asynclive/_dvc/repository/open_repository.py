@@ -10,13 +10,19 @@ from logging import getLogger
 from typing import Any
 
 from ..._cache.cache_layout import CacheLayout
-from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError, StorageError
+from ..._errors import (
+    AsyncLiveError,
+    LockTimeoutError,
+    RepositoryError,
+    RepositoryNotFoundError,
+    StorageError,
+)
 from ..._fs.atomic_rename import can_rename_between
 from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
 from ..._workspace.temp_session import TempSession
-from ..dvc_errors import plain_text
 from ..process_guard import mute_logger
+from .git_checks import check_before_init, explain
 
 logger = getLogger(__name__)
 
@@ -25,7 +31,12 @@ def open_repo(root: str) -> Any:
     """Return DVC's ``Repo`` at or above ``root``, as DVCLive does (``dvclive.dvc.get_dvc_repo``).
 
     In a Git repository without DVC, run ``dvc init`` first.
+
+    Raises:
+        AsyncLiveError: DVC or Git cannot work here.
+        LockTimeoutError: ``dvc init`` is needed, and another process holds the lock of Git's index.
     """
+    from dulwich.file import FileLocked
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
     from dvc.scm import Git, SCMError
@@ -45,17 +56,18 @@ def open_repo(root: str) -> Any:
                 git = Git(root)
             except GitSCMError as error:
                 raise RepositoryNotFoundError(root) from error
-            # Fails in a directory where Git cannot work, before DVC has created any file.
-            git.list_submodules()
+            check_before_init(git)
             with mute_logger("dvc.repo.init"):
                 return Repo.init(git.root_dir)
     except AsyncLiveError:
         raise
     except OSError as error:
         raise StorageError(root, error) from error
+    except FileLocked as error:
+        raise LockTimeoutError(0, os.fsdecode(error.lockfilename)) from error
     except Exception as error:  # of DVC, of scmrepo, and of the Git libraries below it
         raise RepositoryError(
-            root, f"DVC cannot open its repository at '{root}': {plain_text(error)}"
+            root, f"DVC cannot open its repository at '{root}': {explain(error, root)}"
         ) from error
 
 

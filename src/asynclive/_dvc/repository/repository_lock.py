@@ -7,8 +7,9 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from ..._errors import StorageError
+from ..._errors import LockTimeoutError, StorageError
 from ..process_guard import dvc_guard
+from ..tracking.git_staging import GitStaging
 
 
 class RepositoryLock:
@@ -16,10 +17,13 @@ class RepositoryLock:
 
     Args:
         repo: DVC's ``Repo``.
+        git: adds each group to Git's index, whose lock must be free too; None: groups are not
+            added.
     """
 
-    def __init__(self, repo: Any) -> None:
+    def __init__(self, repo: Any, git: GitStaging | None = None) -> None:
         self._repo = repo
+        self._git = git
         # Otherwise the lock draws a progress bar on stderr, and fails if stderr is closed.
         repo.lock._friendly = False
         self._breaks = LockBreaks(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
@@ -33,6 +37,9 @@ class RepositoryLock:
         from dvc.lock import HardlinkLock, LockError
 
         if self._breaks.break_seconds():
+            return False
+        # Before DVC's lock, which other sessions and `dvc` commands can use in the meantime.
+        if self._git is not None and self._git.is_locked():
             return False
         lock = self._repo.lock
         try:
@@ -48,6 +55,11 @@ class RepositoryLock:
         self._repo._lock_depth += 1
         self._breaks.record_acquire()
         return True
+
+    def timeout_error(self, lock_timeout: float) -> LockTimeoutError:
+        """Return the error for a wait of ``lock_timeout`` seconds: it names the lock."""
+        git = self._git
+        return LockTimeoutError(lock_timeout, git.lock if git and git.was_locked else None)
 
     def break_seconds(self) -> float:
         """Return for how long all sessions must leave the lock free for `dvc` commands."""

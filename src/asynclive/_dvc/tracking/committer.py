@@ -11,7 +11,7 @@ from typing import Any
 
 from ..._artifact.records import StagedArtifact, TrackedArtifact
 from ..._cache.cache_layout import CacheLayout
-from ..._errors import AsyncLiveError, CommitError
+from ..._errors import AsyncLiveError
 from ..._fs.file_io import remove_file
 from ..._fs.safe_open import change_mode, open_beneath
 from ..._index.dvc_file_reader import DvcFileOutput
@@ -39,6 +39,7 @@ from .commit_undo import (
 from .dvc_file_writer import DvcFiles
 from .dvc_outputs import Outputs
 from .fsync_committed import sync_committed
+from .git_staging import GitStaging
 
 logger = getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Committer:
         index: the outputs that DVC tracks in the workspace.
         rules: DVC's rules, by which the index is refreshed.
         git_index: the paths that Git tracks; None without Git.
+        git_staging: adds each group to Git's index; None: groups are not added.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Committer:
         index: WorkspaceIndex[Any],
         rules: DvcRules,
         git_index: GitIndex | None,
+        git_staging: GitStaging | None = None,
     ) -> None:
         self._repo = repo
         self._layout = layout
@@ -69,6 +72,7 @@ class Committer:
         self._index = index
         self._rules = rules
         self._git_index = git_index
+        self._git_staging = git_staging
         self._outputs = Outputs(repo, layout, rules, git_index)
         self._dvc_files = DvcFiles(layout)
 
@@ -82,18 +86,14 @@ class Committer:
                 self._git_index.reload()
         except Exception as error:
             return [with_cause(unreadable_error(self._layout.root, error), error) for _ in group]
-        try:
-            with self._repo.scm_context(quiet=True):
-                for staged in group:
-                    results.append(self._commit_or_undo(staged, outputs))
-                if self._sync.is_enabled:
-                    self._sync_group(results)
-        except Exception as error:  # from leaving the context: core.autostage's `git add`
-            for index, result in enumerate(results):
-                if isinstance(result, TrackedArtifact):
-                    path = result.staged.request.path
-                    reason = f"it is tracked, but 'git add' of its .dvc file failed: {error}"
-                    results[index] = with_cause(CommitError(path, reason), error)
+        # Not autostage: at the end of this block it is too late to take artifacts back.
+        with self._repo.scm_context(autostage=False, quiet=True):
+            for staged in group:
+                results.append(self._commit_or_undo(staged, outputs))
+            if self._sync.is_enabled:
+                self._sync_group(results)
+            if self._git_staging is not None:
+                self._add_to_git(self._git_staging, results)
         return results
 
     def take_back(self, tracked: TrackedArtifact) -> None:
@@ -103,6 +103,15 @@ class Committer:
         """
         self._rules.reset()
         self._undo(tracked.staged, tracked.undo)
+        if self._git_staging is not None:
+            try:
+                self._git_staging.add(tracked.undo)
+            except Exception as error:
+                logger.warning(
+                    "'%s' was taken back, but stays in Git's index (%s). Run 'git reset'.",
+                    tracked.staged.request.path,
+                    error,
+                )
 
     def _commit_or_undo(
         self, staged: StagedArtifact, outputs: OutputIndex[Any]
@@ -128,6 +137,27 @@ class Committer:
             assert tracked is not None
             self._undo(tracked.staged, tracked.undo)
             results[index] = translate_error(tracked.staged.request, error)
+
+    def _add_to_git(self, git: GitStaging, results: list[TrackedArtifact | AsyncLiveError]) -> None:
+        """Add the group to Git's index; take back the artifacts that cannot be added."""
+        try:
+            git.add_group()
+        except Exception as group_error:
+            tracked = {
+                index: result
+                for index, result in enumerate(results)
+                if isinstance(result, TrackedArtifact)
+            }
+            for index, artifact in reversed(tracked.items()):
+                error = group_error
+                if len(tracked) > 1 and not git.is_lock_error(group_error):
+                    try:  # the other artifacts may be no reason to refuse this one
+                        git.add(artifact.undo)
+                        continue
+                    except Exception as own_error:
+                        error = own_error
+                self._undo(artifact.staged, artifact.undo)
+                results[index] = git.error_for(artifact.staged.request, error)
 
     def _commit_one(
         self,

@@ -1,0 +1,76 @@
+"""Finds what DVC's Git libraries cannot use, and says what to do. Called on entering."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..._errors import LockTimeoutError, RepositoryError
+from ..._index.git_index import GitIndex
+from ..dvc_errors import plain_text
+
+
+def explain(error: Exception, git_root: str) -> str:
+    """Return the text of an error of DVC's Git libraries, with what to do where that is known."""
+    text = plain_text(error) or type(error).__name__
+    if "not owned by current user" in text:
+        advice = (
+            f"Git's repository '{git_root}' belongs to another user, and libgit2, which DVC uses, "
+            f"refuses it. Run 'git config --global --add safe.directory {git_root}'."
+        )
+        # Git itself obeys these variables.
+        if any(name.startswith("GIT_CONFIG") for name in os.environ):
+            advice += " libgit2 reads '~/.gitconfig', and no variable like GIT_CONFIG_GLOBAL."
+        return advice
+    if type(error).__name__ == "UnsupportedExtension":  # of dulwich
+        name = f"extensions.{text}"
+        return (
+            f"Git's repository '{git_root}' has {name}, which dulwich, which DVC uses, does not "
+            f"know. Run 'git config --unset {name.partition(' ')[0]}' if nothing needs it."
+        )
+    return text
+
+
+def libgit2_refusal(scm: Any) -> str | None:
+    """Return why libgit2 cannot open the repository, and what to do; None: it can.
+
+    DVC uses it to add files to Git's index, and to save experiments.
+
+    Args:
+        scm: scmrepo's ``Git``.
+    """
+    try:
+        scm.list_submodules()  # DVC's other Git libraries cannot list them
+    except Exception as error:
+        return f"{explain(error, scm.root_dir).rstrip('.')}."
+    return None
+
+
+def check_autostage(repo: Any) -> None:
+    """Check that DVC can add files to Git's index, if ``core.autostage`` is set.
+
+    Raises:
+        RepositoryError: it cannot.
+    """
+    if repo.scm_context.autostage and (reason := libgit2_refusal(repo.scm)):
+        raise RepositoryError(
+            repo.root_dir,
+            f"core.autostage cannot add files to Git's index: {reason} Or run 'dvc config "
+            "core.autostage false'.",
+        )
+
+
+def check_before_init(scm: Any) -> None:
+    """Check that Git works here, before ``dvc init`` creates files and adds them to the index.
+
+    Raises:
+        OSError: Git's index cannot be read.
+        RepositoryError: it does not.
+        LockTimeoutError: another process holds the lock of Git's index.
+    """
+    GitIndex(scm.dulwich.repo, scm.root_dir).reload()
+    if reason := libgit2_refusal(scm):
+        raise RepositoryError(scm.root_dir, f"'dvc init' cannot run: {reason}")
+    lock = f"{scm.dulwich.repo.index_path()}.lock"
+    if os.path.lexists(lock):
+        raise LockTimeoutError(0, lock)
