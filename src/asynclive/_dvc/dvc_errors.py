@@ -9,7 +9,9 @@ from .._errors import ArtifactPathError, AsyncLiveError, CommitError, Repository
 
 
 def unreadable_error(root: str, error: Exception) -> RepositoryError:
-    """Return the error for .dvc or dvc.yaml files that DVC cannot read."""
+    """Return the error for .dvc or dvc.yaml files, or a Git index, that DVC cannot read."""
+    if isinstance(error, RepositoryError):
+        return RepositoryError(error.root, str(error))
     return RepositoryError(root, f"DVC cannot read its files in '{root}': {plain_text(error)}")
 
 

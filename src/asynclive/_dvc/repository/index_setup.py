@@ -42,8 +42,17 @@ def make_dvc_rules(repo: Any, patch: GitignorePatch | None) -> DvcRules:
 
 
 def open_git_index(repo: Any) -> GitIndex | None:
-    """Return the index of the Git repository; None without Git."""
-    return GitIndex(repo.scm.dulwich.repo, repo.scm.root_dir) if _has_git(repo) else None
+    """Return the index of the Git repository, as it is now; None without Git.
+
+    Raises:
+        OSError: it cannot be read.
+        RepositoryError: DVC cannot use this index.
+    """
+    if not _has_git(repo):
+        return None
+    index = GitIndex(repo.scm.dulwich.repo, repo.scm.root_dir)
+    index.reload()
+    return index
 
 
 def _has_git(repo: Any) -> bool:
