@@ -96,6 +96,7 @@ def diagnose(directory: str) -> Diagnosis:
     except ImportError as error:
         messages.problems.append(f"DVC cannot be imported: {error}. Install it again.")
         return report()
+    _examine_git(messages, repository)
     workspace = _examine_disk(messages, "workspace", repository.root)
     if repository.dvc_dir is None:
         messages.notes.append(
@@ -113,6 +114,23 @@ def diagnose(directory: str) -> Diagnosis:
         sessions=_examine_sessions(messages, repository),
         locks=find_lock_holders(repository.lock, repository.tmp_dir),
     )
+
+
+def _examine_git(messages: _Messages, repository: RepositoryFacts) -> None:
+    git = repository.git
+    if git is None:
+        return
+    if git.unreadable is not None:
+        messages.problems.append(git.unreadable)
+    elif git.refused is not None and git.autostage:
+        messages.problems.append(f"Files cannot be added to Git's index: {git.refused}")
+    elif git.refused is not None:
+        messages.notes.append(f"No DVC experiment can be saved here: {git.refused}")
+    if git.lock is not None:
+        messages.notes.append(
+            f"A process holds the lock of Git's index, '{git.lock}'. If no git command runs, "
+            "remove that file."
+        )
 
 
 def _versions() -> dict[str, str | None]:

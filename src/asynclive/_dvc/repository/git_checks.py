@@ -10,9 +10,9 @@ from ..._index.git_index import GitIndex
 from ..dvc_errors import plain_text
 
 
-def explain(error: Exception, git_root: str) -> str:
-    """Return the text of an error of DVC's Git libraries, with what to do where that is known."""
-    text = plain_text(error) or type(error).__name__
+def explain(error: Exception, git_root: str) -> str | None:
+    """Return what an error of DVC's Git libraries means, and what to do; None: that is unknown."""
+    text = plain_text(error)
     if "not owned by current user" in text:
         advice = (
             f"Git's repository '{git_root}' belongs to another user, and libgit2, which DVC uses, "
@@ -28,7 +28,7 @@ def explain(error: Exception, git_root: str) -> str:
             f"Git's repository '{git_root}' has {name}, which dulwich, which DVC uses, does not "
             f"know. Run 'git config --unset {name.partition(' ')[0]}' if nothing needs it."
         )
-    return text
+    return None
 
 
 def libgit2_refusal(scm: Any) -> str | None:
@@ -42,7 +42,8 @@ def libgit2_refusal(scm: Any) -> str | None:
     try:
         scm.list_submodules()  # DVC's other Git libraries cannot list them
     except Exception as error:
-        return f"{explain(error, scm.root_dir).rstrip('.')}."
+        unknown = f"libgit2, which DVC uses, cannot open Git's repository: {plain_text(error)}."
+        return explain(error, scm.root_dir) or unknown
     return None
 
 
@@ -55,8 +56,8 @@ def check_autostage(repo: Any) -> None:
     if repo.scm_context.autostage and (reason := libgit2_refusal(repo.scm)):
         raise RepositoryError(
             repo.root_dir,
-            f"core.autostage cannot add files to Git's index: {reason} Or run 'dvc config "
-            "core.autostage false'.",
+            f"core.autostage cannot add files to Git's index: {reason} To do without it, run 'dvc "
+            "config core.autostage false'.",
         )
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from ..._errors import RepositoryError, RepositoryNotFoundError
+from ..._index.git_index import GitIndex
 from ..dvc_errors import plain_text
 from ..process_guard import preserve_process_settings
+from .git_checks import explain, libgit2_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,22 @@ class RepositoryFacts:
     """The number of outputs that DVC tracks; None: DVC cannot read its files."""
     unreadable: str | None = None
     """Why DVC cannot read its files; None: it can."""
+    git: GitFacts | None = None
+    """None without Git."""
+
+
+@dataclass(frozen=True, slots=True)
+class GitFacts:
+    """What DVC's Git libraries can do in the Git repository."""
+
+    unreadable: str | None
+    """Why DVC cannot read Git's index; None: it can."""
+    refused: str | None
+    """Why libgit2 refuses the repository; None: it does not."""
+    autostage: bool
+    """``core.autostage``, which needs libgit2."""
+    lock: str | None
+    """The lock of Git's index, if a process holds it."""
 
 
 def inspect_repository(directory: str) -> RepositoryFacts:
@@ -61,13 +80,15 @@ def inspect_repository(directory: str) -> RepositoryFacts:
             git_root = _git_root(directory)
             if git_root is None:
                 raise RepositoryNotFoundError(directory) from None
-            return RepositoryFacts(git_root, None, git_root)
+            facts = _read_git(git_root, autostage=True)  # by 'dvc init'
+            return RepositoryFacts(git_root, None, git_root, git=facts)
         try:
             return _read_facts(root)
         except OSError as error:
             raise RepositoryError(root, f"Cannot read '{root}': {error}") from error
         except Exception as error:
-            raise RepositoryError(root, f"DVC cannot open '{root}': {plain_text(error)}") from error
+            reason = explain(error, root) or plain_text(error)
+            raise RepositoryError(root, f"DVC cannot open '{root}': {reason}") from error
 
 
 def find_working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> tuple[str, ...]:
@@ -94,10 +115,11 @@ def _read_facts(root: str) -> RepositoryFacts:
         outputs = sum(1 for _ in repo.index.outs)
     except Exception as error:
         unreadable = plain_text(error)
+    git_root = _git_root(root) if not config["core"].get("no_scm") else None
     return RepositoryFacts(
         root=root,
         dvc_dir=repo.dvc_dir,
-        git_root=_git_root(root) if not config["core"].get("no_scm") else None,
+        git_root=git_root,
         tmp_dir=repo.tmp_dir,
         cache_dir=cache.path,
         cache_types=tuple(cache.cache_types),
@@ -106,7 +128,26 @@ def _read_facts(root: str) -> RepositoryFacts:
         hardlink_lock=bool(config["core"].get("hardlink_lock")),
         outputs=outputs,
         unreadable=unreadable,
+        git=None
+        if git_root is None
+        else _read_git(git_root, autostage=bool(config["core"].get("autostage"))),
     )
+
+
+def _read_git(git_root: str, *, autostage: bool) -> GitFacts:
+    from dvc.scm import Git
+
+    with closing(Git(git_root)) as git:
+        dulwich = git.dulwich.repo
+        unreadable = None
+        try:
+            GitIndex(dulwich, git_root).reload()
+        except (RepositoryError, OSError) as error:
+            unreadable = str(error)
+        lock = f"{dulwich.index_path()}.lock"
+        return GitFacts(
+            unreadable, libgit2_refusal(git), autostage, lock if os.path.lexists(lock) else None
+        )
 
 
 def _read_only_repo(root: str) -> Any:

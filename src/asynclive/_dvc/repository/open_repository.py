@@ -21,6 +21,7 @@ from ..._fs.atomic_rename import can_rename_between
 from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
 from ..._workspace.temp_session import TempSession
+from ..dvc_errors import plain_text
 from ..process_guard import mute_logger
 from .git_checks import check_before_init, explain
 
@@ -66,8 +67,9 @@ def open_repo(root: str) -> Any:
     except FileLocked as error:
         raise LockTimeoutError(0, os.fsdecode(error.lockfilename)) from error
     except Exception as error:  # of DVC, of scmrepo, and of the Git libraries below it
+        reason = explain(error, root) or plain_text(error)
         raise RepositoryError(
-            root, f"DVC cannot open its repository at '{root}': {explain(error, root)}"
+            root, f"DVC cannot open its repository at '{root}': {reason}"
         ) from error
 
 

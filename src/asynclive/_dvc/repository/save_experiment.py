@@ -10,6 +10,7 @@ from typing import Any
 
 from ..._errors import ExperimentError
 from ..dvc_errors import plain_text
+from .git_checks import libgit2_refusal
 
 logger = getLogger(__name__)
 
@@ -47,6 +48,8 @@ def experiment_name(repo: Any, name: str | None) -> str:
     scm = repo.scm
     if isinstance(scm, NoSCM):
         raise ExperimentError(name, "there is no Git repository. Run 'git init' and 'git commit'.")
+    if reason := libgit2_refusal(scm):
+        raise ExperimentError(name, reason)
     if scm.no_commits:
         raise ExperimentError(name, "Git has no commit yet. Run 'git commit'.")
     baseline = scm.get_rev()
