@@ -153,15 +153,37 @@ class ArtifactNotFoundError(ArtifactPathError, FileNotFoundError):
         return str(self.args[0])
 
 
-class ArtifactChangedError(ArtifactPathError):
-    """The path was written, replaced or removed while its bytes were read."""
+def advice_on_rotation(directory: str) -> str:
+    """Return a sentence for a directory in which files come and go while it is logged."""
+    return (
+        f"If a program removes old files in '{directory}', as a trainer removes old checkpoints, "
+        "log each checkpoint instead of the directory."
+    )
 
-    def __init__(self, path: str | os.PathLike[str], what: str = "changed") -> None:
+
+class ArtifactChangedError(ArtifactPathError):
+    """The path was written, replaced or removed while its bytes were read.
+
+    ``path`` is the file that changed; it may lie in the directory that was logged.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], what: str = "changed", directory: str | None = None
+    ) -> None:
+        self._what = what
+        advice = "Log it again when no process writes to it any more."
+        if directory is not None:
+            advice = (
+                f"Log '{directory}' again when no process writes to it any more. "
+                f"{advice_on_rotation(directory)}"
+            )
         super().__init__(
-            path,
-            f"{what} while it was being logged, so nothing was recorded. "
-            "Log it again when no process writes to it any more.",
+            path, f"{what} while it was being logged, so nothing was recorded. {advice}"
         )
+
+    def in_directory(self, directory: str) -> ArtifactChangedError:
+        """Return the same error of a file in ``directory``, which was logged."""
+        return ArtifactChangedError(self.path, self._what, directory)
 
 
 class ArtifactConflictError(AsyncLiveError):

@@ -13,15 +13,24 @@ from .._fs.paths import is_inside
 def translate_os_errors(source: str) -> Iterator[None]:
     """Translate an OSError of the block into an error of the artifact read from ``source``.
 
+    If a file in a directory has changed, the error names the directory too.
+
     Raises:
         ArtifactChangedError: a file of the source vanished.
         StorageError: for any other OSError.
     """
     try:
         yield
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if isinstance(error.filename, str) and is_inside(error.filename, source):
-            raise ArtifactChangedError(error.filename, "vanished") from error
+            vanished = ArtifactChangedError(error.filename, "vanished")
+            raise _in_directory(vanished, source) from error
         raise StorageError(source, error) from error
     except OSError as error:
         raise StorageError(source, error) from error
+    except ArtifactChangedError as error:
+        raise _in_directory(error, source) from error.__cause__
+
+
+def _in_directory(error: ArtifactChangedError, source: str) -> ArtifactChangedError:
+    return error if error.path == source else error.in_directory(source)

@@ -14,7 +14,12 @@ from typing import NamedTuple, Protocol
 
 from .._artifact.plan import ArtifactPlan, PlannedDir, PlannedFile
 from .._artifact.request import ArtifactRequest
-from .._errors import ArtifactNotFoundError, ArtifactPathError, StorageError
+from .._errors import (
+    ArtifactNotFoundError,
+    ArtifactPathError,
+    StorageError,
+    advice_on_rotation,
+)
 from .._fs.paths import is_inside, is_utf8, relocated
 
 DVCIGNORE = ".dvcignore"
@@ -329,7 +334,9 @@ def _missing_file(source: str, path: str, shown: str) -> ArtifactPathError:
             "Remove the link, or create the file.",
         )
     return ArtifactNotFoundError(
-        source, f"changed while it was scanned: '{shown}' was removed. Log it again."
+        source,
+        f"changed while it was scanned: '{shown}' was removed. Log it again. "
+        f"{advice_on_rotation(source)}",
     )
 
 

@@ -79,10 +79,11 @@ async def test_a_bulk_step_waits_for_small_artifacts() -> None:
     ("raised", "expected"),
     [
         (FileNotFoundError(2, "gone", "data/file"), ArtifactChangedError),
+        (NotADirectoryError(20, "no directory", "data/a/b"), ArtifactChangedError),
         (FileNotFoundError(2, "gone", "cache/file"), StorageError),
         (PermissionError(13, "refused", "data/file"), StorageError),
     ],
-    ids=["source", "cache", "refused"],
+    ids=["source", "directory", "cache", "refused"],
 )
 async def test_an_os_error_of_a_step_becomes_an_error_of_the_artifact(
     run: str, raised: OSError, expected: type[Exception]
