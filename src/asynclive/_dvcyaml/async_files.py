@@ -7,6 +7,7 @@ this module.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import anyio
 import anyio.to_thread
 
+from .._fs.file_io import write_all
 from .._fs.fsync import NO_SYNC, Sync
 
 if TYPE_CHECKING:
@@ -150,7 +152,10 @@ class AsyncFiles:
                 # rename it over another, so a crash leaves no empty dvc.yaml there.
                 rest = memoryview(data)
                 while rest:
-                    rest = rest[await file.write(rest) :]
+                    written = await file.write(rest)
+                    if not written:  # otherwise this would never end
+                        raise OSError(errno.EIO, f"A write stopped {len(rest):,} bytes early", path)
+                    rest = rest[written:]
                 stamp = await self.run(_seal, file.fileno(), mode, self._sync)
             finally:
                 with anyio.CancelScope(shield=True):
@@ -189,9 +194,7 @@ class AsyncFiles:
         """Do the same as ``write``. Blocks."""
         with open(path, "xb", buffering=0, opener=_open_private) as file:
             try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
+                write_all(file.fileno(), data)
                 return _seal(file.fileno(), mode, self._sync)
             except BaseException:
                 os.remove(path)

@@ -6,6 +6,7 @@ much time as some hundred files.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -107,10 +108,17 @@ def set_mode(fd: int, path: str, mode: int) -> None:
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all bytes: one call of ``os.write`` may write fewer."""
+    """Write all bytes: one call of ``os.write`` may write fewer.
+
+    Raises:
+        OSError: the bytes cannot be written, or a call writes none.
+    """
     written = os.write(fd, data)
     while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
+        more = os.write(fd, memoryview(data)[written:])
+        if not more:  # otherwise this would never end
+            raise OSError(errno.EIO, f"A write stopped after {written:,} of {len(data):,} bytes")
+        written += more
 
 
 def remove_file(path: str) -> None:

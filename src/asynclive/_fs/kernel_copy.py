@@ -1,4 +1,8 @@
-"""Copy files in the kernel, and read at an offset. Blocks."""
+"""Copy files in the kernel, and read at an offset. Blocks.
+
+A kernel or a file system may copy fewer bytes than it was asked for, and none before the end of the
+file. So each copy is compared with the size of its source.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,9 @@ from collections.abc import Callable
 
 from .file_io import create, write_all
 
-# Errors that mean: the kernel or the file system does not support the call.
-_UNSUPPORTED = (
-    errno.EXDEV,
-    errno.ENOSYS,
-    errno.EINVAL,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.EPERM,
-)
+# Errors of copy_file_range that reading and writing would meet too. After any other error the bytes
+# are read and written: each file system has its own error for a copy that it does not support.
+_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _FICLONE = 0x40049409  # linux/fs.h
 
 # Bytes per step of a copy. Between steps a copy can be cancelled, or yield to a small artifact,
@@ -32,6 +30,9 @@ def copy_file(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None
         source_fd: the open file.
         path: the new file.
         checkpoint: called after each step; raises to stop.
+
+    Raises:
+        OSError: reading or writing failed, or fewer bytes could be read than the file has.
     """
     target_fd = create(path)
     try:
@@ -39,8 +40,16 @@ def copy_file(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None
         while copied := copy_step(source_fd, target_fd, offset):
             offset += copied
             checkpoint()
+        check_size(target_fd, path, os.fstat(source_fd).st_size)
     finally:
         os.close(target_fd)
+
+
+def check_size(fd: int, path: str, size: int) -> None:
+    """Raise OSError if a new file does not have the size of its source."""
+    copied = os.fstat(fd).st_size
+    if copied != size:
+        raise OSError(errno.EIO, f"The file system copied {copied:,} of {size:,} bytes", path)
 
 
 def clone(source_fd: int, target_fd: int) -> bool:
@@ -53,21 +62,31 @@ def clone(source_fd: int, target_fd: int) -> bool:
         fcntl.ioctl(target_fd, _FICLONE, source_fd)
     except OSError:
         return False
-    return True
+    if os.fstat(target_fd).st_size == os.fstat(source_fd).st_size:
+        return True
+    os.ftruncate(target_fd, 0)
+    return False
 
 
 def copy_step(source_fd: int, target_fd: int, offset: int, count: int = COPY_STEP_BYTES) -> int:
     """Copy up to ``count`` bytes at ``offset``; return the number copied, 0 at the end.
 
-    Uses ``copy_file_range`` if it works: it shares blocks on file systems with reflinks, and
-    avoids a copy through user space on others.
+    There are two ways:
+
+    1. ``copy_file_range``. It shares blocks on file systems with reflinks, and avoids a copy
+       through user space on others.
+    2. Reading and writing, if the first way fails or copies nothing. Some kernels and file systems
+       return 0 before the end.
     """
     if hasattr(os, "copy_file_range"):
         try:
-            return os.copy_file_range(source_fd, target_fd, count, offset, offset)
+            copied = os.copy_file_range(source_fd, target_fd, count, offset, offset)
         except OSError as error:
-            if error.errno not in _UNSUPPORTED:
+            if error.errno in _DISK_FULL:
                 raise
+        else:
+            if copied:
+                return copied
     os.lseek(source_fd, offset, os.SEEK_SET)
     os.lseek(target_fd, offset, os.SEEK_SET)
     data = os.read(source_fd, min(count, 2**20))

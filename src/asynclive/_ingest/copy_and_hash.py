@@ -12,6 +12,7 @@ copied first, as fast as possible. It is hashed, and copied into the workspace, 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -31,7 +32,7 @@ from .._errors import ArtifactChangedError
 from .._fs.file_io import READ, create
 from .._fs.free_space import DiskSpace, Reservation
 from .._fs.fsync import Sync
-from .._fs.kernel_copy import clone, copy_step, read_at
+from .._fs.kernel_copy import check_size, clone, copy_step, read_at
 from .._workers.bounded_gather import run_together
 
 # Bytes of one step, which is one hop to a thread: enough that the hop costs nothing, and few
@@ -289,13 +290,21 @@ class LargeFile:
             for fd in more_fds:
                 if not clone(first_fd, fd):
                     _copy_range(first_fd, fd, 0, self.planned.size)
+        if done:
+            for fd, path in zip((first_fd, *more_fds), self._new_paths, strict=True):
+                check_size(fd, path, self.planned.size)
         return done
+
+    @property
+    def _new_paths(self) -> list[str]:
+        """The new files, in the order of their descriptors."""
+        return [path for path in (self.temp, self.copy) if path is not None]
 
     def _open(self) -> None:
         """Open the source, make the new files, and clone them if the file system can."""
         self._fds.append(os.open(self.source, READ))
         check_unchanged(os.fstat(self._fds[_SOURCE]), self.planned, self.source)
-        written = [path for path in (self.temp, self.copy) if path is not None]
+        written = self._new_paths
         for path in written:  # one by one, so that `close` finds those made before an error
             self._fds.append(create(path))
         if self.options.uses_reflinks:
@@ -375,4 +384,7 @@ def _copy_range(source_fd: int, target_fd: int, offset: int, count: int) -> None
     end = offset + count
     while offset < end:
         from_thread.check_cancelled()
-        offset += copy_step(source_fd, target_fd, offset, min(CHUNK_BYTES, end - offset))
+        copied = copy_step(source_fd, target_fd, offset, min(CHUNK_BYTES, end - offset))
+        if not copied:  # the source is our own file: no other program makes it shorter
+            raise OSError(errno.EIO, f"A read stopped after {offset:,} of {end:,} bytes")
+        offset += copied

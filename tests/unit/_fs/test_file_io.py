@@ -20,6 +20,14 @@ def test_a_short_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "f").read_bytes() == b"0123456789"
 
 
+def test_a_write_that_stops_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda fd, data: 0)
+    fd = create(str(tmp_path / "f"))
+    with pytest.raises(OSError, match="0 of 10 bytes"):
+        write_all(fd, b"0123456789")
+    os.close(fd)
+
+
 def test_a_temp_file_is_private_and_always_new(tmp_path: Path) -> None:
     path = str(tmp_path / "f")
     os.close(create(path))

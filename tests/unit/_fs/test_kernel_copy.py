@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -14,19 +15,30 @@ import pytest
 from asynclive._fs import kernel_copy
 from asynclive._fs.kernel_copy import COPY_STEP_BYTES, clone, copy_file, copy_step
 
+ERRORS = ("EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM", "ENOENT", "ETXTBSY", "EINTR", "EIO")
 
-@pytest.fixture(params=["kernel", "missing", "EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM"])
+
+@pytest.fixture(params=["kernel", "missing", "none", "once", "few", *ERRORS])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The behaviour of ``copy_file_range``."""
+    """The behaviour of ``copy_file_range``.
 
-    def refuse(*args: object) -> int:
-        number = getattr(errno, request.param)
-        raise OSError(number, os.strerror(number))
+    "none": it copies nothing. "once": it copies some bytes, and nothing afterwards. "few": it
+    copies fewer bytes than it is asked for.
+    """
+    real, calls = kernel_copy.os.copy_file_range, itertools.count()
+
+    def answer(source: int, target: int, count: int, *offsets: int) -> int:
+        if request.param in ERRORS:
+            number = getattr(errno, request.param)
+            raise OSError(number, os.strerror(number))
+        if request.param == "none" or (request.param == "once" and next(calls)):
+            return 0
+        return real(source, target, min(count, 1_000_000), *offsets)
 
     if request.param == "missing":
         monkeypatch.delattr(kernel_copy.os, "copy_file_range", raising=False)
     elif request.param != "kernel":
-        monkeypatch.setattr(kernel_copy.os, "copy_file_range", refuse, raising=False)
+        monkeypatch.setattr(kernel_copy.os, "copy_file_range", answer, raising=False)
     return str(request.param)
 
 
@@ -58,7 +70,7 @@ def test_a_step_starts_at_its_offset(tmp_path: Path, way: str) -> None:
     assert (tmp_path / "target").read_bytes() == b"0123456789"
 
 
-def test_another_error_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -73,6 +85,16 @@ def test_a_file_is_copied_completely_from_its_start(tmp_path: Path, way: str) ->
         copy_file(source, str(tmp_path / "copy"), lambda: None)
     assert (tmp_path / "copy").read_bytes() == DATA
     assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o600
+
+
+def test_a_copy_that_is_short_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel_copy.os, "copy_file_range", lambda *args: 0, raising=False)
+    monkeypatch.setattr(kernel_copy.os, "read", lambda *args: b"")
+    with (
+        two_files(tmp_path, b"0123456789") as (source, _),
+        pytest.raises(OSError, match="copied 0 of 10 bytes"),
+    ):
+        copy_file(source, str(tmp_path / "copy"), lambda: None)
 
 
 def test_a_copy_can_be_stopped_after_each_step(
@@ -101,3 +123,13 @@ def test_a_clone_has_all_bytes_or_none(tmp_path: Path) -> None:
     with two_files(tmp_path, DATA) as (source, target):
         made = clone(source, target)
     assert (tmp_path / "target").read_bytes() == (DATA if made else b"")
+
+
+def test_a_clone_that_is_short_is_no_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def clone_a_part(target: int, _: int, source: int) -> None:
+        os.pwrite(target, os.pread(source, 100, 0), 0)
+
+    monkeypatch.setattr("fcntl.ioctl", clone_a_part)
+    with two_files(tmp_path, DATA) as (source, target):
+        assert not clone(source, target)
+    assert (tmp_path / "target").read_bytes() == b""
