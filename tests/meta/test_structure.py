@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "_isolation": "_engine _calls _dvclive _dvcyaml _dvc _instrumentation _workers _fs _errors",
     "_engine": "_stage _dvc.repository _calls _dvcyaml _dvclive _workspace _cache "
     "_instrumentation _workers _artifact _fs _errors",
-    "_doctor": "_dvc.repository _workspace _errors",
+    "_doctor": "_dvc.repository _workspace _fs _errors",
     "_stage": "_ingest _workspace _cache _instrumentation _workers _artifact _fs",
     "_dvc.repository": "_dvc.tracking _dvc _index _workspace _cache _artifact _fs _errors",
     "_calls": "_instrumentation _artifact _errors",

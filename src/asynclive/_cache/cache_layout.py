@@ -32,6 +32,11 @@ class CacheLayout:
     """Temp directory of this session, on the file system of the cache."""
     workspace_tmp: str
     """Temp directory of this session, on the file system of the workspace; Git ignores it."""
+    protects_objects: bool = True
+    """Whether objects can be write-protected. Otherwise an object is read to know that its bytes
+    are unchanged."""
+    keeps_modes: bool = True
+    """Whether files of the workspace get the permissions that they are given."""
     sync: Sync = NO_SYNC
     """Waits until written bytes are on the disk."""
 

@@ -43,7 +43,7 @@ def find_unchanged(
             checkpoint()
         # A file that is ignored now may have been stored before.
         same = known.lookup(planned) if planned.tracked else None
-        if same is None or not store.has(same.md5, planned.size):
+        if same is None or not store.has(same.md5, planned.size, checkpoint):
             return None
         if request.copy:
             path = os.sep.join((request.path, *planned.key))
@@ -55,7 +55,7 @@ def find_unchanged(
             return None
         if not plan.isdir:
             stored.append(known.stored_file(planned))
-    if request.copy and not _are_same_directories(plan):
+    if request.copy and not _are_same_directories(plan, store.layout.keeps_modes):
         return None
     return StagedArtifact(
         request=request,
@@ -67,25 +67,28 @@ def find_unchanged(
     )
 
 
-def _copy_mode(planned: PlannedFile, isdir: bool, layout: CacheLayout) -> int:
-    """Return the permissions that DVC leaves a copied file with."""
+def _copy_mode(planned: PlannedFile, isdir: bool, layout: CacheLayout) -> int | None:
+    """Return the permissions that DVC leaves a copied file with; None: the disk chooses them."""
+    if not layout.keeps_modes:
+        return None
     if isdir or not layout.links:
         return planned.mode
     return layout.copy_mode | (0o100 if planned.mode & 0o111 else 0)
 
 
-def _is_same_copy(path: str, planned: PlannedFile, known: CachedHash, mode: int) -> bool:
+def _is_same_copy(path: str, planned: PlannedFile, known: CachedHash, mode: int | None) -> bool:
     """Return whether the copy of a file is the one that was tracked, with these permissions."""
     copy = _lstat(path)
     return (
         copy is not None
-        and copy.st_mode == stat.S_IFREG | mode
+        and stat.S_ISREG(copy.st_mode)
+        and mode in (None, stat.S_IMODE(copy.st_mode))
         and copy.st_size == planned.size
         and (copy.st_ino, copy.st_mtime_ns) == (known.tracked_inode, known.tracked_mtime_ns)
     )
 
 
-def _are_same_directories(plan: ArtifactPlan) -> bool:
+def _are_same_directories(plan: ArtifactPlan, keeps_modes: bool) -> bool:
     """Return whether the directories of the copy have the names, modes and mtimes of the source."""
     names: dict[tuple[str, ...], set[str]] = {directory.key: set() for directory in plan.dirs}
     for key in itertools.chain((one.key for one in plan.dirs), (one.key for one in plan.files)):
@@ -96,7 +99,8 @@ def _are_same_directories(plan: ArtifactPlan) -> bool:
         copy = _lstat(path)
         if (
             copy is None
-            or copy.st_mode != stat.S_IFDIR | directory.mode
+            or not stat.S_ISDIR(copy.st_mode)
+            or (keeps_modes and stat.S_IMODE(copy.st_mode) != directory.mode)
             or copy.st_mtime_ns != directory.mtime_ns
             or set(os.listdir(path)) != names[directory.key]
         ):

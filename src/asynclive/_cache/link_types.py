@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 
 from .._artifact.plan import PlannedFile
+from .._fs.file_io import set_mode
 from .._fs.kernel_copy import copy_file
 from .cache_layout import CacheLayout
 
@@ -111,9 +112,9 @@ def make_link(
         # DVC never hard-links empty files: they would all share one inode.
         with open(object_path, "rb") as source:
             copy_file(source.fileno(), path, checkpoint)
-        os.chmod(path, layout.copy_mode if size else 0o666 & ~layout.umask)
+        set_mode(path, layout.copy_mode if size else 0o666 & ~layout.umask)
 
 
 def add_exec(path: str) -> None:
     """Set u+x, through links, as DVC does to a file whose .dvc says ``isexec``."""
-    os.chmod(path, os.stat(path).st_mode | stat.S_IXUSR)
+    set_mode(path, stat.S_IMODE(os.stat(path).st_mode) | stat.S_IXUSR)

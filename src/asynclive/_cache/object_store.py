@@ -6,12 +6,16 @@ Blocks; call it in worker threads. ``ObjectStore`` is thread-safe.
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
+import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from .._fs.change_detection import Stamp
 from .._fs.file_io import (
+    READ,
     UNNAMED,
     WRITE,
     is_object,
@@ -22,6 +26,9 @@ from .._fs.file_io import (
     write_new,
 )
 from .cache_layout import CacheLayout
+
+# Bytes of one read of an object that must be hashed.
+_READ_BYTES = 2**20
 
 
 class ObjectStore:
@@ -41,6 +48,9 @@ class ObjectStore:
         # replace the object of the first, to which hard links may exist already.
         self._locks = tuple(threading.Lock() for _ in range(256))
         self._unnamed = bool(UNNAMED)
+        # Where objects cannot be write-protected: the stamps of those that were read and had the
+        # right bytes. Bounded by the objects that this session needs again.
+        self._verified: dict[str, Stamp] = {}
 
     def object_path(self, md5: str) -> str:
         return f"{self.layout.cache_dir}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
@@ -53,18 +63,54 @@ class ObjectStore:
         """Return a new temp path on the file system of the workspace."""
         return f"{self.layout.workspace_tmp}{os.sep}{self._prefix}{next(self._numbers)}"
 
-    def has(self, md5: str, size: int) -> bool:
-        """Return whether the object exists, unchanged since DVC protected it."""
+    def has(self, md5: str, size: int, checkpoint: Callable[[], None] = lambda: None) -> bool:
+        """Return whether the object exists, with unchanged bytes.
+
+        There are two proofs, which are those of DVC (``LocalHashFileDB.check``):
+
+        1. Its mode. DVC write-protects an object, so its bytes are those of then.
+        2. If the cache cannot write-protect objects: its bytes, which are read and hashed.
+
+        Args:
+            md5: its name.
+            size: its size in bytes.
+            checkpoint: called while it is read; raises to stop.
+        """
+        path = self.object_path(md5)
         try:
-            found = os.stat(self.object_path(md5), follow_symlinks=False)
+            found = os.stat(path, follow_symlinks=False)
+            if is_object(found, size, self.layout.object_mode):
+                return True  # 1.
+            if self.layout.protects_objects or not stat.S_ISREG(found.st_mode):
+                return False
+            return found.st_size == size and self._is_intact(md5, found, checkpoint)  # 2.
         except FileNotFoundError:
             return False
-        return is_object(found, size, self.layout.object_mode)
 
-    def has_synced(self, md5: str, size: int) -> bool:
+    def _is_intact(self, md5: str, found: os.stat_result, checkpoint: Callable[[], None]) -> bool:
+        """Read an object; return whether it has the bytes of its name."""
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns
+        if self._verified.get(md5) == stamp:
+            return True
+        digest = hashlib.md5(usedforsecurity=False)
+        fd = os.open(self.object_path(md5), READ)
+        try:
+            while data := os.read(fd, _READ_BYTES):
+                checkpoint()
+                digest.update(data)
+        finally:
+            os.close(fd)
+        if digest.hexdigest() != md5.partition(".")[0]:
+            return False
+        self._verified[md5] = stamp
+        return True
+
+    def has_synced(
+        self, md5: str, size: int, checkpoint: Callable[[], None] = lambda: None
+    ) -> bool:
         """Return ``has``. With ``durable=True``, wait until the bytes are on the disk: the process
         that wrote them may not have waited."""
-        if not self.has(md5, size):
+        if not self.has(md5, size, checkpoint):
             return False
         self.layout.sync.file(self.object_path(md5))
         return True
@@ -126,14 +172,14 @@ class ObjectStore:
             if self.has_synced(md5, size):
                 os.unlink(temp)
                 return False
-            os.chmod(temp, self.layout.object_mode)
+            set_mode(temp, self.layout.object_mode)
             self._rename(temp, md5)
             return True
 
     def _sync_object(self, temp: str) -> None:
         fd = os.open(temp, WRITE)
         try:
-            set_mode(fd, temp, self.layout.object_mode)
+            set_mode(temp, self.layout.object_mode, fd)
             self.layout.sync.fd(fd)
         finally:
             os.close(fd)

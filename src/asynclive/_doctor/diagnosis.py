@@ -21,6 +21,7 @@ from .._dvc.repository.inspect_repository import (
     inspect_repository,
 )
 from .._errors import RepositoryError
+from .._fs.file_io import keeps_modes
 from .._workspace.crash_recovery import FoundSession, find_sessions
 from .._workspace.temp_session import TempSession
 from .file_systems import Disk, disk_under, nearest_existing
@@ -201,6 +202,7 @@ def _try_links(messages: _Messages, repository: RepositoryFacts) -> Links | None
     try:
         with _temp_directories(cache_dir, tmp_dir) as (cache_tmp, workspace_tmp):
             working = find_working_links(cache_tmp, workspace_tmp, LINKS)
+            protects_objects = keeps_modes(cache_tmp)
             workspace_reflinks, cache_reflinks = (
                 bool(find_working_links(each, each, LINKS[:1]))
                 for each in (workspace_tmp, cache_tmp)
@@ -209,6 +211,12 @@ def _try_links(messages: _Messages, repository: RepositoryFacts) -> Links | None
         where = repository.cache_dir if error.filename is None else os.path.dirname(error.filename)
         messages.problems.append(f"'{where}' cannot be written to: {error.strerror or error}.")
         return None
+    if not protects_objects:
+        messages.notes.append(
+            f"The cache '{repository.cache_dir}' cannot write-protect its objects: its file system "
+            "refuses or ignores changes of permissions. Artifacts are logged all the same, and an "
+            "object is read before it is used again. Do not edit files in the cache."
+        )
     used = next((kind for kind in repository.cache_types if kind in working), None)
     if used is None:
         messages.problems.append(

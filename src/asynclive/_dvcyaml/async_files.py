@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import anyio
 import anyio.to_thread
 
-from .._fs.file_io import write_all
+from .._fs.file_io import set_mode, write_all
 from .._fs.fsync import NO_SYNC, Sync
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class AsyncFiles:
                     if not written:  # otherwise this would never end
                         raise OSError(errno.EIO, f"A write stopped {len(rest):,} bytes early", path)
                     rest = rest[written:]
-                stamp = await self.run(_seal, file.fileno(), mode, self._sync)
+                stamp = await self.run(_seal, file.fileno(), path, mode, self._sync)
             finally:
                 with anyio.CancelScope(shield=True):
                     await file.close()
@@ -195,7 +195,7 @@ class AsyncFiles:
         with open(path, "xb", buffering=0, opener=_open_private) as file:
             try:
                 write_all(file.fileno(), data)
-                return _seal(file.fileno(), mode, self._sync)
+                return _seal(file.fileno(), path, mode, self._sync)
             except BaseException:
                 os.remove(path)
                 raise
@@ -224,9 +224,9 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _seal(fd: int, mode: int, sync: Sync) -> FileStamp | None:
+def _seal(fd: int, path: str, mode: int, sync: Sync) -> FileStamp | None:
     """Set the final mode and mtime of a complete file, sync it, and return its stamp."""
-    os.fchmod(fd, mode)
+    set_mode(path, mode, fd)
     stamp = _unique_stamp(fd)
     sync.fd(fd)
     return stamp

@@ -19,6 +19,16 @@ _O_CLOEXEC: int = getattr(os, "O_CLOEXEC", 0)
 # O_NONBLOCK: a named pipe that replaced a planned file must not block the thread.
 READ: int = os.O_RDONLY | _O_CLOEXEC | _O_BINARY | getattr(os, "O_NONBLOCK", 0)
 WRITE: int = os.O_RDWR | _O_BINARY | _O_CLOEXEC
+# Errors that mean: this file system, or the owner of the file, does not let its mode be changed.
+_MODE_REFUSED = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.EROFS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EINVAL,
+)
 # Opens a file without a name (Linux). 0: this platform cannot.
 UNNAMED: int = WRITE | os.O_TMPFILE if hasattr(os, "O_TMPFILE") else 0
 
@@ -43,7 +53,7 @@ def write_new(
             os.utime(fd if os.utime in os.supports_fd else path, ns=(mtime_ns, mtime_ns))
         found = os.fstat(fd)
         if stat.S_IMODE(found.st_mode) != mode:  # because of the umask
-            set_mode(fd, path, mode)
+            set_mode(path, mode, fd)
         if sync is not None:
             sync.fd(fd)
         return found
@@ -63,7 +73,7 @@ def link_new(path: str, data: bytes, mode: int, sync: Sync | None = None) -> Non
     try:
         write_all(fd, data)
         if stat.S_IMODE(os.fstat(fd).st_mode) != mode:  # because of the umask
-            os.fchmod(fd, mode)
+            set_mode(path, mode, fd)
         if sync is not None:
             sync.fd(fd)
         # Python follows the symlink in /proc only if it gets a descriptor of a directory. Any
@@ -96,15 +106,45 @@ def make_dir(path: str, mode: int) -> None:
     except FileExistsError:
         return
     # mkdir subtracts the umask and never sets the setgid bit.
-    os.chmod(path, mode)
+    set_mode(path, mode)
 
 
-def set_mode(fd: int, path: str, mode: int) -> None:
-    """Change the permissions of the open file ``fd``, whose path is ``path``."""
-    if hasattr(os, "fchmod"):  # resolves no path
-        os.fchmod(fd, mode)
-    else:
-        os.chmod(path, mode)
+def set_mode(path: str, mode: int, fd: int | None = None) -> bool:
+    """Change the permissions of a file or directory; return False if that is refused.
+
+    DVC ignores a refusal too: on disks as those of SMB and FAT, every file has the same mode.
+
+    Args:
+        path: the file.
+        mode: its new permissions.
+        fd: a descriptor of it, if it is open; the kernel then resolves no path.
+    """
+    try:
+        if fd is not None and hasattr(os, "fchmod"):
+            os.fchmod(fd, mode)
+        else:
+            os.chmod(path, mode)
+    except OSError as error:
+        if error.errno not in _MODE_REFUSED:
+            raise
+        return False
+    return True
+
+
+def keeps_modes(directory: str) -> bool:
+    """Return whether a file in a directory gets the permissions that it is given.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+    path = f"{directory}{os.sep}mode"
+    fd = create(path)
+    try:
+        set_mode(path, 0o444, fd)
+        return stat.S_IMODE(os.fstat(fd).st_mode) == 0o444
+    finally:
+        os.close(fd)
+        os.unlink(path)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from .file_io import set_mode
 from .paths import is_inside
 
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
@@ -69,12 +70,11 @@ def change_mode(path: str, mode: int) -> int | None:
 
     Returns:
         The permissions that it had. None: nothing was changed, since it is a symlink or a file
-        with several hard links.
+        with several hard links, or the file system refused.
     """
     if not hasattr(os, "fchmod"):  # Windows
         before = stat.S_IMODE(os.stat(path).st_mode)
-        os.chmod(path, mode)
-        return before
+        return before if set_mode(path, mode) else None
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | _NOFOLLOW)
     except OSError as error:
@@ -86,8 +86,8 @@ def change_mode(path: str, mode: int) -> int | None:
         if not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1:
             return None
         before = stat.S_IMODE(found.st_mode)
-        if before != mode:
-            os.fchmod(fd, mode)
+        if before != mode and not set_mode(path, mode, fd):
+            return None
         return before
     finally:
         _close(fd)

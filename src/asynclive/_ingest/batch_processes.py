@@ -136,8 +136,11 @@ class _BatchProcess:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # the parent handles Ctrl-C
         )
-        # stage_plain neither syncs nor publishes in another way than by an unnamed file.
-        self._can_stage_plain = bool(UNNAMED) and not layout.sync.is_enabled
+        # stage_plain neither syncs nor publishes in another way than by an unnamed file, and knows
+        # an object by its mode.
+        self._can_stage_plain = (
+            bool(UNNAMED) and not layout.sync.is_enabled and layout.protects_objects
+        )
         path = [str(each) for each in sys.path if isinstance(each, str)]
         cache = layout.cache_dir, layout.object_mode, layout.dir_mode
         self._send(marshal.dumps((path, [os.path.dirname(os.path.dirname(__file__))])))

@@ -38,7 +38,10 @@ class FileStager:
     def known_md5(self, planned: PlannedFile) -> str | None:
         """Return the cached MD5 of an unchanged file if its object exists, else None."""
         same, store = self.known.lookup(planned), self.workspace.store
-        return same.md5 if same is not None and store.has_synced(same.md5, planned.size) else None
+        if same is None:
+            return None
+        is_stored = store.has_synced(same.md5, planned.size, self.workspace.checkpoint)
+        return same.md5 if is_stored else None
 
     def stage_batch(self, files: Sequence[PlannedFile], checkpoint: Callable[[], None]) -> Batch:
         """Stage small files; ``checkpoint`` is called now and then and raises to stop.

@@ -18,7 +18,7 @@ from .._cache.link_types import add_exec, leaves_plain_files, link_type, make_li
 from .._cache.object_store import ObjectStore
 from .._errors import ArtifactChangedError
 from .._fs.change_detection import fingerprint_of
-from .._fs.file_io import write_new
+from .._fs.file_io import set_mode, write_new
 
 
 @dataclass(slots=True)
@@ -158,13 +158,13 @@ class WorkspaceFiles:
             # DVC makes a single file anew from the cache; it has these bytes already.
             batch.stored.append(stored(planned, md5, planned.inode, planned.mtime_ns))
             mode = self.store.layout.copy_mode | (0o100 if planned.mode & 0o111 else 0)
-            if planned.mode != mode:
+            if planned.mode != mode and self.store.layout.keeps_modes:
                 batch.modes.append(Mode(self.source_path(planned), mode, planned.fingerprint))
         else:  # 4
             path = self.new_path(planned)
             self._make_link(kind, planned, md5, path)
             if kind == "copy":
-                os.chmod(path, self.store.layout.copy_mode)
+                set_mode(path, self.store.layout.copy_mode)
             self._add_new_file(planned, md5, path, batch)
             move = self._move_over_source(planned, path)
             if move is not None:
@@ -194,7 +194,7 @@ class WorkspaceFiles:
         elif data is not None:  # 7
             write_new(path, data, self.store.layout.copy_mode)
         else:  # 7
-            os.chmod(path, self.store.layout.copy_mode)
+            set_mode(path, self.store.layout.copy_mode)
         self._add_new_file(planned, md5, path, batch)
 
     def _link_type(self, planned: PlannedFile, md5: str, isnew: bool) -> str | None:
@@ -252,7 +252,7 @@ def stored(planned: PlannedFile, md5: str, inode: int, mtime_ns: int) -> StoredF
 
 def keep_times(path: str, planned: PlannedFile) -> None:
     """Give a copy the mode and mtime of its source, as ``shutil.copy2`` does."""
-    os.chmod(path, planned.mode)
+    set_mode(path, planned.mode)
     os.utime(path, ns=(planned.mtime_ns, planned.mtime_ns))
 
 

@@ -20,6 +20,7 @@ from .._cache.hash_cache import HashCacheEntry
 from .._cache.link_types import leaves_plain_files
 from .._cache.object_store import ObjectStore
 from .._fs.change_detection import file_clock_ns, seconds_to_next_tick
+from .._fs.file_io import set_mode
 from .._fs.free_space import DiskSpace
 from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
@@ -228,7 +229,7 @@ class StageJob:
             from_thread.check_cancelled()
             path = os.path.join(self.copy_root, *directory.key)
             # The copy itself stays writable until it is in its place: renaming it needs that.
-            os.chmod(path, directory.mode if directory.key else directory.mode | 0o200)
+            set_mode(path, directory.mode if directory.key else directory.mode | 0o200)
             os.utime(path, ns=(directory.mtime_ns, directory.mtime_ns))
 
     def result(self, batches: Sequence[Batch]) -> StagedArtifact:

@@ -18,6 +18,7 @@ from ..._errors import (
     StorageError,
 )
 from ..._fs.atomic_rename import can_rename_between
+from ..._fs.file_io import keeps_modes
 from ..._fs.fsync import Sync
 from ..._workspace.crash_recovery import remove_dead_sessions
 from ..._workspace.temp_session import TempSession
@@ -139,6 +140,8 @@ def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
     link = os.path.join(session.workspace_tmp, "0")
     try:
         links = test_links(types, cache.fs, session.cache_tmp, repo.fs, link)
+        protects_objects = keeps_modes(session.cache_tmp)
+        workspace_keeps_modes = keeps_modes(session.workspace_tmp)
     except OSError as error:
         raise StorageError(cache.path, error) from error
     if not links:  # `dvc add` tracks a file in this case too, and warns each time
@@ -148,6 +151,12 @@ def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
             ",".join(types),
             cache.path,
             repo.root_dir,
+        )
+    if not protects_objects:
+        logger.info(
+            "The disk of the cache '%s' does not let files be write-protected. An object is read "
+            "before it is used again.",
+            cache.path,
         )
     return CacheLayout(
         root=repo.root_dir,
@@ -160,6 +169,8 @@ def read_layout(repo: Any, session: TempSession, sync: Sync) -> CacheLayout:
         umask=umask,
         cache_tmp=session.cache_tmp,
         workspace_tmp=session.workspace_tmp,
+        protects_objects=protects_objects,
+        keeps_modes=workspace_keeps_modes,
         sync=sync,
     )
 
