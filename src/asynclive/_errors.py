@@ -63,8 +63,8 @@ def _rebuild(
 class NotActiveError(AsyncLiveError, RuntimeError):
     """The object was used outside of its ``async with`` block.
 
-    It was used before the block was entered or after it was left, after ``drain``, or in a forked
-    child process.
+    It was used before the block was entered or after it was left, after ``drain``, in another event
+    loop or thread than the one that entered it, or in a forked child process.
     """
 
 

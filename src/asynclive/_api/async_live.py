@@ -31,10 +31,10 @@ P = ParamSpec("P")
 class AsyncLive:
     """Log artifacts with DVC: many at once, while the event loop keeps running.
 
-    Use it as an async context manager, on asyncio or trio. Inside the block any number of tasks
-    may call :meth:`log_artifact`, which returns once the artifact is logged, or :meth:`submit`,
-    which returns as soon as the source may be overwritten. Leaving the block waits for all
-    artifacts. Leaving it by an exception cancels them.
+    Use it as an async context manager, on asyncio or trio. Inside the block any number of tasks of
+    the same event loop may call :meth:`log_artifact`, which returns once the artifact is logged, or
+    :meth:`submit`, which returns as soon as the source may be overwritten. Leaving the block waits
+    for all artifacts. Leaving it by an exception cancels them.
 
     Args:
         dir: directory of the copies, ``{dir}/artifacts``. It is made when it is first needed.
@@ -224,8 +224,9 @@ class AsyncLive:
             The record of the logged artifact.
 
         Raises:
-            NotActiveError: the call is outside of the ``async with`` block, after :meth:`drain`, or
-                in a forked child.
+            NotActiveError: the call is outside of the ``async with`` block, after :meth:`drain`, in
+                another event loop or thread than the one that entered the block, or in a forked
+                child.
             InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
             InvalidArtifactNameError: ``name`` is not valid, or none can be made.
             InvalidMetadataError: a value does not fit YAML; the error names it.
@@ -336,7 +337,7 @@ class AsyncLive:
             *(path, type, name, desc, labels, meta, copy, cache),
         )
         await call.release_or_cancel()
-        return ArtifactHandle(call)
+        return ArtifactHandle(call, self._session.home)
 
     @property
     def exp_name(self) -> str | None:
@@ -360,7 +361,8 @@ class AsyncLive:
             The outcomes of all artifacts that were in flight.
 
         Raises:
-            NotActiveError: the call is outside of the ``async with`` block.
+            NotActiveError: the call is outside of the ``async with`` block, or in another event
+                loop.
             ValueError: ``deadline`` is negative.
 
         Cancellation: ends the wait. New calls are refused all the same.
@@ -411,6 +413,8 @@ class AsyncLive:
 
         Raises:
             ValueError: ``bound`` is less than 1.
+            NotActiveError: the block was entered in another event loop. Iterating there raises it
+                too.
 
         Cancellation: a cancelled iteration loses no event. An iterator that is dropped, or closed
             with ``aclose``, costs nothing.

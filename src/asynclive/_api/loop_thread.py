@@ -93,12 +93,13 @@ class LoopThread:
         """Run an async function in the loop; return its result, or raise its error.
 
         Raises:
-            NotActiveError: the loop does not run, or ended before the function.
-            RuntimeError: this is the thread of the loop.
+            NotActiveError: the loop does not run, or ended before the function, or this is its own
+                thread.
         """
         if threading.get_ident() == self._thread and not self.ended:
-            raise RuntimeError(
-                "Call this in another thread: on the event loop itself it would wait for ever."
+            raise NotActiveError(
+                "This is the thread of the event loop of AsyncLive.blocking(), as in a callback "
+                "for events: here the call would wait for itself. Call it in another thread."
             )
         self._check()
         with self._lock:

@@ -2,6 +2,7 @@
 
 - ``call``: Call: one artifact in flight; its stage, outcome and waiters
 - ``handle``: ArtifactHandle: what submit() returns
+- ``home_loop``: HomeLoop: the event loop in which an object and its handles work
 - ``conflicts``: which calls may not run together, and which come first
 - ``back_pressure``: max_pending, max_pending_bytes: wait for a slot, then for bytes
 - ``drain``: drain(): finish what fits into a deadline, cancel the rest

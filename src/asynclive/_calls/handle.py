@@ -6,9 +6,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
+
 from .._artifact.records import LoggedArtifact
 from .._errors import ArtifactCancelledError
 from .call import Call, Stage
+from .home_loop import HomeLoop
 
 
 class ArtifactHandle:
@@ -26,10 +29,11 @@ class ArtifactHandle:
             logged = await handle
     """
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "_home")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, home: HomeLoop) -> None:
         self._call = call
+        self._home = home
 
     @property
     def name(self) -> str:
@@ -60,8 +64,12 @@ class ArtifactHandle:
         """Stop logging the artifact. If it is stopped in time, nothing of it is left.
 
         Returns at once. If the group of the artifact is already committing, the artifact is
-        logged. If it was stopped, ``await handle`` raises :class:`ArtifactCancelledError`. Call it
-        in the thread of the event loop, at any time; further calls do nothing.
+        logged. If it was stopped, ``await handle`` raises :class:`ArtifactCancelledError`. Further
+        calls do nothing.
+
+        Raises:
+            NotActiveError: the artifact has not ended, and this is not the event loop in which it
+                was submitted. (:meth:`BlockingHandle.cancel` works in every thread.)
 
         Example::
 
@@ -73,13 +81,17 @@ class ArtifactHandle:
                 except ArtifactCancelledError as error:
                     print(error)
         """
-        self._call.cancel(ArtifactCancelledError(self._call.request.given))
+        if not self._call.is_done:
+            self._home.check("cancel()")
+            self._call.cancel(ArtifactCancelledError(self._call.request.given))
 
     async def wait(self) -> LoggedArtifact:
         """Wait until the artifact is logged, and return its record; the same as ``await handle``.
 
         Raises:
             ArtifactCancelledError: the artifact was cancelled, and nothing of it is left.
+            NotActiveError: the artifact has not ended, and this is not the event loop in which it
+                was submitted.
             AsyncLiveError: any error that :meth:`AsyncLive.log_artifact` raises.
 
         Cancellation: ends the wait alone. The artifact is still logged; :meth:`cancel` stops it.
@@ -90,6 +102,11 @@ class ArtifactHandle:
                 handle = await live.submit("model.pt")
                 print((await handle.wait()).md5)
         """
+        if self.done:
+            # Not by an event of the loop of the session: this may be another loop.
+            await anyio.lowlevel.checkpoint()
+            return self._call.outcome()
+        self._home.check("A wait for a handle")
         return await self._call.result()
 
     def __await__(self) -> Generator[Any, Any, LoggedArtifact]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
@@ -17,6 +16,7 @@ import anyio.to_thread
 from .._artifact.request import ArtifactRequest
 from .._calls.call import Call, CallOptions, Stage
 from .._calls.drain import DrainResult, drain
+from .._calls.home_loop import HomeLoop
 from .._calls.observer import Observer
 from .._calls.unawaited_errors import UnawaitedErrors
 from .._dvclive.experiment import SessionExperiment
@@ -80,7 +80,7 @@ class Session:
         self._observer = Observer(hub, self._sampler)
         self._unawaited = UnawaitedErrors()
         self._state = _State.NEW
-        self._process = os.getpid()
+        self.home = HomeLoop()
         # These two exist once the block is entered.
         self._owner: anyio.abc.TaskGroup | None = None
         self._engine: Engine | None = None
@@ -93,8 +93,8 @@ class Session:
     async def __aenter__(self) -> Self:
         if self._state is not _State.NEW:
             raise NotActiveError("An AsyncLive object can be entered once; make another one.")
+        self.home.claim("Entering")
         self._state = _State.ENTERING
-        self._process = os.getpid()
         # Owns every task of the session. Its only direct child runs the engine, which owns the
         # other tasks and closes the repository once they have ended.
         self._owner = anyio.create_task_group()
@@ -122,6 +122,7 @@ class Session:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.home.check("Leaving the block")
         if self._state is _State.ACTIVE:
             self._state = _State.LEFT
         self.engine.stop_accepting()
@@ -178,7 +179,7 @@ class Session:
         return call
 
     def check_active(self, method: str) -> None:
-        """Check that the block is active, and of this process.
+        """Check that the block is active, and that this is its event loop.
 
         Raises:
             NotActiveError: it is not.
@@ -188,12 +189,7 @@ class Session:
                 f"{method} works inside 'async with AsyncLive() as live:'; this object "
                 f"{self._state.value}."
             )
-        if os.getpid() != self._process:
-            # The threads of the session are in the parent alone: a wait for them would never end.
-            raise NotActiveError(
-                "This AsyncLive object was entered by the process that this one was forked from. "
-                "Make another one here, in an event loop of this process."
-            )
+        self.home.check(method)
 
     async def raise_if_cancelled(self) -> None:
         """Raise the cancellation of a task that was cancelled along with the block.
@@ -205,7 +201,9 @@ class Session:
 
     async def drain(self, deadline: float | None) -> DrainResult:
         """Refuse new calls, finish what fits into ``deadline`` seconds, and cancel the rest."""
-        if self._state is not _State.DRAINING:
+        if self._state is _State.DRAINING:
+            self.home.check("drain()")
+        else:
             self.check_active("drain()")
             self._state = _State.DRAINING
         self.engine.stop_accepting()
@@ -220,8 +218,14 @@ class Session:
         )
 
     def stream(self, bound: int) -> EventStream:
-        """Return a stream of the events from now on, of ``bound`` queued events at most."""
-        stream = self._hub.stream(bound)
+        """Return a stream of the events from now on, of ``bound`` queued events at most.
+
+        Raises:
+            NotActiveError: the block is active in another event loop.
+        """
+        if self._state in (_State.ENTERING, _State.ACTIVE, _State.DRAINING):
+            self.home.check("events()")
+        stream = self._hub.stream(bound, partial(self.home.claim, "Iterating over events()"))
         self._sampler.wake()
         if self._state is _State.ACTIVE:
             self.engine.start_events()

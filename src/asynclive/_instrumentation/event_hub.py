@@ -28,15 +28,22 @@ QUEUED_EVENTS = 1024
 _EVENTS_PER_CHECKPOINT = 32
 
 
+def _check_nothing() -> None:
+    """Allow iterating everywhere."""
+
+
 class EventStream(AsyncIterator[Event]):
     """An async iterator over the events that follow its creation. It ends when the block is left.
 
     Two tasks that iterate over one stream share its events. Make a stream for each task if each
-    must see all events.
+    must see all events. The stream belongs to the event loop of the AsyncLive: elsewhere,
+    iterating raises NotActiveError.
     """
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, check: Callable[[], None] = _check_nothing) -> None:
         self._bound = bound
+        # Raises an error if this is not the event loop that publishes the events.
+        self._check = check
         self._queue: OrderedDict[int, Event] = OrderedDict()
         """The queued events by their number, at most ``bound``."""
         self._samples: OrderedDict[int, int] = OrderedDict()
@@ -97,6 +104,8 @@ class EventStream(AsyncIterator[Event]):
         return self
 
     async def __anext__(self) -> Event:
+        if not self._closed:
+            self._check()
         # A checkpoint for each event would cost as much as the event itself.
         self._events_since_checkpoint = (self._events_since_checkpoint + 1) % _EVENTS_PER_CHECKPOINT
         if not self._events_since_checkpoint:
@@ -161,9 +170,14 @@ class EventHub:
         """Add a callback."""
         self._callbacks.append(callback)
 
-    def stream(self, bound: int) -> EventStream:
-        """Return a new stream that queues at most ``bound`` events."""
-        stream = EventStream(bound)
+    def stream(self, bound: int, check: Callable[[], None] = _check_nothing) -> EventStream:
+        """Return a new stream that queues at most ``bound`` events.
+
+        Args:
+            bound: maximum number of queued events.
+            check: raises an error if the running event loop does not publish the events.
+        """
+        stream = EventStream(bound, check)
         if self._closed:
             stream._end()
         else:
