@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from backends import BACKENDS, on_every_loop
+from backends import BACKENDS, Isolation, in_both, on_every_loop
 from gate import SECONDS, locked
 
 from asynclive import ArtifactHandle, AsyncLive, AsyncLiveError, BlockingLive, NotActiveError
@@ -91,6 +92,27 @@ async def test_a_stream_made_before_the_block_belongs_to_the_loop_of_the_block(r
         error = await anyio.to_thread.run_sync(error_elsewhere, "asyncio", iterate, live, None)
         assert isinstance(error, NotActiveError)
     assert [event async for event in events] == []
+
+
+@pytest.mark.parametrize("other", ["asyncio", "trio"])
+@in_both
+def test_each_use_after_the_end_of_the_own_loop_is_an_error(
+    repo: Path, other: str, isolation: Isolation
+) -> None:
+    (repo / "other.pt").write_text("weights")
+    live = AsyncLive(root=repo, isolation=isolation)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(live.__aenter__())
+    with locked(repo):
+        handle = loop.run_until_complete(live.submit("other.pt"))
+        for name, use in USES.items():
+            error = error_elsewhere(other, use, live, handle)
+            assert isinstance(error, NotActiveError), name
+    loop.run_until_complete(handle.wait())
+    loop.run_until_complete(live.__aexit__(None, None, None))
+    loop.close()
+    error = error_elsewhere(other, USES["submit"], live, handle)
+    assert isinstance(error, NotActiveError)
 
 
 def test_a_blocking_object_works_in_the_thread_of_another_loop(repo: Path) -> None:

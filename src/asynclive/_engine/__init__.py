@@ -1,6 +1,7 @@
 """A session, and one call through plan, stage, commit, record.
 
 - ``session``: one ``async with`` block: its tasks, its engine, its calls in flight
+- ``owner_task``: the task of a session, which is not the task that enters the block
 - ``settings``: the checked settings of one session, as a record
 - ``interface``: the Engine protocol, which either engine implements
 - ``pipeline``: READ THIS FIRST: one call through plan, stage, commit, record

@@ -25,6 +25,7 @@ from .._instrumentation.event_hub import EventHub, EventStream, OnEvent
 from .._instrumentation.sampler import Sampler
 from .._instrumentation.statistics import AsyncLiveStatistics, Counters
 from .interface import Engine, Listener, MakeEngine
+from .owner_task import OwnerTask, unwrap
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -42,13 +43,17 @@ class Display(Protocol):
 
 
 class _State(enum.Enum):
-    """The states of a session, in their order; a session need not be drained."""
+    """The states of a session, in their order; a session need not be drained.
+
+    One that is ``LEFT`` may still be waiting for calls. ``ENDED`` comes instead of it.
+    """
 
     NEW = "has not been entered"
     ENTERING = "is being entered"
     ACTIVE = "is active"
     DRAINING = "is being drained, or was"
     LEFT = "has been left"
+    ENDED = "has ended before its block: the event loop was shut down, or the engine failed"
 
 
 class Session:
@@ -82,8 +87,9 @@ class Session:
         self._state = _State.NEW
         self.home = HomeLoop()
         # These two exist once the block is entered.
-        self._owner: anyio.abc.TaskGroup | None = None
+        self._owner: OwnerTask | None = None
         self._engine: Engine | None = None
+        self._leaving = False
         self._in_flight: dict[Call, None] = {}
         self._accepted = 0
         self._all_ended: anyio.Event | None = None  # made when the block waits for calls
@@ -95,22 +101,15 @@ class Session:
             raise NotActiveError("An AsyncLive object can be entered once; make another one.")
         self.home.claim("Entering")
         self._state = _State.ENTERING
-        # Owns every task of the session. Its only direct child runs the engine, which owns the
-        # other tasks and closes the repository once they have ended.
-        self._owner = anyio.create_task_group()
-        await self._owner.__aenter__()
+        # Owns every task of the session. It runs the engine, which owns the other tasks and closes
+        # the repository once they have ended.
+        self._owner = OwnerTask(self._on_owner_ended)
         try:
             await self._owner.start(self._serve)
         except BaseException as error:
             self._state = _State.LEFT
-            self._owner.cancel_scope.cancel()
-            await self._owner.__aexit__(None, None, None)
-            self._hub.close()
-            single = _unwrap(error)
-            single.__cause__ = single.__cause__ or self._cause
-            if single is error:
-                raise
-            raise single from single.__cause__
+            error.__cause__ = error.__cause__ or self._cause
+            raise
         self._state = _State.ACTIVE
         if self._hub.has_consumers:
             self.engine.start_events()
@@ -122,38 +121,64 @@ class Session:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._leaving or self._state in (_State.NEW, _State.ENTERING, _State.LEFT):
+            raise NotActiveError(f"The block cannot be left: this object {self._state.value}.")
         self.home.check("Leaving the block")
+        self._leaving = True
         if self._state is _State.ACTIVE:
             self._state = _State.LEFT
         self.engine.stop_accepting()
+        reason = exc
         try:
-            if exc is None and self._in_flight:
-                self._all_ended = anyio.Event()
-                await self._all_ended.wait()
-            if exc is None:
+            if reason is None:
+                await self._wait_for_calls()
                 self.engine.leave_normally()
-        finally:
-            await self._end_tasks()
-        if exc is None:
-            self._unawaited.raise_group()
-        else:
-            self._unawaited.log_and_note(exc)
-
-    async def _end_tasks(self) -> None:
-        """Cancel every task, and wait for them; the engine closes the repository."""
-        assert self._owner is not None
-        self._owner.cancel_scope.cancel()
-        try:
-            # Without the exception of the block: the task group would wrap it in a group.
-            await self._owner.__aexit__(None, None, None)
         except BaseException as error:
-            single = _unwrap(error)
-            self._unawaited.log_and_note(single)
-            if single is error:
-                raise
-            raise single from single.__cause__
+            reason = error
+            raise
         finally:
-            self._hub.close()
+            await self._end_tasks(reason)
+        if reason is None:
+            self._unawaited.raise_group()
+
+    async def _wait_for_calls(self) -> None:
+        if self._in_flight:
+            self._all_ended = anyio.Event()
+            await self._all_ended.wait()
+
+    async def _end_tasks(self, reason: BaseException | None) -> None:
+        """Cancel every task, and wait for them; the engine closes the repository.
+
+        Args:
+            reason: the exception by which the block is left; None: it is left normally.
+
+        Raises:
+            BaseException: the error of the engine, if it had one.
+        """
+        assert self._owner is not None
+        self._owner.cancel()
+        try:
+            await self._owner.wait()
+            if reason is None:
+                await anyio.lowlevel.checkpoint_if_cancelled()
+        except BaseException as error:
+            reason = error
+            raise
+        finally:
+            failure = self._owner.error
+            reason = failure or reason
+            if reason is not None:
+                self._unawaited.log_and_note(reason)
+            if failure is not None:
+                raise failure from failure.__cause__
+
+    def _on_owner_ended(self) -> None:
+        """Let no caller wait any longer: no task of the session works any more."""
+        self._hub.close()
+        if not self._leaving and self._state is not _State.ENTERING:
+            self._state = _State.ENDED
+        if self._all_ended is not None:
+            self._all_ended.set()
 
     @property
     def engine(self) -> Engine:
@@ -255,7 +280,7 @@ class Session:
         try:
             await self.engine.serve(task_status=task_status)
         except BaseException as error:
-            self._cause = _unwrap(error).__cause__
+            self._cause = unwrap(error).__cause__
             raise
 
     def _on_stage_change(self, call: Call, before: Stage) -> None:
@@ -288,10 +313,3 @@ def make_local_engine(
     from .local_engine import LocalEngine
 
     return LocalEngine(settings, counters, listener, experiment, scheduling)
-
-
-def _unwrap(error: BaseException) -> BaseException:
-    """Return the single error in the groups that nested task groups put around it."""
-    while isinstance(error, BaseException) and len(getattr(error, "exceptions", ())) == 1:
-        error = error.exceptions[0]  # type: ignore[attr-defined]  # BaseExceptionGroup, 3.11
-    return error

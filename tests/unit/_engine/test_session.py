@@ -31,6 +31,7 @@ class IdleEngine:
 
     def __init__(self, listener: Listener, before_start: Callable[[], None]) -> None:
         self.log: list[str] = []
+        self.failed = anyio.Event()
         self._listener = listener
         self._before_start = before_start
 
@@ -38,7 +39,8 @@ class IdleEngine:
         self._before_start()
         task_status.started()
         try:
-            await anyio.sleep_forever()
+            await self.failed.wait()
+            raise RuntimeError("the engine failed")
         finally:
             self.log.append("closed")
 
@@ -181,6 +183,17 @@ async def test_an_exception_in_the_block_waits_for_no_call() -> None:
     with pytest.raises(ZeroDivisionError):
         await fail_in_block()
     assert log_of(session) == ["stop_accepting", "closed"]
+
+
+async def test_leaving_raises_the_error_of_an_engine_that_failed_in_the_block() -> None:
+    session = make_session()
+    await session.__aenter__()
+    assert isinstance(session.engine, IdleEngine)
+    session.engine.failed.set()
+    await settled()
+    assert "has ended before its block" in refusal(session)
+    with pytest.raises(RuntimeError, match="the engine failed"):
+        await session.__aexit__(None, None, None)
 
 
 async def test_leaving_raises_the_errors_that_no_task_awaited() -> None:

@@ -1,0 +1,142 @@
+"""OwnerTask: a task of the event loop itself, which owns the tasks of one session.
+
+A task group belongs to the task that enters it, which must also leave it. A block of AsyncLive may
+be entered in one task and left in another: a fixture, an exit stack, the cells of a notebook, and a
+generator that is closed by the garbage collector do this. So the task group is in a task of its
+own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any, Protocol
+
+import anyio
+
+
+class Serve(Protocol):
+    """A function that calls ``task_status.started()``, and then works until it is cancelled."""
+
+    def __call__(self, *, task_status: anyio.abc.TaskStatus[None]) -> Coroutine[Any, Any, None]: ...
+
+
+class OwnerTask:
+    """Runs one function in a task of its own. Made on the event loop.
+
+    Args:
+        on_ended: called when the task has ended.
+    """
+
+    def __init__(self, on_ended: Callable[[], None]) -> None:
+        self._on_ended = on_ended
+        self._scope = anyio.CancelScope()
+        self._begun = anyio.Event()  # or it never will
+        self._ended = anyio.Event()
+        # None until the task runs. Its direct children are the small tasks of the session.
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._task: asyncio.Task[None] | None = None  # asyncio keeps no reference to it
+        self._error: BaseException | None = None
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error of the function. A cancellation is none."""
+        return self._error
+
+    async def start(self, serve: Serve) -> None:
+        """Start the task; return once ``serve`` has called ``task_status.started()``.
+
+        Raises:
+            BaseException: the error of ``serve``, if it ends before.
+
+        Cancellation: cancels the task, and waits until it has ended.
+        """
+        self._spawn(serve)
+        try:
+            await self._begun.wait()
+        except BaseException:
+            self.cancel()
+            await self.wait()
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def started(self, value: None = None) -> None:  # noqa: ARG002
+        """Let ``start`` return: this object is the ``task_status``."""
+        self._begun.set()
+
+    def start_soon(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a function in a task that ends with this one at the latest."""
+        assert self._tasks is not None
+        self._tasks.start_soon(func)
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    async def wait(self) -> None:
+        """Wait until the task has ended, whatever happens to this one.
+
+        Cancellation: takes effect after the wait, and cancels the task. This includes the native
+        cancellation of asyncio, which passes through shields, and Ctrl-C on trio.
+        """
+        interruption: BaseException | None = None
+        with anyio.CancelScope(shield=True):
+            while not self._ended.is_set():
+                try:
+                    await self._ended.wait()
+                except GeneratorExit:  # this coroutine is dropped: nothing can wait any more
+                    raise
+                except BaseException as error:
+                    interruption = error
+                    self.cancel()
+        if interruption is not None:
+            raise interruption
+
+    def _spawn(self, serve: Serve) -> None:
+        if _on_asyncio():
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(serve), name="asynclive session"
+            )
+        else:
+            import trio
+
+            # With the context of this task, as in a nursery: the spans of a trace are in it.
+            trio.lowlevel.spawn_system_task(
+                self._run, serve, name="asynclive session", context=copy_context()
+            )
+
+    async def _run(self, serve: Serve) -> None:
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._tasks:
+                    await serve(task_status=self)
+        except anyio.get_cancelled_exc_class():
+            raise  # the event loop is being shut down
+        except BaseException as error:
+            # Not raised here: an error of a system task would end trio as a whole.
+            self._error = unwrap(error)
+            if isinstance(self._error, KeyboardInterrupt) and _in_main_thread_of_trio():
+                # Trio raised it in the task that was running. The main task must get it.
+                signal.raise_signal(signal.SIGINT)
+        finally:
+            self._begun.set()
+            self._ended.set()
+            self._on_ended()
+
+
+def _on_asyncio() -> bool:
+    return anyio.get_cancelled_exc_class() is asyncio.CancelledError
+
+
+def _in_main_thread_of_trio() -> bool:
+    return not _on_asyncio() and threading.current_thread() is threading.main_thread()
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """Return the single error in the groups that nested task groups put around it."""
+    while isinstance(error, BaseException) and len(getattr(error, "exceptions", ())) == 1:
+        error = error.exceptions[0]  # type: ignore[attr-defined]  # BaseExceptionGroup, 3.11
+    return error
