@@ -32,6 +32,10 @@ class Process:
         """The exit status; negative: the signal that killed it."""
         return self._process.wait()
 
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """Send SIGKILL and wait for the end. After that the process holds no lock."""
         self._process.kill()

@@ -27,6 +27,7 @@ from twin import Templates, dvc
 from asynclive import ArtifactCancelledError, AsyncLive, DvcYamlError, StorageError
 from asynclive._ingest import batch_processes
 from asynclive._stage import stage_job
+from asynclive._workspace import session_owner
 from asynclive._workspace.crash_recovery import remove_dead_sessions
 
 pytestmark = [
@@ -185,6 +186,11 @@ async def test_a_moved_source_survives_a_power_cut_at_any_moment(
                             await handle
                         continue
                 await handle
+    # The host has booted, and the record of the session has survived: recovery need not wait.
+    booted = session_owner.this_process()._replace(boot="the next")
+    monkeypatch.setattr(session_owner, "this_process", lambda: booted)
+    monkeypatch.setattr(session_owner, "_seconds_since_boot", lambda: 90)
+    monkeypatch.setattr(session_owner, "_seconds_silent", lambda directory: 100)
     for path in iterate(cuts.states, tmp_path):
         remove_dead_sessions([str(path / ".dvc" / "tmp")])
         for name, old in moved.items():

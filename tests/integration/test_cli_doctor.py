@@ -19,6 +19,7 @@ from twin import Templates, dvc
 
 from asynclive import AsyncLive
 from asynclive._cli.main import run
+from asynclive._doctor import file_systems
 from asynclive._doctor.diagnosis import find_unfit_versions
 
 Captured = pytest.CaptureFixture[str]
@@ -146,6 +147,17 @@ def test_temp_files_of_killed_sessions_are_named_and_kept(repo: Path, capsys: Ca
 
     anyio.run(enter)
     assert report(capsys, repo)["sessions"] == []
+
+
+def test_a_disk_whose_locks_stay_on_the_host_is_named(
+    repo: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_systems, "local_locks", lambda *_: "nolock")
+    notes = report(capsys, repo)["notes"]
+    assert [note.partition(":")[0] for note in notes] == [
+        f"The disk of the workspace '{repo}' is mounted with nolock",
+        f"The disk of the cache '{repo}/.dvc/cache/files/md5' is mounted with nolock",
+    ]
 
 
 def test_the_process_that_holds_the_lock_is_named(repo: Path, capsys: Captured) -> None:

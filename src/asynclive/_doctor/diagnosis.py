@@ -189,6 +189,12 @@ def _examine_disk(messages: _Messages, what: str, path: str) -> Disk | None:
         messages.problems.append(f"The disk of the {what} '{path}' is full.")
     elif disk.free_bytes < _LOW_SPACE:
         messages.notes.append(f"The disk of the {what} '{path}' has less than 1 GiB free.")
+    if disk.local_locks is not None:
+        messages.notes.append(
+            f"The disk of the {what} '{path}' is mounted with {disk.local_locks}: each host grants "
+            "itself all file locks. asynclive does not rely on them, but DVC does. Log into one "
+            "repository from one host at a time, or mount the disk with locks."
+        )
     return disk
 
 

@@ -6,6 +6,10 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from typing import NamedTuple
+
+# Options of network disks that keep locks on the host which takes them.
+_LOCAL_LOCKS = {"nfs": ("nolock", "local_lock=all", "local_lock=flock"), "lustre": ("localflock",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class Disk:
         free_bytes: the space that is free for this user.
         total_bytes: its size.
         inodes_free: how many more files can be created; None: there is no such limit.
+        local_locks: the mount option by which each host grants itself all file locks; None: there
+            is none, or this operating system does not tell.
     """
 
     kind: str | None
@@ -25,6 +31,7 @@ class Disk:
     free_bytes: int
     total_bytes: int
     inodes_free: int | None
+    local_locks: str | None = None
 
 
 def disk_under(path: str) -> Disk:
@@ -34,13 +41,31 @@ def disk_under(path: str) -> Disk:
         OSError: the file system cannot be read.
     """
     path = nearest_existing(path)
-    kind, mount = _type_and_mount_point(path)
+    mount = _mount_under(path)
     usage = shutil.disk_usage(path)
     inodes = None
     if hasattr(os, "statvfs"):
         counts = os.statvfs(path)
         inodes = counts.f_favail if counts.f_files else None
-    return Disk(kind, mount, usage.free, usage.total, inodes)
+    return Disk(
+        mount and mount.kind,
+        mount and mount.point,
+        usage.free,
+        usage.total,
+        inodes,
+        mount and local_locks(mount.kind, mount.options),
+    )
+
+
+def local_locks(kind: str, options: str) -> str | None:
+    """Return the option of a mount by which a host grants itself all locks; None: there is none.
+
+    Args:
+        kind: the type of the file system.
+        options: those of the mount, separated by commas (nfs(5), mount.lustre(8)).
+    """
+    local = _LOCAL_LOCKS.get(kind.rstrip("0123456789"), ())
+    return next((option for option in options.split(",") if option in local), None)
 
 
 def nearest_existing(path: str) -> str:
@@ -50,31 +75,35 @@ def nearest_existing(path: str) -> str:
     return path
 
 
-def _type_and_mount_point(path: str) -> tuple[str | None, str | None]:
+class _Mount(NamedTuple):
+    point: str
+    kind: str
+    options: str
+
+
+def _mount_under(path: str) -> _Mount | None:
     if not sys.platform.startswith("linux"):
-        return None, None
+        return None
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             mounts = [_fields(line) for line in file]
     except OSError:
-        return None, None
+        return None
     path = os.path.realpath(path)
     # Of several mounts on one mount point, the last one is in effect.
     under = [
-        (len(point), number, kind, point)
-        for number, (point, kind) in enumerate(mounts)
-        if path == point or path.startswith(point.rstrip("/") + "/")
+        (len(mount.point), number, mount)
+        for number, mount in enumerate(mounts)
+        if path == mount.point or path.startswith(mount.point.rstrip("/") + "/")
     ]
-    if not under:
-        return None, None
-    _, _, kind, point = max(under)
-    return kind, point
+    return max(under)[2] if under else None
 
 
-def _fields(line: str) -> tuple[str, str]:
-    """Return the mount point and the type of the file system (proc_pid_mountinfo(5))."""
+def _fields(line: str) -> _Mount:
+    """Return the mount of a line (proc_pid_mountinfo(5))."""
     before, _, after = line.partition(" - ")
     point = before.split(" ")[4]
     for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         point = point.replace(code, letter)
-    return point, after.split(" ")[0]
+    kind, _, options = after.rstrip("\n").split(" ", 2)
+    return _Mount(point, kind, options)

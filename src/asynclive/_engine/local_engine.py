@@ -20,7 +20,7 @@ from .._dvc.repository.dvc_repository import DvcRepository
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.async_files import AsyncFiles
 from .._dvcyaml.dvcyaml_file import DvcYaml
-from .._errors import LockTimeoutError, NotActiveError
+from .._errors import LockTimeoutError, NotActiveError, StorageError
 from .._fs.free_space import free_bytes
 from .._fs.paths import is_inside, relocated
 from .._instrumentation.statistics import Counters
@@ -230,9 +230,21 @@ class LocalEngine:
                 call.complete(logged)
                 self._experiment.add_artifact(logged)
         except Exception as error:
-            call.fail(error)  # raised to the caller alone; the other calls go on
+            # raised to the caller alone; the other calls go on
+            call.fail(await self._explained(call, error))
         finally:
             self._end(call)
+
+    async def _explained(self, call: Call, error: Exception) -> Exception:
+        """Return the error of a call, or a better one if the temp files of the session are gone."""
+        opened = self._opened
+        session = opened.repository.session
+        with anyio.CancelScope(shield=True):
+            if not await opened.workers.run(session.was_removed, bulk=False):
+                return error
+        lost = StorageError(call.request.given, session.removed_error())
+        lost.__cause__ = error
+        return lost
 
     def _end(self, call: Call) -> None:
         """Report the outcome, and give back the claims and the slot of the call."""

@@ -19,13 +19,18 @@ except ImportError:  # Windows
 
 # "paths": the paths of the locks that this thread holds.
 _thread = threading.local()
+# For each path: excludes the other threads of this process. Some network disks grant a lock on the
+# file to everyone.
+_thread_locks: dict[str, threading.Lock] = {}
+if hasattr(os, "register_at_fork"):  # a thread that only the parent has may hold one
+    os.register_at_fork(after_in_child=_thread_locks.clear)
 
 
 class FileLock:
     """A lock on a file, which excludes other threads and other processes.
 
-    If the platform or the file system has no file locks, it excludes only the other threads of
-    this process that use the same object.
+    If the platform or the file system has no file locks, or locks that exclude no process, it
+    excludes only the other threads of this process.
 
     A thread that holds it must not wait for an event loop: the loop may wait for the lock.
 
@@ -35,7 +40,6 @@ class FileLock:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._thread_lock = threading.Lock()  # instead of the file, if that cannot be locked
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -46,7 +50,7 @@ class FileLock:
             return
         paths.add(self.path)
         try:
-            with self._acquired():
+            with _thread_locks.setdefault(self.path, threading.Lock()), self._acquired():
                 yield
         finally:
             paths.discard(self.path)
@@ -55,8 +59,7 @@ class FileLock:
     def _acquired(self) -> Iterator[None]:
         fd = self._lock_file()
         if fd is None:
-            with self._thread_lock:
-                yield
+            yield
             return
         try:
             yield

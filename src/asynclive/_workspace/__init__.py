@@ -4,5 +4,7 @@
 - ``apply_placement``: applies a Placement, and undoes it
 - ``moved_source``: move=True: the source in a temp path until it is logged, and back
 - ``temp_session``: the temp directories of a session, and its lock
+- ``session_owner``: which process owns a session, and whether it has certainly ended
+- ``heartbeat``: shows other hosts that a session runs
 - ``crash_recovery``: finds and removes the files that killed sessions left
 """

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from logging import getLogger
 
 from .._fs.fsync import NO_SYNC, Sync
+from .session_owner import has_ended
 from .temp_session import ANY_LOCK, LOCK_NAME, SESSION_NAME, lock_if_dead, remove_session, try_lock
 
 logger = getLogger(__name__)
 
 
 def remove_dead_sessions(parents: Sequence[str], sync: Sync = NO_SYNC) -> None:
-    """Remove the temp directories of sessions that have ended, and log each.
+    """Remove the temp directories of sessions that have certainly ended, and log each.
 
     First finish or undo the renames that a session was killed in. If a directory cannot be
     removed, log a warning only.
@@ -50,11 +51,11 @@ class FoundSession:
 
     directory: str
     living: bool
-    """True also if the lock cannot tell. ``asynclive doctor --json`` prints this name."""
+    """True also if that cannot be told. ``asynclive doctor --json`` prints this name."""
     files: int
     """Number of files in it, without the lock."""
     size: int
-    """Bytes of all files together."""
+    """Bytes of these files together."""
 
 
 def find_sessions(parents: Sequence[str]) -> list[FoundSession]:
@@ -68,6 +69,8 @@ def find_sessions(parents: Sequence[str]) -> list[FoundSession]:
 
 def _is_alive(directory: str) -> bool:
     try:
+        if not has_ended(directory, LOCK_NAME):
+            return True
         fd = os.open(os.path.join(directory, LOCK_NAME), ANY_LOCK & ~os.O_CREAT)
     except FileNotFoundError:
         return False  # killed before it made the lock file
@@ -96,7 +99,9 @@ def _count_files(directory: str) -> tuple[int, int]:
     files = size = 0
     for root, _, names in os.walk(directory):
         for name in names:
+            if name == LOCK_NAME and root == directory:
+                continue
+            files += 1
             with contextlib.suppress(OSError):
                 size += os.lstat(os.path.join(root, name)).st_size
-            files += name != LOCK_NAME or root != directory
     return files, size

@@ -1,9 +1,9 @@
 """The two temp directories of a session, their lock, and their removal.
 
-A session is alive while a process holds the lock on the file ``session`` in its directory. The
-kernel releases the lock however the process ends, and processes in other containers see it.
-Process ids would not do: the kernel reuses them. If the lock cannot tell, a session counts as
-alive.
+A session is alive while a process holds the lock on the file ``session`` in its directory, and
+while the owner that is named in this file may be running (``session_owner``). The kernel releases
+the lock however the process ends. Some disks grant it to every host, so the lock alone does not
+tell. If the lock cannot tell, a session counts as alive.
 
 Blocks; no DVC.
 """
@@ -17,14 +17,17 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import getLogger
 
 from .._fs.atomic_rename import can_rename_between, read_note, repair_swaps, write_note
-from .._fs.file_io import remove_file
+from .._fs.file_io import remove_file, write_all
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
+from .heartbeat import Heartbeat
 from .moved_source import restore_moved_sources
+from .session_owner import MOST_BYTES, SILENT_SECONDS, has_ended, this_process
 
 logger = getLogger(__name__)
 
@@ -32,6 +35,8 @@ LOCK_NAME = "session"
 SESSION_NAME = re.compile(r"\.?asynclive-[0-9a-f]{16}")
 # Suffix of a note: a file with the prefix of temp files outside of the session's directory.
 _NOTE = ".outside"
+# Recovery that holds the locks of so many new directories is no coincidence: this disk refuses all.
+_MAKE_ATTEMPTS = 10
 # A worker process of a killed session may write some more files before it ends itself.
 _REMOVE_ATTEMPTS = 10
 # What such a prefix looks like, without its directory.
@@ -52,29 +57,55 @@ class TempSession:
     _outside_prefixes: dict[str, str] = field(default_factory=dict)
     """For each target that a rename cannot reach from here: the prefix of its temp files."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _heartbeat: Heartbeat | None = None
 
     @classmethod
-    def start(cls, cache_dir: str, tmp_dir: str) -> TempSession:
+    def start(cls, cache_dir: str, tmp_dir: str, sync: Sync = NO_SYNC) -> TempSession:
         """Make and lock one temp directory on each file system.
 
         Args:
             cache_dir: the DVC cache; gets the directory for objects.
             tmp_dir: gets the directory for workspace files.
+            sync: waits until the record of the owner is on the disk.
 
         Raises:
             OSError: one of them cannot be made. None is left.
         """
         locks: dict[str, int] = {}
-        cache_tmp = _make(os.path.join(cache_dir, ".asynclive-"), locks)
+        cache_tmp = _make(os.path.join(cache_dir, ".asynclive-"), locks, sync)
         try:
-            workspace_tmp = _make(os.path.join(tmp_dir, "asynclive-"), locks)
+            workspace_tmp = _make(os.path.join(tmp_dir, "asynclive-"), locks, sync)
         except BaseException:
             remove_session(cache_tmp, locks.get(cache_tmp))
             raise
         return cls(cache_tmp, workspace_tmp, locks)
 
+    def start_heartbeat(self) -> None:
+        """Show other hosts that this session runs, until it is closed.
+
+        Raises:
+            OSError: no thread can be started.
+        """
+        if self._locks and os.utime in os.supports_fd:
+            self._heartbeat = Heartbeat([*self._locks.values()])
+
+    def was_removed(self) -> bool:
+        """Return whether another session took this one for ended, and removed its temp files."""
+        return not all(map(os.path.isdir, (self.cache_tmp, self.workspace_tmp)))
+
+    def removed_error(self) -> OSError:
+        """Return the error for an artifact that was in flight then."""
+        return OSError(
+            errno.ESTALE,
+            f"its temp files in '{self.workspace_tmp}' were removed. A session on another host "
+            f"does so if this process shows no sign of life for {SILENT_SECONDS / 60:g} minutes. "
+            "Enter a new block",
+        )
+
     def close(self) -> None:
         """Remove both directories. If that fails, log a warning: the next session tries again."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         for directory in (self.cache_tmp, self.workspace_tmp):
             remove_session(directory, self._locks.pop(directory, None))
 
@@ -99,17 +130,20 @@ class TempSession:
         return self._outside_prefixes[target] + temp
 
 
-def _make(prefix: str, locks: dict[str, int]) -> str:
+def _make(prefix: str, locks: dict[str, int], sync: Sync) -> str:
     """Make and lock a directory; put the descriptor of the lock into ``locks``.
 
-    Another session may run crash recovery at any moment. It removes a directory that has no lock
-    file, or whose lock it gets. There are three cases:
+    Another session may run crash recovery at any moment. If this process was suspended in between,
+    recovery may remove a directory that has no lock file, or whose lock it gets. There are three
+    cases:
 
-    1. We hold the lock, and the file is still there. The directory is safe.
+    1. We hold the lock, and the file is still there. Once it names its owner, the directory is
+       safe.
     2. Another process removed the directory, or holds the lock in order to. Make another one.
-    3. This file system has no locks. Use a name that crash recovery does not match: a session on
-       a machine that has locks would take the directory for a dead one.
+    3. This file system has no locks, or refuses all. Use a name that crash recovery does not match:
+       a session on a machine that has locks would take the directory for a dead one.
     """
+    refused: list[str] = []
     while True:
         token = secrets.token_hex(8)
         directory = prefix + token
@@ -124,10 +158,18 @@ def _make(prefix: str, locks: dict[str, int]) -> str:
         locked = try_lock(fd)
         if locked and _is_at(fd, directory):
             locks[directory] = fd
+            try:
+                write_all(fd, this_process().to_bytes())
+                sync.fd(fd)
+            except BaseException:
+                remove_session(directory, locks.pop(directory))
+                raise
             return directory  # case 1
         os.close(fd)
-        if locked is None:  # case 3
-            remove_session(directory, None)
+        refused.append(directory)
+        if locked is None or len(refused) == _MAKE_ATTEMPTS:  # case 3
+            for directory in refused:
+                remove_session(directory, None)
             directory = f"{prefix}unlocked-{token}"
             os.mkdir(directory, 0o700)
             return directory
@@ -137,12 +179,14 @@ def lock_if_dead(directory: str) -> int | None:
     """Lock the directory of a session that has ended; return the descriptor.
 
     Returns:
-        None if the session is alive, or another process removes its directory.
+        None if the session may be alive, or another process removes its directory.
 
     Raises:
         OSError: the lock file cannot be opened; usually it belongs to another user.
     """
     try:
+        if not has_ended(directory, LOCK_NAME):
+            return None
         fd = os.open(os.path.join(directory, LOCK_NAME), ANY_LOCK, 0o600)
     except FileNotFoundError:
         return None
@@ -182,6 +226,8 @@ def remove_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool
                     break
             else:
                 return True
+        if fd is not None:
+            _keep_record(directory, fd)
     finally:
         if fd is not None:
             os.close(fd)
@@ -191,6 +237,17 @@ def remove_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool
         error,
     )
     return False
+
+
+def _keep_record(directory: str, fd: int) -> None:
+    """Write the lock file again, so that the next session knows that the owner has ended."""
+    with suppress(OSError):  # usually the file is still there
+        record = os.pread(fd, MOST_BYTES, 0)
+        lock = os.open(os.path.join(directory, LOCK_NAME), _NEW_LOCK, 0o600)
+        try:
+            write_all(lock, record)
+        finally:
+            os.close(lock)
 
 
 def _empty(directory: str, sync: Sync) -> None:

@@ -22,13 +22,17 @@ with FileLock(sys.argv[1]).hold():
 """
 
 
-@pytest.fixture(params=["between processes", "no locks on files", "no such directory"])
+@pytest.fixture(
+    params=["between processes", "no locks on files", "locks for all", "no such directory"]
+)
 def make(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> FileLock:
     path = tmp_path / "tmp" / "turn"
     if request.param == "no locks on files":
         monkeypatch.setattr(file_lock, "fcntl", None)
+    elif request.param == "locks for all":
+        monkeypatch.setattr("fcntl.flock", lambda *_: None)
     elif request.param == "no such directory":
         (tmp_path / "tmp").write_text("a file")
     return FileLock(str(path))
@@ -81,6 +85,21 @@ def test_the_lock_waits_for_another_process_however_that_ends(tmp_path: Path, en
         process.kill() if end == "killed" else process.stdin.close()
         thread.join()
     assert taken == [True]
+
+
+def test_two_sessions_of_one_process_exclude_each_other(make: FileLock) -> None:
+    entered = threading.Event()
+
+    def enter() -> None:
+        with FileLock(make.path).hold():
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    with make.hold():
+        thread.start()
+        assert not entered.wait(0.2)
+    thread.join()
+    assert entered.is_set()
 
 
 def test_the_lock_is_reentrant(make: FileLock, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sessions import clear_up, names, other_session
+from sessions import clear_up, make_silent, names, other_session
 
 from asynclive._workspace import temp_session
 from asynclive._workspace.temp_session import TempSession
@@ -63,6 +63,7 @@ def test_other_directories_are_not_removed(cache: Path, tmp: Path, tmp_path: Pat
 
 def test_a_directory_of_a_session_killed_before_it_made_its_lock_is_removed(tmp: Path) -> None:
     (tmp / "asynclive-0123456789abcdef").mkdir(0o700)
+    make_silent(tmp)
     clear_up(tmp)
     assert names(tmp) == []
 
@@ -74,6 +75,7 @@ def test_a_directory_that_cannot_be_removed_is_logged_and_removed_next_time(
     dead.mkdir()
     (dead / "session").touch()
     (dead / "half").touch()
+    make_silent(tmp)
 
     def refuse(path: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)
@@ -85,6 +87,7 @@ def test_a_directory_that_cannot_be_removed_is_logged_and_removed_next_time(
     assert str(dead) in caplog.text
     assert "Permission denied" in caplog.text
     assert names(dead) == ["half", "session"]
+    make_silent(tmp)
     clear_up(tmp)
     assert names(tmp) == []
 
@@ -95,6 +98,7 @@ def test_a_file_that_a_worker_makes_during_the_removal_is_removed_too(
     dead = tmp / "asynclive-0123456789abcdef"
     dead.mkdir()
     rmdir, more = os.rmdir, iter(["1", "2"])
+    make_silent(tmp)
 
     def rmdir_too_late(path: str) -> None:
         for name in more:
@@ -130,6 +134,7 @@ def test_two_sessions_can_remove_the_same_directory_at_once(
     dead.mkdir()
     (dead / "session").touch()
     (dead / "half").touch()
+    make_silent(tmp)
     calls = []
 
     def preceded(real: Callable[..., object]) -> Callable[..., object]:
@@ -155,6 +160,7 @@ def test_an_incomplete_note_removes_nothing(tmp: Path, note: str) -> None:
     dead = tmp / "asynclive-0123456789abcdef"
     dead.mkdir()
     (dead / "0.outside").write_text(note)
+    make_silent(tmp)
     (tmp.parent / ".dvc.yaml.0123456789abcdef.0.tmp").touch()
     clear_up(tmp)
     assert names(tmp.parent) == [".dvc.yaml.0123456789abcdef.0.tmp", "tmp"]

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sessions import make_silent
 
 from asynclive._fs import atomic_rename
 from asynclive._fs.atomic_rename import exchange, write_note
@@ -37,7 +38,8 @@ def temp_path(session: Path) -> Path:
 
 
 def next_session(tmp_path: Path) -> list[str]:
-    """Run crash recovery; return the names in the workspace."""
+    """Run crash recovery much later; return the names in the workspace."""
+    make_silent(tmp_path / "tmp")
     remove_dead_sessions([str(tmp_path / "tmp")])
     return sorted(path.name for path in tmp_path.iterdir() if path.name != "tmp")
 

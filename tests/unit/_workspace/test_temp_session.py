@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sessions import clear_up, names, other_session
+from sessions import clear_up, make_silent, names, other_session
 
 from asynclive._workspace import temp_session
+from asynclive._workspace.session_owner import this_process
 from asynclive._workspace.temp_session import TempSession
 
 
@@ -81,6 +82,23 @@ def test_without_file_locks_every_session_counts_as_running(
     assert names(cache, tmp) == before
 
 
+def test_a_session_is_made_without_a_lock_if_all_locks_are_refused(
+    cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, operation: int) -> None:
+        raise BlockingIOError(errno.EWOULDBLOCK, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(temp_session.fcntl, "flock", refuse)
+        session = TempSession.start(str(cache), str(tmp))
+        clear_up(cache, tmp)
+    assert names(cache, tmp) == [
+        os.path.basename(path) for path in (session.cache_tmp, session.workspace_tmp)
+    ]
+    session.close()
+    assert names(cache, tmp) == []
+
+
 def test_a_session_without_a_lock_is_never_taken_for_a_dead_one(
     cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +130,7 @@ def test_a_session_in_the_making_is_left_alone_or_made_again(
         if "asynclive-" in path:
             calls.append(path)
             if len(calls) == number:
+                make_silent(cache, tmp)  # this process was suspended
                 with monkeypatch.context() as patch:
                     patch.setattr(os, function, real)
                     clear_up(cache, tmp)
@@ -153,6 +172,9 @@ def test_making_a_session_does_not_wait_for_a_lock_that_recovery_holds(
     assert len(names(cache)) == 4  # recovery has to remove the first one
     os.close(claims[0])
     clear_up(cache, tmp)
+    assert len(names(cache)) == 4  # its owner is unknown, so it stays for a while
+    make_silent(cache)
+    clear_up(cache, tmp)
     assert len(names(cache)) == 2
     session.close()
     assert names(cache, tmp) == []
@@ -181,6 +203,7 @@ def test_a_temp_file_next_to_its_target_is_found_by_its_note(
 ) -> None:
     monkeypatch.setattr(temp_session, "can_rename_between", lambda *args: False)
     session = TempSession.start(str(cache), str(tmp))
+    ended = this_process()._replace(started="0")
     repo = tmp.parent
     target = repo / "dvc.yaml"
     temps = [session.temp_for(str(target)) for _ in range(2)]
@@ -192,6 +215,8 @@ def test_a_temp_file_next_to_its_target_is_found_by_its_note(
         session.close()
     else:
         for fd in session._locks.values():
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, ended.to_bytes(), 0)
             os.close(fd)
         if end == "killed, and moved":
             repo = repo.rename(repo.parent / "moved")

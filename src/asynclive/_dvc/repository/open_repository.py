@@ -79,7 +79,7 @@ def remove_dead(repo: Any, sync: Sync) -> None:
     from dvc.lock import HardlinkLock
 
     # With core.hardlink_lock, flock does not work on this file system. So asynclive cannot tell
-    # whether a session still runs.
+    # whether a session that a forked child carries on still runs.
     if not isinstance(repo.lock, HardlinkLock):
         remove_dead_sessions([repo.cache.local.path, *_tmp_dirs(repo)], sync)
 
@@ -100,7 +100,13 @@ def start_session(repo: Any, sync: Sync) -> TempSession:
             cache.makedirs(other_dir)
             if can_rename_between(other_dir, repo.root_dir):
                 tmp_dir = other_dir
-        return TempSession.start(cache.path, tmp_dir)
+        session = TempSession.start(cache.path, tmp_dir, sync)
+        try:
+            session.start_heartbeat()
+        except BaseException:
+            session.close()
+            raise
+        return session
     except OSError as error:
         raise StorageError(cache.path, error) from error
 
