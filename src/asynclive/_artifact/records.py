@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .._errors import CommitError
 from .request import ArtifactRequest
 
 if TYPE_CHECKING:
@@ -37,6 +39,16 @@ class StoredFile(NamedTuple):
         return seconds + 1e-9 * nanoseconds
 
 
+class HashedFile(Protocol):
+    """A file whose MD5 is known."""
+
+    @property
+    def md5(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class StagedArtifact:
     """The bytes are in the cache, and new workspace files at temp paths. Nothing refers to them."""
@@ -49,12 +61,35 @@ class StagedArtifact:
     """Empty if the artifact is not cached, or is an unchanged directory with ``tree_md5``."""
     tree_md5: str | None = None
     """MD5 of the object of a directory that is unchanged since it was logged."""
+    unchanged: Mapping[tuple[str, ...], HashedFile] = field(repr=False, default_factory=dict)
+    """The files of such a directory, by their paths in it."""
     hashes_saved: bool = False
     """Whether DVC's state has the hashes of these files already."""
     placement: Placement | None = None
     """The changes of the workspace that wait for the commit. None: there are none."""
     pending_hashes: PendingHashes | None = field(repr=False, default=None)
     """The hashes to publish in the hash cache once it is tracked."""
+
+    @property
+    def hashed_files(self) -> Iterable[tuple[tuple[str, ...], HashedFile]]:
+        """The files that are in the cache, with their paths in the artifact."""
+        return self.unchanged.items() or ((file.key, file) for file in self.files)
+
+    @property
+    def hashes(self) -> set[str]:
+        """The MD5s of the files that are in the cache, without that of a directory's listing."""
+        return {file.md5 for file in (self.unchanged.values() or self.files)}
+
+
+class ObjectsMissingError(CommitError):
+    """Objects were removed from the cache between staging and commit. ``hashes`` are their MD5s.
+
+    The pipeline stores them again, so no caller of asynclive gets this error.
+    """
+
+    def __init__(self, path: str, hashes: set[str]) -> None:
+        self.hashes = hashes
+        super().__init__(path, f"{len(hashes)} of its objects are no longer in the cache.")
 
 
 @dataclass(frozen=True, slots=True)

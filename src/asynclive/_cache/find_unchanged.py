@@ -64,6 +64,7 @@ def find_unchanged(
         nfiles=len(plan.files),
         files=tuple(stored),
         tree_md5=known.tree_md5,
+        unchanged=known.files if plan.isdir else {},
     )
 
 

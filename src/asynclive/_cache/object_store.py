@@ -105,6 +105,17 @@ class ObjectStore:
         self._verified[md5] = stamp
         return True
 
+    def missing(self, hashes: Iterable[str]) -> set[str]:
+        """Return those hashes whose objects do not exist.
+
+        One system call each, and the cheapest one: a listing of the cache's directories would
+        cost more the more objects other artifacts have.
+        """
+        start = f"{self.layout.cache_dir}{os.sep}"
+        return {
+            md5 for md5 in hashes if not os.access(f"{start}{md5[:2]}{os.sep}{md5[2:]}", os.F_OK)
+        }
+
     def has_synced(
         self, md5: str, size: int, checkpoint: Callable[[], None] = lambda: None
     ) -> bool:

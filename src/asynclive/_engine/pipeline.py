@@ -12,12 +12,17 @@ from functools import partial
 from typing import Protocol
 
 from .._artifact.plan import ArtifactPlan
-from .._artifact.records import LoggedArtifact, StagedArtifact, TrackedArtifact
+from .._artifact.records import (
+    LoggedArtifact,
+    ObjectsMissingError,
+    StagedArtifact,
+    TrackedArtifact,
+)
 from .._artifact.request import ArtifactRequest
 from .._calls.back_pressure import BackPressure
 from .._calls.call import Call
 from .._calls.conflicts import Conflicts
-from .._errors import ArtifactChangedError
+from .._errors import ArtifactChangedError, CommitError
 from .._stage.stage_job import is_bulk
 from .._stage.stager import Release, Stager
 from .._workers.file_workers import FileWorkers
@@ -27,6 +32,17 @@ from .dvc_repro import leave_to_stage
 from .dvc_thread import DvcThread
 from .group_commit import GroupCommitter
 from .interface import Listener
+
+# How often an artifact is committed whose objects `dvc gc` keeps removing.
+MAX_COMMITS = 5
+_GONE = (
+    "'dvc gc' removed its objects from the cache before it was tracked, and its files have changed "
+    "since. Nothing was recorded. Log it again."
+)
+_GONE_AGAIN = (
+    "'dvc gc' removed its objects from the cache again and again. Nothing was recorded. Log it "
+    "again when no 'dvc gc' runs."
+)
 
 
 class Repository(Protocol):
@@ -230,11 +246,12 @@ class Pipeline:
         """
         try:
             await call.wait_for_earlier()
+            bytes_of = staged
             if call.options.move:
                 is_last = not any(self._conflicts.others_at_path(call))
                 placed = self._placed.get(staged.request.path)
                 staged = decide_on_restored(staged, placed, wanted=is_last)
-            tracked = await self._committer.submit(staged, partial(call.advance, "committing"))
+            tracked = await self._commit(call, staged, bytes_of)
             self._listener.on_committed(call, tracked.md5)
             await self._stager.remember(tracked)
         except Exception:
@@ -248,3 +265,26 @@ class Pipeline:
             self._placed[staged.request.path] = staged.files[0].fingerprint
         self._conflicts.reserve_copy(call.request)
         return tracked
+
+    async def _commit(
+        self, call: Call, staged: StagedArtifact, bytes_of: StagedArtifact
+    ) -> TrackedArtifact:
+        """Commit with the next group; before that, store objects again that were removed.
+
+        Staging holds no lock. So ``dvc gc`` may remove the objects until the commit, which looks
+        for each of them under the lock. Nothing has changed if one is missing.
+
+        Args:
+            call: the call.
+            staged: its artifact.
+            bytes_of: the artifact with the temp paths of all its files.
+        """
+        on_begin: tuple[Callable[[], None], ...] = (partial(call.advance, "committing"),)
+        for _ in range(MAX_COMMITS):
+            try:
+                return await self._committer.submit(staged, *on_begin)
+            except ObjectsMissingError as error:
+                on_begin = ()  # the stage is that already
+                if not await self._stager.restore(bytes_of, error.hashes):
+                    raise CommitError(staged.request.path, _GONE) from error
+        raise CommitError(staged.request.path, _GONE_AGAIN)

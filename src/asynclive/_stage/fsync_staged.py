@@ -16,7 +16,6 @@ from anyio import from_thread
 
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact
-from .._cache.hash_cache import HashCacheEntry
 from .._cache.object_store import ObjectStore
 
 Step = Callable[[], None]
@@ -26,7 +25,7 @@ _AT_A_TIME = 16
 
 
 def sync_rounds(
-    plan: ArtifactPlan, staged: StagedArtifact, known: HashCacheEntry, store: ObjectStore
+    plan: ArtifactPlan, staged: StagedArtifact, store: ObjectStore
 ) -> Iterator[list[Step]]:
     """Return rounds of steps for worker threads.
 
@@ -35,11 +34,10 @@ def sync_rounds(
     Args:
         plan: the files and directories of the artifact.
         staged: the artifact as it was staged.
-        known: the cached hashes, if the artifact is unchanged.
         store: the cache that holds its objects.
     """
     unchanged = staged.placement is None
-    hashes = {file.md5 for file in (known.files.values() if unchanged else staged.files)}
+    hashes = staged.hashes
     if staged.tree_md5 is not None:
         hashes.add(staged.tree_md5)
     objects = map(store.object_path, sorted(hashes)) if unchanged else ()

@@ -15,7 +15,7 @@ from functools import partial
 from .._artifact.plan import ArtifactPlan
 from .._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from .._cache.find_unchanged import find_unchanged
-from .._cache.hash_cache import MIN_CACHED_BYTES, HashCache, HashCacheEntry
+from .._cache.hash_cache import MIN_CACHED_BYTES, HashCache
 from .._cache.hash_cache_file import publish_hashes
 from .._cache.object_store import ObjectStore
 from .._fs.free_space import DiskSpace
@@ -28,8 +28,10 @@ from .._workers.fairness import checkpoint_in_thread
 from .._workers.file_workers import FileWorkers
 from .deferred_removal import QUICK_BYTES, DeferredRemoval
 from .fsync_staged import sync_rounds
+from .restore_objects import restoring_steps
 from .source import Sources
-from .stage_job import StageJob
+from .stage_job import SMALL_BYTES, StageJob
+from .step_runner import StepRunner
 
 Release = Callable[[], Awaitable[None]]
 """Gives the source back to the caller."""
@@ -137,7 +139,7 @@ class Stager:
         if job.copies_directory:
             await job.runner.run(job.finish_dirs)
         staged = job.result(batches)
-        await self._sync(job, staged, HashCacheEntry())
+        await self._sync(job, staged)
         return await self._prepare_hashes(job, staged, read_at_ns)
 
     async def _reuse_unchanged(
@@ -152,26 +154,24 @@ class Stager:
             return None
         may_reuse = may_reuse_copy or not plan.request.copy
         look_up = partial(self._look_up_hashes, job, may_reuse=may_reuse)
-        unchanged, known = await job.runner.run(look_up)
+        unchanged = await job.runner.run(look_up)
         if unchanged is None:
             return None
         if release is not None:
             await release()
-        await self._sync(job, unchanged, known)
+        await self._sync(job, unchanged)
         self._counters.count_unchanged(unchanged.nfiles, unchanged.size)
         return unchanged
 
-    def _look_up_hashes(
-        self, job: StageJob, *, may_reuse: bool
-    ) -> tuple[StagedArtifact | None, HashCacheEntry]:
-        """Return the unchanged artifact, or None, and its cached hashes. Blocks."""
+    def _look_up_hashes(self, job: StageJob, *, may_reuse: bool) -> StagedArtifact | None:
+        """Return the artifact if it is unchanged; else let the job use its hashes. Blocks."""
         known = self._hash_cache.load(job.plan.request, checkpoint_in_thread)
         if may_reuse:
             unchanged = find_unchanged(job.plan, known, self._store, checkpoint_in_thread)
             if unchanged is not None:
-                return unchanged, known
+                return unchanged
         job.use_hashes(known, checkpoint_in_thread)
-        return None, known
+        return None
 
     async def _snapshot_then_stage(self, job: StageJob, release: Release) -> list[Batch]:
         """Copy large files, stage small ones, release the source, and then do the rest."""
@@ -202,11 +202,11 @@ class Stager:
         self._counters.count_unchanged(batch.files_unchanged, batch.bytes_unchanged)
         return batch
 
-    async def _sync(self, job: StageJob, staged: StagedArtifact, known: HashCacheEntry) -> None:
+    async def _sync(self, job: StageJob, staged: StagedArtifact) -> None:
         """Wait until the staged artifact is on the disk, if the session is durable."""
         if not self._store.layout.sync.is_enabled:
             return
-        for steps in sync_rounds(job.plan, staged, known, self._store):
+        for steps in sync_rounds(job.plan, staged, self._store):
             jobs = (partial(job.runner.run, step) for step in steps)
             await run_together(jobs, self._workers.workers)
 
@@ -225,6 +225,24 @@ class Stager:
             pending = await job.runner.run(partial(prepare, checkpoint_in_thread))
             staged = replace(staged, pending_hashes=pending)
         return staged
+
+    async def restore(self, staged: StagedArtifact, missing: set[str]) -> bool:
+        """Store objects of a staged artifact again that were removed from the cache since.
+
+        Args:
+            staged: the artifact.
+            missing: the MD5s of the objects.
+
+        Returns:
+            Whether all of them are in the cache again. False: no file has the bytes any more.
+
+        Raises:
+            StorageError: reading or writing failed.
+        """
+        runner = StepRunner(self._workers, staged.request.source, bulk=staged.size > SMALL_BYTES)
+        steps = restoring_steps(staged, missing, self._store)
+        jobs = (partial(runner.run_yielding, step) for step in steps)
+        return all(await run_together(jobs, self._workers.workers))
 
     async def remember(self, tracked: TrackedArtifact) -> None:
         """Publish the hashes of a tracked artifact: later calls reuse them."""

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from logging import getLogger
 from typing import Any
 
-from ..._artifact.records import StagedArtifact, TrackedArtifact
+from ..._artifact.records import ObjectsMissingError, StagedArtifact, TrackedArtifact
 from ..._cache.cache_layout import CacheLayout
+from ..._cache.object_store import ObjectStore
 from ..._errors import AsyncLiveError
 from ..._fs.file_io import remove_file
 from ..._fs.safe_open import change_mode, open_beneath
@@ -73,7 +74,8 @@ class Committer:
         self._rules = rules
         self._git_index = git_index
         self._git_staging = git_staging
-        self._outputs = Outputs(repo, layout, rules, git_index)
+        self._store = ObjectStore(layout, "tree-")
+        self._outputs = Outputs(repo, self._store, rules, git_index)
         self._dvc_files = DvcFiles(layout)
 
     def commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
@@ -172,6 +174,10 @@ class Committer:
                 undo.append(make_parents(request.path, self._layout.root))
             self._place(staged, undo)
             return TrackedArtifact(staged, None, None, tuple(undo))
+        # Under the lock, which `dvc gc` takes too. Staging held none.
+        missing = self._store.missing(staged.hashes)
+        if missing:
+            raise ObjectsMissingError(request.path, missing)
         output = outputs.claim(request.path)
         # The index has read the .dvc file without DVC. Load it by DVC, for an output to change.
         while isinstance(output, DvcFileOutput):

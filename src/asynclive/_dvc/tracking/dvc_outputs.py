@@ -9,7 +9,6 @@ from typing import Any
 
 from ..._artifact.records import StagedArtifact
 from ..._artifact.request import ArtifactRequest
-from ..._cache.cache_layout import CacheLayout
 from ..._cache.object_store import ObjectStore
 from ..._errors import ArtifactPathError
 from ..._index.dvc_rules import DvcRules
@@ -29,7 +28,7 @@ class Outputs:
 
     Args:
         repo: DVC's ``Repo``.
-        layout: of its cache.
+        store: its cache.
         rules: DVC's rules, which must hear of each .gitignore that was written.
         git_index: the paths that Git tracks; None without Git.
     """
@@ -37,13 +36,13 @@ class Outputs:
     def __init__(
         self,
         repo: Any,
-        layout: CacheLayout,
+        store: ObjectStore,
         rules: DvcRules,
         git_index: GitIndex | None,
     ) -> None:
         self._repo = repo
-        self._root = layout.root
-        self._store = ObjectStore(layout, "tree-")
+        self._root = store.layout.root
+        self._store = store
         self._rules = rules
         self._git_index = git_index
 
@@ -112,11 +111,11 @@ class Outputs:
             (file,) = staged.files
             return Meta(size=file.size, isexec=file.isexec), HashInfo("md5", file.md5), None
         meta = Meta(size=staged.size, nfiles=staged.nfiles, isdir=True)
-        if staged.tree_md5 is not None:
+        if staged.tree_md5 is not None and not self._store.missing([staged.tree_md5]):
             return meta, HashInfo("md5", staged.tree_md5), None
         tree = Tree()
-        for number, file in enumerate(staged.files):
-            tree.add(file.key, None, HashInfo("md5", file.md5))
+        for number, (key, hashed) in enumerate(staged.hashed_files):
+            tree.add(key, None, HashInfo("md5", hashed.md5))
             if number % FILES_PER_YIELD == 0:
                 yield_gil()
         self._digest_and_add(cache, tree)
