@@ -41,6 +41,7 @@ from .dvc_file_writer import DvcFiles
 from .dvc_outputs import Outputs
 from .fsync_committed import sync_committed
 from .git_staging import GitStaging
+from .legacy_outputs import placeable
 
 logger = getLogger(__name__)
 
@@ -192,7 +193,7 @@ class Committer:
         self._outputs.hide(request, output, undo)
         dvc_file = output.stage.path
         temp = self._dvc_files.write_temp(output.stage, before, undo)
-        self._place(staged, undo)
+        self._place(placeable(output, staged, self._store), undo)
         if output.fs_path != request.path:
             _drop_exec(staged, self._layout)
         relpath = output.stage.dvcfile.relpath

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from logging import getLogger
@@ -10,15 +11,18 @@ from typing import Any
 from ..._artifact.records import StagedArtifact
 from ..._artifact.request import ArtifactRequest
 from ..._cache.object_store import ObjectStore
-from ..._errors import ArtifactPathError
+from ..._errors import ArtifactPathError, CommitError
 from ..._index.dvc_rules import DvcRules
 from ..._index.git_index import GitIndex
 from ..._index.gitignore_rules import can_be_gitignored
 from ..._workers.fairness import yield_gil
 from ..._workspace.apply_placement import make_parents
 from ..dvc_errors import copy_advice
+from ..process_guard import mute_logger
 from .commit_undo import HiddenFromGit, UndoStep
 from .dvc_state import FILES_PER_YIELD
+from .legacy_outputs import HASH_NAME as LEGACY_HASH_NAME
+from .legacy_outputs import LegacyOutputs
 
 logger = getLogger(__name__)
 
@@ -43,6 +47,7 @@ class Outputs:
         self._repo = repo
         self._root = store.layout.root
         self._store = store
+        self._legacy = LegacyOutputs(store, repo.cache.legacy.path)
         self._rules = rules
         self._git_index = git_index
 
@@ -82,7 +87,13 @@ class Outputs:
             raise ArtifactPathError(
                 request.path, f"lies in '{output}', which is tracked as a file."
             )
-        # An output with a hash of DVC 2 (md5-dos2unix) gets one of DVC 3.
+        listing = self._load_listing(request, output) if is_inside else None
+        if output.hash_name == LEGACY_HASH_NAME:
+            if listing is not None:
+                return self._legacy.keep_inside(output, staged, listing)
+            kept = self._legacy.keep(output, staged)
+            if kept is not None:
+                return kept
         output.update_legacy_hash_name(force=True)
         # DVC 3.60, the lowest supported version, has no such method.
         versioned = getattr(output, "_get_versioned_meta", lambda: None)()
@@ -100,6 +111,40 @@ class Outputs:
         if versioned:
             output.merge_version_meta(*versioned)
         return md5
+
+    def _load_listing(self, request: ArtifactRequest, output: Any) -> Any:
+        """Return the listing of the tracked directory that contains the artifact; None: a new one.
+
+        DVC fetches a listing that is not in the cache from the remote (``Output.get_dir_cache``).
+
+        Raises:
+            CommitError: it cannot be had, or is damaged.
+        """
+        if not output.hash_info:
+            return None
+        dvc_file, md5 = output.stage.path, output.hash_info.value
+        path = output.cache.oid_to_path(md5)
+        fetch = f"run 'dvc fetch {dvc_file}', and log it again."
+        if _is_damaged(path, md5):
+            raise CommitError(
+                request.path,
+                f"the object '{path}', which lists the files of '{output.fs_path}', is damaged. "
+                f"Remove it, {fetch}",
+            )
+        with mute_logger("dvc.data_cloud"):  # the error says what its warning says
+            listing = output.get_dir_cache()
+        if listing is None:
+            remote = output.remote or self._repo.config["core"].get("remote")
+            place = f"at the remote '{remote}'" if remote else "at a remote: there is none"
+            first = (
+                "Push it from where it is" if remote else "Add the remote with 'dvc remote add -d'"
+            )
+            raise CommitError(
+                request.path,
+                f"the object {md5}, which lists the files of '{output.fs_path}', is neither in the "
+                f"cache nor {place}. {first}, {fetch} '{dvc_file}' is unchanged.",
+            )
+        return listing
 
     def _describe(self, cache: Any, staged: StagedArtifact) -> tuple[Any, Any, Any]:
         """Return DVC's ``Meta`` and ``HashInfo`` of the artifact, and the ``Tree`` if it is new."""
@@ -186,3 +231,13 @@ class Outputs:
             self._repo.scm_context.ignore_remove(path)
         finally:
             self._rules.on_gitignore_written(os.path.dirname(path))
+
+
+def _is_damaged(path: str, md5: str) -> bool:
+    """Return whether the object at ``path``, if there is one, has other bytes than it should."""
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.md5(file.read(), usedforsecurity=False).hexdigest()
+    except FileNotFoundError:
+        return False
+    return found != md5.removesuffix(".dir")

@@ -96,8 +96,9 @@ class State:
             if not staged.isdir:
                 # The row of its object too. If the mode of a link made the object executable, DVC
                 # no longer trusts the object as write-protected, and would hash it.
-                object_path = self._repo.cache.local.oid_to_path(tracked.md5)
-                yield object_path, HashInfo("md5", tracked.md5), None
+                md5 = staged.files[0].md5  # tracked.md5 may be one of DVC 2
+                object_path = self._repo.cache.local.oid_to_path(md5)
+                yield object_path, HashInfo("md5", md5), None
 
 
 @contextlib.contextmanager
