@@ -1,4 +1,4 @@
-"""Run ``dvc gc`` while artifacts are in flight: no ``.dvc`` file names what it removed."""
+"""Run ``dvc gc`` while artifacts are in flight: each ``.dvc`` file names objects that exist."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gate import gate_at
 from invariants import assert_nothing_lost, assert_sound, dvc_files
 from twin import Templates, dvc
 
+import asynclive._ingest.workspace_files
 from asynclive import ArtifactHandle, AsyncLive, CommitError
 from asynclive._dvc.repository.repository_lock import RepositoryLock
 from asynclive._ingest.copy_and_hash import LargeFile
@@ -185,6 +186,25 @@ async def test_another_project_that_shares_the_cache_collects_it(
         log = partial(live.log_artifact, "data")
         await log_around(monkeypatch, log, partial(collect, other, "-p", str(repo)))
     assert_nothing_lost(repo)
+
+
+@pytest.mark.parametrize("submit", [False, True], ids=["logged", "submitted and moved"])
+async def test_an_object_that_is_removed_before_a_link_to_it_is_made_is_stored_again(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, submit: bool
+) -> None:
+    dvc(repo, "config", "cache.type", "hardlink")
+    write(repo, FILES)
+    async with AsyncLive(root=repo, isolation="thread", workers=1) as live:
+        with monkeypatch.context() as patch:
+            gate = gate_at(patch, asynclive._ingest.workspace_files, "make_link")
+            async with anyio.create_task_group() as tasks:
+                with gate.opened_after():
+                    log = partial(live.submit, move=True) if submit else live.log_artifact
+                    tasks.start_soon(log, "data")
+                    await gate.reached.wait()
+                    await collect(repo)
+    assert_nothing_lost(repo)
+    assert dvc(repo, "status", "--json").strip() == "{}"
 
 
 async def test_dvc_gc_leaves_the_temp_files_of_a_session(

@@ -22,7 +22,7 @@ from .._artifact.request import ArtifactRequest
 from .._calls.back_pressure import BackPressure
 from .._calls.call import Call
 from .._calls.conflicts import Conflicts
-from .._errors import ArtifactChangedError, CommitError
+from .._errors import ArtifactChangedError, CommitError, StorageError
 from .._stage.stage_job import is_bulk
 from .._stage.stager import Release, Stager
 from .._workers.file_workers import FileWorkers
@@ -208,7 +208,11 @@ class Pipeline:
             call.mark_begun()
 
     async def _stage(self, call: Call, source: OpenSource) -> StagedArtifact:
-        """Copy and hash the source; do so again if an earlier call replaced it by a link."""
+        """Copy and hash the source.
+
+        Do so again if an earlier call replaced it by a link, or if ``dvc gc`` removed an object
+        that a file of the workspace was about to be made from.
+        """
         stage = partial(
             self._stager.stage,
             progress=call.progress,
@@ -220,6 +224,12 @@ class Pipeline:
         except ArtifactChangedError:
             if comes_first or source.release is None or call.is_released:
                 raise
+        except StorageError as error:
+            is_given_back = source.release is not None and call.is_released
+            if is_given_back or not self._stager.is_object_missing(error):
+                raise
+            call.progress.restart()
+            return await stage(source.plan, source.release, may_reuse_copy=comes_first)
         return await self._restage_after_link(call, source, stage)
 
     async def _restage_after_link(

@@ -19,6 +19,7 @@ from .._cache.hash_cache import MIN_CACHED_BYTES, HashCache
 from .._cache.hash_cache_file import publish_hashes
 from .._cache.object_store import ObjectStore
 from .._fs.free_space import DiskSpace
+from .._fs.paths import is_inside
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.workspace_files import Batch
 from .._instrumentation.staging_progress import StagingProgress
@@ -225,6 +226,15 @@ class Stager:
             pending = await job.runner.run(partial(prepare, checkpoint_in_thread))
             staged = replace(staged, pending_hashes=pending)
         return staged
+
+    def is_object_missing(self, error: Exception) -> bool:
+        """Return whether staging failed because an object was removed from the cache."""
+        cause = error.__cause__
+        if not isinstance(cause, FileNotFoundError) or not isinstance(cause.filename, str):
+            return False
+        layout = self._store.layout
+        path = cause.filename
+        return is_inside(path, layout.cache_dir) and not is_inside(path, layout.cache_tmp)
 
     async def restore(self, staged: StagedArtifact, missing: set[str]) -> bool:
         """Store objects of a staged artifact again that were removed from the cache since.

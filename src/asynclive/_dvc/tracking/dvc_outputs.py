@@ -124,25 +124,24 @@ class Outputs:
             return None
         dvc_file, md5 = output.stage.path, output.hash_info.value
         path = output.cache.oid_to_path(md5)
-        fetch = f"run 'dvc fetch {dvc_file}', and log it again."
         if _is_damaged(path, md5):
             raise CommitError(
                 request.path,
                 f"the object '{path}', which lists the files of '{output.fs_path}', is damaged. "
-                f"Remove it, {fetch}",
+                f"Remove it, run 'dvc fetch {dvc_file}', and log it again.",
             )
         with mute_logger("dvc.data_cloud"):  # the error says what its warning says
             listing = output.get_dir_cache()
         if listing is None:
             remote = output.remote or self._repo.config["core"].get("remote")
-            place = f"at the remote '{remote}'" if remote else "at a remote: there is none"
-            first = (
-                "Push it from where it is" if remote else "Add the remote with 'dvc remote add -d'"
-            )
+            why, advice = "there is no remote", "Add one ('dvc remote add -d'), then run"
+            if remote:
+                why, advice = f"DVC cannot fetch it from the remote '{remote}'", "To get it, run"
             raise CommitError(
                 request.path,
-                f"the object {md5}, which lists the files of '{output.fs_path}', is neither in the "
-                f"cache nor {place}. {first}, {fetch} '{dvc_file}' is unchanged.",
+                f"the object {md5}, which lists the files of '{output.fs_path}', is not in the "
+                f"cache, and {why}. {advice} 'dvc fetch {dvc_file}', and log it again. "
+                f"'{dvc_file}' is unchanged.",
             )
         return listing
 
