@@ -149,6 +149,14 @@ def test_temp_files_of_killed_sessions_are_named_and_kept(repo: Path, capsys: Ca
     assert report(capsys, repo)["sessions"] == []
 
 
+def test_a_linked_dvc_directory_is_a_problem(repo: Path, capsys: Captured) -> None:
+    (repo / ".dvc").rename(repo.parent / "dvc")
+    (repo / ".dvc").symlink_to(repo.parent / "dvc")
+    (problem,) = report(capsys, repo, 1)["problems"]
+    assert "is a symbolic link" in problem
+    assert "Move the directory here" in problem
+
+
 def test_a_disk_whose_locks_stay_on_the_host_is_named(
     repo: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

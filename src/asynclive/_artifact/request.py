@@ -85,8 +85,9 @@ def make_request(
         InvalidMetadataError: YAML cannot express ``type``, ``desc``, ``labels`` or ``meta``.
     """
     given = _fspath(path)
-    source = relocated(os.path.normpath(os.path.join(root, given)), root, real_root)
-    artifacts_dir = relocated(artifacts_dir, root, real_root)
+    # A relative path that leads up starts in the real directory, as in a working directory.
+    source = relocated(os.path.normpath(os.path.join(real_root, given)), root, real_root)
+    artifacts_dir = os.path.normpath(relocated(artifacts_dir, root, real_root))
     values = {
         "type": metadata.check_text("type", type),
         "desc": metadata.check_text("desc", desc),

@@ -68,8 +68,10 @@ class Conflicts(Generic[CallT]):
         return earlier
 
     def release(self, call: CallT) -> None:
-        """Give up the claims of a call."""
+        """Give up the claims of a call, if it has any."""
         request = call.request
+        if call not in self._by_path.get(request.path, ()):
+            return
         if _discard(self._by_path, request.path, call):
             for directory in _directories_above(request.path):
                 _discard(self._paths_below, directory, request.path)

@@ -22,6 +22,7 @@ from .._dvc.repository.inspect_repository import (
 )
 from .._errors import RepositoryError
 from .._fs.file_io import keeps_modes
+from .._fs.paths import is_inside
 from .._workspace.crash_recovery import FoundSession, find_sessions
 from .._workspace.temp_session import TempSession
 from .file_systems import Disk, disk_under, nearest_existing
@@ -105,6 +106,14 @@ def diagnose(directory: str) -> Diagnosis:
             "'dvc init' in it."
         )
         return report(repository, workspace)
+    if os.path.islink(repository.dvc_dir) and repository.git_root is not None:
+        target = os.path.realpath(repository.dvc_dir)
+        if not is_inside(target, repository.git_root):
+            messages.problems.append(
+                f"'{repository.dvc_dir}' is a symbolic link to '{target}', which is outside of the "
+                "Git repository. Move the directory here. To keep the cache elsewhere, run 'dvc "
+                "cache dir'."
+            )
     if repository.unreadable is not None:
         messages.problems.append(f"DVC cannot read its files: {repository.unreadable}")
     return report(

@@ -110,11 +110,11 @@ class AdoptedLive(SessionExperiment):
         Raises:
             ValueError: one of them differs from that of the Live.
         """
-        if dir is not None and os.path.normpath(dir) != os.path.normpath(self.dir):
+        if dir is not None and not _is_same(dir, self.dir):
             raise ValueError(f"dir is '{dir}', but that of live is '{self.dir}': leave it out")
         if dvcyaml is None:
             return
-        if os.path.normpath(dvcyaml) != os.path.normpath(self.dvcyaml or ""):
+        if not _is_same(dvcyaml, self.dvcyaml or ""):
             raise ValueError(
                 f"dvcyaml is {dvcyaml or None!r}, but that of live is {self.dvcyaml!r}: leave it "
                 "out"
@@ -175,6 +175,12 @@ class AdoptedLive(SessionExperiment):
             if normally:
                 raise ExperimentError(self.name, str(error)) from error
             logger.exception("The experiment '%s' could not be saved.", self.name)
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Return whether two paths are one place. Blocks only if their names differ."""
+    path, other = os.path.normpath(path), os.path.normpath(other)
+    return path == other or os.path.realpath(path) == os.path.realpath(other)
 
 
 class _LockedMakeDvcyaml:

@@ -28,6 +28,7 @@ from .._stage.deferred_removal import DeferredRemoval
 from .._stage.stager import Stager
 from .._workers.file_workers import FileWorkers
 from .._workers.os_priority import Scheduling
+from .._workspace.path_aliases import place_below, place_request
 from .dvc_thread import DvcThread
 from .group_commit import LONGEST_DELAY, GroupCommitter
 from .interface import Listener
@@ -82,26 +83,44 @@ class LocalEngine:
         """Claim the paths and names of the call, and start to work on it. Awaits nothing.
 
         Raises:
-            ArtifactPathError: the path is outside of the repository.
             BackPressureError: as ``BackPressure.admit`` does.
             ArtifactConflictError: as ``Conflicts.claim`` does.
         """
         opened = self._opened
-        root = opened.repository.layout.root
-        if not is_inside(call.request.path, root):
-            raise outside_repository(call.request, root)
         opened.back_pressure.admit(call)
-        try:
-            call.order_after(self._conflicts.claim(call))
-        except BaseException:
-            opened.back_pressure.release(call)
-            raise
-        if call.latest_wins:
-            for other in self._conflicts.others_at_path(call):
-                other.yield_to(call)
+        if self._is_placed(call):
+            try:
+                self._claim(call)
+            except BaseException:
+                opened.back_pressure.release(call)
+                raise
         scope = anyio.CancelScope()
         call.bind_work(scope.cancel)
         opened.tasks.start_soon(self._work_on, call, scope)
+
+    def _is_placed(self, call: Call) -> bool:
+        return is_inside(call.request.path, self._opened.repository.layout.root)
+
+    def _claim(self, call: Call) -> None:
+        call.order_after(self._conflicts.claim(call))
+        if call.latest_wins:
+            for other in self._conflicts.others_at_path(call):
+                other.yield_to(call)
+
+    async def _place(self, call: Call) -> None:
+        """Find the name of the path in the repository, and claim it.
+
+        Raises:
+            ArtifactPathError: the path is outside of the repository.
+            ArtifactConflictError: as ``accept`` does.
+        """
+        opened = self._opened
+        root = opened.repository.layout.root
+        place = partial(place_request, call.request, root)
+        call.request = await opened.workers.run(place, bulk=False)
+        if not self._is_placed(call):
+            raise outside_repository(call.request, root)
+        self._claim(call)
 
     def start_events(self) -> None:
         """Do nothing: in this process, progress and commits are always reported."""
@@ -203,11 +222,13 @@ class LocalEngine:
             return None
         files = AsyncFiles(dvc_thread.limiter, repository.layout.sync)
         await files.import_aiofiles()
+        root = repository.layout.root
+        path = relocated(self._settings.dvcyaml, self._settings.root, real_root)
         return DvcYaml(
-            relocated(self._settings.dvcyaml, self._settings.root, real_root),
+            await dvc_thread.run(partial(place_below, path, root)),
             files,
             repository.session.temp_for,
-            repository.layout.root,
+            root,
             self._experiment.co_writer,
         )
 
@@ -226,6 +247,8 @@ class LocalEngine:
         """Log the artifact of one call, and resume its waiters whatever happens."""
         try:
             with scope:
+                if not self._is_placed(call):
+                    await self._place(call)
                 logged = await self._opened.pipeline.log(call)
                 call.complete(logged)
                 self._experiment.add_artifact(logged)

@@ -33,9 +33,9 @@ class Settings:
     root: str
     """Absolute and normalized: relative paths of calls start here."""
     artifacts_dir: str
-    """Absolute: copies go here."""
+    """Absolute: copies go here. Not normalized if it leads up from ``root``: that may be a link."""
     dvcyaml: str | None
-    """Absolute; None: no dvc.yaml is written."""
+    """Absolute, as ``artifacts_dir``; None: no dvc.yaml is written."""
     workers: int = field(default_factory=default_workers)
     lock_timeout: float | None = 60.0
     """Seconds; None: no limit."""
@@ -81,7 +81,7 @@ def make_settings(
     if not os.path.isabs(start):
         start = os.path.join(os.getcwd(), start)
     start = os.path.normpath(start)
-    directory, dvcyaml_path = os.path.join(start, os.fspath(dir)), _dvcyaml_path(start, dvcyaml)
+    directory, dvcyaml_path = _below(start, os.fspath(dir)), _dvcyaml_path(start, dvcyaml)
     if adopted is not None:
         adopted.check_same(
             None if dir is DEFAULT_DIR else directory,
@@ -90,7 +90,7 @@ def make_settings(
         directory, dvcyaml_path = adopted.dir, adopted.dvcyaml
     return Settings(
         root=start,
-        artifacts_dir=os.path.normpath(os.path.join(directory, "artifacts")),
+        artifacts_dir=os.path.join(directory, "artifacts"),
         dvcyaml=dvcyaml_path,
         workers=default_workers() if workers is None else workers,
         **values,
@@ -103,4 +103,9 @@ def _dvcyaml_path(root: str, dvcyaml: Any) -> str | None:
     path = "dvc.yaml" if dvcyaml is True else os.fspath(dvcyaml)
     if not isinstance(path, str) or os.path.basename(path) != "dvc.yaml":
         raise InvalidDvcyamlError(dvcyaml)
-    return os.path.normpath(os.path.join(root, path))
+    return _below(root, path)
+
+
+def _below(root: str, path: str) -> str:
+    # Not normalized together: if root is a link, ".." leads up from the directory behind it.
+    return os.path.join(root, os.path.normpath(path)) if path != os.curdir else root

@@ -1,5 +1,6 @@
 """The user's working tree, and our temp files next to it. All of it blocks.
 
+- ``path_aliases``: finds the name in the repository of a path that leads there
 - ``source_scan``: reads a path as ``dvc add`` sees it -> ArtifactPlan
 - ``apply_placement``: applies a Placement, and undoes it
 - ``moved_source``: move=True: the source in a temp path until it is logged, and back

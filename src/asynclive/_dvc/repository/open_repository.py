@@ -20,6 +20,7 @@ from ..._errors import (
 from ..._fs.atomic_rename import can_rename_between
 from ..._fs.file_io import keeps_modes
 from ..._fs.fsync import Sync
+from ..._fs.paths import is_inside
 from ..._workspace.crash_recovery import remove_dead_sessions
 from ..._workspace.temp_session import TempSession
 from ..dvc_errors import plain_text
@@ -53,12 +54,13 @@ def open_repo(root: str) -> Any:
     try:
         try:
             return Repo(root)
-        except (NotDvcRepoError, SCMError):
+        except (NotDvcRepoError, SCMError) as unopened:
             try:
                 git = Git(root)
             except GitSCMError as error:
                 raise RepositoryNotFoundError(root) from error
             check_before_init(git)
+            _refuse_existing(root, git.root_dir, unopened)
             with mute_logger("dvc.repo.init"):
                 return Repo.init(git.root_dir)
     except AsyncLiveError:
@@ -72,6 +74,29 @@ def open_repo(root: str) -> Any:
         raise RepositoryError(
             root, f"DVC cannot open its repository at '{root}': {reason}"
         ) from error
+
+
+def _refuse_existing(root: str, git_root: str, unopened: Exception) -> None:
+    """Raise if there is a ``.dvc`` that DVC cannot open. It would advise to initialise with ``-f``,
+    which removes it.
+
+    Args:
+        root: the directory in which the search starts.
+        git_root: the directory in which the search ends.
+        unopened: the error of opening the repository.
+    """
+    while is_inside(root, git_root):
+        path = os.path.join(root, ".dvc")
+        if os.path.lexists(path):
+            reason = f"DVC cannot open its repository at '{root}': {plain_text(unopened)}."
+            if os.path.islink(path):
+                reason += (
+                    f" '{path}' is a symbolic link to '{os.readlink(path)}', and in a Git "
+                    "repository it must be a directory. Move the directory here. To keep the cache "
+                    "elsewhere, run 'dvc cache dir'."
+                )
+            raise RepositoryError(root, reason) from unopened
+        root = os.path.dirname(root)
 
 
 def remove_dead(repo: Any, sync: Sync) -> None:
