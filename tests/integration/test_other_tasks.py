@@ -125,6 +125,14 @@ async def test_a_generator_goes_on_in_another_task(repo: Path) -> None:
     assert handle.stage == "logged"
 
 
+async def test_a_generator_is_closed_in_another_task(repo: Path) -> None:
+    generator = generate(repo)
+    live = await in_task(lambda: anext(generator))
+    handle = await live.submit("model.pt")
+    await in_task(generator.aclose)
+    assert handle.stage == "logged"
+
+
 @on_asyncio
 @in_both
 async def test_a_native_cancellation_while_entering_leaves_nothing(

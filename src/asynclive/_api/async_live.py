@@ -34,7 +34,8 @@ class AsyncLive:
     Use it as an async context manager, on asyncio or trio. Inside the block any number of tasks of
     the same event loop may call :meth:`log_artifact`, which returns once the artifact is logged, or
     :meth:`submit`, which returns as soon as the source may be overwritten. Leaving the block waits
-    for all artifacts. Leaving it by an exception cancels them.
+    for all artifacts; ``sys.exit(0)`` does too. Leaving it by an exception cancels them, and a
+    warning of the log names those that were submitted. Any task of the loop may leave the block.
 
     Args:
         dir: directory of the copies, ``{dir}/artifacts``. It is made when it is first needed.

@@ -54,9 +54,10 @@ class BlockingLive:
     """An :class:`AsyncLive` for code that is not async: for a training loop, or its callbacks.
 
     :meth:`AsyncLive.blocking` makes one. It is a context manager, and does what AsyncLive does, in
-    an event loop that runs in a thread of its own. Leaving the block waits for all artifacts.
-    Leaving it by an exception cancels them, and so does Ctrl-C during that wait. Any number of
-    threads may use it. An object can be entered once.
+    an event loop that runs in a thread of its own. Leaving the block waits for all artifacts;
+    ``sys.exit(0)`` does too. Leaving it by an exception cancels them, and so does Ctrl-C during
+    that wait; a warning of the log names those that were submitted. Any number of threads may use
+    it. An object can be entered once.
 
     Args:
         live: an :class:`AsyncLive` that has not been entered.

@@ -203,6 +203,14 @@ class Call:
             self._cancellation = self._cancellation or reason
             self.cancel_work()
 
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether its caller, its handle or drain() cancelled the work.
+
+        False if it was cancelled because the block ended.
+        """
+        return self._cancel_requested
+
     def cancel_work(self) -> None:
         """Cancel the work. The caller was cancelled, and so needs no reason."""
         if not self._cancel_requested and self._cancel_work is not None:

@@ -128,7 +128,7 @@ class Session:
         if self._state is _State.ACTIVE:
             self._state = _State.LEFT
         self.engine.stop_accepting()
-        reason = exc
+        reason = None if _is_normal_end(exc) else exc
         try:
             if reason is None:
                 await self._wait_for_calls()
@@ -168,7 +168,7 @@ class Session:
             failure = self._owner.error
             reason = failure or reason
             if reason is not None:
-                self._unawaited.log_and_note(reason)
+                self._unawaited.report(reason)
             if failure is not None:
                 raise failure from failure.__cause__
 
@@ -177,6 +177,8 @@ class Session:
         self._hub.close()
         if not self._leaving and self._state is not _State.ENTERING:
             self._state = _State.ENDED
+            if self._owner is None or self._owner.error is None:
+                self._unawaited.report(None)  # no code will leave the block
         if self._all_ended is not None:
             self._all_ended.set()
 
@@ -288,7 +290,7 @@ class Session:
         self._observer.on_stage_change(call, before)
 
     def _on_ended(self, call: Call) -> None:
-        if call.submitted and call.stage == "failed":
+        if call.submitted:
             self._unawaited.add(call)
         del self._in_flight[call]
         if not self._in_flight and self._all_ended is not None:
@@ -300,6 +302,20 @@ class Session:
     def _start_soon(self, sample: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._owner is not None
         self._owner.start_soon(sample)
+
+
+def _is_normal_end(exc: BaseException | None) -> bool:
+    """Return whether a block that ends by ``exc`` finishes its calls, as at a normal end.
+
+    ``sys.exit(0)`` says that the program has succeeded. A generator is closed when its user needs
+    it no longer.
+    """
+    if isinstance(exc, SystemExit):
+        return exc.code is None or (isinstance(exc.code, int) and exc.code == 0)
+    if exc is None or isinstance(exc, GeneratorExit):
+        return True
+    grouped = getattr(exc, "exceptions", None)  # BaseExceptionGroup, 3.11
+    return isinstance(grouped, tuple) and all(map(_is_normal_end, grouped))
 
 
 def make_local_engine(

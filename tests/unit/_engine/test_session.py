@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 
 import anyio
@@ -19,6 +20,9 @@ from asynclive._engine.settings import Settings
 from asynclive._errors import NotActiveError, RepositoryError
 from asynclive._instrumentation.event_hub import EventHub
 from asynclive._instrumentation.statistics import Counters
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +186,40 @@ async def test_an_exception_in_the_block_waits_for_no_call() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail_in_block()
+    assert log_of(session) == ["stop_accepting", "closed"]
+
+
+SUCCESSES: dict[str, Callable[[], BaseException]] = {
+    "exit()": SystemExit,
+    "exit(0)": lambda: SystemExit(0),
+    "group of exit(0)": lambda: BaseExceptionGroup("", [SystemExit(0), SystemExit()]),
+    "GeneratorExit": GeneratorExit,
+}
+FAILURES: dict[str, Callable[[], BaseException]] = {
+    "exit(1)": lambda: SystemExit(1),
+    "exit('')": lambda: SystemExit(""),  # its exit code is 1
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "group": lambda: BaseExceptionGroup("", [SystemExit(0), KeyError()]),
+}
+
+
+@pytest.mark.parametrize("make", SUCCESSES.values(), ids=SUCCESSES)
+async def test_a_block_that_ends_by_success_is_left_normally(
+    make: Callable[[], BaseException],
+) -> None:
+    session = await make_session().__aenter__()
+    error = make()
+    await session.__aexit__(type(error), error, None)
+    assert log_of(session) == ["stop_accepting", "leave_normally", "closed"]
+
+
+@pytest.mark.parametrize("make", FAILURES.values(), ids=FAILURES)
+async def test_a_block_that_ends_by_failure_is_not_left_normally(
+    make: Callable[[], BaseException],
+) -> None:
+    session = await make_session().__aenter__()
+    error = make()
+    await session.__aexit__(type(error), error, None)
     assert log_of(session) == ["stop_accepting", "closed"]
 
 
