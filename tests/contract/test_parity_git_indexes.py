@@ -44,6 +44,12 @@ READ: dict[str, Setup] = {
     "of a sparse checkout": commands("sparse-checkout set sub .dvc"),
     "of a manyFiles repository": commands("config feature.manyFiles true", "add tracked.pt"),
     "with a conflict": in_conflict,
+    "with a monitor of the file system": commands(
+        "config core.fsmonitor .git/no-monitor", "update-index --fsmonitor"
+    ),
+    "of a detached commit": commands("checkout --quiet --detach"),
+    "in another directory": commands("init --quiet --separate-git-dir=../separate"),
+    "of core.worktree": lambda repo: git(repo, "config", "core.worktree", str(repo)),
     "with the place of its extensions": commands(
         "config index.recordEndOfIndexEntries true", "config index.threads 2", "add tracked.pt"
     ),
@@ -109,6 +115,58 @@ async def test_an_index_is_read_as_dvc_reads_it(twins: tuple[Path, Path], index:
     expected = added_by_dvc(theirs)
     assert expected == {path: "new" in path for path in PATHS}
     assert await logged(ours) == expected
+    assert tree(ours) == tree(theirs)
+    assert git(ours, "status", "--porcelain") == git(theirs, "status", "--porcelain")
+
+
+@pytest.mark.parametrize("autostage", [False, True])
+@pytest.mark.parametrize(
+    "name", ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"]
+)
+async def test_the_variables_of_git_matter_as_little_as_to_dvc(
+    twins: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    autostage: bool,
+) -> None:
+    """A hook of Git has such variables, and so has the program that it starts."""
+    for repo in twins:
+        write_paths(repo)
+        if autostage:
+            dvc(repo, "config", "core.autostage", "true")
+    ours, theirs = twins
+    with monkeypatch.context() as patch:
+        patch.setenv(name, str(tmp_path / "elsewhere"))
+        assert await logged(ours) == added_by_dvc(theirs)
+    assert tree(ours) == tree(theirs)
+    assert git(ours, "status", "--porcelain") == git(theirs, "status", "--porcelain")
+
+
+@pytest.mark.parametrize("kind", ["worktree", "submodule"])
+async def test_the_index_of_a_linked_repository_counts(
+    twins: tuple[Path, Path], tmp_path: Path, kind: str
+) -> None:
+    """In both, ``.git`` is a file."""
+    linked = []
+    for repo in twins:
+        git(repo, "reset", "--quiet", "--hard")
+        if kind == "worktree":
+            git(repo, "worktree", "add", "--quiet", "-b", "linked", f"../{kind}")
+            linked.append(repo.parent / kind)
+        else:
+            outer = repo.parent / "outer"
+            outer.mkdir()
+            git(outer, "init", "--quiet")
+            allow = ("-c", "protocol.file.allow=always")
+            git(outer, *allow, "submodule", "--quiet", "add", str(repo), kind)
+            linked.append(outer / kind)
+        git(repo, "rm", "--quiet", "--cached", "tracked.pt")
+    for repo in linked:
+        write_paths(repo)
+        dvc(repo, "config", "core.autostage", "true")
+    ours, theirs = linked
+    assert await logged(ours) == added_by_dvc(theirs) == {path: "new" in path for path in PATHS}
     assert tree(ours) == tree(theirs)
     assert git(ours, "status", "--porcelain") == git(theirs, "status", "--porcelain")
 

@@ -93,6 +93,14 @@ async def test_a_broken_dvc_configuration_is_our_error(repo: Path) -> None:
     assert caught.value.__cause__ is not None
 
 
+async def test_a_broken_git_configuration_is_our_error(repo: Path) -> None:
+    with (repo / ".git" / "config").open("a") as file:
+        file.write("[broken\n")
+    with pytest.raises(RepositoryError, match="Git's configuration cannot be read") as caught:
+        await enter(AsyncLive(root=repo))
+    assert f"git config --list' in '{repo}'" in str(caught.value)
+
+
 async def test_a_broken_git_repository_is_our_error_and_nothing_is_made(
     repo: Path,
 ) -> None:

@@ -103,7 +103,9 @@ REFUSALS = {
     "a directory with files that Git tracks": Refusal(
         "data", "already tracked by Git", directory_in_git, hint="git rm -r --cached"
     ),
-    "in a directory that Git ignores": Refusal("out/model.pt", "Git ignores", ignored_by_git),
+    "in a directory that Git ignores": Refusal(
+        "out/model.pt", "Git ignores", ignored_by_git, hint="git check-ignore -v"
+    ),
     "ignored by .dvcignore": Refusal("big", "ignored by .dvcignore:1:/big", ignored_by_dvc),
     "in a directory ignored by .dvcignore": Refusal(
         "big/model.pt", "ignored by .dvcignore", ignored_by_dvc

@@ -30,7 +30,10 @@ def translate_error(request: ArtifactRequest, error: Exception) -> AsyncLiveErro
     advice, text = copy_advice(request), plain_text(error)
     own: AsyncLiveError
     if isinstance(error, FileIsGitIgnored):
-        own = ArtifactPathError(path, f"is in a place that Git ignores: {text}{advice}")
+        rule = (
+            f"'git check-ignore -v {path}.dvc' shows the rule, which may be outside of the project."
+        )
+        own = ArtifactPathError(path, f"is in a place that Git ignores: {text}. {rule}{advice}")
     elif isinstance(error, OutputIsIgnoredError):
         own = ArtifactPathError(
             path, f"is ignored by .dvcignore: {text}. Change that rule.{advice}"

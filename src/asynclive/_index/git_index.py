@@ -52,15 +52,19 @@ class GitIndex:
         """Read the index file again, and parse it later if it changed.
 
         Raises:
-            OSError: the file cannot be read.
             RepositoryError: DVC cannot use this index; the message says what to do.
         """
+        path = self._repo.index_path()
         try:
-            with open(self._repo.index_path(), "rb") as file:
+            with open(path, "rb") as file:
                 data = file.read()
         except FileNotFoundError:
             self._data, self._names = b"", None
             return
+        except OSError as error:
+            raise RepositoryError(
+                self._root, f"Git's index '{path}' cannot be read: {error.strerror or error}."
+            ) from error
         if data != self._data or not data:
             self._check(data)
             self._data, self._names = data, None

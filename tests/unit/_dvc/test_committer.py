@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from disk import tree
-from twin import dvc, git
+from twin import Templates, dvc, git
 
 from asynclive._artifact.records import StagedArtifact, TrackedArtifact
 from asynclive._artifact.request import make_request
@@ -175,3 +175,21 @@ async def test_an_artifact_that_is_taken_back_leaves_gits_index(
     assert in_index(repo) == {".gitignore", "model.pt.dvc"}
     repository.take_back(tracked)
     assert (tree(repo), in_index(repo)) == before
+
+
+async def test_an_artifact_in_a_submodule_is_tracked_and_not_added_to_the_outer_index(
+    repo: Path, autostage: None, templates: Templates, tmp_path: Path
+) -> None:
+    other = templates.make("bare-git", tmp_path / "other")
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(other), "sub")
+    git(repo, "commit", "--quiet", "--message=Submodule")
+    for name in ("sub/model.pt", "model.pt"):
+        (repo / name).write_text("weights")
+    repository = DvcRepository.open(str(repo.resolve()))
+    assert repository.acquire()
+    commit(repository, await stage(repository, "sub/model.pt", copy=False, cache=True))
+    assert in_index(repo) == set()
+    commit(repository, await stage(repository, "model.pt", copy=False, cache=True))
+    assert in_index(repo) == {"model.pt.dvc", ".gitignore"}
+    repository.release()
+    repository.close()

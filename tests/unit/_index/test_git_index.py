@@ -145,6 +145,13 @@ def test_a_part_of_an_index_is_refused(tree: Path, cut: int) -> None:
         index.reload()
 
 
+def test_an_index_that_cannot_be_read_is_our_error(tree: Path) -> None:
+    (tree / ".git" / "index").mkdir()
+    with pytest.raises(RepositoryError, match="cannot be read: Is a directory") as caught:
+        GitIndex(Repo(str(tree)), str(tree)).reload()
+    assert isinstance(caught.value.__cause__, OSError)
+
+
 def test_a_later_version_of_the_index_is_refused(tree: Path) -> None:
     (tree / "a").touch()
     git(tree, "add", ".")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from ..._errors import LockTimeoutError, RepositoryError
 from ..._index.git_index import GitIndex
 from ..dvc_errors import plain_text
+
+_CONFIG_READER = os.path.join("dulwich", "config.py")
 
 
 def explain(error: Exception, git_root: str) -> str | None:
@@ -28,7 +31,18 @@ def explain(error: Exception, git_root: str) -> str | None:
             f"Git's repository '{git_root}' has {name}, which dulwich, which DVC uses, does not "
             f"know. Run 'git config --unset {name.partition(' ')[0]}' if nothing needs it."
         )
+    if any(path.endswith(_CONFIG_READER) for path in _files_in_traceback(error)):
+        return (
+            f"Git's configuration cannot be read: {text}. Run 'git config --list' in '{git_root}'."
+        )
     return None
+
+
+def _files_in_traceback(error: Exception) -> Iterator[str]:
+    at = error.__traceback__
+    while at is not None:
+        yield at.tb_frame.f_code.co_filename
+        at = at.tb_next
 
 
 def libgit2_refusal(scm: Any) -> str | None:
@@ -65,7 +79,6 @@ def check_before_init(scm: Any) -> None:
     """Check that Git works here, before ``dvc init`` creates files and adds them to the index.
 
     Raises:
-        OSError: Git's index cannot be read.
         RepositoryError: it does not.
         LockTimeoutError: another process holds the lock of Git's index.
     """

@@ -45,7 +45,6 @@ def open_git_index(repo: Any) -> GitIndex | None:
     """Return the index of the Git repository, as it is now; None without Git.
 
     Raises:
-        OSError: it cannot be read.
         RepositoryError: DVC cannot use this index.
     """
     if not _has_git(repo):

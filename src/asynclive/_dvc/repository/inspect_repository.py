@@ -142,7 +142,7 @@ def _read_git(git_root: str, *, autostage: bool) -> GitFacts:
         unreadable = None
         try:
             GitIndex(dulwich, git_root).reload()
-        except (RepositoryError, OSError) as error:
+        except RepositoryError as error:
             unreadable = str(error)
         lock = f"{dulwich.index_path()}.lock"
         return GitFacts(

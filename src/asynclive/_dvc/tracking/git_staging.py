@@ -8,6 +8,7 @@ from typing import Any
 
 from ..._artifact.request import ArtifactRequest
 from ..._errors import AsyncLiveError, CommitError, LockTimeoutError
+from ..._fs.paths import is_inside
 from ..dvc_errors import plain_text, translate_error, with_cause
 from .commit_undo import DvcFileReplaced, HiddenFromGit
 
@@ -46,7 +47,7 @@ class GitStaging:
         Raises:
             Exception: none of them was added.
         """
-        self._repo.scm_context.track_changed_files()
+        self._add(list(self._repo.scm_context.files_to_track))
 
     def add(self, undo: Sequence[object]) -> None:
         """Add the files that these steps of one commit wrote; remove those that are missing.
@@ -54,8 +55,24 @@ class GitStaging:
         Raises:
             Exception: none of them was added.
         """
-        if paths := _files_for_git(undo):
+        self._add(_files_for_git(undo))
+
+    def _add(self, paths: Sequence[str]) -> None:
+        if not paths:
+            return
+        try:
             self._repo.scm_context.add(paths)
+        except AssertionError:
+            # DVC skips files in submodules. If that leaves none, it fails.
+            if not all(map(self._is_in_submodule, paths)):
+                raise
+
+    def _is_in_submodule(self, path: str) -> bool:
+        scm = self._repo.scm
+        return any(
+            is_inside(os.path.abspath(path), os.path.join(scm.root_dir, submodule))
+            for submodule in scm.list_submodules()
+        )
 
     def is_lock_error(self, error: Exception) -> bool:
         """Return whether ``error`` says that another process holds the lock."""
