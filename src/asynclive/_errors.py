@@ -263,7 +263,9 @@ class StorageError(AsyncLiveError):
     def __init__(self, path: str | os.PathLike[str], error: OSError) -> None:
         self.path: str = os.fspath(path)
         self.errno: int | None = error.errno
-        where = f" ('{error.filename}')" if error.filename is not None else ""
+        # It is a number if a descriptor was used instead of a path.
+        name = error.filename
+        where = f" ('{os.fsdecode(name)}')" if isinstance(name, str | bytes) else ""
         super().__init__(
             f"Cannot store '{self.path}': {error.strerror or error}{where}. "
             "Nothing was recorded. Log it again when the cause is removed."

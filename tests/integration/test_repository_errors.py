@@ -11,7 +11,7 @@ import pytest
 from backends import on_asyncio
 from differences import differs_from_dvclive
 from disk import dvc_file, look, refused, tree, write
-from twin import Templates
+from twin import Templates, dvc
 
 from asynclive import AsyncLive, NotActiveError, RepositoryError, RepositoryNotFoundError
 
@@ -93,12 +93,31 @@ async def test_a_broken_dvc_configuration_is_our_error(repo: Path) -> None:
     assert caught.value.__cause__ is not None
 
 
+async def test_a_gitignore_that_cannot_be_read_is_our_error(repo: Path) -> None:
+    (repo / ".gitignore").mkdir()
+    with pytest.raises(RepositoryError, match=r"\.gitignore, or .* cannot be read: .*directory"):
+        await enter(AsyncLive(root=repo))
+
+
+async def test_with_autostage_a_read_only_git_directory_is_our_error(
+    repo: Path, unprivileged: None
+) -> None:
+    dvc(repo, "config", "core.autostage", "true")
+    (repo / ".git").chmod(0o555)
+    try:
+        with pytest.raises(RepositoryError, match="cannot be written to") as caught:
+            await enter(AsyncLive(root=repo))
+    finally:
+        (repo / ".git").chmod(0o755)
+    assert f"'{repo / '.git'}'" in str(caught.value)
+
+
 async def test_a_broken_git_configuration_is_our_error(repo: Path) -> None:
     with (repo / ".git" / "config").open("a") as file:
         file.write("[broken\n")
     with pytest.raises(RepositoryError, match="Git's configuration cannot be read") as caught:
         await enter(AsyncLive(root=repo))
-    assert f"git config --list' in '{repo}'" in str(caught.value)
+    assert f"git status' in '{repo}'" in str(caught.value)
 
 
 async def test_a_broken_git_repository_is_our_error_and_nothing_is_made(

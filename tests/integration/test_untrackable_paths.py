@@ -57,6 +57,11 @@ def ignored_by_git(repo: Path) -> None:
     write(repo, {"out/model.pt": "weights", ".gitignore": "# mine\nout/\n"})
 
 
+def linked_gitignore(repo: Path) -> None:
+    write(repo, {"out/model.pt": "weights", "../rules": "*.log\n"})
+    os.symlink("../../rules", repo / "out/.gitignore")
+
+
 def ignored_by_dvc(repo: Path) -> None:
     write(repo, {"big/model.pt": "weights", ".dvcignore": "/big\n"})
 
@@ -105,6 +110,9 @@ REFUSALS = {
     ),
     "in a directory that Git ignores": Refusal(
         "out/model.pt", "Git ignores", ignored_by_git, hint="git check-ignore -v"
+    ),
+    "with a .gitignore that leads out": Refusal(
+        "out/model.pt", "cannot be hidden from Git", linked_gitignore, False, "Replace it"
     ),
     "ignored by .dvcignore": Refusal("big", "ignored by .dvcignore:1:/big", ignored_by_dvc),
     "in a directory ignored by .dvcignore": Refusal(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from .._artifact.request import ArtifactRequest, outside_repository
@@ -40,6 +41,13 @@ def translate_error(request: ArtifactRequest, error: Exception) -> AsyncLiveErro
         )
     elif isinstance(error, OutputIsStageFileError):
         own = ArtifactPathError(path, "is a DVC file itself, which DVC cannot track.")
+    elif "is outside of git repository" in text:  # the artifact is inside of DVC's repository
+        gitignore = os.path.join(os.path.dirname(path), ".gitignore")
+        own = ArtifactPathError(
+            path,
+            f"cannot be hidden from Git: '{gitignore}' is a link that leads out of the "
+            "repository. Git reads no such link. Replace it by a file.",
+        )
     elif isinstance(error, StagePathOutsideError):
         own = outside_repository(request, text)
     elif isinstance(error, DvcException) and "symlinked" in str(error):

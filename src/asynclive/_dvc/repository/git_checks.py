@@ -10,7 +10,10 @@ from ..._errors import LockTimeoutError, RepositoryError
 from ..._index.git_index import GitIndex
 from ..dvc_errors import plain_text
 
-_CONFIG_READER = os.path.join("dulwich", "config.py")
+_READERS = {
+    os.path.join("dulwich", "config.py"): "Git's configuration",
+    os.path.join("dulwich", "ignore.py"): "A .gitignore, or another file with rules of Git,",
+}
 
 
 def explain(error: Exception, git_root: str) -> str | None:
@@ -31,10 +34,10 @@ def explain(error: Exception, git_root: str) -> str | None:
             f"Git's repository '{git_root}' has {name}, which dulwich, which DVC uses, does not "
             f"know. Run 'git config --unset {name.partition(' ')[0]}' if nothing needs it."
         )
-    if any(path.endswith(_CONFIG_READER) for path in _files_in_traceback(error)):
-        return (
-            f"Git's configuration cannot be read: {text}. Run 'git config --list' in '{git_root}'."
-        )
+    for path in _files_in_traceback(error):
+        for reader, what in _READERS.items():
+            if path.endswith(reader):
+                return f"{what} cannot be read: {text}. Run 'git status' in '{git_root}'."
     return None
 
 
@@ -67,7 +70,14 @@ def check_autostage(repo: Any) -> None:
     Raises:
         RepositoryError: it cannot.
     """
-    if repo.scm_context.autostage and (reason := libgit2_refusal(repo.scm)):
+    if not repo.scm_context.autostage:
+        return
+    reason = libgit2_refusal(repo.scm)
+    git_dir = os.path.dirname(repo.scm.dulwich.repo.index_path())
+    as_this_user = os.access in os.supports_effective_ids
+    if reason is None and not os.access(git_dir, os.W_OK, effective_ids=as_this_user):
+        reason = f"'{git_dir}' cannot be written to."
+    if reason is not None:
         raise RepositoryError(
             repo.root_dir,
             f"core.autostage cannot add files to Git's index: {reason} To do without it, run 'dvc "

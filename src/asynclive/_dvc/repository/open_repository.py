@@ -66,6 +66,8 @@ def open_repo(root: str) -> Any:
     except AsyncLiveError:
         raise
     except OSError as error:
+        if reason := explain(error, root):
+            raise RepositoryError(root, reason) from error
         raise StorageError(root, error) from error
     except FileLocked as error:
         raise LockTimeoutError(0, os.fsdecode(error.lockfilename)) from error
