@@ -300,15 +300,23 @@ class WorkerDiedError(AsyncLiveError):
     None if the process could not be started.
     """
 
-    def __init__(self, path: str | None, how: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        how: str,
+        status: int | None = None,
+        advice: str | None = None,
+    ) -> None:
         self.path = path
         self.status = status
         if path is None:
-            message = f"The worker process {how}. Enter again, or pass isolation='thread'."
+            advice = advice or "Enter again, or pass isolation='thread'."
+            message = f"The worker process {how}. {advice}"
         else:
+            advice = advice or "Log it again; a new worker process is used."
             message = (
                 f"The worker process {how}. '{path}' was in flight: it is either completely logged "
-                "or not at all. Log it again; a new worker process is used."
+                f"or not at all. {advice}"
             )
         if status == -9:
             message += " If the system killed it because memory was short, pass fewer workers=."

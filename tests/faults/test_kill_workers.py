@@ -1,4 +1,4 @@
-"""A worker process that is killed fails only its call, and none outlives its session."""
+"""The work of a batch process that is killed is done again, and none outlives its session."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MOMENTS = [("stage small", 0), ("stage small", 14), (STAGE, 1)]
         for number, moment in enumerate(MOMENTS)
     ],
 )
-def test_a_killed_worker_process_fails_its_call_and_no_other(
+def test_a_killed_worker_process_fails_no_call(
     killing: Killing, backend: str, moment: Moment
 ) -> None:
     repo = killing.fresh()
@@ -53,12 +53,9 @@ def test_a_killed_worker_process_fails_its_call_and_no_other(
     report = killing.zygote.run(job)
     output = workers.end()
     assert report.signal == 0
-    # Worker processes stage two of the calls. All of these processes die.
-    assert 1 <= len(report.errors) <= 2
-    assert output.count(b"-") >= len(report.errors)
-    for error in report.errors:
-        assert error.startswith("StorageError: Cannot store '"), error
-        assert "its worker process has ended" in error
+    # Worker processes stage two of the calls. All of these processes die, and threads go on.
+    assert report.errors == []
+    assert output.count(b"-") >= 1
     assert report.status == {}
     assert_sound(repo)
     killing.next_session(repo, backend)

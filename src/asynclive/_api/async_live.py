@@ -67,7 +67,8 @@ class AsyncLive:
             worker process, a ``__cause__`` that is neither an exception of Python nor of
             asynclive is replaced by an exception that states its type and message. Default: the
             value of ``ASYNCLIVE_ISOLATION``, else a process; threads if this program embeds Python
-            or was frozen, and so has no interpreter to start.
+            or was frozen, and so has no interpreter to start. Processes run ``sys.executable``,
+            which must start within 8 seconds; ``ASYNCLIVE_START_TIMEOUT`` sets another limit.
         on_event: function that is called on the event loop with each :class:`ArtifactEvent`; it
             must return quickly. If it raises, the first error is logged at error level, the
             artifacts are logged all the same, and it is called again for the next event.
@@ -85,8 +86,9 @@ class AsyncLive:
         exp_message: message of the Git commit of the experiment. Default: DVC's message.
 
     Raises:
-        ValueError: an argument (or ``ASYNCLIVE_ISOLATION``) is out of its range or contradicts
-            another one, or a process is asked for and there is no interpreter to start.
+        ValueError: an argument (or a variable of the environment named above) is out of its range
+            or contradicts another one, or a process is asked for and there is no interpreter to
+            start.
         TypeError: ``on_event`` cannot be called, or is an async function (use :meth:`events`);
             ``progress`` is neither a bool nor None; ``live`` is not a ``dvclive.Live``.
         ExperimentError: on entering: no experiment can be saved here, or not under this name. On

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Literal
 
@@ -11,6 +10,7 @@ from .._engine.interface import Engine, Listener, MakeEngine
 from .._engine.session import make_local_engine
 from .._engine.settings import Settings
 from .._instrumentation.statistics import Counters
+from .._workers.helper_process import can_start, start_seconds
 
 VARIABLE = "ASYNCLIVE_ISOLATION"
 
@@ -31,14 +31,15 @@ def choose_isolation(given: str | None, environment: Mapping[str, str]) -> Isola
     if given is None and environment.get(VARIABLE):
         source, isolation = VARIABLE, environment[VARIABLE]
     if isolation is None:
-        return "process" if _can_start() else "thread"
+        isolation = "process" if can_start() else "thread"
     if isolation not in ("thread", "process"):
         raise ValueError(f"{source} must be 'thread' or 'process', not {isolation!r}")
-    if isolation == "process" and not _can_start():
+    if isolation == "process" and not can_start():
         raise ValueError(
             f"{source}='process' starts a Python interpreter, and this program, which embeds "
             f"Python or was frozen, has none. Use {source}='thread'."
         )
+    start_seconds()  # refuses a value of the environment that is no time
     return "process" if isolation == "process" else "thread"
 
 
@@ -53,8 +54,3 @@ def _make_process_engine(
     from .._isolation.process_engine import ProcessEngine
 
     return ProcessEngine(settings, counters, listener, experiment)
-
-
-def _can_start() -> bool:
-    """Return whether there is an interpreter to start; embedded and frozen Python has none."""
-    return bool(sys.executable) and not getattr(sys, "frozen", False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
@@ -19,7 +19,7 @@ import anyio.lowlevel
 _wait_readable = getattr(anyio, "wait_readable", None) or anyio.wait_socket_readable
 _wait_writable = getattr(anyio, "wait_writable", None) or anyio.wait_socket_writable
 
-_LENGTH_BYTES = 8
+LENGTH_BYTES = 8
 # Limit on the bytes of one read or write. The system copies so many in some 20 microseconds, during
 # which the event loop stands still.
 _CHUNK_BYTES = 64 * 1024
@@ -76,6 +76,11 @@ class Channel:
             self._outgoing.append(data)
             self._posted.set()
 
+    def post_first(self, messages: Iterable[Any]) -> None:
+        """Queue messages before those that were posted for a process that had not started."""
+        self._outgoing.extendleft(map(_framed, reversed([*messages])))
+        self._posted.set()
+
     def end(self) -> None:
         """Accept no further messages. The other end sees the end once it has received them all."""
         self._ending = True
@@ -107,9 +112,9 @@ class Channel:
         """
         await anyio.lowlevel.checkpoint()
         while True:
-            end = _LENGTH_BYTES + int.from_bytes(self._incoming[:_LENGTH_BYTES], "big")
-            if len(self._incoming) >= max(end, _LENGTH_BYTES):
-                data = bytes(self._incoming[_LENGTH_BYTES:end])
+            end = LENGTH_BYTES + int.from_bytes(self._incoming[:LENGTH_BYTES], "big")
+            if len(self._incoming) >= max(end, LENGTH_BYTES):
+                data = bytes(self._incoming[LENGTH_BYTES:end])
                 del self._incoming[:end]
                 return pickle.loads(data)
             try:
@@ -146,4 +151,4 @@ class Channel:
 
 def _framed(message: Any) -> bytes:
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    return len(data).to_bytes(_LENGTH_BYTES, "big") + data
+    return len(data).to_bytes(LENGTH_BYTES, "big") + data

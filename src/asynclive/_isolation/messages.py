@@ -13,7 +13,7 @@ from .._calls.call import CallOptions, Stage
 from .._dvclive.experiment import WantedExperiment
 from .._engine.settings import Settings
 
-# --- To the worker, on standard input, before the sockets are used ------------------------------
+# --- To the worker, before all others -----------------------------------------------------------
 
 
 class Start(NamedTuple):

@@ -12,35 +12,49 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from .._fs.file_io import write_all
+from .._workers import helper_process
+from .channel import LENGTH_BYTES
 from .messages import Start
 
-# Isolated mode (-I): the working directory and the environment add no imports. The worker takes
-# the import path of the parent, and skips the __init__ of the package, as batch processes do. It
-# ignores the signals that stop a terminal job or a service: the parent gets them too, and decides
-# what happens to the calls in flight.
-_COMMAND = """
-import pickle, signal, sys, types
-for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-    if hasattr(signal, name):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
-sys.path[:], package_path = pickle.load(sys.stdin.buffer)
-sys.modules["asynclive"] = types.ModuleType("asynclive")
+# The worker first says over the first socket that it runs, before its imports. It then takes the
+# import path of the parent, and skips the __init__ of the package, as batch processes do.
+_COMMAND = f"""
+import pickle, socket, sys
+socks = [
+    socket.socket(fileno=end) if isinstance(end, int) else socket.fromshare(end)
+    for end in pickle.load(sys.stdin.buffer)
+]
+def send(value):
+    data = pickle.dumps(value)
+    socks[0].sendall(len(data).to_bytes({LENGTH_BYTES}, "big") + data)
+def read(count):
+    data = b""
+    while len(data) < count:
+        data += socks[0].recv(count - len(data)) or sys.exit()  # the parent does not want it
+    return data
+def receive():
+    return pickle.loads(read(int.from_bytes(read({LENGTH_BYTES}), "big")))
+send(sys.implementation.cache_tag)
+sys.path[:], package_path = receive()
+sys.modules["asynclive"] = type(sys)("asynclive")
 sys.modules["asynclive"].__path__ = package_path
-from asynclive._isolation.worker_main import serve
+from asynclive._isolation import worker_main
+def serve():
+    worker_main.serve(socks, *receive())
 serve()
 """
 
 
 def start_worker(
-    start: Start, environment: dict[str, str], count: int
+    environment: dict[str, str], count: int
 ) -> tuple[subprocess.Popen[bytes], list[socket.socket]]:
     """Start a worker; return its process, and the sockets that are connected to it.
 
     Args:
-        start: the session that the worker builds.
         environment: the environment of the worker.
         count: the number of sockets.
 
@@ -54,28 +68,46 @@ def start_worker(
             for _ in range(count):
                 parent_end, worker_end = socket.socketpair()
                 parent_ends.append(failed.enter_context(parent_end))
-                worker_ends.append(started.enter_context(worker_end))
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _COMMAND],
+                worker_ends.append(_above_standard(started.enter_context(worker_end), started))
+            process = helper_process.start(
+                _COMMAND,
+                *("-X", f"utf8={sys.flags.utf8_mode}"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,  # stdout belongs to the application
                 env=environment,
-                start_new_session=True,  # the parent handles Ctrl-C
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 pass_fds=() if os.name == "nt" else [end.fileno() for end in worker_ends],
             )
             addresses: list[int | bytes] = [end.fileno() for end in worker_ends]
             if sys.platform == "win32":  # Windows shares sockets with a running process
                 addresses = [end.share(process.pid) for end in worker_ends]
-            parts = [
-                (sys.path, [os.path.dirname(os.path.dirname(__file__))]),
-                (os.getpid(), addresses, start),
-            ]
             assert process.stdin is not None
-            with suppress(BrokenPipeError), process.stdin:  # the sockets report that it ended
-                write_all(process.stdin.fileno(), b"".join(map(pickle.dumps, parts)))
+            # Fits into any pipe, whether the program reads it or not. If it has ended, the sockets
+            # report that.
+            with suppress(BrokenPipeError), process.stdin:
+                write_all(process.stdin.fileno(), pickle.dumps(addresses))
         failed.pop_all()
     return process, parent_ends
+
+
+def first_messages(start: Start) -> Sequence[object]:
+    """Return the messages that a worker waits for once it runs."""
+    return (
+        (sys.path, [os.path.dirname(os.path.dirname(__file__))]),
+        (os.getpid(), start),
+    )
+
+
+def _above_standard(sock: socket.socket, stack: ExitStack) -> socket.socket:
+    """Return the socket with another descriptor than the standard ones, which Popen replaces.
+
+    It has one of them if this process was started without its standard streams.
+    """
+    if sys.platform == "win32" or sock.fileno() > 2:
+        return sock
+    import fcntl
+
+    return stack.enter_context(socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3)))
 
 
 def describe_end(status: int) -> str:

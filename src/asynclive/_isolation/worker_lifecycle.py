@@ -21,11 +21,13 @@ from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.co_writer import CoWriter
 from .._engine.settings import Settings
 from .._errors import ExperimentError, WorkerDiedError
+from .._workers import helper_process
+from .._workers.helper_process import NotPythonError
 from .channel import Channel
 from .live_proxy import WorkerRepository, serve_live
 from .messages import Entered, Leave, Left, LogLevel, Start, StartEvents
 from .portable_errors import received_error
-from .start_worker import describe_end, start_worker
+from .start_worker import describe_end, first_messages, start_worker
 
 T = TypeVar("T")
 
@@ -77,10 +79,15 @@ class _WorkerEnd:
     cause: Exception | None
     """The error of starting the worker."""
 
+    @classmethod
+    def not_started(cls, error: Exception) -> _WorkerEnd:
+        return cls(f"could not be started: {error}", status=None, error=None, cause=error)
+
     def error_for(self, path: str | None) -> Exception:
         """Return the error of one artifact; None: of entering or leaving the block."""
         if self.error is None:
-            error: Exception = WorkerDiedError(path, self.how, self.status)
+            advice = None if self.cause is None else helper_process.remedy(self.cause)
+            error: Exception = WorkerDiedError(path, self.how, self.status, advice)
             error.__cause__ = self.cause
         else:
             error = copy(self.error)
@@ -121,6 +128,8 @@ class WorkerLifecycle:
         self.process: subprocess.Popen[bytes] | None = None
         self._entered: Entered | None = None
         self._left: Left | None = None
+        # Entered while a program that was started has not said that it is a worker.
+        self._handshake: anyio.CancelScope | None = None
         # Calls in flight when their worker was killed, with the errors that they get once another
         # worker has repaired the repository.
         self._lost_calls: list[tuple[Call, Exception]] = []
@@ -148,6 +157,8 @@ class WorkerLifecycle:
                     # The worker sees the end of the messages, rolls back the calls in flight, and
                     # ends. The task group waits for that.
                     self._phase = _Phase.LEAVING
+                    if self._handshake is not None:
+                        self._handshake.cancel()
                     if self._left_normally:
                         self.channel.post(Leave([*self._experiment.files]))
                     self.channel.end()
@@ -219,7 +230,7 @@ class WorkerLifecycle:
                 return
             if self._left_normally and self._experiment.is_saved_by_worker:
                 self._error = _not_saved(self._experiment.name, end.how)
-        elif (end.error or not self._entered) and self._phase is not _Phase.READY:  # 2.
+        elif self._phase is _Phase.STARTING or (end.error and self._phase is _Phase.LEAVING):  # 2.
             self._error = end.error_for(None)
         self._lost_calls += lost_calls
         self._fail_lost_calls()
@@ -232,22 +243,48 @@ class WorkerLifecycle:
         sockets = 1 if self._experiment.co_writer is None else 2
         try:
             process, socks = await self._in_thread(
-                partial(start_worker, start, self._environment, sockets)
+                partial(start_worker, self._environment, sockets)
             )
         except OSError as error:
-            how = f"could not be started: {error}"
-            return self._take_calls(), _WorkerEnd(how, status=None, error=None, cause=error)
+            return self._take_calls(), _WorkerEnd.not_started(error)
         self.process = process
-        calls = await self._converse(*socks)
+        self.channel.connect(socks[0])
+        not_python = await self._shake_hands(process)
+        if not_python is not None:
+            for sock in socks:
+                sock.close()
+            return self._take_calls(), _WorkerEnd.not_started(not_python)
+        self.channel.post_first(first_messages(start))
+        calls = await self._converse(*socks[1:])
         status = await self._in_thread(process.wait)
         errors = self._left.errors if self._left else ()
         worker_error = received_error(errors) if errors else None
         return calls, _WorkerEnd(describe_end(status), status, worker_error, cause=None)
 
-    async def _converse(self, sock: socket.socket, live: socket.socket | None = None) -> list[Call]:
+    async def _shake_hands(self, process: subprocess.Popen[bytes]) -> NotPythonError | None:
+        """Wait until the process says that it runs; else end it, and return why it does not."""
+        tag = status = None
+        with anyio.move_on_after(helper_process.start_seconds()) as self._handshake:
+            if self._phase is _Phase.LEAVING:
+                self._handshake.cancel()
+            try:
+                tag = await self.channel.receive()
+            except EOFError:
+                status = await self._in_thread(partial(helper_process.end, process))
+        try:
+            if status is not None:
+                raise NotPythonError(helper_process.ended_early(status))
+            if tag is None:
+                raise NotPythonError(helper_process.not_answered())
+            helper_process.check_tag(tag)
+        except NotPythonError as error:
+            await self._in_thread(partial(helper_process.kill, process))
+            return error
+        return None
+
+    async def _converse(self, live: socket.socket | None = None) -> list[Call]:
         """Exchange messages until the worker has ended; return its calls in flight."""
         channel = self.channel
-        channel.connect(sock)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(channel.run)

@@ -57,24 +57,22 @@ class _EndedError(Exception):
     """The parent has ended, or has left its block by an exception."""
 
 
-def serve() -> None:
+def serve(socks: Sequence[socket.socket], parent: int, start: Start) -> None:
     """Work for the parent, to the end of its messages. This is the program of the worker process.
 
-    Standard input holds the process id of the parent, the addresses of the sockets, and the
-    session to build. With a ``dvclive.Live`` there is a second socket.
+    Args:
+        socks: connected to the parent; the second one, if any, to its ``dvclive.Live``.
+        parent: the process id of the parent.
+        start: the session to build.
     """
-    parent, addresses, start = pickle.load(sys.stdin.buffer)
     lower_priority()
     scheduling = WorkerScheduling()
     scheduling.start()
-    if sys.platform == "win32":
-        socks = [socket.fromshare(address) for address in addresses]
-    else:
-        socks = [socket.socket(fileno=address) for address in addresses]
     anyio.run(_Worker(start, scheduling, *socks).run, parent, start.log_level)
     # Everything is closed. A normal exit would free all objects of DVC, which takes the interpreter
     # as long as leaving the block did.
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     os._exit(0)
 
 

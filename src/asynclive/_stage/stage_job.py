@@ -167,7 +167,8 @@ class StageJob:
 
     def _stage_in_process(self, files: list[PlannedFile]) -> Batch:
         from_thread.check_cancelled()
-        return self.processes.stage_batch(self.workspace, files)
+        batch = self.processes.stage_batch(self.workspace, files)
+        return self._stage_in_thread(files) if batch is None else batch
 
     def use_hashes(self, known: HashCacheEntry, checkpoint: Callable[[], None]) -> None:
         """Use the cached hashes of the artifact: unchanged files are not read again. Blocks."""

@@ -3,5 +3,6 @@
 - ``file_workers``: the bounded worker threads, in two lanes
 - ``fairness``: scheduling order: awaited work first, small artifacts before large
 - ``os_priority``: niceness and time slices of worker processes
+- ``helper_process``: starts other interpreters, and finds out whether they run
 - ``bounded_gather``: runs jobs, at most a given number at a time; the first error stops all
 """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,13 @@ from asynclive._ingest.workspace_files import WorkspaceFiles
 from asynclive._stage import stage_job
 from asynclive._stage import stager as stager_module
 from asynclive._stage.stager import Stager
+from asynclive._workers import helper_process
 from asynclive._workers.file_workers import FileWorkers
 from asynclive._workspace.source_scan import make_plan
 
 pytestmark = pytest.mark.anyio
 
+needs_shell = pytest.mark.skipif(sys.platform == "win32", reason="there is no /bin/sh")
 in_both_ways = pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
 
 
@@ -217,6 +222,7 @@ def test_a_process_begins_with_next_to_nothing_imported(
         batch = processes.stage_batch(WorkspaceFiles(request, True, store, ""), plan.files)
     finally:
         processes.close()
+    assert batch is not None
     assert batch.files_staged == len(batch.stored) == len(plan.files)
     imported = set(said.read_text().split())
     assert not imported & {"dataclasses", "pickle", "re", "site", "threading", "typing"}
@@ -256,31 +262,166 @@ async def test_the_error_of_a_file_that_vanished_has_a_cause(
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+# The process kills itself at its third file.
+_DYING = """
+import hashlib, os
+real, count = hashlib.md5, 0
+def dying(*args, **options):
+    global count
+    count += 1
+    if count == 3:
+        os.kill(os.getpid(), 9)
+    return real(*args, **options)
+hashlib.md5 = dying
+"""
+
+
 @in_both_ways
-async def test_a_process_that_is_killed_fails_the_call_and_the_next_one_works(
+async def test_the_work_of_a_process_that_is_killed_is_done_again(
     stager: Stager,
     store: ObjectStore,
     source: Path,
     copy: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(batch_processes, "_MAX_LOST", 4)
+    monkeypatch.setattr(batch_processes, "_COMMAND", _DYING + batch_processes._COMMAND)
     plan = await plan_of(stager, source, copy=copy)
-    real_stage = batch_processes._BatchProcess.stage_batch
-
-    def killed_first(process: Any, workspace: WorkspaceFiles, batch: Any) -> Any:
-        os.kill(process._process.pid, signal.SIGKILL)
-        process._process.wait()
-        return real_stage(process, workspace, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(batch_processes._BatchProcess, "stage_batch", killed_first)
-        with pytest.raises(StorageError, match="worker process") as caught:
-            await stager.stage(plan)
-    assert caught.value.path == str(source)
+    staged = await stager.stage(plan)
+    assert {file.key for file in staged.files} == {file.key for file in plan.files}
+    assert sum(file.size for file in staged.files) == plan.total_bytes
+    assert len(objects(store)) == len({file.md5 for file in staged.files})
+    assert stager._processes._lost in (4, 5)  # each of two threads may have had one
+    await stager.removal.discard(staged)
     assert leftovers(store) == []
+
+
+async def test_a_process_that_was_killed_while_idle_is_replaced(
+    stager: Stager, source: Path
+) -> None:
+    plan = await plan_of(stager, source, copy=False)
+    await stager.stage(plan)
+    dead = list(stager._processes._all)
+    for process in dead:
+        process._process.kill()
+        process._process.wait()
+    assert (await stager.stage(plan)).nfiles == len(plan.files)
+    assert stager._processes._lost == len(dead)
+    assert not set(dead) & set(stager._processes._all)
+
+
+def program(tmp_path: Path, text: str, mode: int = 0o755) -> str:
+    path = tmp_path / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(mode)
+    return str(path)
+
+
+NOT_PYTHON = {
+    "sleeps": "exec sleep 1000",
+    "closes its output": "exec >&-; exec sleep 1000",
+    "prints its usage": "exec >&2; echo usage: game; exit 2",
+    "ends at once": "exit 0",
+    "is another Python": "echo asynclive runs in cpython-27; exec sleep 1000",
+    "cannot be run": "",
+}
+
+
+@needs_shell
+@pytest.mark.parametrize("what", NOT_PYTHON)
+async def test_threads_stage_the_files_if_the_interpreter_is_another_program(
+    store: ObjectStore,
+    source: Path,
+    tmp_path: Path,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(helper_process, "START_SECONDS", 0.5)
+    monkeypatch.setattr(helper_process, "END_SECONDS", 0.5)
+    mode = 0o644 if what == "cannot be run" else 0o755
+    monkeypatch.setattr(sys, "executable", program(tmp_path, NOT_PYTHON[what], mode))
+    stager = Stager(store, FileWorkers(3))
+    plan = await plan_of(stager, source, copy=False)
+    staged = await stager.stage(plan)
+    assert {file.key for file in staged.files} == {file.key for file in plan.files}
+    assert stager._processes._all == []
+    (warning,) = caplog.messages
+    assert sys.executable in warning
+    stager.close()
+
+
+@needs_shell
+async def test_an_interpreter_may_write_something_first_and_may_need_pythonhome(
+    store: ObjectStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignores_environment = """case " $* " in *" -I "*|*" -E "*) exit 1;; esac"""
+    text = f'{ignores_environment}\necho welcome\nexec {sys.executable} "$@"'
+    monkeypatch.setenv("PYTHONHOME", f"{sys.base_prefix}:{sys.base_exec_prefix}")
+    monkeypatch.setattr(sys, "executable", program(tmp_path, text))
+    stager = Stager(store, FileWorkers(3))
+    await stager.stage(await plan_of(stager, source, copy=False))
+    assert stager._processes._all
+    stager.close()
+
+
+@needs_shell
+async def test_processes_that_never_answer_end_when_they_are_closed(
+    store: ObjectStore, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits for them: threads stage the files."""
+    monkeypatch.setattr(batch_processes, "_READY_SECONDS", 0)
+    monkeypatch.setattr(sys, "executable", program(tmp_path, NOT_PYTHON["sleeps"]))
+    stager = Stager(store, FileWorkers(3))
+    await stager.stage(await plan_of(stager, source, copy=False))
+    started = [process._process for process in stager._processes._all]
+    stager.close()
+    assert [process.poll() for process in started] == [-signal.SIGKILL] * len(started)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE], ids=errno.errorcode.get)
+async def test_threads_stage_the_files_if_the_system_refuses_another_process(
+    stager: Stager,
+    source: Path,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    real, left = subprocess.Popen, [1]
+
+    def refusing(*args: Any, **options: Any) -> Any:
+        if not left:
+            raise OSError(number, os.strerror(number))
+        left.pop()
+        return real(*args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", refusing)
+    plan = await plan_of(stager, source, copy=False)
     staged = await stager.stage(plan)
     assert staged.nfiles == len(plan.files)
-    await stager.removal.discard(staged)
+    assert len(stager._processes._all) == 1  # it goes on with fewer
+    (warning,) = caplog.messages
+    assert "ulimit -" in warning
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals of POSIX")
+def test_a_process_ignores_the_signals_of_a_whole_job_from_its_first_moment(
+    store: ObjectStore, source: Path
+) -> None:
+    processes = batch_processes.BatchProcesses(store.layout)
+    names = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGALRM"]
+    names += ["SIGXCPU", "SIGTSTP"]
+    workspace = WorkspaceFiles(request_of(source), True, store, "")
+    try:
+        processes.start_ahead(1)
+        (process,) = processes._all
+        for _ in range(2):  # while the interpreter starts, and when it is idle
+            for name in names:
+                process._process.send_signal(getattr(signal, name))
+            assert processes.stage_batch(workspace, []) is not None
+    finally:
+        processes.close()
+    assert process._process.returncode == 0
 
 
 async def test_processes_end_when_they_are_closed(
@@ -370,6 +511,6 @@ def test_a_process_imports_nothing_from_the_working_directory(
     processes = batch_processes.BatchProcesses(store.layout)
     try:
         workspace = WorkspaceFiles(request_of(source), True, store, "")
-        assert processes.stage_batch(workspace, []).stored == []
+        assert processes.stage_batch(workspace, []) is not None
     finally:
         processes.close()
