@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,10 +60,15 @@ def before_worker(patch: pytest.MonkeyPatch, code: str) -> None:
     patch.setattr(start_worker, "_COMMAND", code + start_worker._COMMAND)
 
 
+def process_of(live: AsyncLive) -> subprocess.Popen[bytes]:
+    """Return the process of the current worker."""
+    process: subprocess.Popen[bytes] = live._session.engine._lifecycle.process  # type: ignore[attr-defined]
+    return process
+
+
 def pid_of(live: AsyncLive) -> int:
     """Return the process id of the current worker."""
-    pid: int = live._session.engine._lifecycle.process.pid  # type: ignore[union-attr]
-    return pid
+    return process_of(live).pid
 
 
 class Said:

@@ -20,7 +20,7 @@
     ├── DvcYamlError               dvc.yaml cannot be read, merged or replaced
     ├── StorageError               a file operation failed: disk full, read-only, no permission
     ├── CommitError                DVC cannot track the artifact, for a reason not named above
-    ├── WorkerDiedError            the worker process was killed, or cannot be started
+    ├── WorkerDiedError            the worker process was killed or stuck, or cannot be started
     └── ExperimentError            the DVC experiment cannot be saved; the artifacts are logged
 
 If another error is the cause, it is chained as ``__cause__``.

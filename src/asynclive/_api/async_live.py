@@ -49,6 +49,13 @@ class AsyncLive:
             of this process plus two.
         lock_timeout: seconds to wait while another process holds DVC's repository lock. With
             ``core.autostage``, the same limit holds for the lock of Git's index. None: no limit.
+        leave_timeout: seconds that leaving the block waits for a worker process that does not
+            answer: it was stopped, or its machine is overloaded. One that answers but makes no
+            progress, because of a disk that does not answer, gets ten times as long. Then it is
+            killed: its artifacts raise WorkerDiedError, and the next session clears up. After an
+            exception, or a :meth:`drain` that left outcomes unknown, leaving waits for 10 seconds
+            at most. None: no limit. A thread cannot be killed: with ``isolation="thread"`` there is
+            no limit.
         durable: make each logged artifact survive a power cut. The objects, the ``.dvc`` file,
             ``.gitignore``, ``dvc.yaml`` and a copy are fsynced with their directories, each before
             a file that names it. This costs as much time as the disk takes. If the
@@ -120,6 +127,7 @@ class AsyncLive:
         dvcyaml: str | os.PathLike[str] | bool | None = DEFAULT_DVCYAML,
         workers: int | None = None,
         lock_timeout: float | None = 60.0,
+        leave_timeout: float | None = 60.0,
         durable: bool = False,
         max_pending_bytes: int | None = None,
         max_pending: int | None = None,
@@ -135,6 +143,7 @@ class AsyncLive:
         settings = make_settings(
             *(dir, root, dvcyaml, adopted, workers),
             lock_timeout=lock_timeout,
+            leave_timeout=leave_timeout,
             durable=durable,
             max_pending_bytes=max_pending_bytes,
             max_pending=max_pending,
@@ -355,7 +364,9 @@ class AsyncLive:
         """Refuse new calls, finish the artifacts that fit into ``deadline``, and cancel the rest.
 
         Use it when the machine is about to be taken away. A cancelled artifact leaves nothing, as
-        if it had never been submitted; its handle raises ArtifactCancelledError.
+        if it had never been submitted; its handle raises ArtifactCancelledError. Returns at most 3
+        seconds after the deadline, even if a disk or the worker process does not answer;
+        ``unknown`` of the result then names the artifacts.
 
         Args:
             deadline: seconds; None: no limit.

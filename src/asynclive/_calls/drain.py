@@ -11,6 +11,9 @@ from .._artifact.records import LoggedArtifact
 from .._errors import ArtifactCancelledError
 from .call import Call
 
+# How long a cancelled call may take to end (seconds): usually a moment, or the rest of a commit.
+CANCEL_SECONDS = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class NotLogged:
@@ -44,10 +47,17 @@ class DrainResult:
     """The logged artifacts, in the order of their calls."""
     not_logged: tuple[NotLogged, ...]
     """The others, in the same order. Calls that ``latest_wins`` superseded are in neither."""
+    unknown: tuple[str, ...] = ()
+    """The paths, as the caller wrote them, of artifacts that had neither been logged nor been
+    cancelled soon after the deadline: a disk or the worker process does not answer. Each of them is
+    logged completely or not at all. Leaving the block waits for them, for ``leave_timeout`` or 10
+    seconds at most, whichever is less."""
 
 
 async def drain(calls: Sequence[Call], deadline: float | None) -> DrainResult:
     """Wait for the calls for ``deadline`` seconds (None: no limit), then cancel the rest.
+
+    A cancelled call that does not end within ``CANCEL_SECONDS`` is left to itself.
 
     Cancellation: ends the wait. Calls that were not cancelled go on.
     """
@@ -58,9 +68,12 @@ async def drain(calls: Sequence[Call], deadline: float | None) -> DrainResult:
         call.cancel(
             ArtifactCancelledError(call.request.given, "the deadline of drain() has passed.")
         )
+    with anyio.move_on_after(None if deadline is None else CANCEL_SECONDS):
+        for call in calls:
+            await call.wait_until_done()
     for call in calls:
-        await call.wait_until_done()
-        call.mark_delivered()
+        if call.is_done:
+            call.mark_delivered()
     return DrainResult(
         logged=tuple(call.logged for call in calls if call.logged is not None),
         not_logged=tuple(
@@ -68,4 +81,5 @@ async def drain(calls: Sequence[Call], deadline: float | None) -> DrainResult:
             for call in calls
             if call.error is not None and call.logged is None
         ),
+        unknown=tuple(call.request.given for call in calls if not call.is_done),
     )

@@ -63,6 +63,14 @@ class Engine(Protocol):
         """Take note that no further call comes: every call in flight is now awaited."""
         ...
 
+    def begin_leaving(self, *, hurry: bool) -> None:
+        """Take note that the block is being left. An engine need not wait for ever from now on.
+
+        Args:
+            hurry: whether the deadline of the caller has passed.
+        """
+        ...
+
     def leave_normally(self) -> None:
         """Take note that the block ended without an exception. Called before cancellation."""
         ...

@@ -128,6 +128,9 @@ class LocalEngine:
     def stop_accepting(self) -> None:
         self._opened.pipeline.await_all()
 
+    def begin_leaving(self, *, hurry: bool) -> None:
+        """Do nothing: a thread cannot be ended."""
+
     def leave_normally(self) -> None:
         self._left_normally = True
 

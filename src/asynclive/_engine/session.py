@@ -92,6 +92,7 @@ class Session:
         self._leaving = False
         self._in_flight: dict[Call, None] = {}
         self._accepted = 0
+        self._is_overdue = False  # the deadline of ``drain`` passed, and calls had not ended
         self._all_ended: anyio.Event | None = None  # made when the block waits for calls
         # The cause of the error that ended the engine: trio 0.26 drops it on the way.
         self._cause: BaseException | None = None
@@ -128,6 +129,7 @@ class Session:
         if self._state is _State.ACTIVE:
             self._state = _State.LEFT
         self.engine.stop_accepting()
+        self.engine.begin_leaving(hurry=self._is_overdue)
         reason = None if _is_normal_end(exc) else exc
         try:
             if reason is None:
@@ -234,7 +236,9 @@ class Session:
             self.check_active("drain()")
             self._state = _State.DRAINING
         self.engine.stop_accepting()
-        return await drain(list(self._in_flight), deadline)
+        result = await drain(list(self._in_flight), deadline)
+        self._is_overdue = bool(result.unknown)
+        return result
 
     def statistics(self) -> AsyncLiveStatistics:
         """Return the counters at this moment."""

@@ -39,6 +39,8 @@ class Settings:
     workers: int = field(default_factory=default_workers)
     lock_timeout: float | None = 60.0
     """Seconds; None: no limit."""
+    leave_timeout: float | None = 60.0
+    """Seconds; None: no limit."""
     durable: bool = False
     max_pending_bytes: int | None = None
     max_pending: int | None = None
@@ -46,8 +48,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ValueError(f"workers must be at least 1, not {self.workers}")
-        if self.lock_timeout is not None and self.lock_timeout < 0:
-            raise ValueError(f"lock_timeout must not be negative, not {self.lock_timeout}")
+        for name in ("lock_timeout", "leave_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not seconds >= 0:
+                raise ValueError(f"{name} must not be negative, not {seconds}")
         check_bounds(self.max_pending_bytes, self.max_pending)
 
     @property

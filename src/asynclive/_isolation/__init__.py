@@ -3,6 +3,7 @@
 - ``process_engine``: the engine that hands calls to a worker process
 - ``worker_lifecycle``: starts the worker, and another one after it was killed
 - ``start_worker``: launches a fresh interpreter with sockets to it
+- ``worker_watch``: decides whether the worker still answers while the block is left
 - ``worker_main``: the worker process: runs a session for the parent
 - ``channel``: pickled messages over a socket pair, without blocking the loop
 - ``messages``: the message types, both ways

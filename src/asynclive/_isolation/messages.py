@@ -13,6 +13,9 @@ from .._calls.call import CallOptions, Stage
 from .._dvclive.experiment import WantedExperiment
 from .._engine.settings import Settings
 
+# How often a worker says that it runs (seconds).
+BEAT_SECONDS = 1.0
+
 # --- To the worker, before all others -----------------------------------------------------------
 
 
@@ -136,6 +139,13 @@ class Numbers(NamedTuple):
     files_unchanged: int
     bytes_unchanged: int
     group_sizes: dict[int, int]
+
+
+class Beat(NamedTuple):
+    """The event loop of the worker runs. Sent every ``BEAT_SECONDS``."""
+
+    busy_seconds: float
+    """The processor time that the worker has used."""
 
 
 NO_NUMBERS = Numbers(0, 0, 0, 0, 0, {})

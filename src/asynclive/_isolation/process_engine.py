@@ -105,6 +105,9 @@ class ProcessEngine:
     def stop_accepting(self) -> None:
         """Do nothing: the worker treats every call as awaited when it leaves its block."""
 
+    def begin_leaving(self, *, hurry: bool) -> None:
+        self._lifecycle.begin_leaving(hurry=hurry)
+
     def leave_normally(self) -> None:
         self._lifecycle.leave_normally()
 

@@ -110,8 +110,10 @@ def _above_standard(sock: socket.socket, stack: ExitStack) -> socket.socket:
     return stack.enter_context(socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3)))
 
 
-def describe_end(status: int) -> str:
-    """Return how a process ended, for a message."""
+def describe_end(status: int | None) -> str:
+    """Return how a process ended, for a message; None: it was killed, and has not ended yet."""
+    if status is None:
+        return "did not end, so it was killed"
     if status >= 0:
         return f"ended with status {status}; its own messages are on stderr"
     try:

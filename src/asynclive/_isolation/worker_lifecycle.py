@@ -25,9 +25,10 @@ from .._workers import helper_process
 from .._workers.helper_process import NotPythonError
 from .channel import Channel
 from .live_proxy import WorkerRepository, serve_live
-from .messages import Entered, Leave, Left, LogLevel, Start, StartEvents
+from .messages import BEAT_SECONDS, Entered, Leave, Left, LogLevel, Start, StartEvents
 from .portable_errors import received_error
 from .start_worker import describe_end, first_messages, start_worker
+from .worker_watch import WorkerWatch
 
 T = TypeVar("T")
 
@@ -113,6 +114,7 @@ class WorkerLifecycle:
         self._keeper = keeper
         self._phase = _Phase.STARTING
         self._left_normally = False
+        self._watch = WorkerWatch(settings.leave_timeout, settings.lock_timeout)
         self._has_consumers = False
         self._log_level = logging.NOTSET
         self._environment = dict(os.environ)
@@ -123,6 +125,7 @@ class WorkerLifecycle:
         self._ready = anyio.Event()  # a worker has opened the repository, or none will
         self._experiment_entered = anyio.Event()
         self._workers_ended = anyio.Event()  # and no other worker will start
+        self._leaving = anyio.Event()
         self._needed = anyio.Event()  # a call waits for a worker, or the block is being left
         # The current worker, and its messages about entering and leaving.
         self.process: subprocess.Popen[bytes] | None = None
@@ -130,6 +133,11 @@ class WorkerLifecycle:
         self._left: Left | None = None
         # Entered while a program that was started has not said that it is a worker.
         self._handshake: anyio.CancelScope | None = None
+        # The exchange of messages with the current worker.
+        self._conversation: anyio.CancelScope | None = None
+        self._live_sock: socket.socket | None = None
+        # How a worker failed for which the block did not wait any longer.
+        self._gave_up: str | None = None
         # Calls in flight when their worker was killed, with the errors that they get once another
         # worker has repaired the repository.
         self._lost_calls: list[tuple[Call, Exception]] = []
@@ -144,6 +152,7 @@ class WorkerLifecycle:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._run_workers)
+                tasks.start_soon(self._watch_leaving)
                 try:
                     await self._ready.wait()
                     if self._error is None:
@@ -157,6 +166,7 @@ class WorkerLifecycle:
                     # The worker sees the end of the messages, rolls back the calls in flight, and
                     # ends. The task group waits for that.
                     self._phase = _Phase.LEAVING
+                    self.begin_leaving(hurry=not self._left_normally)
                     if self._handshake is not None:
                         self._handshake.cancel()
                     if self._left_normally:
@@ -189,8 +199,44 @@ class WorkerLifecycle:
             self._log_level = level
             self.channel.post(LogLevel(level))
 
+    def begin_leaving(self, *, hurry: bool) -> None:
+        """Wait for a worker that does not answer for a limited time only."""
+        if hurry:
+            self._watch.hurry()
+        if not self._leaving.is_set():
+            self._watch.begin()
+            self._leaving.set()
+
     def leave_normally(self) -> None:
         self._left_normally = True
+        if self._gave_up is not None and self._experiment.is_saved_by_worker:
+            self._error = _not_saved(self._experiment.name, self._gave_up)
+
+    async def _watch_leaving(self) -> None:
+        """Kill a worker that does not answer, or makes no progress, while the block is left."""
+        with anyio.CancelScope(shield=True):
+            await self._leaving.wait()
+            while not self._workers_ended.is_set():
+                with anyio.move_on_after(BEAT_SECONDS):
+                    await self._workers_ended.wait()
+                how = None if self._conversation is None else self._watch.count(BEAT_SECONDS)
+                if how is not None:
+                    await self._give_up(how)
+
+    async def _give_up(self, how: str) -> None:
+        """Kill the worker, and do not wait for it even if the system cannot end it."""
+        assert self.process is not None
+        self._phase = _Phase.LEAVING  # no other worker follows
+        self._gave_up = how
+        self.process.kill()
+        conversation = self._conversation
+        with anyio.move_on_after(helper_process.KILL_SECONDS):
+            await self._workers_ended.wait()
+        if conversation is not None and conversation is self._conversation:
+            if self._live_sock is not None:
+                self._live_sock.shutdown(socket.SHUT_RDWR)
+            conversation.cancel()
+        await self._workers_ended.wait()
 
     async def _run_workers(self) -> None:
         """Run one worker after another, as long as one is needed."""
@@ -256,7 +302,10 @@ class WorkerLifecycle:
             return self._take_calls(), _WorkerEnd.not_started(not_python)
         self.channel.post_first(first_messages(start))
         calls = await self._converse(*socks[1:])
-        status = await self._in_thread(process.wait)
+        if self._gave_up is not None:
+            await self._in_thread(partial(helper_process.kill, process))
+            return calls, _WorkerEnd(self._gave_up, status=None, error=None, cause=None)
+        status = await self._in_thread(partial(helper_process.end, process))
         errors = self._left.errors if self._left else ()
         worker_error = received_error(errors) if errors else None
         return calls, _WorkerEnd(describe_end(status), status, worker_error, cause=None)
@@ -284,9 +333,12 @@ class WorkerLifecycle:
 
     async def _converse(self, live: socket.socket | None = None) -> list[Call]:
         """Exchange messages until the worker has ended; return its calls in flight."""
-        channel = self.channel
+        channel, calls = self.channel, None
+        self._live_sock = live
+        self._watch.begin()
         try:
             async with anyio.create_task_group() as tasks:
+                self._conversation = tasks.cancel_scope
                 tasks.start_soon(channel.run)
                 if live is not None:
                     tasks.start_soon(self._serve_live, live)
@@ -295,6 +347,7 @@ class WorkerLifecycle:
                         message = await channel.receive()
                     except EOFError:
                         break
+                    self._watch.hear(message)
                     if isinstance(message, Entered):
                         self._on_entered(message)
                     elif isinstance(message, Left):
@@ -304,8 +357,9 @@ class WorkerLifecycle:
                 calls = self._take_calls()
                 tasks.cancel_scope.cancel()
         finally:
+            self._conversation = self._live_sock = None
             channel.close()
-        return calls
+        return self._take_calls() if calls is None else calls
 
     def _on_entered(self, message: Entered) -> None:
         self._entered = message

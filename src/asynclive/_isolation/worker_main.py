@@ -14,6 +14,7 @@ import os
 import pickle
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -33,7 +34,9 @@ from .channel import Channel
 from .live_proxy import LiveProxy
 from .log_forwarding import forward_records
 from .messages import (
+    BEAT_SECONDS,
     Advanced,
+    Beat,
     Cancel,
     Committed,
     Done,
@@ -115,6 +118,7 @@ class _Worker:
                 tasks.start_soon(self._channel.run)
                 async with anyio.create_task_group() as timer:
                     timer.start_soon(self._report_numbers)
+                    timer.start_soon(self._beat)
                     # Around the block: it ends all calls, and their followers report that.
                     async with anyio.create_task_group() as followers:
                         errors = await self._run_session(followers)
@@ -226,6 +230,13 @@ class _Worker:
                 if numbers is not None:
                     self._channel.post(numbers)
             self._has_calls = anyio.Event()
+
+    async def _beat(self) -> None:
+        """Say that this process runs, unless the parent has not read earlier messages."""
+        while True:
+            await anyio.sleep(BEAT_SECONDS)
+            if not self._channel.queue_length:
+                self._channel.post(Beat(time.process_time()))
 
     def _new_numbers(self) -> Numbers | None:
         """Return the counters if they have changed since they were sent, else None."""

@@ -63,6 +63,9 @@ class IdleEngine:
     def stop_accepting(self) -> None:
         self.log.append("stop_accepting")
 
+    def begin_leaving(self, *, hurry: bool) -> None:
+        self.log.append("begin_leaving in a hurry" if hurry else "begin_leaving")
+
     def leave_normally(self) -> None:
         self.log.append("leave_normally")
 
@@ -170,10 +173,10 @@ async def test_leaving_waits_for_the_calls_in_flight_and_then_closes_the_engine(
         await settled()
         assert not block.ended
         assert session.statistics().waiting == 1
-        assert log_of(session) == ["stop_accepting"]
+        assert log_of(session) == ["stop_accepting", "begin_leaving"]
         calls[0].cancel_work()
     assert block.error is None
-    assert log_of(session) == ["stop_accepting", "leave_normally", "closed"]
+    assert log_of(session) == [*("stop_accepting", "begin_leaving", "leave_normally", "closed")]
 
 
 async def test_an_exception_in_the_block_waits_for_no_call() -> None:
@@ -186,7 +189,7 @@ async def test_an_exception_in_the_block_waits_for_no_call() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail_in_block()
-    assert log_of(session) == ["stop_accepting", "closed"]
+    assert log_of(session) == ["stop_accepting", "begin_leaving", "closed"]
 
 
 SUCCESSES: dict[str, Callable[[], BaseException]] = {
