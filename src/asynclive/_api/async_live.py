@@ -45,8 +45,9 @@ class AsyncLive:
             False: no file is written.
         workers: maximum number of threads that copy and hash, over all artifacts together. One
             of them is reserved for small artifacts. To stage a directory of very many small
-            files, each other thread hands them to an extra process. Default: the number of cores
-            of this process plus two.
+            files, each other thread hands them to an extra process. Default: the number of
+            processors that this process may use, plus two, at most 32. CPU affinity and the quota
+            of a container count. In a container with little memory, pass 2.
         lock_timeout: seconds to wait while another process holds DVC's repository lock. With
             ``core.autostage``, the same limit holds for the lock of Git's index. None: no limit.
         leave_timeout: seconds that leaving the block waits for a worker process that does not

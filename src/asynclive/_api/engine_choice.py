@@ -11,6 +11,7 @@ from .._engine.session import make_local_engine
 from .._engine.settings import Settings
 from .._instrumentation.statistics import Counters
 from .._workers.helper_process import can_start, start_seconds
+from .._workers.processors import read_quota
 
 VARIABLE = "ASYNCLIVE_ISOLATION"
 
@@ -53,4 +54,5 @@ def _make_process_engine(
 ) -> Engine:
     from .._isolation.process_engine import ProcessEngine
 
+    read_quota()
     return ProcessEngine(settings, counters, listener, experiment)

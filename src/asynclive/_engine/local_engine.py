@@ -170,7 +170,7 @@ class LocalEngine:
     ) -> None:
         """Make the parts of the pipeline, and own the tasks that work on calls."""
         settings = self._settings
-        workers = FileWorkers(settings.workers, self._scheduling)
+        workers = FileWorkers(settings.total_workers, self._scheduling)
         tasks = anyio.create_task_group()
 
         dvcyaml = await self._open_dvcyaml(real_root, repository, dvc_thread)

@@ -24,6 +24,7 @@ from .._errors import NotActiveError
 from .._instrumentation.event_hub import EventHub, EventStream, OnEvent
 from .._instrumentation.sampler import Sampler
 from .._instrumentation.statistics import AsyncLiveStatistics, Counters
+from .._workers.processors import read_quota
 from .interface import Engine, Listener, MakeEngine
 from .owner_task import OwnerTask, unwrap
 from .settings import Settings
@@ -245,7 +246,7 @@ class Session:
         # Without calls in flight no thread works, and before the block there is no engine.
         return self._counters.statistics(
             busy_workers=self.engine.busy_workers if self._in_flight else 0,
-            total_workers=self.settings.workers,
+            total_workers=self.settings.total_workers,
         )
 
     def stream(self, bound: int) -> EventStream:
@@ -332,4 +333,5 @@ def make_local_engine(
     """Return an engine that works in threads. Its imports take a while: call it in a thread."""
     from .local_engine import LocalEngine
 
+    read_quota()
     return LocalEngine(settings, counters, listener, experiment, scheduling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .._calls.back_pressure import check_bounds
@@ -36,7 +36,8 @@ class Settings:
     """Absolute: copies go here. Not normalized if it leads up from ``root``: that may be a link."""
     dvcyaml: str | None
     """Absolute, as ``artifacts_dir``; None: no dvc.yaml is written."""
-    workers: int = field(default_factory=default_workers)
+    workers: int | None = None
+    """None: as many as ``total_workers`` says."""
     lock_timeout: float | None = 60.0
     """Seconds; None: no limit."""
     leave_timeout: float | None = 60.0
@@ -46,13 +47,18 @@ class Settings:
     max_pending: int | None = None
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
+        if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, not {self.workers}")
         for name in ("lock_timeout", "leave_timeout"):
             seconds = getattr(self, name)
             if seconds is not None and not seconds >= 0:
                 raise ValueError(f"{name} must not be negative, not {seconds}")
         check_bounds(self.max_pending_bytes, self.max_pending)
+
+    @property
+    def total_workers(self) -> int:
+        """The number of worker threads. The default is sure once the engine is made."""
+        return default_workers() if self.workers is None else self.workers
 
     @property
     def experiment_paths(self) -> list[str]:
@@ -96,7 +102,7 @@ def make_settings(
         root=start,
         artifacts_dir=os.path.join(directory, "artifacts"),
         dvcyaml=dvcyaml_path,
-        workers=default_workers() if workers is None else workers,
+        workers=workers,
         **values,
     )
 

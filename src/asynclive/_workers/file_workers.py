@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -13,6 +12,7 @@ import anyio.to_thread
 
 from .fairness import SmallFirst, WaitedForFirst
 from .os_priority import Scheduling
+from .processors import usable_processors
 
 T = TypeVar("T")
 
@@ -22,14 +22,7 @@ def default_workers() -> int:
 
     One a core hashes, one more waits for the disk, and one is kept for small artifacts.
     """
-    return min(_cores() + 2, 32)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+    return min(usable_processors() + 2, 32)
 
 
 class FileWorkers:
@@ -59,7 +52,7 @@ class FileWorkers:
         self.small_first = SmallFirst()
         # Limit on steps of artifacts whose caller has gone on and that no task awaits. It leaves
         # the caller a core: one more thread than there are cores slows all of them down.
-        self.background = anyio.CapacityLimiter(max(1, _cores() - 1))
+        self.background = anyio.CapacityLimiter(max(1, usable_processors() - 1))
         self._free = workers
         self.bulk_limit = max(1, workers - 1)
         # Ordered sets, so that a task that is cancelled leaves in O(1). Bounded by the tasks that

@@ -14,7 +14,6 @@ import pytest
 from asynclive._dvclive.adopted_live import AdoptedLive
 from asynclive._engine.settings import DEFAULT_DIR, DEFAULT_DVCYAML, Settings, make_settings
 from asynclive._errors import InvalidDvcyamlError
-from asynclive._workers.file_workers import default_workers
 
 ROOT = os.path.abspath(os.sep)
 
@@ -53,8 +52,9 @@ def test_the_defaults_are_those_of_async_live() -> None:
         root=ROOT,
         artifacts_dir=os.path.join(ROOT, "dvclive", "artifacts"),
         dvcyaml=os.path.join(ROOT, "dvc.yaml"),
-        workers=default_workers(),
+        workers=None,
         lock_timeout=60.0,
+        leave_timeout=60.0,
         durable=False,
         max_pending_bytes=None,
         max_pending=None,
