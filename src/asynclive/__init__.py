@@ -49,6 +49,7 @@ from ._errors import (
     NotActiveError,
     RepositoryError,
     RepositoryNotFoundError,
+    ResourceLimitError,
     StorageError,
     WorkerDiedError,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "NotLogged",
     "RepositoryError",
     "RepositoryNotFoundError",
+    "ResourceLimitError",
     "Stage",
     "StorageError",
     "WorkerDiedError",

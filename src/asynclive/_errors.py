@@ -20,6 +20,7 @@
     ├── DvcYamlError               dvc.yaml cannot be read, merged or replaced
     ├── StorageError               a file operation failed: disk full, read-only, no permission
     ├── CommitError                DVC cannot track the artifact, for a reason not named above
+    ├── ResourceLimitError         the system refuses another thread
     ├── WorkerDiedError            the worker process was killed or stuck, or cannot be started
     └── ExperimentError            the DVC experiment cannot be saved; the artifacts are logged
 
@@ -34,6 +35,11 @@ from typing import Any
 
 # Control characters, except tab and newline.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+MORE_THREADS = (
+    "Raise the limit on processes and threads ('ulimit -u', or the pids limit of the container), "
+    "or pass fewer workers=."
+)
 
 
 class AsyncLiveError(Exception):
@@ -290,6 +296,16 @@ class CommitError(AsyncLiveError):
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         self.path: str = os.fspath(path)
         super().__init__(f"Cannot track '{self.path}': {reason}")
+
+
+class ResourceLimitError(AsyncLiveError):
+    """The system refuses another thread to this process.
+
+    If it refuses a process, :class:`WorkerDiedError` says so; an open file, :class:`StorageError`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(f"The system refuses another thread. {MORE_THREADS}")
 
 
 class WorkerDiedError(AsyncLiveError):

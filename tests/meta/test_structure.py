@@ -40,11 +40,11 @@ MAY_IMPORT = {
     "_instrumentation": "_artifact",
     "_workspace": "_artifact _fs _errors",
     "_artifact": "_fs _errors",
-    "_dvcyaml": "_fs _errors",
+    "_dvcyaml": "_workers _fs _errors",
     "_index": "_fs _errors",
     "_errors": "",
     "_fs": "",
-    "_workers": "",
+    "_workers": "_errors",
 }
 # These packages block. They run in worker threads and need no event loop.
 BLOCKING = {"_fs", "_artifact", "_cache", "_workspace", "_index"}

@@ -34,6 +34,7 @@ from asynclive._errors import (
     NotActiveError,
     RepositoryError,
     RepositoryNotFoundError,
+    ResourceLimitError,
     StorageError,
     WorkerDiedError,
 )
@@ -59,6 +60,7 @@ EXAMPLES: list[tuple[AsyncLiveError, str]] = [
     (DvcYamlError(Path("/dvc.yaml"), "is no mapping."), "'/dvc.yaml' is no mapping."),
     (StorageError("/a", OSError(errno.ENOSPC, "No space left", "/c")), "No space left ('/c')"),
     (CommitError("/a", "DVC says no."), "Cannot track '/a': DVC says no."),
+    (ResourceLimitError(), "refuses another thread"),
     (
         WorkerDiedError("/a", "was killed by SIGKILL", -9),
         "was killed by SIGKILL. '/a' was in flight",

@@ -13,6 +13,7 @@ from typing import TypeVar
 from anyio.from_thread import BlockingPortal
 
 from .._errors import NotActiveError
+from .._workers.thread_start import refusal_as_error
 
 T = TypeVar("T")
 
@@ -48,7 +49,8 @@ class LoopThread:
             raise NotActiveError("A BlockingLive object can be entered once; make another one.")
         self._process = os.getpid()
         portal_context = self._portal_context = self._open_portal()
-        portal = portal_context.__enter__()
+        with refusal_as_error():
+            portal = portal_context.__enter__()
         try:
             self._thread = portal.call(threading.get_ident)
             self._task_result, _ = portal.start_task(serve)

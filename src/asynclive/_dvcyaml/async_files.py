@@ -11,14 +11,15 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import anyio
-import anyio.to_thread
 
 from .._fs.file_io import set_mode, write_all
 from .._fs.fsync import NO_SYNC, Sync
+from .._workers.thread_start import run_in_any_thread
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -64,7 +65,7 @@ class _Threads:
 
     async def run_in_executor(self, _executor: object, func: Callable[..., T], *args: Any) -> T:
         # aiofiles passes no executor: the limiter bounds the threads.
-        return await anyio.to_thread.run_sync(func, *args, limiter=self._limiter)
+        return await run_in_any_thread(partial(func, *args), self._limiter)
 
 
 class AsyncFiles:

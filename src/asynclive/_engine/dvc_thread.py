@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
-import anyio.to_thread
+
+from .._workers.thread_start import run_in_any_thread
 
 T = TypeVar("T")
 
@@ -20,6 +21,9 @@ class DvcThread:
     async def run(self, func: Callable[[], T]) -> T:
         """Call ``func`` in the thread, and return its result.
 
+        If the system refuses a thread, ``func`` runs in that of the event loop: a commit must not
+        stop halfway.
+
         Cancellation: waits for ``func``, unless it has not begun.
         """
-        return await anyio.to_thread.run_sync(func, limiter=self.limiter)
+        return await run_in_any_thread(func, self.limiter)

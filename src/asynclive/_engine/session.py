@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 import anyio.abc
 import anyio.lowlevel
-import anyio.to_thread
 
 from .._artifact.request import ArtifactRequest
 from .._calls.call import Call, CallOptions, Stage
@@ -25,6 +24,7 @@ from .._instrumentation.event_hub import EventHub, EventStream, OnEvent
 from .._instrumentation.sampler import Sampler
 from .._instrumentation.statistics import AsyncLiveStatistics, Counters
 from .._workers.processors import read_quota
+from .._workers.thread_start import run_in_any_thread, run_in_thread
 from .interface import Engine, Listener, MakeEngine
 from .owner_task import OwnerTask, unwrap
 from .settings import Settings
@@ -272,16 +272,16 @@ class Session:
         limiter = anyio.CapacityLimiter(1)  # the thread that imports DVC, or writes to a terminal
         listener = Listener(self._observer.on_committed, self._on_ended)
         make = partial(self._make_engine, self.settings, self._counters, listener, self.experiment)
-        self._engine = await anyio.to_thread.run_sync(make, limiter=limiter)
+        self._engine = await run_in_thread(make, limiter)
         if self._display is None:
             await self._serve_engine(task_status)
             return
-        await anyio.to_thread.run_sync(self._display.start, limiter=limiter)
+        await run_in_thread(self._display.start, limiter)
         try:
             await self._serve_engine(task_status)
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._display.close, limiter=limiter)
+                await run_in_any_thread(self._display.close, limiter)
 
     async def _serve_engine(self, task_status: anyio.abc.TaskStatus[None]) -> None:
         try:

@@ -14,15 +14,15 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from .._calls.call import Call
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.co_writer import CoWriter
 from .._engine.settings import Settings
-from .._errors import ExperimentError, WorkerDiedError
+from .._errors import ExperimentError, ResourceLimitError, WorkerDiedError
 from .._workers import helper_process
 from .._workers.helper_process import NotPythonError
+from .._workers.thread_start import run_in_any_thread, run_in_thread
 from .channel import Channel
 from .live_proxy import WorkerRepository, serve_live
 from .messages import BEAT_SECONDS, Entered, Leave, Left, LogLevel, Start, StartEvents
@@ -379,7 +379,13 @@ class WorkerLifecycle:
         assert co_writer is not None
         limiter = anyio.CapacityLimiter(1)
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(_serve_live_and_close, co_writer, sock, limiter=limiter)
+            try:
+                await run_in_thread(partial(_serve_live_and_close, co_writer, sock), limiter)
+            except ResourceLimitError as error:
+                logger.error("The dvclive.Live cannot be served: %s", error)
+                assert self.process is not None
+                self.process.kill()
+                sock.close()
 
     def _take_calls(self) -> list[Call]:
         """Return the calls of a worker that has ended, and make the channel of the next worker."""
@@ -404,7 +410,7 @@ class WorkerLifecycle:
         self._experiment_entered.set()
 
     async def _in_thread(self, func: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(func, limiter=self._limiter)
+        return await run_in_any_thread(func, self._limiter)
 
 
 def _serve_live_and_close(co_writer: CoWriter, sock: socket.socket) -> None:

@@ -48,7 +48,10 @@ class Progress:
 
     def start(self) -> None:
         """Start the drawing thread."""
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system refuses another thread
+            logger.warning("Progress is not shown: %s.", error)
 
     def on_event(self, event: ArtifactEvent) -> None:
         """Count an event. Called on the event loop."""

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
+from .._errors import ResourceLimitError
 from .fairness import SmallFirst, WaitedForFirst
 from .os_priority import Scheduling
 from .processors import usable_processors
+from .thread_start import run_in_thread
 
 T = TypeVar("T")
 
@@ -61,6 +62,9 @@ class FileWorkers:
         self._bulk: dict[anyio.Event, None] = {}
         self._bulk_running = 0
         self._is_bulk_next = False
+        self._in_threads = 0
+        # Set when a job ends: others wait for its thread, because the system refused them one.
+        self._thread_free: anyio.Event | None = None
 
     @property
     def busy(self) -> int:
@@ -70,6 +74,10 @@ class FileWorkers:
     async def run(self, func: Callable[[], T], *, bulk: bool) -> T:
         """Run ``func`` in a worker thread and return its result.
 
+        Raises:
+            ResourceLimitError: the system refuses the first thread. With at least one, there are
+                fewer threads than ``workers``.
+
         Cancellation: takes effect at once while this waits for a thread. A ``func`` that runs is
             waited for; it should call ``from_thread.check_cancelled`` itself.
         """
@@ -77,17 +85,44 @@ class FileWorkers:
         try:
             if bulk:
                 func = partial(self.scheduling.run_bulk, func)
-            return await anyio.to_thread.run_sync(func, limiter=self._limiter)
+            return await self._run_in_thread(func)
         finally:
             self._bulk_running -= bulk
             self._release()
 
     async def run_to_end(self, func: Callable[[], T], *, bulk: bool = False) -> T:
-        """Run ``func`` as ``run`` does, shielded from cancellation: for undoing and clearing up."""
+        """Run ``func`` as ``run`` does, shielded from cancellation: for undoing and clearing up.
+
+        Without any thread it runs in this one, and the event loop stands still.
+        """
         scope = anyio.CancelScope(shield=True)
         with scope:
-            return await self.run(func, bulk=bulk)
+            try:
+                return await self.run(func, bulk=bulk)
+            except ResourceLimitError:
+                return func()
         raise AssertionError("this scope is never cancelled")
+
+    async def _run_in_thread(self, func: Callable[[], T]) -> T:
+        """Run ``func`` in a thread; wait for one that is free, if the system refuses another one.
+
+        Raises:
+            ResourceLimitError: no job runs in a thread that could become free.
+        """
+        while True:
+            self._in_threads += 1
+            try:
+                return await run_in_thread(func, self._limiter)
+            except ResourceLimitError:
+                if self._in_threads == 1:
+                    raise
+            finally:
+                self._in_threads -= 1
+                if self._thread_free is not None:
+                    self._thread_free.set()
+                    self._thread_free = None
+            self._thread_free = self._thread_free or anyio.Event()
+            await self._thread_free.wait()
 
     async def _acquire(self, *, bulk: bool) -> None:
         if self._free and (not bulk or self._bulk_running < self.bulk_limit):

@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from .._errors import MORE_THREADS
+
 # How long a program may take until it says that it runs (seconds). The interpreter reads only files
 # that this process has read from the same places shortly before, so even a slow disk has them in
 # its cache. ASYNCLIVE_START_TIMEOUT sets another limit.
@@ -243,8 +245,5 @@ def remedy(error: BaseException) -> str:
     if number in (errno.EMFILE, errno.ENFILE):
         return "Raise the limit on open files ('ulimit -n')."
     if number in (errno.EAGAIN, errno.ENOMEM):
-        return (
-            "Raise the limit on processes and threads ('ulimit -u', or the pids limit of the "
-            "container), or pass fewer workers=."
-        )
+        return MORE_THREADS
     return "Set sys.executable to the Python of this program, or pass isolation='thread'."
