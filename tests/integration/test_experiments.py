@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import os
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from backends import Isolation, in_both, on_asyncio
 from disk import write
+from gate import locked
 from ruamel.yaml import YAML
 from twin import Templates, dvc, git
 
-from asynclive import AsyncLive, ExperimentError
+from asynclive import AsyncLive, ExperimentError, LockTimeoutError, LoggedArtifact
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nothing_left_behind")]
 
@@ -30,9 +34,8 @@ def experiments(repo: Path) -> dict[str, str]:
 
 
 def files(repo: Path, name: str) -> set[str]:
-    """Return the files that the experiment adds to its commit, without those DVC always adds."""
-    changed = git(repo, "diff", "--name-only", "HEAD", experiments(repo)[name]).splitlines()
-    return set(changed) - {".dvc/tmp/repro.dat"}
+    """Return the files that the experiment adds to its commit."""
+    return set(git(repo, "diff", "--name-only", "HEAD", experiments(repo)[name]).splitlines())
 
 
 @on_asyncio
@@ -136,18 +139,111 @@ async def test_entering_raises_where_no_experiment_can_be_saved(
 ) -> None:
     head = git(repo, "rev-parse", "HEAD").strip()
     git(repo, "update-ref", f"refs/exps/{head[:2]}/{head[2:]}/mine", head)
+    nameless = templates.make("git", tmp_path / "nameless")
+    for key, value in {"user.name": "", "user.email": "", "user.useConfigOnly": "true"}.items():
+        git(nameless, "config", key, value)
     for root, name, says in (
         (templates.make("no-scm", tmp_path / "no-scm"), None, "an experiment: there is no Git rep"),
         (templates.make("unborn", tmp_path / "unborn"), "n", "'n': Git has no commit yet"),
         (repo, "mine", "'mine': an experiment of this name exists"),
         (repo, "a/b", "'a/b': Invalid exp name"),
         (repo, "", "'': the name is empty"),
+        (nameless, "n", "'n': 'git var' failed: .*user.email"),
     ):
         with pytest.raises(ExperimentError, match=says):
             async with AsyncLive(root=root, save_dvc_exp=True, exp_name=name, isolation=isolation):
                 raise AssertionError
         if isolation == "process":
             break  # DVC finds the other problems at the same point
+
+
+@on_asyncio
+@in_both
+async def test_sessions_that_end_at_once_save_their_experiments_while_another_one_logs(
+    repo: Path, isolation: Isolation
+) -> None:
+    write(repo, {"tracked.txt": "committed\n"})
+    git(repo, "add", "tracked.txt")
+    git(repo, "commit", "--quiet", "--message=A file")
+    write(repo, {"tracked.txt": "changed\n"} | {f"{n}.pt": str(n) for n in range(4)})
+    logged: list[LoggedArtifact] = []
+    all_entered, entered, saved = anyio.Event(), 0, 0
+
+    async def save(number: int) -> None:
+        nonlocal entered, saved
+        async with AsyncLive(
+            root=repo, save_dvc_exp=True, exp_name=f"e{number}", isolation=isolation
+        ) as live:
+            await live.log_artifact(f"{number}.pt", "model", name=f"m{number}")
+            entered += 1
+            if entered == 4:
+                all_entered.set()
+            await all_entered.wait()
+        saved += 1
+
+    async with (
+        AsyncLive(root=repo, isolation=isolation) as live,
+        anyio.create_task_group() as task_group,
+    ):
+        for number in range(4):
+            task_group.start_soon(save, number)
+        await all_entered.wait()
+        while saved < 4:
+            name = f"next-{len(logged)}"
+            write(repo, {f"{name}.pt": name})
+            logged.append(await live.log_artifact(f"{name}.pt", "model"))
+    assert set(experiments(repo)) == {f"e{number}" for number in range(4)}
+    for number in range(4):
+        assert {"tracked.txt", f"{number}.pt.dvc"} <= files(repo, f"e{number}")
+    assert {"stash", "exec"}.isdisjoint(git(repo, "for-each-ref").split("/"))
+    assert (repo / "tracked.txt").read_text() == "changed\n"
+    recorded = YAML(typ="safe").load(repo / "dvc.yaml")["artifacts"]
+    for artifact in logged:
+        assert artifact.name in recorded
+        assert artifact.md5 is not None
+        assert artifact.md5 in artifact.path.with_name(f"{artifact.path.name}.dvc").read_text()
+
+
+# The entry that a `dvc exp save` makes, as long as it is running.
+SAVING = {"write": {"workspace": {"pid": os.getppid(), "cmd": "dvc exp save"}}}
+
+
+@on_asyncio
+@pytest.mark.parametrize("holder", ["a session", "dvc exp save"])
+async def test_a_save_waits_for_another_one_until_lock_timeout(repo: Path, holder: str) -> None:
+    write(repo, {"a.pt": "a", ".dvc/tmp/exps/rwlock": "{}"})
+
+    async def log() -> None:
+        async with AsyncLive(
+            root=repo, save_dvc_exp=True, exp_name="mine", lock_timeout=0.05
+        ) as live:
+            await live.log_artifact("a.pt")
+            if holder == "a session":
+                lock.enter_context(locked(repo))
+            else:
+                write(repo, {".dvc/tmp/exps/rwlock": json.dumps(SAVING)})
+
+    lock = contextlib.ExitStack()
+    with lock, pytest.raises(ExperimentError, match=r"lock.*artifacts are tracked") as caught:
+        await log()
+    assert isinstance(caught.value.__cause__, LockTimeoutError)
+    assert not experiments(repo)
+    write(repo, {".dvc/tmp/exps/rwlock": "{}"})
+    async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine"):
+        pass
+    assert files(repo, "mine") == set()
+
+
+@on_asyncio
+async def test_an_experiment_names_the_logged_bytes_and_not_later_ones(
+    repo: Path,
+) -> None:
+    write(repo, {"a.pt": "logged"})
+    async with AsyncLive(root=repo, save_dvc_exp=True, exp_name="mine") as live:
+        logged = await live.log_artifact("a.pt")
+        (repo / "a.pt").unlink()
+        write(repo, {"a.pt": "half wri"})
+    assert f"md5: {logged.md5}" in git(repo, "show", f"{experiments(repo)['mine']}:a.pt.dvc")
 
 
 async def test_a_name_without_an_experiment_is_refused() -> None:

@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "_cli": "_api _doctor _instrumentation _artifact _errors",
     "_api": "_isolation _engine _calls _progress _dvclive _instrumentation _workers _artifact "
     "_errors",
-    "_isolation": "_engine _calls _dvclive _dvcyaml _dvc _instrumentation _workers _fs _errors",
+    "_isolation": "_engine _calls _dvclive _dvcyaml _dvc _dvc.repository _instrumentation _workers "
+    "_fs _errors",
     "_engine": "_stage _dvc.repository _calls _dvcyaml _dvclive _workspace _cache "
     "_instrumentation _workers _artifact _fs _errors",
     "_doctor": "_dvc.repository _workspace _fs _errors",

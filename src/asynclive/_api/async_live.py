@@ -88,7 +88,8 @@ class AsyncLive:
             files. If it saves its experiment inside the block (``live.end()``), the experiment is
             saved when the block is left.
         save_dvc_exp: save a DVC experiment of the workspace, as ``dvc exp save`` does, when the
-            block is left without an exception. Ignored in a DVC pipeline, as DVCLive does.
+            block is left without an exception. Nothing in the workspace changes, and other
+            sessions can log at the same time. Ignored in a DVC pipeline, as DVCLive does.
         exp_name: name of the experiment; it must be new. Default: a random name; see
             :attr:`exp_name`.
         exp_message: message of the Git commit of the experiment. Default: DVC's message.
@@ -100,8 +101,9 @@ class AsyncLive:
         TypeError: ``on_event`` cannot be called, or is an async function (use :meth:`events`);
             ``progress`` is neither a bool nor None; ``live`` is not a ``dvclive.Live``.
         ExperimentError: on entering: no experiment can be saved here, or not under this name. On
-            leaving: DVC refused to save it, or the worker process that saves it was killed. The
-            logged artifacts are tracked and recorded.
+            leaving: DVC or Git refused to save it, other processes held DVC's lock for
+            ``lock_timeout`` seconds, or the worker process that saves it was killed. The logged
+            artifacts are tracked and recorded.
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: there is neither a DVC nor a Git repository. (In a
             Git repository without DVC, DVC is initialised, as DVCLive does.)

@@ -63,6 +63,20 @@ def mute_logger(name: str) -> Iterator[None]:
         logger.removeFilter(drop)
 
 
+@contextlib.contextmanager
+def mute_dvc() -> Iterator[None]:
+    """Let DVC write no log record and draw no progress bar during the block: its level decides."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS if name.startswith("dvc")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def _is_closed(stream: object) -> bool:
     return bool(getattr(stream, "closed", False))
 

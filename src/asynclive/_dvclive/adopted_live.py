@@ -12,7 +12,7 @@ import contextlib
 import copy
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from logging import getLogger
@@ -67,8 +67,9 @@ class AdoptedLive(SessionExperiment):
     """A Live to which artifacts are added.
 
     ``enter`` wraps two methods of the object. ``make_dvcyaml`` then holds the lock of dvc.yaml.
-    ``save_dvc_exp`` waits until every session that uses the Live has ended, because DVC takes the
-    workspace apart for a moment when it saves an experiment.
+    ``save_dvc_exp`` waits until every session that uses the Live has ended, because its experiment
+    must hold their artifacts. It saves as ``AsyncLive(save_dvc_exp=True)`` does: DVC would put the
+    workspace into Git's stash for a moment.
 
     Args:
         live: the Live.
@@ -137,7 +138,7 @@ class AdoptedLive(SessionExperiment):
             live.make_dvcyaml = _LockedMakeDvcyaml(live.make_dvcyaml, dvcyaml_lock)
         saver = live.save_dvc_exp
         if not isinstance(saver, _Saver):
-            saver = live.save_dvc_exp = _Saver(live, saver)
+            saver = live.save_dvc_exp = _Saver(live, saver, repository.experiment_saver())
         saver.enter()
         self._entered = _Entered(repository, dvcyaml_lock, saver)
 
@@ -165,12 +166,12 @@ class AdoptedLive(SessionExperiment):
         assert self._entered is not None
         self._entered.saver.files.add(logged)
 
-    def leave(self, *, normally: bool) -> None:
+    def leave(self, *, normally: bool, lock_timeout: float | None) -> None:
         entered = self._entered
-        if entered is None or not entered.saver.leave():
+        if entered is None or not entered.saver.leave(lock_timeout):
             return
         try:
-            entered.repository.run_in_dvc(entered.saver.save)
+            entered.saver.save()
         except Exception as error:  # errors that DVCLive does not turn into warnings
             if normally:
                 raise ExperimentError(self.name, str(error)) from error
@@ -196,12 +197,22 @@ class _LockedMakeDvcyaml:
 
 
 class _Saver:
-    """``save_dvc_exp`` of a Live: saves now, or when the last session that uses the Live ends."""
+    """``save_dvc_exp`` of a Live: saves now, or when the last session that uses the Live ends.
 
-    def __init__(self, live: Any, save_dvc_exp: Callable[[], None]) -> None:
+    Args:
+        live: the Live.
+        save_dvc_exp: its method.
+        save_experiment: saves an experiment without a change of the workspace.
+    """
+
+    def __init__(
+        self, live: Any, save_dvc_exp: Callable[[], None], save_experiment: Callable[..., str]
+    ) -> None:
         self.files = NewFiles()
         self._live = live
         self._save_dvc_exp = save_dvc_exp
+        self._save_experiment = save_experiment
+        self._lock_timeout: float | None = 60.0
         self._lock = threading.Lock()  # protects the two below
         self._sessions = 0
         self._is_save_pending = False
@@ -211,9 +222,10 @@ class _Saver:
         with self._lock:
             self._sessions += 1
 
-    def leave(self) -> bool:
+    def leave(self, lock_timeout: float | None) -> bool:
         """Count one session less; return whether the caller must call ``save`` now."""
         with self._lock:
+            self._lock_timeout = lock_timeout
             self._sessions -= 1
             if self._sessions or not self._is_save_pending:
                 return False
@@ -233,9 +245,29 @@ class _Saver:
 
     def save(self) -> None:
         """Save the experiment, with the files of the logged artifacts."""
-        if self._live._save_dvc_exp:
-            untracked = self._live._include_untracked
-            # DVCLive includes its whole directory. DVC would then give Git the bytes of the copies
-            # in it.
-            untracked[:] = files_for_git([*untracked, *self.files])
-        self._save_dvc_exp()
+        if not self._live._save_dvc_exp:
+            return
+        untracked = self._live._include_untracked
+        # DVCLive includes its whole directory. DVC would then give Git the bytes of the copies in
+        # it.
+        untracked[:] = files_for_git([*untracked, *self.files])
+        experiments = self._live._dvc_repo.experiments
+        experiments.save = self._save  # DVCLive calls it
+        try:
+            self._save_dvc_exp()
+        finally:
+            del experiments.save
+
+    def _save(
+        self, name: str, include_untracked: Sequence[str], force: bool, message: str | None
+    ) -> str:
+        """Save an experiment, in the place of ``dvc.repo.experiments.Experiments.save``."""
+        return self._save_experiment(
+            self._live._dvc_repo,
+            name,
+            message,
+            [os.path.abspath(path) for path in include_untracked],
+            lock_timeout=self._lock_timeout,
+            force=force,
+            recorded=[*self.files],
+        )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from logging import getLogger
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from .._artifact.records import LoggedArtifact
 from .._dvcyaml.co_writer import CoWriter
 from .._fs.file_lock import FileLock
 from .experiment_files import NewFiles, files_for_git, resolve_directory
-
-T = TypeVar("T")
 
 logger = getLogger(__name__)
 
@@ -28,7 +26,7 @@ class CoWriterRepository(Protocol):
 
     def dvcyaml_lock(self) -> FileLock: ...
 
-    def run_in_dvc(self, func: Callable[[], T]) -> T: ...
+    def experiment_saver(self) -> Callable[..., str]: ...
 
 
 class Repository(CoWriterRepository, Protocol):
@@ -36,9 +34,11 @@ class Repository(CoWriterRepository, Protocol):
 
     def experiment_name(self, name: str | None) -> str: ...
 
-    def save_experiment(self, name: str, message: str | None, include: Sequence[str]) -> None: ...
+    def save_experiment(
+        self, name: str, message: str | None, include: Sequence[str], lock_timeout: float | None
+    ) -> None: ...
 
-    def stage_for_git(self, paths: Sequence[str]) -> None: ...
+    def stage_for_git(self, paths: Sequence[str], lock_timeout: float | None) -> None: ...
 
 
 class WantedExperiment(NamedTuple):
@@ -92,11 +92,12 @@ class SessionExperiment:
     def add_artifact(self, logged: LoggedArtifact) -> None:
         """Include the files of a logged artifact. Call it on the event loop."""
 
-    def leave(self, *, normally: bool) -> None:
+    def leave(self, *, normally: bool, lock_timeout: float | None) -> None:
         """End the session, after the last artifact. Blocks; call it in the thread for DVC.
 
         Args:
             normally: whether the block was left without an exception.
+            lock_timeout: seconds to wait for DVC's lock; None: no limit.
 
         Raises:
             ExperimentError: the experiment cannot be saved. Raised only if ``normally``.
@@ -169,15 +170,15 @@ class OwnExperiment(SessionExperiment):
     def add_artifact(self, logged: LoggedArtifact) -> None:
         self._files.add(logged)
 
-    def leave(self, *, normally: bool) -> None:
-        if self._repository is None or not normally:
+    def leave(self, *, normally: bool, lock_timeout: float | None) -> None:
+        if self._repository is None or self._runner is _Runner.DVC_REPRO or not normally:
             return
         paths = files_for_git([*self._files, *map(resolve_directory, self._paths)])
         if self._runner is _Runner.DVC_EXP_RUN:
-            self._repository.stage_for_git(paths)
-        elif self._runner is _Runner.USER:
+            self._repository.stage_for_git(paths, lock_timeout)
+        else:
             assert self.name is not None
-            self._repository.save_experiment(self.name, self._message, paths)
+            self._repository.save_experiment(self.name, self._message, paths, lock_timeout)
 
 
 class WorkersExperiment(OwnExperiment):

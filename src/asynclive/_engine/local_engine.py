@@ -242,7 +242,9 @@ class LocalEngine:
 
     def _close(self, repository: DvcRepository) -> None:
         try:
-            self._experiment.leave(normally=self._left_normally)
+            self._experiment.leave(
+                normally=self._left_normally, lock_timeout=self._settings.lock_timeout
+            )
         finally:
             repository.close()
 

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from .._dvclive.experiment import Repository, SessionExperiment
 from .._dvcyaml.co_writer import CoWriter
@@ -23,8 +23,6 @@ from .portable_errors import errors_to_send, received_error
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-T = TypeVar("T")
 
 
 class WorkerRepository:
@@ -42,12 +40,10 @@ class WorkerRepository:
     def dvcyaml_lock(self) -> FileLock:
         return FileLock(self._lock_path)
 
-    def run_in_dvc(self, func: Callable[[], T]) -> T:
-        """Call ``func``, which calls DVC, while no other thread of this process is in DVC."""
-        from .._dvc.process_guard import dvc_guard  # late: only a Live has imported DVC here
+    def experiment_saver(self) -> Callable[..., str]:
+        from .._dvc.repository.save_experiment import save_experiment  # late: a Live imports DVC
 
-        with dvc_guard.hold():
-            return func()
+        return save_experiment
 
 
 def serve_live(co_writer: CoWriter, sock: socket.socket) -> None:

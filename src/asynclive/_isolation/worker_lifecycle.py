@@ -175,7 +175,13 @@ class WorkerLifecycle:
                     self._needed.set()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._in_thread(partial(self._experiment.leave, normally=self._left_normally))
+                await self._in_thread(
+                    partial(
+                        self._experiment.leave,
+                        normally=self._left_normally,
+                        lock_timeout=self._settings.lock_timeout,
+                    )
+                )
             # Here, because leaving cancels this task.
             if self._error is not None and (
                 self._left_normally or not self._experiment_entered.is_set()

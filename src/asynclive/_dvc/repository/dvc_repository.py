@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ..._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from ..._errors import AsyncLiveError, LockTimeoutError
@@ -27,8 +27,6 @@ from .index_setup import default_watches, make_dvc_rules, open_git_index, patch_
 from .open_repository import open_repo, read_layout, remove_dead, start_session, state_databases
 from .repository_lock import RepositoryLock
 from .save_experiment import experiment_name, save_experiment, stage_for_git
-
-T = TypeVar("T")
 
 
 class DvcRepository:
@@ -200,10 +198,9 @@ class DvcRepository:
         """Return the lock for reading or replacing dvc.yaml while another writer is active."""
         return FileLock(os.path.join(self._repo.tmp_dir, "asynclive.dvcyaml"))
 
-    def run_in_dvc(self, func: Callable[[], T]) -> T:
-        """Call ``func``, which runs DVC's code, while no other thread of this process does."""
-        with dvc_guard.hold():
-            return func()
+    def experiment_saver(self) -> Callable[..., str]:
+        """Return the function with which a Live saves an experiment of its own Repo."""
+        return save_experiment
 
     def experiment_name(self, name: str | None) -> str:
         """Return the name that an experiment will have; None: a random one.
@@ -214,28 +211,32 @@ class DvcRepository:
         with dvc_guard.hold():
             return experiment_name(self._repo, name)
 
-    def save_experiment(self, name: str, message: str | None, include: Sequence[str]) -> None:
-        """Save the workspace as an experiment, while no thread commits.
+    def save_experiment(
+        self, name: str, message: str | None, include: Sequence[str], lock_timeout: float | None
+    ) -> None:
+        """Save the workspace as an experiment. Nothing in the workspace changes.
 
         Args:
             name: as ``experiment_name`` returned it.
             message: of its Git commit; None: DVC's.
-            include: files that it holds although Git does not track them.
+            include: files that it holds although Git does not track them. Their .dvc files are
+                those that this session has recorded.
+            lock_timeout: seconds to wait for DVC's lock; None: no limit.
 
         Raises:
-            ExperimentError: DVC refused.
+            ExperimentError: DVC or Git refused, or the lock was held all the time.
         """
-        with dvc_guard.hold():
-            save_experiment(self.layout.root, name, message, include)
+        save_experiment(
+            self._repo, name, message, include, lock_timeout=lock_timeout, recorded=include
+        )
 
-    def stage_for_git(self, paths: Sequence[str]) -> None:
+    def stage_for_git(self, paths: Sequence[str], lock_timeout: float | None) -> None:
         """Add files to Git's index, so that ``dvc exp run`` includes them in its experiment.
 
         Raises:
             ExperimentError: Git refused.
         """
-        with dvc_guard.hold():
-            stage_for_git(self._repo, paths)
+        stage_for_git(self._repo, paths, lock_timeout)
 
     def save_hashes(self, path: str, files: Sequence[StoredFile]) -> None:
         """Save the hashes of files that will lie in ``path`` to DVC's state.

@@ -1,9 +1,13 @@
-"""DVC's repository lock, and the breaks in which all sessions leave it to ``dvc`` commands."""
+"""DVC's repository lock, its breaks for ``dvc`` commands, and the moments at which these stash."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import random
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -60,6 +64,29 @@ class RepositoryLock:
         """Return the error for a wait of ``lock_timeout`` seconds: it names the lock."""
         git = self._git
         return LockTimeoutError(lock_timeout, git.lock if git and git.was_locked else None)
+
+    @contextlib.contextmanager
+    def hold(self, lock_timeout: float | None) -> Iterator[None]:
+        """Hold the lock during the block. Blocks until it is free.
+
+        Args:
+            lock_timeout: seconds to wait for it; None: no limit.
+
+        Raises:
+            LockTimeoutError: another process held it all the time.
+            StorageError: as ``acquire`` does.
+        """
+        end = None if lock_timeout is None else time.monotonic() + lock_timeout
+        # There is no event to wait for. At random intervals, so that processes do not try in step.
+        while not self.acquire():
+            if end is not None and time.monotonic() >= end:
+                assert lock_timeout is not None
+                raise self.timeout_error(lock_timeout)
+            time.sleep(random.uniform(0.01, 0.1))
+        try:
+            yield
+        finally:
+            self.release()
 
     def break_seconds(self) -> float:
         """Return for how long all sessions must leave the lock free for `dvc` commands."""
@@ -135,3 +162,44 @@ class LockBreaks:
         except OSError:
             return 0.0, BREAK
         return times.st_mtime - times.st_atime, time.time() - times.st_mtime
+
+
+class WorkspaceStashes:
+    """Tells whether DVC has put the workspace into Git's stash since this object was made.
+
+    ``dvc exp save`` and ``dvc exp run`` do so for some milliseconds, without DVC's lock. They note
+    it in a file of locks before they begin, and take the note back when they have ended.
+
+    Args:
+        repo: DVC's ``Repo``.
+    """
+
+    def __init__(self, repo: Any) -> None:
+        from dvc.repo.experiments.utils import EXEC_TMP_DIR
+        from dvc.rwlock import RWLOCK_FILE
+
+        self._path = os.path.join(repo.tmp_dir, EXEC_TMP_DIR, RWLOCK_FILE)
+        self._before = self._stamp()
+
+    @property
+    def are_made(self) -> bool:
+        return self._stamp() != self._before or self._is_noted()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+    def _is_noted(self) -> bool:
+        import psutil  # type: ignore[import-untyped]  # DVC needs it; it has no types
+
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                noted = json.load(file).get("write", {}).values()
+            return any(psutil.pid_exists(int(each["pid"])) for each in noted)
+        except FileNotFoundError:
+            return False
+        except (ValueError, LookupError, TypeError, AttributeError):  # it is being written
+            return True
