@@ -269,6 +269,40 @@ async def main():
 asyncio.run(main())
 """
 
+TEMPORARY_STAGE = """
+import asyncio
+from asynclive import AsyncLive
+from dvclive import Live
+
+async def main():
+    open("a.pt", "w").write("a")
+    open("b.pt", "w").write("b")
+    with Live() as metrics:
+        async with AsyncLive(live=metrics, isolation="ISOLATION") as live:
+            await live.log_artifact("b.pt", "model", copy=False)
+    async with AsyncLive(isolation="ISOLATION") as live:
+        await live.log_artifact("a.pt", "model", copy=True)
+
+asyncio.run(main())
+"""
+
+
+@on_asyncio
+@in_both
+async def test_a_temporary_run_keeps_what_its_stage_logs(repo: Path, isolation: Isolation) -> None:
+    """DVC removes the directory of the run, and keeps the files that Git tracks in it."""
+    write(repo, {"stage.py": TEMPORARY_STAGE.replace("ISOLATION", isolation)})
+    dvc(repo, "stage", "add", "--quiet", "--name=train", f"{sys.executable} stage.py")
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--message=A stage")
+    dvc(repo, "exp", "run", "--quiet", "--temp", "--name=run")
+    found = files(repo, "run")
+    assert {"a.pt.dvc", "b.pt.dvc", "dvc.yaml"} <= {Path(path).name for path in found}
+    assert not {"a.pt", "b.pt"} & {Path(path).name for path in found}
+    dvc(repo, "exp", "apply", "--quiet", "run")
+    assert (repo / "dvclive" / "artifacts" / "a.pt").read_text() == "a"
+    assert (repo / "b.pt").read_text() == "b"
+
 
 @on_asyncio
 @in_both

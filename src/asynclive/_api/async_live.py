@@ -13,7 +13,12 @@ from .._calls.call import Call, CallOptions
 from .._calls.drain import DrainResult
 from .._calls.handle import ArtifactHandle
 from .._dvclive.adopted_live import AdoptedLive, Live
-from .._dvclive.experiment import OwnExperiment, SessionExperiment, WorkersExperiment
+from .._dvclive.experiment import (
+    OwnExperiment,
+    SessionExperiment,
+    WorkersExperiment,
+    is_in_exp_run,
+)
 from .._engine.session import Session
 from .._engine.settings import DEFAULT_DIR, DEFAULT_DVCYAML, Settings, make_settings
 from .._instrumentation.event_hub import QUEUED_EVENTS, EventHub, EventStream, OnEvent
@@ -504,7 +509,7 @@ def _make_experiment(
         raise ValueError("save_dvc_exp is not allowed with live=: pass it to dvclive.Live")
     if adopted is not None:
         return adopted
-    if not save:
+    if not save and not is_in_exp_run(os.environ):
         return SessionExperiment()
     kind = WorkersExperiment if isolation == "process" else OwnExperiment
-    return kind(name, message, settings.experiment_paths, os.environ)
+    return kind(name, message, settings.experiment_paths, os.environ, is_asked_for=save)

@@ -12,7 +12,7 @@ import contextlib
 import copy
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from logging import getLogger
@@ -23,8 +23,8 @@ from .._artifact.records import LoggedArtifact
 from .._dvcyaml.entry_lines import Entries
 from .._errors import ExperimentError, RepositoryError
 from .._fs.file_lock import FileLock
-from .experiment import CoWriterRepository, SessionExperiment
-from .experiment_files import NewFiles, files_for_git
+from .experiment import CoWriterRepository, ExperimentFunctions, SessionExperiment
+from .experiment_files import NewFiles, files_for_git, resolve_directory
 
 logger = getLogger(__name__)
 
@@ -36,6 +36,7 @@ _ATTRIBUTES = (
     "_dvc_repo",
     "_exp_name",
     "_include_untracked",
+    "_inside_dvc_exp",
     "_save_dvc_exp",
 )
 
@@ -138,7 +139,7 @@ class AdoptedLive(SessionExperiment):
             live.make_dvcyaml = _LockedMakeDvcyaml(live.make_dvcyaml, dvcyaml_lock)
         saver = live.save_dvc_exp
         if not isinstance(saver, _Saver):
-            saver = live.save_dvc_exp = _Saver(live, saver, repository.experiment_saver())
+            saver = live.save_dvc_exp = _Saver(live, saver, repository.experiment_functions())
         saver.enter()
         self._entered = _Entered(repository, dvcyaml_lock, saver)
 
@@ -168,10 +169,14 @@ class AdoptedLive(SessionExperiment):
 
     def leave(self, *, normally: bool, lock_timeout: float | None) -> None:
         entered = self._entered
-        if entered is None or not entered.saver.leave(lock_timeout):
+        if entered is None:
             return
         try:
-            entered.saver.save()
+            if self._live._inside_dvc_exp:
+                # DVCLive adds dvc.yaml and its directory when it ends, which may have been before.
+                entered.saver.stage_for_git(filter(None, [self.dvcyaml]), lock_timeout)
+            if entered.saver.leave(lock_timeout):
+                entered.saver.save()
         except Exception as error:  # errors that DVCLive does not turn into warnings
             if normally:
                 raise ExperimentError(self.name, str(error)) from error
@@ -202,16 +207,16 @@ class _Saver:
     Args:
         live: the Live.
         save_dvc_exp: its method.
-        save_experiment: saves an experiment without a change of the workspace.
+        functions: save an experiment without a change of the workspace, and add files to Git.
     """
 
     def __init__(
-        self, live: Any, save_dvc_exp: Callable[[], None], save_experiment: Callable[..., str]
+        self, live: Any, save_dvc_exp: Callable[[], None], functions: ExperimentFunctions
     ) -> None:
         self.files = NewFiles()
         self._live = live
         self._save_dvc_exp = save_dvc_exp
-        self._save_experiment = save_experiment
+        self._save_experiment, self._stage_for_git = functions
         self._lock_timeout: float | None = 60.0
         self._lock = threading.Lock()  # protects the two below
         self._sessions = 0
@@ -242,6 +247,11 @@ class _Saver:
                 )
                 return
         self.save()
+
+    def stage_for_git(self, others: Iterable[str], lock_timeout: float | None) -> None:
+        """Add the files of the logged artifacts, and others, to Git's index."""
+        paths = files_for_git([*self.files, *map(resolve_directory, others)])
+        self._stage_for_git(self._live._dvc_repo, paths, lock_timeout)
 
     def save(self) -> None:
         """Save the experiment, with the files of the logged artifacts."""

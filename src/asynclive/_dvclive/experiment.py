@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from logging import getLogger
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from .._artifact.records import LoggedArtifact
 from .._dvcyaml.co_writer import CoWriter
+from .._errors import ExperimentError
 from .._fs.file_lock import FileLock
 from .experiment_files import NewFiles, files_for_git, resolve_directory
 
 logger = getLogger(__name__)
+
+
+# Both are called with a Repo of DVC. The first one saves the experiment of a Live, and returns its
+# SHA; the second one adds files to Git's index.
+ExperimentFunctions: TypeAlias = tuple[Callable[..., str], Callable[..., None]]
 
 
 class CoWriterRepository(Protocol):
@@ -26,7 +32,7 @@ class CoWriterRepository(Protocol):
 
     def dvcyaml_lock(self) -> FileLock: ...
 
-    def experiment_saver(self) -> Callable[..., str]: ...
+    def experiment_functions(self) -> ExperimentFunctions: ...
 
 
 class Repository(CoWriterRepository, Protocol):
@@ -46,6 +52,8 @@ class WantedExperiment(NamedTuple):
 
     name: str | None
     message: str | None
+    is_asked_for: bool
+    """Whether the caller passed ``save_dvc_exp=True``."""
 
 
 class SessionExperiment:
@@ -120,8 +128,16 @@ class _Runner(Enum):
         return cls.DVC_EXP_RUN if environment.get("DVC_EXP_BASELINE_REV") else cls.DVC_REPRO
 
 
+def is_in_exp_run(environment: Mapping[str, str]) -> bool:
+    """Return whether ``dvc exp run`` runs a process of this environment."""
+    return _Runner.of(environment) is _Runner.DVC_EXP_RUN
+
+
 class OwnExperiment(SessionExperiment):
     """An experiment that the session itself saves when its block is left normally.
+
+    Under ``dvc exp run``, DVC saves it when the stage has ended: it holds the files that Git's
+    index has then. A run with ``--temp`` drops all others.
 
     Args:
         name: None: DVC makes a random name when the block is entered.
@@ -129,6 +145,8 @@ class OwnExperiment(SessionExperiment):
         paths: the files that it holds in addition to .dvc files: dvc.yaml and the copies,
             without the files that DVC tracks.
         environment: of the process; it tells whether a pipeline runs the process.
+        is_asked_for: whether the caller passed ``save_dvc_exp=True``. If not, ``dvc exp run`` runs
+            this process.
     """
 
     def __init__(
@@ -137,8 +155,11 @@ class OwnExperiment(SessionExperiment):
         message: str | None,
         paths: Sequence[str],
         environment: Mapping[str, str],
+        *,
+        is_asked_for: bool = True,
     ) -> None:
         self.name = name
+        self._is_asked_for = is_asked_for
         self._message = message
         self._paths = paths
         self._runner = _Runner.of(environment)
@@ -148,7 +169,9 @@ class OwnExperiment(SessionExperiment):
         self._files = NewFiles()
 
     def enter(self, repository: Repository) -> None:
-        if self._runner is _Runner.DVC_EXP_RUN:
+        if not self._is_asked_for:
+            pass
+        elif self._runner is _Runner.DVC_EXP_RUN:
             logger.info("Ignoring `save_dvc_exp` because `dvc exp run` is running")
         elif self._runner is _Runner.DVC_REPRO:
             logger.warning(
@@ -171,12 +194,17 @@ class OwnExperiment(SessionExperiment):
         self._files.add(logged)
 
     def leave(self, *, normally: bool, lock_timeout: float | None) -> None:
-        if self._repository is None or self._runner is _Runner.DVC_REPRO or not normally:
+        if self._repository is None or self._runner is _Runner.DVC_REPRO:
             return
         paths = files_for_git([*self._files, *map(resolve_directory, self._paths)])
         if self._runner is _Runner.DVC_EXP_RUN:
-            self._repository.stage_for_git(paths, lock_timeout)
-        else:
+            try:
+                self._repository.stage_for_git(paths, lock_timeout)
+            except ExperimentError:
+                if normally:
+                    raise
+                logger.exception("The experiment may lack some of the logged artifacts.")
+        elif normally:
             assert self.name is not None
             self._repository.save_experiment(self.name, self._message, paths, lock_timeout)
 
@@ -189,7 +217,7 @@ class WorkersExperiment(OwnExperiment):
 
     @property
     def for_worker(self) -> WantedExperiment:
-        return WantedExperiment(self.name, self._message)
+        return WantedExperiment(self.name, self._message, self._is_asked_for)
 
     def set_name(self, name: str | None) -> None:
         self.name = name

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .._dvclive.experiment import Repository, SessionExperiment
+from .._dvclive.experiment import ExperimentFunctions, Repository, SessionExperiment
 from .._dvcyaml.co_writer import CoWriter
 from .._dvcyaml.entry_lines import Entries
 from .._fs.file_lock import FileLock
@@ -40,10 +40,11 @@ class WorkerRepository:
     def dvcyaml_lock(self) -> FileLock:
         return FileLock(self._lock_path)
 
-    def experiment_saver(self) -> Callable[..., str]:
-        from .._dvc.repository.save_experiment import save_experiment  # late: a Live imports DVC
+    def experiment_functions(self) -> ExperimentFunctions:
+        # Late: only a Live has imported DVC here.
+        from .._dvc.repository.save_experiment import save_experiment, stage_for_git
 
-        return save_experiment
+        return save_experiment, stage_for_git
 
 
 def serve_live(co_writer: CoWriter, sock: socket.socket) -> None:

@@ -259,8 +259,9 @@ def _make_experiment(start: Start) -> SessionExperiment:
     """Return the experiment that this worker saves, or one that saves nothing."""
     if start.experiment is None:
         return SessionExperiment()
-    name, message = start.experiment
-    return OwnExperiment(name, message, start.settings.experiment_paths, os.environ)
+    name, message, is_asked_for = start.experiment
+    paths = start.settings.experiment_paths
+    return OwnExperiment(name, message, paths, os.environ, is_asked_for=is_asked_for)
 
 
 @contextmanager

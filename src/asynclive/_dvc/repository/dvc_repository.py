@@ -198,9 +198,9 @@ class DvcRepository:
         """Return the lock for reading or replacing dvc.yaml while another writer is active."""
         return FileLock(os.path.join(self._repo.tmp_dir, "asynclive.dvcyaml"))
 
-    def experiment_saver(self) -> Callable[..., str]:
-        """Return the function with which a Live saves an experiment of its own Repo."""
-        return save_experiment
+    def experiment_functions(self) -> tuple[Callable[..., str], Callable[..., None]]:
+        """Return the functions for a Live that has a Repo of its own."""
+        return save_experiment, stage_for_git
 
     def experiment_name(self, name: str | None) -> str:
         """Return the name that an experiment will have; None: a random one.
