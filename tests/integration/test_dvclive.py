@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -17,11 +18,12 @@ import pytest
 from backends import Isolation, in_both, on_asyncio
 from disk import write
 from dvclive import Live
+from gate import locked
 from isolated import in_worker
 from ruamel.yaml import YAML
 from twin import dvc, git
 
-from asynclive import AsyncLive, DvcYamlError, RepositoryError
+from asynclive import AsyncLive, DvcYamlError, ExperimentError, RepositoryError
 from asynclive._dvclive.adopted_live import AdoptedLive
 from asynclive._dvcyaml.async_files import AsyncFiles
 
@@ -330,6 +332,34 @@ async def test_the_experiment_of_the_live_holds_the_artifacts(
     assert experiment("mine") == OURS
     if end == "after":
         assert_applied(repo, "mine", files)
+
+
+@on_asyncio
+@in_both
+async def test_an_experiment_that_a_live_cannot_save_is_an_error_in_the_block_and_else_a_warning(
+    repo: Path,
+    make: Callable[..., Any],
+    isolation: Isolation,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    live = make(save_dvc_exp=True, exp_name="mine")
+
+    async def leave_locked(*, end_inside: bool) -> None:
+        async with AsyncLive(live=live, isolation=isolation, lock_timeout=0.0):
+            if end_inside:
+                live.end()
+                lock.enter_context(locked(repo))
+
+    with contextlib.ExitStack() as lock:
+        with pytest.raises(ExperimentError, match="'mine': Another process held DVC's") as caught:
+            await leave_locked(end_inside=True)
+        assert caught.value.name == "mine"
+    await leave_locked(end_inside=False)
+    with locked(repo):
+        live.end()
+    assert "Cannot save the experiment 'mine': Another process held DVC's" in caplog.text
+    live.end()
+    assert experiment("mine") is not None
 
 
 def assert_applied(repo: Path, name: str, files: dict[str, str]) -> None:

@@ -171,11 +171,12 @@ class AdoptedLive(SessionExperiment):
         entered = self._entered
         if entered is None:
             return
+        must_save = entered.saver.leave(lock_timeout)
         try:
             if self._live._inside_dvc_exp:
                 # DVCLive adds dvc.yaml and its directory when it ends, which may have been before.
                 entered.saver.stage_for_git(filter(None, [self.dvcyaml]), lock_timeout)
-            if entered.saver.leave(lock_timeout):
+            if must_save:
                 entered.saver.save()
         except Exception as error:  # errors that DVCLive does not turn into warnings
             if normally:
@@ -246,7 +247,10 @@ class _Saver:
                     self._live._exp_name,
                 )
                 return
-        self.save()
+        try:
+            self.save()
+        except ExperimentError as error:  # DVCLive warns of all errors of DVC
+            logger.warning("%s", error)
 
     def stage_for_git(self, others: Iterable[str], lock_timeout: float | None) -> None:
         """Add the files of the logged artifacts, and others, to Git's index."""
