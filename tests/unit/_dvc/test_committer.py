@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import pickle
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from disk import tree
+from dulwich.index import Index
 from twin import Templates, dvc, git
 
 from asynclive._artifact.records import StagedArtifact, TrackedArtifact
@@ -193,3 +195,51 @@ async def test_an_artifact_in_a_submodule_is_tracked_and_not_added_to_the_outer_
     assert in_index(repo) == {"model.pt.dvc", ".gitignore"}
     repository.release()
     repository.close()
+
+
+async def test_what_git_adds_at_the_same_time_is_not_lost(
+    repo: Path, autostage: None, repository: DvcRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("model.pt", "code.py"):
+        (repo / name).write_text(name)
+    staged = await stage(repository, "model.pt", copy=False, cache=True)
+    write, statuses = Index.write, []
+
+    def git_add_before(index: Index) -> None:
+        command = ["git", "-C", str(repo), "add", "code.py"]
+        statuses.append(subprocess.run(command, capture_output=True).returncode)
+        write(index)
+
+    monkeypatch.setattr(Index, "write", git_add_before)
+    commit(repository, staged)
+    assert len(statuses) == 1
+    assert statuses[0] != 0 or "code.py" in in_index(repo)
+    git(repo, "add", "code.py")
+    assert in_index(repo) == {"model.pt.dvc", ".gitignore", "code.py"}
+    assert [path.name for path in (repo / ".git").glob("index*")] == ["index"]
+
+
+@pytest.mark.parametrize("content", ["", "asynclive {living}", "another program"])
+async def test_the_lock_of_a_living_process_stays(
+    repo: Path, autostage: None, repository: DvcRepository, content: str
+) -> None:
+    repository.release()
+    lock = repo / ".git" / "index.lock"
+    lock.write_text(content.format(living=repository.session.cache_tmp))
+    assert not repository.acquire()
+    assert lock.exists()
+    lock.unlink()
+    assert repository.acquire()
+
+
+async def test_the_lock_that_a_killed_session_left_is_removed(
+    repo: Path, autostage: None, repository: DvcRepository
+) -> None:
+    repository.release()
+    for name in ("index.asynclive", "index.asynclive.lock", "index.lock"):
+        (repo / ".git" / name).write_text(f"asynclive {repo}/.dvc/cache/.asynclive-killed")
+    assert repository.acquire()
+    (repo / "model.pt").write_text("first")
+    commit(repository, await stage(repository, "model.pt", copy=False, cache=True))
+    assert in_index(repo) == {"model.pt.dvc", ".gitignore"}
+    assert [path.name for path in (repo / ".git").glob("index*")] == ["index"]

@@ -53,7 +53,7 @@ class DvcRepository:
             self.session = start_session(repo, sync)
             undo.callback(self.session.close)
             self.layout = read_layout(repo, self.session, sync)
-            git_staging = GitStaging.for_repo(repo)
+            git_staging = GitStaging.for_repo(repo, self.session.cache_tmp)
             self._lock = RepositoryLock(repo, git_staging)
             self._gitignore_patch = patch_gitignore(repo)
             if self._gitignore_patch is not None:
