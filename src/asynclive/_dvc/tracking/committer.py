@@ -161,6 +161,9 @@ class Committer:
                         error = own_error
                 self._undo(artifact.staged, artifact.undo)
                 results[index] = git.error_for(artifact.staged.request, error)
+            # Those that were added may have been added with lines in .gitignore of the others.
+            with contextlib.suppress(Exception):
+                git.add_group()
 
     def _commit_one(
         self,

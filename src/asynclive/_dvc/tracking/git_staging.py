@@ -93,7 +93,6 @@ class GitStaging:
         """
         dulwich, copy = self._repo.scm.dulwich.repo, self._copy
         lock = self._take_lock()
-        to_remove = {self.lock, copy}
         try:
             try:
                 os.write(lock, _OURS + os.fsencode(self._session))
@@ -108,12 +107,11 @@ class GitStaging:
             finally:
                 del dulwich.index_path
             if os.path.exists(copy):
-                os.replace(copy, self.lock)
-                os.replace(self.lock, self._index)
-                to_remove.clear()
+                # Git renames its lock file. Ours stays: after a kill its text tells whose it is.
+                os.replace(copy, self._index)
         finally:
-            for path in to_remove:
-                remove_file(path)
+            remove_file(copy)
+            remove_file(self.lock)
 
     def _take_lock(self) -> int:
         """Create the lock file, and return its descriptor.

@@ -21,8 +21,8 @@ MAX_APPENDS = 256
 
 _Stamp = tuple[int, int, int]
 """Inode, size and mtime (ns)."""
-_Append = tuple[_Stamp | None, _Stamp]
-"""The file before the append (None: it was missing) and after it."""
+_Append = tuple[_Stamp | None, _Stamp, str]
+"""The file before the append (None: it was missing) and after it, and the line."""
 
 
 @dataclass(slots=True)
@@ -32,8 +32,8 @@ class AppendUndo:
     _appends: dict[str, deque[_Append]] = field(default_factory=dict)
 
     @contextmanager
-    def record_append(self, path: str) -> Iterator[None]:
-        """Record the bytes that the block appends to the file, which may be missing.
+    def record_append(self, path: str, line: str = "") -> Iterator[None]:
+        """Record that the block appends ``line`` to the file, which may be missing.
 
         If the block raises, the file gets its old length back.
         """
@@ -46,21 +46,24 @@ class AppendUndo:
             raise
         after = _stat_stamp(path)
         if after is not None:
-            self._appends.setdefault(path, deque(maxlen=MAX_APPENDS)).append((before, after))
+            self._appends.setdefault(path, deque(maxlen=MAX_APPENDS)).append((before, after, line))
 
-    def undo_last(self, path: str) -> bool:
-        """Undo the newest append to the file; return False if the file changed after it."""
+    def undo_last(self, path: str, line: str = "") -> bool:
+        """Undo the newest append to the file.
+
+        Return False if the file changed after it, or it appended another line.
+        """
         appends = self._appends.pop(path, None)
         if not appends:
             return False
-        before, after = appends.pop()
-        if after != _stat_stamp(path):
+        before, after, appended = appends.pop()
+        if appended != line or after != _stat_stamp(path):
             return False
         _truncate(path, before)
         now = _stat_stamp(path)
         if appends and appends[-1][1] == before and now is not None:
             # The append before this one is the newest now. Only the file's mtime differs from it.
-            appends[-1] = appends[-1][0], now
+            appends[-1] = appends[-1][0], now, appends[-1][2]
             self._appends[path] = appends
         return True
 
@@ -155,7 +158,7 @@ class GitignorePatch:
     def add_entry(self, entry: str, path: str) -> None:
         """Add the line ``entry`` to the .gitignore ``path``, byte for byte as scmrepo does."""
         directory = os.path.dirname(path)
-        with self._appends.record_append(path):
+        with self._appends.record_append(path, entry):
             if not self.gitignore.file(directory).add(self._escape(entry)):
                 self._add_by_scmrepo(entry, path)
                 self.gitignore.forget(directory)
@@ -163,11 +166,12 @@ class GitignorePatch:
     def remove_entry(self, ignored: str) -> str | None:
         """Remove the line that hides ``ignored``; return the .gitignore if it still exists.
 
-        Several lines must be removed in the reverse order of their addition.
+        Several lines should be removed in the reverse order of their addition: scmrepo removes
+        another than the newest.
         """
-        _, path = self._scm._get_gitignore(ignored)
+        entry, path = self._scm._get_gitignore(ignored)
         # scmrepo empties the file before it writes the other lines: on a full disk they are lost.
-        if not self._appends.undo_last(path):
+        if not self._appends.undo_last(path, entry):
             changed: str | None = self._remove_by_scmrepo(ignored)
             return changed
         return path if os.path.exists(path) else None
