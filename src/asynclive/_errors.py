@@ -29,6 +29,7 @@ If another error is the cause, it is chained as ``__cause__``.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from typing import Any
@@ -272,6 +273,8 @@ class StorageError(AsyncLiveError):
         # It is a number if a descriptor was used instead of a path.
         name = error.filename
         where = f" ('{os.fsdecode(name)}')" if isinstance(name, str | bytes) else ""
+        if error.errno in (errno.EBUSY, errno.EXDEV):
+            where += ", because it is a mount point or on another disk"
         super().__init__(
             f"Cannot store '{self.path}': {error.strerror or error}{where}. "
             "Nothing was recorded. Log it again when the cause is removed."

@@ -63,6 +63,9 @@ class ArtifactPlan:
     """The temp path of the source, if it was logged with ``move=True``."""
     has_relative_links: bool = False
     """Whether a relative symlink was followed. From another directory it would lead elsewhere."""
+    temp_dir: str = ""
+    """The directory of temp files in which a copy is built, if a rename does not reach its
+    destination from that of the session."""
 
     total_bytes: int = field(init=False)
     """Summed once, in the thread that plans, because the event loop reads it often."""

@@ -6,6 +6,7 @@ Blocks; call it in a worker thread.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from .._artifact.plan import PlannedFile
 from .._fs.file_io import set_mode
 from .._fs.kernel_copy import copy_file
 from .cache_layout import CacheLayout
+
+# Errors that mean: there can be no such link at this path.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def link_type(
@@ -104,15 +108,24 @@ def make_link(
     Raises:
         OSError: the file system cannot, or ``path`` exists.
     """
-    if kind == "hardlink" and size:
-        os.link(object_path, path)
-    elif kind == "symlink":
-        os.symlink(object_path, path)
-    else:
-        # DVC never hard-links empty files: they would all share one inode.
+    # DVC never hard-links empty files: they would all share one inode.
+    if not (kind == "hardlink" and size and _try_link(os.link, object_path, path)) and not (
+        kind == "symlink" and _try_link(os.symlink, object_path, path)
+    ):
         with open(object_path, "rb") as source:
             copy_file(source.fileno(), path, checkpoint)
         set_mode(path, layout.copy_mode if size else 0o666 & ~layout.umask)
+
+
+def _try_link(make: Callable[[str, str], None], object_path: str, path: str) -> bool:
+    """Make a link; return False if this disk cannot have it, although that of others can."""
+    try:
+        make(object_path, path)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        return False
+    return True
 
 
 def add_exec(path: str) -> None:

@@ -59,9 +59,10 @@ class ObjectStore:
         """Return a new temp path on the file system of the cache."""
         return f"{self.layout.cache_tmp}{os.sep}{self._prefix}{next(self._numbers)}"
 
-    def workspace_temp_path(self) -> str:
-        """Return a new temp path on the file system of the workspace."""
-        return f"{self.layout.workspace_tmp}{os.sep}{self._prefix}{next(self._numbers)}"
+    def workspace_temp_path(self, directory: str = "") -> str:
+        """Return a new temp path on the file system of the workspace, or in ``directory``."""
+        directory = directory or self.layout.workspace_tmp
+        return f"{directory}{os.sep}{self._prefix}{next(self._numbers)}"
 
     def has(self, md5: str, size: int, checkpoint: Callable[[], None] = lambda: None) -> bool:
         """Return whether the object exists, with unchanged bytes.

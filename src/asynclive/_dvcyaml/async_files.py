@@ -74,13 +74,25 @@ class AsyncFiles:
     Call the methods in a task of this library, never in the caller's task. A native
     ``task.cancel()`` would end an await here while its thread still writes.
 
+    Args:
+        limiter: bounds the threads.
+        sync: waits until written bytes are on the disk.
+        rename_over: renames a temp file over another file, or replaces its bytes if it is a mount
+            point. Blocks. None: ``os.replace``.
+
     Cancellation: each method waits for its thread, so a cancelled operation has either not begun
     or is complete.
     """
 
-    def __init__(self, limiter: anyio.CapacityLimiter, sync: Sync = NO_SYNC) -> None:
+    def __init__(
+        self,
+        limiter: anyio.CapacityLimiter,
+        sync: Sync = NO_SYNC,
+        rename_over: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._threads = _Threads(limiter)
         self._sync = sync
+        self._rename_over = rename_over or os.replace
 
     async def import_aiofiles(self) -> None:
         """Import aiofiles in a thread. Otherwise the first call would block the event loop for it.
@@ -189,7 +201,7 @@ class AsyncFiles:
         self, source: str | None, destination: str, stamp: FileStamp | None
     ) -> bool:
         """Do the same as ``replace``. Blocks."""
-        return _replace(source, destination, stamp, self._sync)
+        return _replace(source, destination, stamp, self._sync, self._rename_over)
 
     def write_blocking(self, path: str, data: bytes, mode: int) -> FileStamp | None:
         """Do the same as ``write``. Blocks."""
@@ -244,13 +256,19 @@ def _unique_stamp(fd: int) -> FileStamp | None:
     return stamp if stamp.mtime_ns == now else None
 
 
-def _replace(source: str | None, destination: str, stamp: FileStamp | None, sync: Sync) -> bool:
+def _replace(
+    source: str | None,
+    destination: str,
+    stamp: FileStamp | None,
+    sync: Sync,
+    rename_over: Callable[[str, str], None],
+) -> bool:
     # A write by another process between this stat and os.replace would be lost. No file system
     # offers an atomic check. DVC's own commands cannot write here: its lock is held.
     if FileStamp.of_path(destination) != stamp:
         return False
     if source is not None:
-        os.replace(source, destination)
+        rename_over(source, destination)
     try:
         if source is None and stamp is not None:
             sync.file(destination)  # another program wrote it, perhaps without an fsync

@@ -29,6 +29,7 @@ from .._stage.stager import Stager
 from .._workers.file_workers import FileWorkers
 from .._workers.os_priority import Scheduling
 from .._workspace.path_aliases import place_below, place_request
+from .._workspace.replace_in_place import replace_file
 from .dvc_thread import DvcThread
 from .group_commit import LONGEST_DELAY, GroupCommitter
 from .interface import Listener
@@ -189,6 +190,7 @@ class LocalEngine:
             self._counters,
             partial(_save_hashes, repository, dvc_thread),
             DeferredRemoval(workers, tasks.start_soon),
+            repository.session.temp_dir_for,
         )
         back_pressure = BackPressure(
             settings.max_pending_bytes,
@@ -223,7 +225,8 @@ class LocalEngine:
     ) -> DvcYaml | None:
         if self._settings.dvcyaml is None:
             return None
-        files = AsyncFiles(dvc_thread.limiter, repository.layout.sync)
+        sync = repository.layout.sync
+        files = AsyncFiles(dvc_thread.limiter, sync, partial(replace_file, sync=sync))
         await files.import_aiofiles()
         root = repository.layout.root
         path = relocated(self._settings.dvcyaml, self._settings.root, real_root)

@@ -270,7 +270,7 @@ class Pipeline:
         except BaseException:  # cancelled
             await self._removal.discard_later(staged)
             raise
-        await self._removal.discard_later(staged)
+        await self._removal.discard_later(staged, tracked.undo)
         if call.options.move and not staged.isdir and staged.files:
             self._placed[staged.request.path] = staged.files[0].fingerprint
         self._conflicts.reserve_copy(call.request)

@@ -21,6 +21,7 @@ from .._artifact.records import StagedArtifact
 from .._fs.file_io import READ
 from .._fs.remove_tree import try_remove_tree
 from .._workers.file_workers import FileWorkers
+from .._workspace.apply_placement import PlacementUndo
 
 StartSoon = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 """Runs a function in a task that leaving the block waits for."""
@@ -75,9 +76,21 @@ class DeferredRemoval:
         """Remove the temp files of an artifact that was committed, or will not be."""
         await self.remove(_temp_paths(staged))
 
-    async def discard_later(self, staged: StagedArtifact) -> None:
-        """Remove the temp files as ``discard`` does, without a long wait for the caller."""
-        await self.remove_later(_temp_paths(staged), staged.size, staged.nfiles)
+    async def discard_later(self, staged: StagedArtifact, undo: Sequence[object] = ()) -> None:
+        """Remove the temp files as ``discard`` does, without a long wait for the caller.
+
+        Args:
+            staged: the artifact.
+            undo: the steps of its commit, which will not be taken back.
+        """
+        beside = [
+            directory
+            for step in undo
+            if isinstance(step, PlacementUndo)
+            for directory in step.dirs_beside
+        ]
+        paths = [*_temp_paths(staged), *beside]
+        await self.remove_later(paths, staged.size, staged.nfiles)
 
     async def wait_until_empty(self) -> None:
         """Wait until all space is free; call it before an artifact that needs much of it."""

@@ -29,6 +29,7 @@ class Sources:
         workers: the threads to work in.
         hash_cache: tells whether an artifact was logged before.
         processes: is told to start processes for a directory of very many files.
+        temp_dir_for: as of ``Stager``.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Sources:
         workers: FileWorkers,
         hash_cache: HashCache,
         processes: BatchProcesses,
+        temp_dir_for: Callable[[str], str] | None = None,
     ) -> None:
         self._store = store
         self._workers = workers
         self._hash_cache = hash_cache
         self._processes = processes
+        self._temp_dir_for = temp_dir_for
 
     async def plan(
         self,
@@ -66,6 +69,11 @@ class Sources:
             plan = make_plan(
                 request, root, ignore_filter, checkpoint_in_thread, on_names, temp_path
             )
+            if request.copy and self._temp_dir_for is not None:
+                with translate_os_errors(request.source):
+                    temp_dir = self._temp_dir_for(request.path)
+                if temp_dir != self._store.layout.workspace_tmp:
+                    plan = replace(plan, temp_dir=temp_dir)
             if moved is None or plan.has_relative_links:
                 return plan
             with translate_os_errors(request.source):

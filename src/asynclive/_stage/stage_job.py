@@ -100,7 +100,7 @@ class StageJob:
             request,
             plan.isdir,
             self.store,
-            copy_root=self.store.workspace_temp_path() if request.copy else "",
+            copy_root=self.store.workspace_temp_path(plan.temp_dir) if request.copy else "",
             moved_to=plan.moved_to,
             releases_source=self.releases_source,
             checkpoint=from_thread.check_cancelled,
@@ -218,7 +218,7 @@ class StageJob:
             OSError: also if the copy does not fit.
         """
         if self.workspace.copies_all_bytes and not self.store.layout.uses_reflinks:
-            self.space.check(self.store.layout.workspace_tmp, self.plan.total_bytes)
+            self.space.check(os.path.dirname(self.copy_root), self.plan.total_bytes)
         for directory in self.plan.dirs:
             from_thread.check_cancelled()
             os.mkdir(os.path.join(self.copy_root, *directory.key), 0o700)

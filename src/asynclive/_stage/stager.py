@@ -49,6 +49,8 @@ class Stager:
         save_hashes: tells DVC's state the hashes of files in a directory, while others of it are
             still staged. None: that is left to the commit.
         removal: removes temp files. None: every removal is waited for.
+        temp_dir_for: returns a directory of temp files that can be renamed to a path. Blocks.
+            None: those of the session can be.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Stager:
         counters: Counters | None = None,
         save_hashes: SaveHashes | None = None,
         removal: DeferredRemoval | None = None,
+        temp_dir_for: Callable[[str], str] | None = None,
     ) -> None:
         self._store = store
         self._workers = workers
@@ -68,7 +71,7 @@ class Stager:
         # At most one process for each thread of bulk work, which waits for it.
         self._processes = BatchProcesses(store.layout)
         self._space = DiskSpace()
-        self.sources = Sources(store, workers, self._hash_cache, self._processes)
+        self.sources = Sources(store, workers, self._hash_cache, self._processes, temp_dir_for)
 
     def close(self) -> None:
         """End the batch processes. Blocks; call it when nothing is being staged."""

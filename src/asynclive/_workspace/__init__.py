@@ -4,6 +4,7 @@
 - ``source_scan``: reads a path as ``dvc add`` sees it -> ArtifactPlan
 - ``apply_placement``: applies a Placement, and undoes it
 - ``moved_source``: move=True: the source in a temp path until it is logged, and back
+- ``replace_in_place``: replaces paths that cannot be renamed: other disks, mount points
 - ``temp_session``: the temp directories of a session, and its lock
 - ``session_owner``: which process owns a session, and whether it has certainly ended
 - ``heartbeat``: shows other hosts that a session runs

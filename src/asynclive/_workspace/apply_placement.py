@@ -8,14 +8,19 @@ change. Such a record pickles, and ``undo_placement`` or ``remove_made_parents``
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
+from dataclasses import replace
 from typing import NamedTuple
 
 from .._artifact.placement import Mode, Move, Placement
-from .._fs.atomic_rename import exchange, rename_if_free
+from .._fs.atomic_rename import can_rename_between, exchange, rename_if_free
 from .._fs.change_detection import Fingerprint, fingerprint_of, is_open_for_writing
+from .._fs.fsync import NO_SYNC, Sync
+from .._fs.remove_tree import try_remove_tree
 from .._fs.safe_open import change_mode, open_beneath
+from .replace_in_place import copy_path, exchange_in_place, make_dir_beside
 
 # --- Records of changes: tuples, since a placement may make one for each file ---------------
 
@@ -58,6 +63,9 @@ class PlacementUndo(NamedTuple):
     changes: tuple[Change, ...]
     """In the order in which they were made."""
     root: str | None
+    dirs_beside: tuple[str, ...] = ()
+    """Directories of temp files that were made next to destinations on other disks. They must be
+    removed once the placement is undone, or will not be any more."""
 
 
 class MadeParents(NamedTuple):
@@ -70,20 +78,24 @@ class MadeParents(NamedTuple):
 # --- Placements ------------------------------------------------------------------------------
 
 
-def apply_placement(placement: Placement, root: str | None = None) -> PlacementUndo:
+def apply_placement(
+    placement: Placement, root: str | None = None, sync: Sync = NO_SYNC
+) -> PlacementUndo:
     """Make all changes of ``placement``, or none; return them for ``undo_placement``.
 
     Args:
         placement: the moves, then the modes.
         root: the directory that no link may lead out of; None: links are followed.
+        sync: waits until copied bytes are on the disk.
 
     Raises:
         OSError: one of the changes failed. The workspace is as it was before the call.
     """
     changes: list[Change] = []
+    dirs_beside: dict[str, str] = {}
     try:
         for move in placement.moves:
-            moved = _apply_move(move, root)
+            moved = _apply_move_to_any_disk(move, root, dirs_beside, sync)
             if moved is not None:
                 changes.append(moved)
         for mode in placement.modes:
@@ -91,9 +103,9 @@ def apply_placement(placement: Placement, root: str | None = None) -> PlacementU
             if changed is not None:
                 changes.append(changed)
     except BaseException:
-        undo_placement(PlacementUndo(tuple(changes), root))
+        undo_placement(PlacementUndo(tuple(changes), root, tuple(dirs_beside.values())))
         raise
-    return PlacementUndo(tuple(changes), root)
+    return PlacementUndo(tuple(changes), root, tuple(dirs_beside.values()))
 
 
 def undo_placement(undo: PlacementUndo) -> None:
@@ -111,13 +123,15 @@ def undo_placement(undo: PlacementUndo) -> None:
         else:
             with open_beneath(change.path, undo.root) as at:
                 change_mode(at, change.mode)
+    for directory in undo.dirs_beside:
+        try_remove_tree(directory)
 
 
 def _undo_exchange(change: Exchanged, root: str | None) -> None:
     source, destination, placed, directory_mode = change
     with open_beneath(destination, root) as at:
         if placed is None:
-            exchange(source, destination, at)
+            _exchange_any(source, destination, at)
         elif not os.path.lexists(at) or fingerprint_of(os.lstat(at)) != placed:
             return  # the user removed or wrote the file since then
         else:
@@ -126,7 +140,50 @@ def _undo_exchange(change: Exchanged, root: str | None) -> None:
             change_mode(at, directory_mode)
 
 
-def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
+def _apply_move_to_any_disk(
+    move: Move, root: str | None, dirs_beside: dict[str, str], sync: Sync
+) -> RenamedIn | Exchanged | None:
+    """Apply one move; if a rename does not reach the destination, copy the new file next to it.
+
+    Args:
+        move: the move.
+        root: as in ``apply_placement``.
+        dirs_beside: the directories of such copies, by the directory that they are in.
+        sync: waits until copied bytes are on the disk.
+    """
+    try:
+        return _apply_move(move, root, sync)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    source, destination = move.source, move.destination
+    found = os.lstat(source)
+    if move.unless_changed is not None and stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+        return None  # a hard link cannot reach another disk: DVC keeps the file then
+    top = _top_of_disk(os.path.dirname(destination), root)
+    if top not in dirs_beside:
+        path = os.path.join(top, os.path.basename(destination))
+        with open_beneath(path, root) as at:
+            dirs_beside[top] = make_dir_beside(path, os.path.dirname(source), at)
+    copied = os.path.join(dirs_beside[top], os.path.basename(source))
+    copy_path(source, copied, sync)
+    return _apply_move(replace(move, source=copied), root, sync)
+
+
+def _top_of_disk(directory: str, root: str | None) -> str:
+    """Return the highest directory in ``root`` on the same disk.
+
+    Temp files there are not in the artifact, unless the artifact has a disk of its own.
+    """
+    while directory != root and os.path.dirname(directory) != directory:
+        parent = os.path.dirname(directory)
+        if not can_rename_between(directory, parent):
+            break
+        directory = parent
+    return directory
+
+
+def _apply_move(move: Move, root: str | None, sync: Sync) -> RenamedIn | Exchanged | None:
     """Apply one move; None: the destination was left as it is.
 
     There are three cases:
@@ -163,11 +220,39 @@ def _apply_move(move: Move, root: str | None) -> RenamedIn | Exchanged | None:
             directory_mode = stat.S_IMODE(old.st_mode)
             change_mode(at, directory_mode | stat.S_IWUSR)
         if expected is None:
-            exchange(source, destination, at)
+            try:
+                _exchange_any(source, destination, at, sync)
+            except BaseException:
+                if directory_mode is not None:
+                    change_mode(at, directory_mode)
+                raise
             return Exchanged(source, destination, None, directory_mode)
-        if not _exchange_if_unchanged(source, destination, at, expected):
-            return None
+        try:
+            if not _exchange_if_unchanged(source, destination, at, expected):
+                return None
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return None  # a mount point, which has the same bytes already
         return Exchanged(source, destination, fingerprint_of(new), directory_mode)
+
+
+def _exchange_any(source: str, destination: str, at: str, sync: Sync = NO_SYNC) -> None:
+    """Exchange two paths. If one of them cannot be renamed, exchange their bytes.
+
+    Raises:
+        OSError: they are as they were. EXDEV: they are on different disks.
+    """
+    try:
+        exchange(source, destination, at)
+    except OSError as error:
+        # EXDEV on one disk: a directory of a lower layer of overlayfs.
+        if error.errno != errno.EBUSY and not (
+            error.errno == errno.EXDEV
+            and can_rename_between(os.path.dirname(source), os.path.dirname(at))
+        ):
+            raise
+        exchange_in_place(source, destination, at, sync)
 
 
 def _is_target_written(at: str, move: Move) -> bool:

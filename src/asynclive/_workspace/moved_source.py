@@ -20,6 +20,7 @@ from .._fs.change_detection import Fingerprint
 from .._fs.file_io import remove_file
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
+from .replace_in_place import copy_path, make_dir_beside
 
 logger = getLogger(__name__)
 
@@ -70,10 +71,17 @@ class MovedSource:
             write_note(moved.note, source, sync)
             for above in sync.with_parents([directory]):
                 sync.directory(above)
-            if isdir or not _rename_within_file_system(source, in_session):
-                os.rename(source, next_to_source)
-        except BaseException:
+            moves = [in_session, next_to_source][isdir:]
+            if not any(_rename_within_file_system(source, temp_path) for temp_path in moves):
+                _copy_next_to(source, next_to_source, directory, sync)
+        except BaseException as error:
+            if os.path.lexists(next_to_source):  # copied, but the source cannot be removed
+                moved.restore()
             remove_file(moved.note)
+            if isinstance(error, OSError) and error.errno == errno.EBUSY:
+                raise ArtifactPathError(
+                    source, "is a mount point, which cannot be moved. Submit it without move=True."
+                ) from error
             raise
         try:
             sync.directory(os.path.dirname(moved.temp_path))
@@ -209,7 +217,10 @@ def decide_on_restored(
 
 
 def _rename_within_file_system(source: str, destination: str) -> bool:
-    """Rename; return False if the destination is on another file system."""
+    """Rename; return False if the destination is on another file system.
+
+    Also if the source is a directory of a lower layer of overlayfs.
+    """
     try:
         os.rename(source, destination)
     except OSError as error:
@@ -217,6 +228,21 @@ def _rename_within_file_system(source: str, destination: str) -> bool:
             raise
         return False
     return True
+
+
+def _copy_next_to(source: str, temp_path: str, session_dir: str, sync: Sync) -> None:
+    """Move a directory that cannot be renamed, as one of a lower layer of overlayfs.
+
+    It is copied completely before the first of its files is removed.
+    """
+    directory = make_dir_beside(temp_path, session_dir)
+    try:
+        copied = os.path.join(directory, "0")
+        copy_path(source, copied, sync)
+        os.rename(copied, temp_path)
+    finally:
+        remove_tree(directory)
+    remove_tree(source)
 
 
 def _temp_paths(source: str, directory: str, token: str) -> tuple[str, str]:

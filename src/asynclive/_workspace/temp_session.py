@@ -22,19 +22,18 @@ from dataclasses import dataclass, field
 from logging import getLogger
 
 from .._fs.atomic_rename import can_rename_between, read_note, repair_swaps, write_note
-from .._fs.file_io import remove_file, write_all
+from .._fs.file_io import remove_file, write_all, write_new
 from .._fs.fsync import NO_SYNC, Sync
 from .._fs.remove_tree import remove_tree
 from .heartbeat import Heartbeat
 from .moved_source import restore_moved_sources
+from .replace_in_place import OUTSIDE_NOTE, make_dir_beside, repair_replacements
 from .session_owner import MOST_BYTES, SILENT_SECONDS, has_ended, this_process
 
 logger = getLogger(__name__)
 
 LOCK_NAME = "session"
 SESSION_NAME = re.compile(r"\.?asynclive-[0-9a-f]{16}")
-# Suffix of a note: a file with the prefix of temp files outside of the session's directory.
-_NOTE = ".outside"
 # Recovery that holds the locks of so many new directories is no coincidence: this disk refuses all.
 _MAKE_ATTEMPTS = 10
 # A worker process of a killed session may write some more files before it ends itself.
@@ -56,6 +55,10 @@ class TempSession:
     """The descriptors that hold the locks, by directory."""
     _outside_prefixes: dict[str, str] = field(default_factory=dict)
     """For each target that a rename cannot reach from here: the prefix of its temp files."""
+    _dirs_beside: dict[str, str] = field(default_factory=dict)
+    """For each directory that a rename cannot reach from here: one from which it can."""
+    _reached: set[str] = field(default_factory=set)
+    """The directories that a rename can reach from here."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _heartbeat: Heartbeat | None = None
 
@@ -125,9 +128,33 @@ class TempSession:
         if target not in self._outside_prefixes:
             token = secrets.token_hex(8)
             prefix = os.path.join(directory, f".{name}.{token}.")
-            write_note(os.path.join(self.workspace_tmp, token + _NOTE), prefix)
+            write_note(os.path.join(self.workspace_tmp, token + OUTSIDE_NOTE), prefix)
             self._outside_prefixes[target] = prefix
         return self._outside_prefixes[target] + temp
+
+    def temp_dir_for(self, target: str) -> str:
+        """Return a directory of temp files from which files can be renamed to ``target``.
+
+        It is that of the session. If that is on another file system, it is one next to ``target``,
+        which Git ignores, and which is removed with that of the session.
+
+        Raises:
+            OSError: the directory cannot be made.
+        """
+        directory = os.path.dirname(target)
+        while not os.path.isdir(directory):  # it will be made with the target
+            directory = os.path.dirname(directory)
+        if directory not in self._reached:
+            found = self._dirs_beside.get(directory)
+            if found is not None and os.path.isdir(found):
+                return found
+            if not _is_reached(self.workspace_tmp, directory):
+                found = make_dir_beside(os.path.join(directory, "_"), self.workspace_tmp)
+                write_new(os.path.join(found, ".gitignore"), b"*\n", 0o600)
+                self._dirs_beside[directory] = found
+                return found
+            self._reached.add(directory)
+        return self.workspace_tmp
 
 
 def _make(prefix: str, locks: dict[str, int], sync: Sync) -> str:
@@ -255,16 +282,23 @@ def _empty(directory: str, sync: Sync) -> None:
 
     Swaps come first: the file that was being swapped may be a moved source, or in one.
     """
-    for destination in repair_swaps(directory):
-        logger.warning("Restored '%s': a session was killed between two renames.", destination)
+    _repair(directory, sync)
     restore_moved_sources(directory, sync)
     names = [name for name in os.listdir(directory) if name != LOCK_NAME]
-    _remove_outside([os.path.join(directory, name) for name in names if name.endswith(_NOTE)])
+    notes = [os.path.join(directory, name) for name in names if name.endswith(OUTSIDE_NOTE)]
+    _remove_outside(notes, sync)
     for name in names:
         remove_tree(os.path.join(directory, name))
 
 
-def _remove_outside(notes: Sequence[str]) -> None:
+def _repair(directory: str, sync: Sync) -> None:
+    for destination in repair_swaps(directory):
+        logger.warning("Restored '%s': a session was killed between two renames.", destination)
+    for destination in repair_replacements(directory, sync):
+        logger.warning("Restored '%s': a session was killed while it wrote it.", destination)
+
+
+def _remove_outside(notes: Sequence[str], sync: Sync) -> None:
     """Remove the temp files outside of the session's directory that ``notes`` name."""
     for note in notes:
         directory, prefix = os.path.split(read_note(note))
@@ -272,7 +306,15 @@ def _remove_outside(notes: Sequence[str]) -> None:
         if _OUTSIDE_PREFIX.fullmatch(prefix) and os.path.isdir(directory):
             for name in os.listdir(directory):
                 if name.startswith(prefix) and name.endswith(".tmp"):
-                    remove_file(os.path.join(directory, name))
+                    path = os.path.join(directory, name)
+                    if os.path.isdir(path) and not os.path.islink(path):
+                        _repair(path, sync)
+                    remove_tree(path)
+
+
+def _is_reached(directory: str, other: str) -> bool:
+    # An unwritable directory fails at the commit.
+    return not os.access(other, os.W_OK | os.X_OK) or can_rename_between(directory, other)
 
 
 def _is_at(fd: int, directory: str) -> bool:

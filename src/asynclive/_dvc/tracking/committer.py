@@ -209,7 +209,7 @@ class Committer:
 
     def _place(self, staged: StagedArtifact, undo: list[UndoStep]) -> None:
         if staged.placement is not None:
-            undo.append(apply_placement(staged.placement, self._layout.root))
+            undo.append(apply_placement(staged.placement, self._layout.root, self._sync))
 
     def _undo(self, staged: StagedArtifact, steps: Sequence[object]) -> None:
         """Undo the steps, the last one first. Log an error: the caller raises its own."""

@@ -11,6 +11,7 @@ from ..._errors import ArtifactPathError
 from ..._fs.file_io import remove_file, write_new
 from ..._fs.safe_open import open_beneath
 from ..._index.dvc_file_text import DvcText, is_plain
+from ..._workspace.replace_in_place import replace_file
 from .commit_undo import DvcFileReplaced, TempWritten, UndoStep
 
 
@@ -54,7 +55,7 @@ class DvcFiles:
         """Replace the .dvc file by the temp file."""
         before = _read(dvc_file)
         with open_beneath(dvc_file, self._layout.root) as at:
-            os.replace(temp, at)
+            replace_file(temp, dvc_file, at, self._layout.sync)
             undo.append(DvcFileReplaced(dvc_file, before))
 
     def restore(self, dvc_file: str, content: bytes | None) -> None:
@@ -65,7 +66,7 @@ class DvcFiles:
         temp = self._write_temp(content, os.stat(dvc_file).st_mode & 0o777)
         try:
             with open_beneath(dvc_file, self._layout.root) as at:
-                os.replace(temp, at)
+                replace_file(temp, dvc_file, at, self._layout.sync)
         finally:
             remove_file(temp)
 
