@@ -216,6 +216,7 @@ class AsyncLive:
         cache: bool = True,
         *,
         latest_wins: bool = False,
+        reread: bool = False,
     ) -> LoggedArtifact:
         """Track a file or directory with DVC, and record it in dvc.yaml.
 
@@ -239,6 +240,10 @@ class AsyncLive:
             cache: False: leave the bytes in place, and only record the entry.
             latest_wins: of several calls with ``latest_wins=True`` for one path and name that are
                 still pending, log only the newest. The others return or raise its outcome.
+            reread: read every file, even if its size, inode and times are those of the last call.
+                Pass it if bytes may change without a new mtime: through a memory map of another
+                host, of another user or of a file in a directory of 3,000 files or more, or by a
+                program that sets the old mtime. Other memory maps are noticed.
 
         Returns:
             The record of the logged artifact.
@@ -280,7 +285,7 @@ class AsyncLive:
         call = self._accept(
             "log_artifact()",
             CallOptions(latest_wins=latest_wins),
-            *(path, type, name, desc, labels, meta, copy, cache),
+            *(path, type, name, desc, labels, meta, copy, cache, reread),
         )
         return await call.result_or_cancel()
 
@@ -298,6 +303,7 @@ class AsyncLive:
         move: bool = False,
         wait: bool = True,
         latest_wins: bool = False,
+        reread: bool = False,
     ) -> ArtifactHandle:
         """Log an artifact in the background: return as soon as ``path`` may be overwritten.
 
@@ -329,6 +335,7 @@ class AsyncLive:
                 BackPressureError instead.
             latest_wins: see :meth:`log_artifact`. A pending artifact, whose bytes are copied but
                 not hashed yet, is dropped for a newer one of the same path and name.
+            reread: see :meth:`log_artifact`.
 
         Returns:
             A handle; ``await`` it for the record of the logged artifact.
@@ -354,7 +361,7 @@ class AsyncLive:
         call = self._accept(
             "submit()",
             CallOptions(submitted=True, latest_wins=latest_wins, move=move, waits=wait),
-            *(path, type, name, desc, labels, meta, copy, cache),
+            *(path, type, name, desc, labels, meta, copy, cache, reread),
         )
         await call.release_or_cancel()
         return ArtifactHandle(call, self._session.home)
@@ -469,6 +476,7 @@ class AsyncLive:
         meta: Any,
         copy: Any,
         cache: Any,
+        reread: Any,
     ) -> Call:
         """Check the arguments of one call, and let the session work on it. Awaits nothing."""
         self._session.check_active(method)
@@ -486,6 +494,7 @@ class AsyncLive:
             meta=meta,
             copy=copy,
             cache=cache,
+            reread=reread,
         )
         return self._session.accept(request, options)
 

@@ -118,6 +118,7 @@ class BlockingLive:
         move: bool = False,
         wait: bool = True,
         latest_wins: bool = False,
+        reread: bool = False,
     ) -> BlockingHandle:
         """Log an artifact in the background: return as soon as ``path`` may be overwritten.
 
@@ -142,6 +143,7 @@ class BlockingLive:
                 move=move,
                 wait=wait,
                 latest_wins=latest_wins,
+                reread=reread,
             )
         )
         return BlockingHandle(handle, self._loop)
@@ -158,6 +160,7 @@ class BlockingLive:
         cache: bool = True,
         *,
         latest_wins: bool = False,
+        reread: bool = False,
     ) -> LoggedArtifact:
         """Log an artifact, and return its record once all of it is on disk.
 
@@ -178,6 +181,7 @@ class BlockingLive:
                 self._live.log_artifact,
                 *(path, type, name, desc, labels, meta, copy, cache),
                 latest_wins=latest_wins,
+                reread=reread,
             )
         )
 

@@ -59,6 +59,8 @@ class StagedArtifact:
     nfiles: int
     files: tuple[StoredFile, ...] = field(repr=False, default=())
     """Empty if the artifact is not cached, or is an unchanged directory with ``tree_md5``."""
+    doubtful: frozenset[tuple[str, ...]] = field(repr=False, default=frozenset())
+    """The keys of files whose hashes must not be cached: a process could write to them unseen."""
     tree_md5: str | None = None
     """MD5 of the object of a directory that is unchanged since it was logged."""
     unchanged: Mapping[tuple[str, ...], HashedFile] = field(repr=False, default_factory=dict)

@@ -43,6 +43,8 @@ class ArtifactRequest:
     desc: str | None = None
     labels: list[str] | None = None
     meta: dict[Any, Any] | None = None
+    reread: bool = False
+    """Whether each file is read, even if it seems to be unchanged since it was logged."""
 
     @property
     def copy(self) -> bool:
@@ -68,6 +70,7 @@ def make_request(
     meta: Any = None,
     copy: Any = False,
     cache: bool = True,
+    reread: bool = False,
 ) -> ArtifactRequest:
     """Check the arguments of one call and copy their values.
 
@@ -111,6 +114,7 @@ def make_request(
         cache=bool(cache),
         name=_name(name, source, required=annotated),
         entry={k: v for k, v in values.items() if v is not None} if annotated else None,
+        reread=bool(reread),
         **values,  # type: ignore[arg-type]  # the checks above give each its type
     )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from .._artifact.plan import ArtifactPlan, PlannedFile
@@ -81,6 +81,7 @@ class HashCache:
         files: Sequence[StoredFile],
         read_at_ns: int,
         checkpoint: Callable[[], None] = lambda: None,
+        doubtful: Collection[tuple[str, ...]] = (),
     ) -> PendingHashes | None:
         """Write the hashes of an artifact to a temp file, to publish once it is tracked.
 
@@ -89,6 +90,7 @@ class HashCache:
             files: the same files as they are in the cache, and will be in the workspace.
             read_at_ns: when reading them began, in ns since the epoch.
             checkpoint: called every few hundred files; raises to stop.
+            doubtful: the keys of files whose hashes must not be cached.
 
         Returns:
             None if the temp file cannot be written. Logging goes on without it.
@@ -97,7 +99,7 @@ class HashCache:
         settled = (
             (file.key, CachedHash(*_stat_key(source), file.md5, file.inode, file.mtime_ns))
             for file in files
-            if _is_settled(source := planned[file.key], read_at_ns)
+            if _is_settled(source := planned[file.key], read_at_ns) and file.key not in doubtful
         )
         return hash_cache_file.prepare(
             os.path.join(self._layout.workspace_tmp, f"known-{next(self._numbers)}"),

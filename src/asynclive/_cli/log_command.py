@@ -85,6 +85,11 @@ Exit codes:
     "--no-cache", is_flag=True, help="Only write the entry in dvc.yaml. Store nothing in the cache."
 )
 @click.option(
+    "--reread",
+    is_flag=True,
+    help="Read every file, even if its size, inode and times are those of the last call.",
+)
+@click.option(
     "--dir",
     default="dvclive",
     show_default=True,

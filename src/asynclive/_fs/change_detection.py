@@ -43,9 +43,26 @@ def seconds_to_next_tick(mtime_ns: int, now_ns: int) -> float:
 
 
 def is_open_for_writing(path: str) -> bool:
-    """Return whether a process has the file open for writing; False if that cannot be told.
+    """Return whether a process has the file open for writing; False if that cannot be told."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:  # a symbolic link, or not readable
+        return False
+    try:
+        return has_writer(fd)
+    finally:
+        os.close(fd)
 
-    Only for a file that no other process can open any more, since its path is private.
+
+def has_writer(fd: int) -> bool:
+    """Return whether a process has the file open for writing, or mapped into its memory for that.
+
+    False if it cannot be told: on network file systems, and for a file of another user.
+
+    Args:
+        fd: the file, open for reading.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -54,19 +71,14 @@ def is_open_for_writing(path: str) -> bool:
     import signal
 
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:  # a symbolic link, or not readable
-        return False
-    try:
-        # If a process opens a hard link to the file while we hold the lease, the kernel sends us
-        # a signal. The default one, SIGIO, would kill us; SIGURG is ignored.
+        # If a process opens the file for writing while we hold the lease, it waits until we have
+        # released it, some microseconds, and the kernel sends us a signal. The default one, SIGIO,
+        # would kill us; SIGURG is ignored.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
         return error.errno == errno.EAGAIN
-    finally:
-        os.close(fd)
     return False
 
 

@@ -29,6 +29,7 @@ from anyio import from_thread
 
 from .._artifact.plan import PlannedFile, check_unchanged
 from .._errors import ArtifactChangedError
+from .._fs.change_detection import has_writer
 from .._fs.file_io import READ, create
 from .._fs.free_space import DiskSpace, Reservation
 from .._fs.fsync import Sync
@@ -132,6 +133,8 @@ class LargeFile:
     """Of the source, the temp file and the copy, as far as they exist and are open."""
     _hashed_fd: int = field(init=False)
     """Which of ``_fds`` is hashed."""
+    has_writer: bool = False
+    """Whether a process had the source open for writing when it was opened here."""
     _reservation: Reservation | None = None
     _snapshot: PlannedFile | None = None
     _advanced: anyio.Event = field(default_factory=anyio.Event)
@@ -303,6 +306,7 @@ class LargeFile:
     def _open(self) -> None:
         """Open the source, make the new files, and clone them if the file system can."""
         self._fds.append(os.open(self.source, READ))
+        self.has_writer = has_writer(self._fds[_SOURCE])
         check_unchanged(os.fstat(self._fds[_SOURCE]), self.planned, self.source)
         written = self._new_paths
         for path in written:  # one by one, so that `close` finds those made before an error

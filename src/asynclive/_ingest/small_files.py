@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from .._artifact.plan import PlannedFile, check_unchanged
 from .._cache.hash_cache import HashCacheEntry
 from .._errors import ArtifactPathError
+from .._fs.change_detection import has_writer
 from .._fs.file_io import READ, write_new
 from .os_errors import translate_os_errors
 from .workspace_files import Batch, WorkspaceFiles
@@ -67,7 +68,9 @@ class FileStager:
         if md5 is not None:
             workspace.place(planned, md5, False, None, batch)
             return
-        data = _read_planned(workspace.source_path(planned), planned)
+        data, has_writer = _read_planned(workspace.source_path(planned), planned)
+        if has_writer:
+            batch.doubtful.append(planned.key)
         if not workspace.is_cached(planned):
             write_new(workspace.new_path(planned), data, planned.mode, planned.mtime_ns)
             return
@@ -75,8 +78,8 @@ class FileStager:
         workspace.place(planned, md5, workspace.store.put(data, md5), data, batch)
 
 
-def _read_planned(path: str, planned: PlannedFile) -> bytes:
-    """Return all bytes of a small file, unchanged since it was planned.
+def _read_planned(path: str, planned: PlannedFile) -> tuple[bytes, bool]:
+    """Return all bytes of a small file, unchanged since it was planned, and whether it has writers.
 
     Raises:
         ArtifactChangedError: it has changed, before the read or during it.
@@ -85,6 +88,7 @@ def _read_planned(path: str, planned: PlannedFile) -> bytes:
     size = planned.size
     fd = os.open(path, READ)
     try:
+        is_doubtful = has_writer(fd)
         try:
             data = os.read(fd, size + 1)
             while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
@@ -102,4 +106,4 @@ def _read_planned(path: str, planned: PlannedFile) -> bytes:
             f"{'more' if len(data) > size else len(data)}, as with files in /proc. Copy its bytes "
             "to a regular file, and log that file.",
         )
-    return data
+    return data, is_doubtful

@@ -28,6 +28,9 @@ class Batch:
     stored: list[StoredFile] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     modes: list[Mode] = field(default_factory=list)
+    doubtful: list[tuple[str, ...]] = field(default_factory=list)
+    """The keys of files that a process had open for writing when they were read. A write through a
+    memory map leaves the mtime of such a file as it is."""
     files_staged: int = 0
     bytes_staged: int = 0
     files_unchanged: int = 0
@@ -46,6 +49,7 @@ class Batch:
         self.stored += other.stored
         self.moves += other.moves
         self.modes += other.modes
+        self.doubtful += other.doubtful
         self.files_staged += other.files_staged
         self.bytes_staged += other.bytes_staged
         self.files_unchanged += other.files_unchanged

@@ -73,6 +73,8 @@ class LargeStager:
             with self.progress.in_work(large):
                 try:
                     snapshot = await large.snapshot(self.runner.run_first)
+                    if large.has_writer:
+                        batch.doubtful.append(planned.key)
                 except BaseException:
                     await workers.run_to_end(large.close)
                     raise
@@ -147,6 +149,8 @@ class LargeStager:
         self, large: LargeFile, planned: PlannedFile, md5: str | None, batch: Batch
     ) -> None:
         large.close()
+        if large.has_writer:
+            batch.doubtful.append(planned.key)
         isnew = False
         if large.new_object is not None:
             assert md5 is not None

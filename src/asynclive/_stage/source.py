@@ -87,7 +87,7 @@ class Sources:
         if not (request.cache and are_many(names)):
             return
         plain = leaves_plain_files(self._store.layout, isdir=True)
-        if plain and not self._hash_cache.has(request):
+        if plain and (request.reread or not self._hash_cache.has(request)):
             self._processes.start_ahead(self._workers.bulk_limit)
 
     async def move_to_temp(self, request: ArtifactRequest) -> MovedSource:

@@ -251,12 +251,16 @@ class StageJob:
         stored = [stored for batch in batches for stored in batch.stored]
         if self._released_at_ns is not None and not self.copy_root:
             stored = without_doubtful(stored, self._released_at_ns)
+        doubtful = frozenset(key for batch in batches for key in batch.doubtful)
+        if doubtful and not self.copy_root and self.plan.moved_to is None:
+            stored = [each._replace(inode=0) if each.key in doubtful else each for each in stored]
         return StagedArtifact(
             request=request,
             isdir=self.plan.isdir,
             size=sum(file.size for file in tracked),
             nfiles=len(tracked),
             files=tuple(stored),
+            doubtful=doubtful,
             placement=Placement(tuple(moves), tuple(modes)),
         )
 

@@ -153,10 +153,12 @@ class Stager:
 
         Otherwise the job uses the cached hashes of its unchanged files.
         """
-        plan = job.plan
-        if not plan.request.cache or plan.total_bytes < MIN_CACHED_BYTES or plan.moved_to:
+        plan, request = job.plan, job.plan.request
+        if request.reread or not request.cache or plan.moved_to:
             return None
-        may_reuse = may_reuse_copy or not plan.request.copy
+        if plan.total_bytes < MIN_CACHED_BYTES:
+            return None
+        may_reuse = may_reuse_copy or not request.copy
         look_up = partial(self._look_up_hashes, job, may_reuse=may_reuse)
         unchanged = await job.runner.run(look_up)
         if unchanged is None:
@@ -226,7 +228,7 @@ class Stager:
             staged = replace(staged, hashes_saved=True)
         if job.plan.total_bytes >= MIN_CACHED_BYTES:
             prepare = partial(self._hash_cache.prepare, job.plan, staged.files, read_at_ns)
-            pending = await job.runner.run(partial(prepare, checkpoint_in_thread))
+            pending = await job.runner.run(partial(prepare, checkpoint_in_thread, staged.doubtful))
             staged = replace(staged, pending_hashes=pending)
         return staged
 

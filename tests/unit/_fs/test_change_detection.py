@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 import time
 from pathlib import Path
@@ -58,6 +59,11 @@ def test_only_a_process_that_writes_counts(tmp_path: Path) -> None:
         assert not is_open_for_writing(str(path))
     with path.open("a"):
         assert is_open_for_writing(str(path)) == sys.platform.startswith("linux")
+    with path.open("r+b") as file:
+        pages = mmap.mmap(file.fileno(), 0)
+    assert is_open_for_writing(str(path)) == sys.platform.startswith("linux")
+    pages.close()
+    assert not is_open_for_writing(str(path))
     (tmp_path / "link").symlink_to(path)
     assert not is_open_for_writing(str(tmp_path / "link"))
     assert not is_open_for_writing(str(tmp_path / "missing"))
