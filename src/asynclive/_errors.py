@@ -294,7 +294,10 @@ class ExperimentError(AsyncLiveError):
 
 
 class CommitError(AsyncLiveError):
-    """DVC cannot track the artifact. ``path`` is the artifact, ``__cause__`` DVC's error."""
+    """DVC cannot track the artifact, or its cache lacks bytes that the artifact needs.
+
+    ``path`` is the artifact, ``__cause__`` the error of DVC, if there is one.
+    """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         self.path: str = os.fspath(path)

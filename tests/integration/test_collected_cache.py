@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from backends import on_asyncio
-from disk import refused, session_files, tree, write
+from disk import dvc_file, refused, session_files, tree, write
 from gate import gate_at
-from invariants import assert_nothing_lost, assert_sound, dvc_files
+from invariants import assert_nothing_lost, dvc_files
 from twin import Templates, dvc
 
 import asynclive._ingest.workspace_files
 from asynclive import ArtifactHandle, AsyncLive, CommitError
 from asynclive._dvc.repository.repository_lock import RepositoryLock
+from asynclive._dvc.tracking.dvc_file_writer import DvcFiles
 from asynclive._ingest.copy_and_hash import LargeFile
 from asynclive._stage.stager import Stager
 
@@ -35,11 +38,12 @@ async def log_around(
     patch: pytest.MonkeyPatch,
     log: Callable[[], Awaitable[object]],
     between: Callable[[], Awaitable[object]],
+    at: tuple[Any, str] = (RepositoryLock, "acquire"),
 ) -> None:
-    """Call ``log``; call ``between`` once the artifact is staged, and before its commit."""
+    """Call ``log``; call ``between`` before ``at``, by default between stage and commit."""
     async with anyio.create_task_group() as tasks:
         with patch.context() as inner:
-            gate = gate_at(inner, RepositoryLock, "acquire")
+            gate = gate_at(inner, *at)
             with gate.opened_after():
                 tasks.start_soon(log)
                 await gate.reached.wait()
@@ -68,8 +72,8 @@ async def test_objects_that_were_removed_before_the_commit_are_stored_again(
 def add_and_forget(repo: Path) -> None:
     """Leave objects in the cache that no .dvc file names any more."""
     dvc(repo, "add", *CASES)
-    for dvc_file in dvc_files(repo):
-        dvc_file.unlink()
+    for path in dvc_files(repo):
+        path.unlink()
 
 
 def track_directory(repo: Path) -> None:
@@ -107,13 +111,13 @@ async def test_objects_of_an_unchanged_artifact_are_stored_again(
     write(repo, FILES)
     async with AsyncLive(root=repo, isolation="thread") as live:
         logged = await live.log_artifact(path, copy=copy)
-        (dvc_file,) = dvc_files(repo)
-        dvc_file.unlink()
+        (tracked_by,) = dvc_files(repo)
+        tracked_by.unlink()
         log = partial(live.log_artifact, path, copy=copy)
         await log_around(monkeypatch, log, partial(collect, repo))
         assert live.statistics().files_unchanged  # else the test does not test this
     assert logged.md5 is not None
-    assert logged.md5 in dvc_file.read_text()
+    assert logged.md5 in tracked_by.read_text()
     assert_nothing_lost(repo)
 
 
@@ -188,6 +192,22 @@ async def test_another_project_that_shares_the_cache_collects_it(
     assert_nothing_lost(repo)
 
 
+async def test_another_project_collects_the_cache_during_the_commit(
+    repo: Path, templates: Templates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = templates.make("git", tmp_path / "other")
+    for project in (repo, other):
+        dvc(project, "cache", "dir", str(tmp_path / "cache"))
+    write(repo, FILES)
+    async with AsyncLive(root=repo, isolation="thread") as live:
+        log = partial(live.log_artifact, "model.pt")
+        await log_around(monkeypatch, log, partial(collect, other), at=(DvcFiles, "replace"))
+    md5 = hashlib.md5(b"weights").hexdigest()
+    assert (repo / "model.pt.dvc").read_text() == dvc_file("weights", "model.pt")
+    assert (tmp_path / "cache/files/md5" / md5[:2] / md5[2:]).read_text() == "weights"
+    assert dvc(repo, "status", "--json").strip() == "{}"
+
+
 @pytest.mark.parametrize("submit", [False, True], ids=["logged", "submitted and moved"])
 async def test_an_object_that_is_removed_before_a_link_to_it_is_made_is_stored_again(
     repo: Path, monkeypatch: pytest.MonkeyPatch, submit: bool
@@ -195,14 +215,9 @@ async def test_an_object_that_is_removed_before_a_link_to_it_is_made_is_stored_a
     dvc(repo, "config", "cache.type", "hardlink")
     write(repo, FILES)
     async with AsyncLive(root=repo, isolation="thread", workers=1) as live:
-        with monkeypatch.context() as patch:
-            gate = gate_at(patch, asynclive._ingest.workspace_files, "make_link")
-            async with anyio.create_task_group() as tasks:
-                with gate.opened_after():
-                    log = partial(live.submit, move=True) if submit else live.log_artifact
-                    tasks.start_soon(log, "data")
-                    await gate.reached.wait()
-                    await collect(repo)
+        log = partial(live.submit, move=True) if submit else live.log_artifact
+        at = asynclive._ingest.workspace_files, "make_link"
+        await log_around(monkeypatch, partial(log, "data"), partial(collect, repo), at)
     assert_nothing_lost(repo)
     assert dvc(repo, "status", "--json").strip() == "{}"
 
@@ -210,16 +225,14 @@ async def test_an_object_that_is_removed_before_a_link_to_it_is_made_is_stored_a
 async def test_dvc_gc_leaves_the_temp_files_of_a_session(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def collect_and_compare() -> None:
+        before = session_files(repo)
+        assert any(".dvc/cache" in str(path) for path in before)
+        await collect(repo)
+        assert set(before) <= set(session_files(repo))
+
     write(repo, FILES)
     async with AsyncLive(root=repo, isolation="thread") as live:
-        with monkeypatch.context() as patch:
-            gate = gate_at(patch, LargeFile, "_hash_step")
-            async with anyio.create_task_group() as tasks:
-                with gate.opened_after():
-                    tasks.start_soon(live.log_artifact, "data")
-                    await gate.reached.wait()
-                    before = session_files(repo)
-                    assert any(".dvc/cache" in str(path) for path in before)
-                    await collect(repo)
-                    assert set(before) <= set(session_files(repo))
-    assert_sound(repo)
+        log = partial(live.log_artifact, "data")
+        await log_around(monkeypatch, log, collect_and_compare, at=(LargeFile, "_hash_step"))
+    assert_nothing_lost(repo)

@@ -14,6 +14,7 @@ from ..._cache.cache_layout import CacheLayout
 from ..._cache.object_store import ObjectStore
 from ..._errors import AsyncLiveError
 from ..._fs.file_io import remove_file
+from ..._fs.paths import is_inside
 from ..._fs.safe_open import change_mode, open_beneath
 from ..._index.dvc_file_reader import DvcFileOutput
 from ..._index.dvc_rules import DvcRules
@@ -76,6 +77,7 @@ class Committer:
         self._git_index = git_index
         self._git_staging = git_staging
         self._store = ObjectStore(layout, "tree-")
+        self._is_cache_inside = is_inside(layout.cache_dir, layout.root)
         self._outputs = Outputs(repo, self._store, rules, git_index)
         self._dvc_files = DvcFiles(layout)
 
@@ -93,6 +95,8 @@ class Committer:
         with self._repo.scm_context(autostage=False, quiet=True):
             for staged in group:
                 results.append(self._commit_or_undo(staged, outputs))
+            if not self._is_cache_inside:
+                self._take_back_incomplete(results)
             if self._sync.is_enabled:
                 self._sync_group(results)
             if self._git_staging is not None:
@@ -131,6 +135,19 @@ class Committer:
         except BaseException:
             self._undo(staged, undo)
             raise
+
+    def _take_back_incomplete(self, results: list[TrackedArtifact | AsyncLiveError]) -> None:
+        """Take back the artifacts whose objects were removed during the commit.
+
+        Another project may share a cache outside of the repository. Its ``dvc gc`` does not hold
+        our lock while it removes objects.
+        """
+        for index, result in reversed([*enumerate(results)]):
+            if isinstance(result, TrackedArtifact) and result.md5 is not None:
+                missing = self._store.missing(result.staged.hashes)
+                if missing:
+                    self._undo(result.staged, result.undo)
+                    results[index] = ObjectsMissingError(result.staged.request.path, missing)
 
     def _sync_group(self, results: list[TrackedArtifact | AsyncLiveError]) -> None:
         """Wait until the group is on disk; take back the artifacts that may not be."""

@@ -16,6 +16,7 @@ from typing import Any
 from ..._artifact.records import StagedArtifact
 from ..._cache.object_store import ObjectStore
 from ..._errors import CommitError
+from ..._fs.file_io import remove_file
 from ..._fs.kernel_copy import copy_file
 from ..._workers.fairness import yield_gil
 from .dvc_state import FILES_PER_YIELD
@@ -116,9 +117,12 @@ class LegacyOutputs:
             if hashes[key] not in missing:
                 continue
             temp = self._legacy.temp_path()
-            with open(self._store.object_path(file.md5), "rb") as source:
-                copy_file(source.fileno(), temp, yield_gil)
-            self._legacy.publish(temp, hashes[key], file.size)
+            try:
+                with open(self._store.object_path(file.md5), "rb") as source:
+                    copy_file(source.fileno(), temp, yield_gil)
+                self._legacy.publish(temp, hashes[key], file.size)
+            finally:
+                remove_file(temp)
             missing.discard(hashes[key])
             self._legacy.sync_names([hashes[key]])
 
