@@ -9,19 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 from backends import on_every_loop as on_every_loop
 from backends import three_ways as three_ways
+from settling import settled as settled
 
 from asynclive import ArtifactCancelledError, AsyncLive, LoggedArtifact
-
-
-async def settled() -> None:
-    """Return once no other task can continue by itself; worker threads may still run."""
-    # On asyncio, anyio checks which tasks wait, but not which callbacks are scheduled.
-    for _ in range(5):
-        await anyio.lowlevel.checkpoint()
-    await anyio.wait_all_tasks_blocked()
 
 
 async def submitted(live: AsyncLive, *args: Any, **values: Any) -> LoggedArtifact:

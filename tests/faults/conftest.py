@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from killing import Zygote, zygote
+from worker_agent import Agents
 
 
 @pytest.fixture(params=["asyncio", pytest.param("trio", marks=pytest.mark.long)])
@@ -20,3 +22,10 @@ def _zygote(machine: Path) -> Iterator[Zygote]:
     """A process that forks a session, and kills it, on request."""
     with zygote() as started:
         yield started
+
+
+@pytest.fixture
+def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agents]:
+    """Objects in the worker processes of a session, which the test calls."""
+    with closing(Agents(monkeypatch, tmp_path)) as made:
+        yield made

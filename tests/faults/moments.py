@@ -27,6 +27,7 @@ import asynclive._ingest.copy_and_hash
 import asynclive._stage.stage_job
 import asynclive._stage.stager
 from asynclive import AsyncLive
+from asynclive._engine.session import Session
 
 # Without os.utime: asynclive asks os.supports_fd for that function object itself.
 _SYSTEM_CALLS = re.findall(
@@ -50,45 +51,12 @@ class MomentGate(Gate):
         """The action that the gate holds up; empty: no call has reached the gate."""
 
 
-class Moments:
-    """Counts the moments of all calls of one ``AsyncLive``."""
+class Cancelling:
+    """Cancels calls of one ``AsyncLive`` at chosen moments."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.live: AsyncLive | None = None
-        """The object whose moments are counted; set after its block is entered."""
-        self.passed: Counter[str] = Counter()
-        """The number of moments in each stage since a gate was armed."""
-        self.calls: Counter[str] = Counter()
-        """The number of system calls by name."""
-        self.calls_before_cancelling: Counter[str] = Counter()
-        self.running = 0
-        """The number of worker threads that are working now."""
+    def __init__(self) -> None:
         self.cancelled: Counter[str] = Counter()
         """The number of moments of each stage at which a call was cancelled."""
-        self._gate: MomentGate | None = None
-        self._lock = threading.Lock()  # guards all of the above
-        self._loop_thread = threading.get_ident()
-        for name in _SYSTEM_CALLS:
-            if hasattr(os, name):
-                monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
-        exchange = getattr(asynclive._fs.atomic_rename, "_renameat2", None)
-        if exchange is not None:
-            counted = self._counted("renameat2", exchange)
-            monkeypatch.setattr(asynclive._fs.atomic_rename, "_renameat2", counted)
-        self._run_sync = anyio.to_thread.run_sync
-        monkeypatch.setattr(anyio.to_thread, "run_sync", self._counted_hop)
-
-    async def count(self, log: Callable[[], Awaitable[Any]]) -> Mapping[str, int]:
-        """Return how many moments a call has in each stage if it is not cancelled."""
-        self.passed = Counter()
-        await log()
-        return dict(self.passed)
-
-    def arm(self, moment: Moment) -> MomentGate:
-        """Return a gate at this moment; moments are counted again from zero."""
-        self.passed = Counter()
-        self._gate = MomentGate(moment)
-        return self._gate
 
     async def cancel_at(
         self, moment: Moment, way: str, log: Callable[[], Awaitable[Any]]
@@ -111,14 +79,75 @@ class Moments:
             try:
                 await gate.reached.wait()
                 if gate.what:
-                    self.calls_before_cancelling = self.calls.copy()
+                    self.note_calls()
                     call.cancel()
                     await settled()
                     self.cancelled[moment[0]] += 1
             finally:
-                self._gate = None
+                self.disarm()
                 gate.open()
         return call, gate.what
+
+    def arm(self, moment: Moment) -> Any:
+        """Return a gate at this moment; moments are counted again from zero."""
+        raise NotImplementedError
+
+    def disarm(self) -> None:
+        """Let no call reach the gate any more."""
+
+    def note_calls(self) -> None:
+        """Count system calls from now on."""
+
+    def noted_calls(self) -> Counter[str]:
+        """Return the number of system calls since the last cancellation, by name."""
+        raise NotImplementedError
+
+
+class Moments(Cancelling):
+    """Counts the moments of all calls of one ``AsyncLive``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.live: AsyncLive | Session | None = None
+        """The object whose moments are counted; set after its block is entered."""
+        self.passed: Counter[str] = Counter()
+        """The number of moments in each stage since a gate was armed."""
+        self.running = 0
+        """The number of worker threads that are working now."""
+        self._calls: Counter[str] = Counter()
+        self._calls_before: Counter[str] = Counter()
+        self._gate: MomentGate | None = None
+        self._lock = threading.Lock()  # guards all of the above
+        self._loop_thread = threading.get_ident()
+        for name in _SYSTEM_CALLS:
+            if hasattr(os, name):
+                monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
+        exchange = getattr(asynclive._fs.atomic_rename, "_renameat2", None)
+        if exchange is not None:
+            counted = self._counted("renameat2", exchange)
+            monkeypatch.setattr(asynclive._fs.atomic_rename, "_renameat2", counted)
+        self._run_sync = anyio.to_thread.run_sync
+        monkeypatch.setattr(anyio.to_thread, "run_sync", self._counted_hop)
+
+    def note_calls(self) -> None:
+        self._calls_before = self._calls.copy()
+
+    def noted_calls(self) -> Counter[str]:
+        return self._calls - self._calls_before
+
+    async def count(self, log: Callable[[], Awaitable[Any]]) -> Mapping[str, int]:
+        """Return how many moments a call has in each stage if it is not cancelled."""
+        self.passed = Counter()
+        await log()
+        return dict(self.passed)
+
+    def arm(self, moment: Moment) -> MomentGate:
+        self.passed = Counter()
+        self._gate = MomentGate(moment)
+        return self._gate
+
+    def disarm(self) -> None:
+        self._gate = None
 
     def _pass(self, what: str) -> MomentGate | None:
         """Count one more moment; return the gate if it is at this moment."""
@@ -139,7 +168,7 @@ class Moments:
             ours = caller.startswith("asynclive.")
             if ours and threading.get_ident() != self._loop_thread:
                 with self._lock:
-                    self.calls[name] += 1
+                    self._calls[name] += 1
                 gate = self._pass(f"{name} in {caller}")
                 if gate is not None:
                     gate()
@@ -199,7 +228,7 @@ def _evenly(moments: list[Moment], number: int) -> list[Moment]:
     return [moments[(2 * index + 1) * len(moments) // (2 * number)] for index in range(number)]
 
 
-def _stage(live: AsyncLive) -> str:
+def _stage(live: AsyncLive | Session) -> str:
     """Return the furthest stage that a call in flight has reached."""
     now = live.statistics()
     if now.committing:

@@ -13,11 +13,14 @@ from pathlib import Path
 import anyio
 import anyio.from_thread
 import pytest
+from backends import Isolation
 from cancelling import in_task, settled
 from disk import look
 from gate import locked
 from invariants import assert_nothing_lost, temp_files
 from moments import Moments
+from remote_moments import RemoteMoments
+from worker_agent import Agents
 
 import asynclive._cache.link_types
 import asynclive._fs.kernel_copy
@@ -31,16 +34,24 @@ SIZE = 10 * 10**9
 _HANDLING = ("copy_file_range", "sendfile", "read", "pread", "preadv", "write")
 
 
-@pytest.mark.parametrize("number", [20, 60, 200])
+@pytest.mark.parametrize(
+    ("number", "isolation"),
+    [(20, "thread"), (60, "thread"), (200, "thread"), (60, "process")],
+)
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
 async def test_a_cancelled_call_with_a_10_gb_file_ends_within_a_few_chunks(
-    repo: Path, monkeypatch: pytest.MonkeyPatch, copy: bool, number: int
+    repo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    copy: bool,
+    number: int,
+    isolation: Isolation,
+    agents: Agents,
 ) -> None:
     source = repo / "huge"
     source.touch()
     os.truncate(source, SIZE)  # a sparse file, which uses no disk space
-    moments = Moments(monkeypatch)
-    async with AsyncLive(root=repo, workers=3) as live:
+    moments = Moments(monkeypatch) if isolation == "thread" else RemoteMoments(agents)
+    async with AsyncLive(root=repo, workers=3, isolation=isolation) as live:
         moments.live = live
         before = look_at_all_but(repo, source)
         call, action = await moments.cancel_at(
@@ -48,7 +59,7 @@ async def test_a_cancelled_call_with_a_10_gb_file_ends_within_a_few_chunks(
         )
         assert action
         assert call.cancelled
-        after = moments.calls - moments.calls_before_cancelling
+        after = moments.noted_calls()
         # Each thread finishes its current chunk, which it may write in two parts.
         assert sum(after[name] for name in _HANDLING) <= 4
         # The undo removes two or three paths. Its cost does not grow with the file.

@@ -2,7 +2,8 @@
 
 The tests count the moments of a call that is not cancelled. Then they cancel calls at moments
 spread over all of its stages; a gate holds each call at its moment (see ``moments``). On asyncio
-the three ways to cancel take turns.
+the three ways to cancel take turns. In a worker process, at a third of the moments: it works with
+the same engine (see ``remote_moments``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import anyio
 import pytest
-from backends import WAYS
+from backends import WAYS, Isolation, in_both
 from cancelling import submitted
 from disk import look
 from invariants import (
@@ -31,8 +32,10 @@ from invariants import (
     temp_files,
 )
 from moments import Moments, many_steps, spread
+from remote_moments import RemoteMoments
 from tally import SURVIVED
 from twin import dvc
+from worker_agent import Agents
 
 import asynclive._cache.hash_cache
 import asynclive._stage.stage_job
@@ -107,27 +110,41 @@ MANY = 24
 """Moments of each scenario in the long tests: more than 200 on each backend in all."""
 
 
-@pytest.fixture
-def calls_have_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Artifacts take many steps, and their hashes are cached after the first call."""
-    many_steps(monkeypatch)
+def prepare(patch: pytest.MonkeyPatch, processes: bool) -> None:
+    """Let artifacts take many steps, and cache their hashes after the first call."""
+    many_steps(patch)
     # By default, hashes of a file that was just written are not trusted.
-    monkeypatch.setattr(
-        asynclive._cache.hash_cache, "_is_settled", lambda planned, read_at_ns: True
-    )
+    patch.setattr(asynclive._cache.hash_cache, "_is_settled", lambda planned, read_at_ns: True)
+    if processes:
+        patch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", 10)
+        patch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", 3)
+
+
+def moments_of(
+    patch: pytest.MonkeyPatch, agents: Agents, scenario: Scenario, isolation: Isolation
+) -> Moments | RemoteMoments:
+    if isolation == "thread":
+        prepare(patch, scenario.processes)
+        return Moments(patch)
+    prepared = f"prepare(pytest.MonkeyPatch(), {scenario.processes})"
+    agents.run(f"import pytest, test_cancel_sweep\ntest_cancel_sweep.{prepared}")
+    return RemoteMoments(agents)
 
 
 async def sweep(
-    repo: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario, backend: str, number: int
-) -> Moments:
+    repo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    agents: Agents,
+    scenario: Scenario,
+    backend: str,
+    isolation: Isolation,
+    number: int,
+) -> Moments | RemoteMoments:
     """Cancel a call at this number of moments, from first to last, and check the disk each time."""
     if scenario.cache_type:
         (repo / ".dvc" / "config").write_text(f"[cache]\n    type = {scenario.cache_type}\n")
-    if scenario.processes:
-        monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", 10)
-        monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", 3)
-    moments = Moments(monkeypatch)
-    async with AsyncLive(root=repo, workers=3) as live:
+    moments = moments_of(monkeypatch, agents, scenario, isolation)
+    async with AsyncLive(root=repo, workers=3, isolation=isolation) as live:
         moments.live = live
         moment_counts: Mapping[str, int] = {}
         for turn in range(2):  # the first call logs everything as new
@@ -162,7 +179,7 @@ async def sweep(
             assert temp_files(repo) == temps, message
     assert moments.running == 0
     assert_nothing_lost(repo)
-    SURVIVED[f"calls cancelled, on {backend}"] += moments.cancelled.total()
+    SURVIVED[f"calls cancelled, on {backend}, isolation={isolation!r}"] += moments.cancelled.total()
     return moments
 
 
@@ -193,6 +210,7 @@ def _logged(new: Content, turn: int) -> tuple[Any, ...]:
     return new, md5_of(new), {"turn": turn}
 
 
+@in_both
 @pytest.mark.parametrize(
     ("anyio_backend", "scenario"),
     [
@@ -206,26 +224,32 @@ def _logged(new: Content, turn: int) -> tuple[Any, ...]:
 async def test_a_call_can_be_cancelled_at_a_few_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
-    calls_have_many_steps: None,
+    agents: Agents,
     anyio_backend: str,
+    isolation: Isolation,
     scenario: Scenario,
 ) -> None:
-    moments = await sweep(repo, monkeypatch, scenario, anyio_backend, FEW)
-    assert moments.cancelled.total() >= FEW - 1
+    number = FEW if isolation == "thread" else FEW // 2
+    moments = await sweep(repo, monkeypatch, agents, scenario, anyio_backend, isolation, number)
+    assert moments.cancelled.total() >= number - 1
 
 
 @pytest.mark.long
+@in_both
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 async def test_a_call_can_be_cancelled_at_many_moments_of_each_stage(
     repo: Path,
     monkeypatch: pytest.MonkeyPatch,
-    calls_have_many_steps: None,
+    agents: Agents,
     anyio_backend: str,
+    isolation: Isolation,
     scenario: Scenario,
 ) -> None:
     # Submitted or not, a call takes the same steps up to the snapshot of its bytes.
     number = MANY // 2 if scenario.submit or scenario.move else MANY
-    moments = await sweep(repo, monkeypatch, scenario, anyio_backend, number)
+    if isolation == "process":
+        number //= 3
+    moments = await sweep(repo, monkeypatch, agents, scenario, anyio_backend, isolation, number)
     # A call can end before its moment if two threads interleave otherwise than when counted.
     assert moments.cancelled.total() >= number - 3
     assert set(moments.cancelled) == {"look", "stage", "lock", "commit"}
