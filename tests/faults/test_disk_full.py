@@ -236,7 +236,7 @@ async def test_an_artifact_larger_than_the_free_space_is_refused_before_it_is_co
     for path in files:
         path.parent.mkdir(exist_ok=True)
         with path.open("wb") as file:
-            file.truncate(mib * 2**20)
+            os.posix_fallocate(file.fileno(), 0, mib * 2**20)
     copied: list[int] = []
     copy_step = asynclive._ingest.copy_and_hash.copy_step
 

@@ -34,8 +34,15 @@ class DiskSpace:
         self._lock = threading.Lock()  # protects the reservations, from the check to the change
         self._reservations: set[Reservation] = set()
 
-    def reserve(self, paths: Sequence[str], size: int) -> Reservation:
+    def reserve(
+        self, paths: Sequence[str], size: int, apparent_size: int | None = None
+    ) -> Reservation:
         """Reserve ``size`` bytes for each of the new files ``paths``, until ``release``.
+
+        Args:
+            paths: the new files; they may exist already.
+            size: the bytes that each will take.
+            apparent_size: the size that the files will have, if they have holes.
 
         Raises:
             OSError: they do not fit (ENOSPC). The message has the needed and the free bytes.
@@ -46,7 +53,7 @@ class DiskSpace:
         with self._lock:
             for path, device in devices.items():
                 needed = size * reservation.devices.count(device)
-                self._check(os.path.dirname(path), device, needed)
+                self._check(os.path.dirname(path), device, needed, apparent_size)
             self._reservations.add(reservation)
         return reservation
 
@@ -55,14 +62,16 @@ class DiskSpace:
         with self._lock:
             self._reservations.discard(reservation)
 
-    def check(self, directory: str, size: int) -> None:
+    def check(self, directory: str, size: int, apparent_size: int | None = None) -> None:
         """Raise as ``reserve`` does if ``size`` bytes do not fit below ``directory``."""
         if size >= MIN_CHECKED_BYTES:
             device = os.stat(directory).st_dev
             with self._lock:
-                self._check(directory, device, size)
+                self._check(directory, device, size, apparent_size)
 
-    def _check(self, directory: str, device: int, needed: int) -> None:
+    def _check(
+        self, directory: str, device: int, needed: int, apparent_size: int | None = None
+    ) -> None:
         free = free_bytes(directory)
         if free is None:
             return
@@ -71,9 +80,12 @@ class DiskSpace:
         )
         if needed > free - reserved:
             others = f", of which {reserved:,} are reserved for other files" if reserved else ""
+            apparent = ""
+            if apparent_size is not None:
+                apparent = f" (the apparent size, with holes, is {apparent_size:,})"
             raise OSError(
                 errno.ENOSPC,
-                f"{needed:,} bytes are needed, and {free:,} are free{others}",
+                f"{needed:,} bytes are needed{apparent}, and {free:,} are free{others}",
                 directory,
             )
 

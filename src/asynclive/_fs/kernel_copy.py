@@ -16,6 +16,7 @@ from .file_io import create, write_all
 # Errors of copy_file_range that reading and writing would meet too. After any other error the bytes
 # are read and written: each file system has its own error for a copy that it does not support.
 _DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_BLOCK_BYTES = 512  # the unit of st_blocks, whatever the block size of the file system is
 _FICLONE = 0x40049409  # linux/fs.h
 
 # Bytes per step of a copy. Between steps a copy can be cancelled, or yield to a small artifact,
@@ -36,13 +37,83 @@ def copy_file(source_fd: int, path: str, checkpoint: Callable[[], None]) -> None
     """
     target_fd = create(path)
     try:
-        offset = 0
-        while copied := copy_step(source_fd, target_fd, offset):
-            offset += copied
-            checkpoint()
+        found = os.fstat(source_fd)
+        if has_holes(found):
+            _copy_data(source_fd, target_fd, path, found.st_size, checkpoint)
+        else:
+            offset = 0
+            while copied := copy_step(source_fd, target_fd, offset):
+                offset += copied
+                checkpoint()
         check_size(target_fd, path, os.fstat(source_fd).st_size)
     finally:
         os.close(target_fd)
+
+
+def _copy_data(
+    source_fd: int, target_fd: int, path: str, size: int, checkpoint: Callable[[], None]
+) -> None:
+    """Copy a file with holes, and keep them."""
+    make_hole(target_fd, path, size)
+    offset = 0
+    while offset < size:
+        offset, end = next_data(source_fd, offset, size)
+        while offset < end:
+            copied = copy_step(source_fd, target_fd, offset, min(COPY_STEP_BYTES, end - offset))
+            if not copied:
+                raise OSError(errno.EIO, f"A read stopped after {offset:,} of {size:,} bytes")
+            offset += copied
+            checkpoint()
+
+
+def make_hole(fd: int, path: str, size: int) -> None:
+    """Give an empty file a size without any bytes: all of it is a hole.
+
+    Raises:
+        OSError: its file system cannot have so large a file, or no holes and no space for it.
+    """
+    try:
+        os.ftruncate(fd, size)
+    except OSError as error:
+        why = f"{os.strerror(error.errno or 0)}, for an apparent size of {size:,} bytes"
+        raise OSError(error.errno, why, path) from error
+
+
+def has_holes(found: os.stat_result) -> bool:
+    """Return whether a file may have holes: it takes less space than it has bytes."""
+    # A file system that compresses reports fewer blocks too. ``next_data`` tells then.
+    return taken_bytes(found) < found.st_size
+
+
+def taken_bytes(found: os.stat_result) -> int:
+    """Return how many bytes of its disk a file takes; at most its size."""
+    if not hasattr(found, "st_blocks"):  # Windows
+        return found.st_size
+    return min(found.st_size, found.st_blocks * _BLOCK_BYTES)
+
+
+def next_data(fd: int, offset: int, size: int) -> tuple[int, int]:
+    """Return where the next bytes that are no hole begin and end, at or after ``offset``.
+
+    Where the system cannot tell, all bytes are data.
+    """
+    if not hasattr(os, "SEEK_DATA"):
+        return offset, size
+    try:
+        start = os.lseek(fd, offset, os.SEEK_DATA)
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+    except OSError as error:
+        return (size, size) if error.errno == errno.ENXIO else (offset, size)
+    return min(start, size), min(end, size)
+
+
+def data_bytes(fd: int, size: int) -> int:
+    """Return how many bytes of an open file are no hole."""
+    total = offset = 0
+    while offset < size:
+        start, offset = next_data(fd, offset, size)
+        total += offset - start
+    return total
 
 
 def check_size(fd: int, path: str, size: int) -> None:

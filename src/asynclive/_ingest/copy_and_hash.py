@@ -33,7 +33,16 @@ from .._fs.change_detection import has_writer
 from .._fs.file_io import READ, create
 from .._fs.free_space import DiskSpace, Reservation
 from .._fs.fsync import Sync
-from .._fs.kernel_copy import check_size, clone, copy_step, read_at
+from .._fs.kernel_copy import (
+    check_size,
+    clone,
+    copy_step,
+    data_bytes,
+    has_holes,
+    make_hole,
+    next_data,
+    read_at,
+)
 from .._workers.bounded_gather import run_together
 
 # Bytes of one step, which is one hop to a thread: enough that the hop costs nothing, and few
@@ -129,6 +138,8 @@ class LargeFile:
     _hashed_bytes: int = 0
     _synced_bytes: int = 0
     _copying: _Copying = _Copying.WRITE
+    _has_holes: bool = False
+    """Whether the source has holes, which the new files keep."""
     _fds: list[int] = field(default_factory=list)
     """Of the source, the temp file and the copy, as far as they exist and are open."""
     _hashed_fd: int = field(init=False)
@@ -278,21 +289,27 @@ class LargeFile:
         while self._copied_bytes < end:
             from_thread.check_cancelled()
             count = min(chunk_bytes, end - self._copied_bytes)
+            if self._has_holes:
+                start, stop = next_data(source_fd, self._copied_bytes, self.planned.size)
+                self._copied_bytes = start
+                count = min(count, stop - start)
+                if not count:
+                    break  # a hole up to the end
             copied = copy_step(source_fd, first_fd, self._copied_bytes, count)
             if not copied:
                 raise ArtifactChangedError(self.source, "grew or shrank")
             for fd in written_fds:
                 _copy_range(first_fd, fd, self._copied_bytes, copied)
             self._copied_bytes += copied
+            self._reservation.remaining_bytes -= copied
             if self.task is not Task.SNAPSHOT and self.options.should_yield():
                 break
-        self._reservation.remaining_bytes = self.planned.size - self._copied_bytes
         check_unchanged(os.fstat(source_fd), self.planned, self.source)
         done = self._copied_bytes == self.planned.size
         if done and self._copying is _Copying.WRITE_ONCE:
             for fd in more_fds:
                 if not clone(first_fd, fd):
-                    _copy_range(first_fd, fd, 0, self.planned.size)
+                    self._copy_all_data(first_fd, fd)
         if done:
             for fd, path in zip((first_fd, *more_fds), self._new_paths, strict=True):
                 check_size(fd, path, self.planned.size)
@@ -307,7 +324,8 @@ class LargeFile:
         """Open the source, make the new files, and clone them if the file system can."""
         self._fds.append(os.open(self.source, READ))
         self.has_writer = has_writer(self._fds[_SOURCE])
-        check_unchanged(os.fstat(self._fds[_SOURCE]), self.planned, self.source)
+        found = os.fstat(self._fds[_SOURCE])
+        check_unchanged(found, self.planned, self.source)
         written = self._new_paths
         for path in written:  # one by one, so that `close` finds those made before an error
             self._fds.append(create(path))
@@ -318,7 +336,20 @@ class LargeFile:
                 self._hash_source_if_settled()
             else:
                 self._copying, written = _Copying.WRITE_ONCE, written[:1]
-        self._reservation = self.options.space.reserve(written, self.planned.size)
+        needed, apparent_size = self.planned.size, None
+        if written and has_holes(found):
+            needed, apparent_size = data_bytes(self._fds[_SOURCE], needed), needed
+            self._has_holes = needed < apparent_size
+        self._reservation = self.options.space.reserve(written, needed, apparent_size)
+        if self._has_holes:
+            for fd, path in zip(self._fds[_TEMP:], self._new_paths, strict=True):
+                make_hole(fd, path, self.planned.size)
+
+    def _copy_all_data(self, source_fd: int, target_fd: int) -> None:
+        offset, size = 0, self.planned.size
+        while offset < size:
+            start, offset = next_data(source_fd, offset, size) if self._has_holes else (0, size)
+            _copy_range(source_fd, target_fd, start, offset - start)
 
     def _hash_source_if_settled(self) -> None:
         """Hash the source instead of its clone, if a write to the source is sure to show.

@@ -22,6 +22,7 @@ from .._cache.object_store import ObjectStore
 from .._fs.change_detection import file_clock_ns, seconds_to_next_tick
 from .._fs.file_io import set_mode
 from .._fs.free_space import DiskSpace
+from .._fs.kernel_copy import taken_bytes
 from .._fs.paths import relocated
 from .._ingest.batch_processes import BatchProcesses
 from .._ingest.copy_and_hash import CopyOptions
@@ -188,14 +189,22 @@ class StageJob:
         if layout.uses_reflinks:
             return
         large = [file for file in self.plan.files if file.size > SMALL_BYTES]
-        self.space.check(
+        self._check_space(
             layout.cache_tmp,
-            sum(
-                file.size
-                for file in large
-                if workspace.is_cached(file) and files.known_md5(file) is None
-            ),
+            [file for file in large if workspace.is_cached(file) and files.known_md5(file) is None],
         )
+
+    def _check_space(self, directory: str, files: Sequence[PlannedFile]) -> None:
+        """Raise OSError if the files do not fit below a directory, even without their holes."""
+        size = sum(file.size for file in files)
+        try:
+            self.space.check(directory, size)
+        except OSError:
+            paths = map(self.workspace.source_path, files)
+            taken = sum(taken_bytes(os.stat(path)) for path in paths)
+            if taken == size:
+                raise
+            self.space.check(directory, taken, size)
 
     async def prepare_release(self) -> None:
         """Wait until a write to the source is sure to show; then the caller may have it back.
@@ -218,7 +227,7 @@ class StageJob:
             OSError: also if the copy does not fit.
         """
         if self.workspace.copies_all_bytes and not self.store.layout.uses_reflinks:
-            self.space.check(os.path.dirname(self.copy_root), self.plan.total_bytes)
+            self._check_space(os.path.dirname(self.copy_root), self.plan.files)
         for directory in self.plan.dirs:
             from_thread.check_cancelled()
             os.mkdir(os.path.join(self.copy_root, *directory.key), 0o700)

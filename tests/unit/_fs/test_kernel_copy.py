@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from asynclive._fs import kernel_copy
-from asynclive._fs.kernel_copy import COPY_STEP_BYTES, clone, copy_file, copy_step
+from asynclive._fs.kernel_copy import (
+    COPY_STEP_BYTES,
+    clone,
+    copy_file,
+    copy_step,
+    data_bytes,
+    has_holes,
+    taken_bytes,
+)
 
 ERRORS = ("EXDEV", "ENOSYS", "EINVAL", "EOPNOTSUPP", "EPERM", "ENOENT", "ETXTBSY", "EINTR", "EIO")
 
@@ -133,3 +141,43 @@ def test_a_clone_that_is_short_is_no_clone(tmp_path: Path, monkeypatch: pytest.M
     with two_files(tmp_path, DATA) as (source, target):
         assert not clone(source, target)
     assert (tmp_path / "target").read_bytes() == b""
+
+
+def make_sparse(path: Path) -> bytes:
+    """Write a file with holes at its start, in its middle and at its end; return its bytes."""
+    size, parts = 8 * 2**20, {2**20: b"a" * 5000, 3 * 2**20: b"b" * 2**20}
+    with path.open("wb") as file:
+        file.truncate(size)
+        for offset, part in parts.items():
+            file.seek(offset)
+            file.write(part)
+    if not has_holes(path.stat()):
+        pytest.skip("this file system has no holes")
+    return path.read_bytes()
+
+
+def test_a_copy_keeps_the_holes_of_its_source(tmp_path: Path, way: str) -> None:
+    data = make_sparse(tmp_path / "sparse")
+    with open(tmp_path / "sparse", "rb") as source:
+        assert data_bytes(source.fileno(), len(data)) < 2 * 2**20
+        copy_file(source.fileno(), str(tmp_path / "copy"), lambda: None)
+    assert (tmp_path / "copy").read_bytes() == data
+    assert taken_bytes((tmp_path / "copy").stat()) < 2 * 2**20
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP])
+def test_where_the_system_knows_no_holes_all_bytes_are_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    data, seek = make_sparse(tmp_path / "sparse"), os.lseek
+
+    def refuse(fd: int, offset: int, whence: int) -> int:
+        if whence in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(error, os.strerror(error))
+        return seek(fd, offset, whence)
+
+    monkeypatch.setattr(os, "lseek", refuse)
+    with open(tmp_path / "sparse", "rb") as source:
+        assert data_bytes(source.fileno(), len(data)) == len(data)
+        copy_file(source.fileno(), str(tmp_path / "copy"), lambda: None)
+    assert (tmp_path / "copy").read_bytes() == data
