@@ -46,9 +46,11 @@ def experiment_name(repo: Any, name: str | None) -> str:
     scm = repo.scm
     if isinstance(scm, NoSCM):
         raise ExperimentError(name, "there is no Git repository. Run 'git init' and 'git commit'.")
+    # Before libgit2 is used, which raises another error here: scmrepo goes on with it then.
+    has_no_commits = scm.no_commits
     if reason := libgit2_refusal(scm):
         raise ExperimentError(name, reason)
-    if scm.no_commits:
+    if has_no_commits:
         raise ExperimentError(name, "Git has no commit yet. Run 'git commit'.")
     try:
         check_identity(scm.root_dir)
