@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +12,7 @@ import anyio
 import pytest
 from backends import Isolation, in_both, on_asyncio, on_every_loop
 from gate import SECONDS, locked
+from programs import run_program
 
 from asynclive import AsyncLive, NotActiveError
 
@@ -149,8 +147,8 @@ async def test_a_native_cancellation_while_entering_leaves_nothing(
 
 
 CTRL_C_IN_CALLBACK = """
-import signal, sys
-import anyio
+import asyncio, signal, sys
+import anyio, trio
 from asynclive import ArtifactStaged, AsyncLive
 
 def on_event(event):
@@ -163,7 +161,7 @@ async def main():
         await anyio.sleep_forever()
 
 try:
-    anyio.run(main, backend=sys.argv[1])
+    asyncio.run(main()) if sys.argv[1] == "asyncio" else trio.run(main)
 except KeyboardInterrupt:
     print("interrupted")
 """
@@ -174,12 +172,6 @@ except KeyboardInterrupt:
 def test_ctrl_c_that_comes_while_the_session_works_ends_the_block(
     repo: Path, backend: str, isolation: Isolation
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CTRL_C_IN_CALLBACK, backend],
-        cwd=repo,
-        env={**os.environ, "ASYNCLIVE_ISOLATION": isolation},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert (done.stdout, done.returncode) == ("interrupted\n", 0), done.stderr
+    process = run_program(repo, CTRL_C_IN_CALLBACK, backend, isolation=isolation)
+    printed, errors = process.communicate(timeout=SECONDS)
+    assert (printed, process.returncode) == ("interrupted\n", 0), errors

@@ -26,6 +26,7 @@ from .._instrumentation.statistics import AsyncLiveStatistics
 from .._progress.display_choice import make_progress
 from .blocking_live import BlockingLive
 from .engine_choice import Isolation, choose_isolation, engine_maker
+from .interpreter_exit import EXIT_HOOK
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -194,6 +195,7 @@ class AsyncLive:
 
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()
+        EXIT_HOOK.add(self._session)
         return self
 
     async def __aexit__(
@@ -202,7 +204,10 @@ class AsyncLive:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._session.__aexit__(exc_type, exc, traceback)
+        try:
+            await self._session.__aexit__(exc_type, exc, traceback)
+        finally:
+            EXIT_HOOK.remove_ended()
 
     async def log_artifact(
         self,

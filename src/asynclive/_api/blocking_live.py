@@ -56,8 +56,9 @@ class BlockingLive:
     :meth:`AsyncLive.blocking` makes one. It is a context manager, and does what AsyncLive does, in
     an event loop that runs in a thread of its own. Leaving the block waits for all artifacts;
     ``sys.exit(0)`` does too. Leaving it by an exception cancels them, and so does Ctrl-C during
-    that wait; a warning of the log names those that were submitted. Any number of threads may use
-    it. An object can be entered once.
+    that wait; a warning of the log names those that were submitted. If the block is never left, the
+    end of the program finishes its artifacts, in up to 60 seconds, or names them. Any number of
+    threads may use it. An object can be entered once.
 
     Args:
         live: an :class:`AsyncLive` that has not been entered.

@@ -79,11 +79,16 @@ class LoopThread:
             return
         try:
             try:
-                portal.call(leave)
+                _call_if_running(portal, leave)
                 self._task_result.result()
+            except CancelledError:
+                raise NotActiveError(
+                    "The event loop of AsyncLive.blocking() ended before its block: code in it, "
+                    "such as a callback for events, raised SystemExit."
+                ) from None
             except BaseException:
                 if not self._task_result.done():
-                    portal.call(interrupt)
+                    _call_if_running(portal, interrupt)
                     wait([self._task_result])
                 raise
         finally:
@@ -105,7 +110,10 @@ class LoopThread:
             )
         self._check()
         with self._lock:
-            future = self._check().start_task_soon(func)
+            try:
+                future = self._check().start_task_soon(func)
+            except RuntimeError as error:  # the portal has ended, and not by ``stop``
+                raise NotActiveError(f"The event loop of this object has ended: {error}.") from None
         try:
             return future.result()
         except CancelledError:
@@ -138,3 +146,9 @@ class LoopThread:
                 "Make another one here."
             )
         return self._portal
+
+
+def _call_if_running(portal: BlockingPortal, func: Callable[[], None]) -> None:
+    """Call ``func`` in the loop, unless an error such as SystemExit in a callback has ended it."""
+    with contextlib.suppress(RuntimeError):
+        portal.call(func)

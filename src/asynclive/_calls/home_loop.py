@@ -68,8 +68,18 @@ class HomeLoop:
         """Whether this process is not a forked child of the one that the loop runs in."""
         return os.getpid() == self._process
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the loop runs, so that it calls a function soon."""
+        if isinstance(self._loop, asyncio.AbstractEventLoop):
+            return self._loop.is_running()
+        return self.call_soon(_do_nothing)
+
     def call_soon(self, func: Callable[[], object]) -> bool:
-        """Let the loop call ``func``, from any thread; return False if the loop has ended."""
+        """Let the loop call ``func``, from any thread; return False if the loop has ended.
+
+        A loop of asyncio that was stopped calls it when it runs again; see ``is_running``.
+        """
         call_soon = getattr(self._loop, "call_soon_threadsafe", None) or self._loop.run_sync_soon
         try:
             call_soon(func)

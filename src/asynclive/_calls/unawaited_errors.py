@@ -49,7 +49,7 @@ class UnawaitedErrors:
         """Log these errors and the paths of dropped calls, and add them as notes to ``exc``.
 
         Args:
-            exc: the exception by which the block was left; None: it was never left.
+            exc: the exception that ended the block; None: it was never left.
         """
         for error in self._take_errors():
             message = f"An artifact that no task awaited was not logged: {error}"
@@ -62,7 +62,7 @@ class UnawaitedErrors:
             how = (
                 "ended, and it was never left"
                 if exc is None
-                else f"was left by {type(exc).__name__}"
+                else f"was ended by {type(exc).__name__}"
             )
             message = f"The block of AsyncLive {how}. {describe_paths(paths)}"
             # At this level, Python shows it on stderr if the program does not configure logging.

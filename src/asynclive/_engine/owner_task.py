@@ -118,21 +118,36 @@ class OwnerTask:
         except BaseException as error:
             # Not raised here: an error of a system task would end trio as a whole.
             self._error = unwrap(error)
-            if isinstance(self._error, KeyboardInterrupt) and _in_main_thread_of_trio():
-                # Trio raised it in the task that was running. The main task must get it.
-                signal.raise_signal(signal.SIGINT)
+            if isinstance(self._error, (KeyboardInterrupt, SystemExit)):
+                self._raise_in_program(self._error)
         finally:
             self._begun.set()
             self._ended.set()
             self._on_ended()
 
+    def _raise_in_program(self, error: BaseException) -> None:
+        """Hand on an exception that ends the program, as of a signal handler.
+
+        It was raised in the task that was running, and the program must get it.
+        """
+        if self._task is None:  # trio
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            if isinstance(error, KeyboardInterrupt) and in_main_thread:
+                signal.raise_signal(signal.SIGINT)  # trio raises it in the main task
+        elif not self._scope.cancel_called and not (
+            # Python 3.11. If the event loop is being shut down, it has raised the exception.
+            hasattr(self._task, "cancelling") and self._task.cancelling()
+        ):
+            # Out of the event loop: a task group would have put a group around it.
+            asyncio.get_running_loop().call_soon(_raise, error)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
 
 def _on_asyncio() -> bool:
     return anyio.get_cancelled_exc_class() is asyncio.CancelledError
-
-
-def _in_main_thread_of_trio() -> bool:
-    return not _on_asyncio() and threading.current_thread() is threading.main_thread()
 
 
 def unwrap(error: BaseException) -> BaseException:

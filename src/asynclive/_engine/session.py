@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
+import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
 from types import TracebackType
@@ -54,7 +56,7 @@ class _State(enum.Enum):
     ACTIVE = "is active"
     DRAINING = "is being drained, or was"
     LEFT = "has been left"
-    ENDED = "has ended before its block: the event loop was shut down, or the engine failed"
+    ENDED = "has ended before its block: the program or its event loop ends, or the engine failed"
 
 
 class Session:
@@ -87,10 +89,12 @@ class Session:
         self._unawaited = UnawaitedErrors()
         self._state = _State.NEW
         self.home = HomeLoop()
-        # These two exist once the block is entered.
+        # These three exist once the block is entered.
         self._owner: OwnerTask | None = None
+        self._finish_requested: anyio.Event | None = None
         self._engine: Engine | None = None
         self._leaving = False
+        self._ended = threading.Event()  # for other threads
         self._in_flight: dict[Call, None] = {}
         self._accepted = 0
         self._is_overdue = False  # the deadline of ``drain`` passed, and calls had not ended
@@ -112,6 +116,8 @@ class Session:
             self._state = _State.LEFT
             error.__cause__ = error.__cause__ or self._cause
             raise
+        self._finish_requested = anyio.Event()
+        self._owner.start_soon(self._finish_on_request)
         self._state = _State.ACTIVE
         if self._hub.has_consumers:
             self.engine.start_events()
@@ -123,6 +129,8 @@ class Session:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._state is not _State.NEW and not self.home.is_this_process:
+            return  # a forked child: the block, its tasks and its files belong to the parent
         if self._leaving or self._state in (_State.NEW, _State.ENTERING, _State.LEFT):
             raise NotActiveError(f"The block cannot be left: this object {self._state.value}.")
         self.home.check("Leaving the block")
@@ -140,13 +148,16 @@ class Session:
             reason = error
             raise
         finally:
-            await self._end_tasks(reason)
+            try:
+                await self._end_tasks(reason)
+            finally:
+                self._ended.set()
         if reason is None:
             self._unawaited.raise_group()
 
     async def _wait_for_calls(self) -> None:
         if self._in_flight:
-            self._all_ended = anyio.Event()
+            self._all_ended = self._all_ended or anyio.Event()
             await self._all_ended.wait()
 
     async def _end_tasks(self, reason: BaseException | None) -> None:
@@ -169,21 +180,63 @@ class Session:
             raise
         finally:
             failure = self._owner.error
-            reason = failure or reason
-            if reason is not None:
-                self._unawaited.report(reason)
-            if failure is not None:
+            if (failure or reason) is not None:
+                self._unawaited.report(failure or reason)
+            if failure is not None and not _ends_loop(failure, reason):
                 raise failure from failure.__cause__
 
     def _on_owner_ended(self) -> None:
         """Let no caller wait any longer: no task of the session works any more."""
         self._hub.close()
-        if not self._leaving and self._state is not _State.ENTERING:
-            self._state = _State.ENDED
-            if self._owner is None or self._owner.error is None:
-                self._unawaited.report(None)  # no code will leave the block
         if self._all_ended is not None:
             self._all_ended.set()
+        if self._leaving or self._state is _State.ENTERING or not self.home.is_this_process:
+            return
+        self._state = _State.ENDED
+        self._unawaited.report(None if self._owner is None else self._owner.error)
+        self._ended.set()
+
+    # For the end of the program. Any thread may call these.
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no task of the session works any more, and lost artifacts are named."""
+        return self._ended.is_set()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        return self.home.is_this_process
+
+    def pending_paths(self) -> list[str]:
+        """Return the paths of the calls in flight, as the callers wrote them."""
+        return [call.request.given for call in list(self._in_flight)]
+
+    def finish_soon(self) -> bool:
+        """Accept no call, finish those in flight, and end; return False if no loop runs for that.
+
+        Nothing more is done if the block is just being left.
+        """
+        assert self._finish_requested is not None
+        return self.home.is_running and self.home.call_soon(self._finish_requested.set)
+
+    def cancel_soon(self) -> bool:
+        """Cancel all calls, and end; return False if the event loop has ended."""
+        assert self._owner is not None
+        return self.home.call_soon(self._owner.cancel)
+
+    def wait_until_ended(self, seconds: float) -> bool:
+        return self._ended.wait(seconds)
+
+    async def _finish_on_request(self) -> None:
+        assert self._owner is not None
+        assert self._finish_requested is not None
+        await self._finish_requested.wait()
+        if not self._leaving:
+            self._state = _State.ENDED
+            self.engine.stop_accepting()
+            await self._wait_for_calls()
+            self.engine.leave_normally()
+            self._owner.cancel()
 
     @property
     def engine(self) -> Engine:
@@ -307,6 +360,16 @@ class Session:
     def _start_soon(self, sample: Callable[[], Coroutine[Any, Any, None]]) -> None:
         assert self._owner is not None
         self._owner.start_soon(sample)
+
+
+def _ends_loop(failure: BaseException, reason: BaseException | None) -> bool:
+    """Return whether asyncio has raised ``failure`` out of the event loop, and cancels all tasks.
+
+    If the block raised it again, it would interrupt that, and some tasks would never end.
+    """
+    return isinstance(failure, (KeyboardInterrupt, SystemExit)) and isinstance(
+        reason, asyncio.CancelledError
+    )
 
 
 def _is_normal_end(exc: BaseException | None) -> bool:

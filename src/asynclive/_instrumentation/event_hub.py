@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import time
 import weakref
 from collections import OrderedDict
@@ -194,9 +195,12 @@ class EventHub:
         for callback in self._callbacks:
             try:
                 callback(event)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException:  # even CancelledError, which a cancelled future may raise
+            except BaseException as error:  # even CancelledError, which a cancelled future raises
+                # In the main thread these may come from a signal handler. In any other thread they
+                # would only end the event loop there, with all pending artifacts.
+                ends_program = isinstance(error, (KeyboardInterrupt, SystemExit))
+                if ends_program and threading.current_thread() is threading.main_thread():
+                    raise
                 # An error of a callback must not affect the artifact. Later events are still
                 # passed to the callback, because only this event may have made it fail.
                 self._log_failure(callback, event)
