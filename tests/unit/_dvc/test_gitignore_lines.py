@@ -77,3 +77,12 @@ def test_several_appends_are_undone_one_by_one(tmp_path: Path, before: bytes | N
         assert appends.undo_last(str(path))
         assert (path.read_bytes() if path.exists() else None) == state
     assert not appends.undo_last(str(path))
+
+
+def test_the_line_of_another_artifact_is_not_undone(tmp_path: Path) -> None:
+    path, appends = tmp_path / ".gitignore", AppendUndo()
+    for line in ("/a", "/b"):
+        with appends.record_append(str(path), line), path.open("a") as file:
+            file.write(f"{line}\n")
+    assert not appends.undo_last(str(path), "/a")
+    assert path.read_text() == "/a\n/b\n"

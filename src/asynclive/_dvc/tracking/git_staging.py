@@ -86,7 +86,7 @@ class GitStaging:
 
     @contextlib.contextmanager
     def _locked_copy(self) -> Iterator[None]:
-        """Let DVC write to a copy of the index, which then replaces it. Hold the lock meanwhile.
+        """Let DVC write to a copy of the index, which then replaces it. Hold the lock until then.
 
         dulwich takes the lock to write, but reads the index before that: what a git command adds
         in between would be lost.
