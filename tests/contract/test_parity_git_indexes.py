@@ -12,6 +12,7 @@ from disk import look, tree, write
 from twin import Templates, dvc, git
 
 from asynclive import ArtifactPathError, AsyncLive, RepositoryError
+from asynclive._doctor.diagnosis import diagnose
 
 pytestmark = pytest.mark.anyio
 
@@ -185,6 +186,7 @@ async def test_an_index_that_dvc_cannot_read_is_refused_on_entering(
     with pytest.raises(RepositoryError, match=f"it is {feature}") as caught:
         await logged(ours)
     assert look(ours, objects=True) == before
+    assert diagnose(str(ours)).problems == [str(caught.value)]
     for command in re.findall(r"'git ([^']*)'", str(caught.value)):
         git(ours, *command.split())
     assert await logged(ours) == {path: "new" in path for path in PATHS}

@@ -15,6 +15,7 @@ from gate import gate_at
 from twin import Templates, dvc, git
 
 from asynclive import AsyncLive, LockTimeoutError
+from asynclive._doctor.diagnosis import diagnose
 from asynclive._dvc.repository import dvc_repository
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 
@@ -80,6 +81,7 @@ async def test_after_lock_timeout_a_call_fails_and_leaves_nothing(
             assert caught.value.lock == str(lock)
             assert caught.value.lock_timeout == lock_timeout
             assert f"'{lock}'" in str(caught.value)
+            assert f"'{lock}'" in " ".join(diagnose(str(repo)).notes)
         await live.log_artifact("model.pt", type="m")
     assert added(repo) == {"model.pt.dvc", ".gitignore"}
 
