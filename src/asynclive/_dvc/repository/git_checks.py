@@ -57,7 +57,8 @@ def libgit2_refusal(scm: Any) -> str | None:
         scm: scmrepo's ``Git``.
     """
     try:
-        scm.list_submodules()  # DVC's other Git libraries cannot list them
+        # Not scm.list_submodules(): scmrepo would then prefer libgit2 for its next calls too.
+        scm.pygit2.list_submodules()
     except Exception as error:
         unknown = f"libgit2, which DVC uses, cannot open Git's repository: {plain_text(error)}."
         return explain(error, scm.root_dir) or unknown

@@ -157,7 +157,7 @@ class GitStaging:
         scm = self._repo.scm
         return any(
             is_inside(os.path.abspath(path), os.path.join(scm.root_dir, submodule))
-            for submodule in scm.list_submodules()
+            for submodule in scm.pygit2.list_submodules()
         )
 
     def is_lock_error(self, error: Exception) -> bool:
