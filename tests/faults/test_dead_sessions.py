@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +40,28 @@ async def main():
     async with AsyncLive(root=sys.argv[1]) as live, anyio.create_task_group() as group:
         for path in sys.argv[2:]:
             group.start_soon(lambda path=path: live.log_artifact(path, copy=True, desc="new"))
+
+anyio.run(main)
+"""
+
+# Logs a path with dvc.yaml as a mount point, and kills itself while it writes dvc.yaml in place.
+IN_PLACE = """
+import errno, os, signal, sys, anyio
+from asynclive import AsyncLive
+
+replace = os.replace
+
+def refuse(one, other, **kwargs):
+    if other.endswith("dvc.yaml"):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+    replace(one, other, **kwargs)
+
+os.replace = refuse
+os.ftruncate = lambda fd, size: os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    async with AsyncLive(root=sys.argv[1], isolation="thread") as live:
+        await live.log_artifact("model", desc="new")
 
 anyio.run(main)
 """
@@ -270,3 +294,21 @@ async def test_a_kill_while_files_become_links_in_place_loses_none_of_them(
         await live.log_artifact("model")
     assert content(repo / "model") == before
     assert_nothing_lost(repo)
+
+
+@on_asyncio
+async def test_a_mount_point_that_was_being_written_gets_its_old_bytes_back(
+    repo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(repo, {"model": "model"})
+    async with AsyncLive(root=repo) as live:
+        await live.log_artifact("model", desc="a long description" * 100)
+    before = (repo / "dvc.yaml").read_bytes()
+    killed = subprocess.run([sys.executable, "-c", IN_PLACE, repo], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (repo / "dvc.yaml").read_bytes() != before
+    async with AsyncLive(root=repo):
+        assert (repo / "dvc.yaml").read_bytes() == before
+    assert "Restored" in caplog.text
+    assert leftovers(repo) == []
+    assert_sound(repo)
