@@ -2,82 +2,24 @@
 
 Run as ``python interrupted.py PROGRAM STAGE REPOSITORY``. The program prints ``at the gate`` when
 the thread arrives there. The gate opens once the call has been cancelled. At the end the program
-prints how it ended, and how many threads of asynclive are still working.
+prints how it ended, and how many threads of asynclive are still working. With
+``isolation="process"`` the thread is in the worker process, which prints these lines too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
-from typing import Any
 
 import anyio
-import anyio.to_thread
 import sniffio
+from gated_stage import at_work, prepare, print_line
 
-import asynclive._api.async_live
-import asynclive._ingest.copy_and_hash
-import asynclive._stage.source
 from asynclive import AsyncLive
-from asynclive._dvc.repository.dvc_repository import DvcRepository
-from asynclive._engine.local_engine import LocalEngine
-
-STAGES: dict[str, tuple[Any, str]] = {
-    "look": (asynclive._stage.source, "make_plan"),
-    "copy": (asynclive._ingest.copy_and_hash.LargeFile, "_copy_step"),
-    "hash": (asynclive._ingest.copy_and_hash.LargeFile, "_hash_step"),
-    "lock": (DvcRepository, "acquire"),
-    "commit": (DvcRepository, "commit"),
-}
-
-cancelled = threading.Event()
-at_work: list[int] = []
-
-
-def print_line(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def hold_at_gate(owner: Any, name: str) -> None:
-    real = getattr(owner, name)
-
-    def wait_then_call(*args: Any) -> Any:
-        if not cancelled.is_set():
-            print_line("at the gate")
-            cancelled.wait()
-        return real(*args)
-
-    setattr(owner, name, wait_then_call)
-
-
-def prepare(stage: str) -> None:
-    hold_at_gate(*STAGES[stage])
-    work_on, run_sync = LocalEngine._work_on, anyio.to_thread.run_sync
-
-    async def work_on_with_gate(self: LocalEngine, call: Any, scope: anyio.CancelScope) -> None:
-        def cancel_and_open_gate() -> None:
-            scope.cancel()
-            cancelled.set()
-
-        call.bind_work(cancel_and_open_gate)
-        await work_on(self, call, scope)
-
-    async def run_sync_counted(func: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        def counted(*args: Any) -> Any:
-            at_work.append(1)
-            try:
-                return func(*args)
-            finally:
-                at_work.pop()
-
-        return await run_sync(counted, *args, **options)
-
-    LocalEngine._work_on = work_on_with_gate  # type: ignore[method-assign]
-    anyio.to_thread.run_sync = run_sync_counted  # type: ignore[assignment]
+from asynclive._isolation import start_worker
 
 
 async def log(repo: str) -> None:
@@ -130,8 +72,18 @@ PROGRAMS: dict[str, Callable[[str], None]] = {
 }
 
 
+def prepare_worker(stage: str) -> None:
+    """Let the worker process prepare, and print what this program prints."""
+    before, serve = start_worker._COMMAND.rsplit("serve()", 1)
+    code = f"gated_stage.prepare_worker({stage!r}, {os.getpid()})"
+    start_worker._COMMAND = f"{before}\nimport gated_stage\n{code}\nserve(){serve}"
+
+
 def main(program: str, stage: str, repo: str) -> None:
-    prepare(stage)
+    if os.environ["ASYNCLIVE_ISOLATION"] == "process":
+        prepare_worker(stage)
+    else:
+        prepare(stage)
     try:
         PROGRAMS[program](repo)
     except BaseException as error:

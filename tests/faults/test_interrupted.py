@@ -11,13 +11,16 @@ from pathlib import Path
 
 import anyio
 import pytest
-from backends import on_asyncio
+from backends import Isolation, in_both, on_asyncio
 from cancelling import settled
 from disk import look
-from interrupted import PROGRAMS, STAGES
+from gated_stage import STAGES
+from interrupted import PROGRAMS
 from invariants import assert_nothing_lost, entries
 from moments import MomentGate, Moments, spread
+from remote_moments import RemoteMoments
 from tally import SURVIVED
+from worker_agent import Agents
 
 import asynclive
 from asynclive import AsyncLive, NotActiveError
@@ -40,12 +43,12 @@ def is_logged(repo: Path, size: int) -> bool:
     )
 
 
-def interrupt(repo: Path, program: str, stage: str) -> list[str]:
+def interrupt(repo: Path, program: str, stage: str, isolation: Isolation) -> list[str]:
     """Run the program, interrupt it at the gate, and return the lines that it prints after that."""
     source = Path(asynclive.__file__).parents[1]
     process = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("interrupted.py"), program, stage, repo],
-        env={**os.environ, "PYTHONPATH": str(source)},
+        env={**os.environ, "PYTHONPATH": str(source), "ASYNCLIVE_ISOLATION": isolation},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -62,15 +65,15 @@ def interrupt(repo: Path, program: str, stage: str) -> list[str]:
     return output.splitlines()
 
 
-async def check_interrupted(repo: Path, program: str, stage: str) -> None:
+async def check_interrupted(repo: Path, program: str, stage: str, isolation: Isolation) -> None:
     source = repo / "artifact"
     source.write_bytes(bytes(range(256)) * 4 * 3 * 1024)
     async with AsyncLive(root=repo):  # creates DVC's directories, so that they are in ``before``
         pass
     before = look(repo, objects=False)
-    error, at_work = interrupt(repo, program, stage)
+    *of_worker, error, at_work = interrupt(repo, program, stage, isolation)
     assert error in RAISED[SENT[program]]
-    assert at_work == "0"
+    assert [*of_worker, at_work] == ["0"] * (2 if isolation == "process" else 1)
     assert_nothing_lost(repo)
     if stage == "commit":
         assert is_logged(repo, source.stat().st_size)
@@ -80,7 +83,18 @@ async def check_interrupted(repo: Path, program: str, stage: str) -> None:
         await live.log_artifact(source, type="model", copy=True)
     assert is_logged(repo, source.stat().st_size)
     assert_nothing_lost(repo)
-    SURVIVED["sessions interrupted by SIGINT or SIGTERM"] += 1
+    SURVIVED[f"sessions interrupted by SIGINT or SIGTERM, isolation={isolation!r}"] += 1
+
+
+# With a worker process, each program at a third of the stages.
+IN_WORKER = [
+    (program, stage)
+    for number, program in enumerate(PROGRAMS)
+    for stage in [*STAGES][number % 3 :: 3]
+]
+needs_proc = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="/proc names the standard output of a program"
+)
 
 
 @pytest.mark.anyio
@@ -98,7 +112,30 @@ async def check_interrupted(repo: Path, program: str, stage: str) -> None:
 async def test_an_interrupted_call_is_logged_completely_or_not_at_all(
     repo: Path, program: str, stage: str
 ) -> None:
-    await check_interrupted(repo, program, stage)
+    await check_interrupted(repo, program, stage, "thread")
+
+
+@needs_proc
+@pytest.mark.anyio
+@on_asyncio
+@pytest.mark.parametrize(
+    ("program", "stage"), [("asyncio.run-background", "copy"), ("anyio.run-trio", "commit")]
+)
+async def test_a_call_interrupted_in_a_worker_process_is_logged_completely_or_not_at_all(
+    repo: Path, program: str, stage: str
+) -> None:
+    await check_interrupted(repo, program, stage, "process")
+
+
+@needs_proc
+@pytest.mark.long
+@pytest.mark.anyio
+@on_asyncio
+@pytest.mark.parametrize(("program", "stage"), IN_WORKER)
+async def test_a_call_interrupted_at_some_stages_in_a_worker_process_is_logged_or_not_at_all(
+    repo: Path, program: str, stage: str
+) -> None:
+    await check_interrupted(repo, program, stage, "process")
 
 
 @pytest.mark.long
@@ -109,23 +146,25 @@ async def test_an_interrupted_call_is_logged_completely_or_not_at_all(
 async def test_a_call_interrupted_in_any_way_at_any_stage_is_logged_completely_or_not_at_all(
     repo: Path, program: str, stage: str
 ) -> None:
-    await check_interrupted(repo, program, stage)
+    await check_interrupted(repo, program, stage, "thread")
 
 
 @pytest.mark.anyio
+@in_both
 async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_any_stage(
-    repo: Path, monkeypatch: pytest.MonkeyPatch
+    repo: Path, isolation: Isolation, monkeypatch: pytest.MonkeyPatch, agents: Agents
 ) -> None:
-    moments = Moments(monkeypatch)
+    moments = Moments(monkeypatch) if isolation == "thread" else RemoteMoments(agents)
     artifact = repo / "artifact"
     artifact.write_bytes(b"counted")
     reached = 0
-    async with AsyncLive(root=repo) as live:
+    async with AsyncLive(root=repo, isolation=isolation) as live:
         moments.live = live
         moment_counts = await moments.count(
             lambda: live.log_artifact(artifact, type="model", copy=True)
         )
-    for number, moment in enumerate(spread(moment_counts, 4)):
+    few = 4 if isolation == "thread" else 2
+    for number, moment in enumerate(spread(moment_counts, few)):
         artifact.write_bytes(b"%d" % number)
         before, outcome = look(repo, objects=False), ""
 
@@ -141,11 +180,12 @@ async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_
 
         async def open_gate(gate: MomentGate) -> None:
             await settled()  # the block is ending, and waits for the thread
-            gate.open()
+            if gate.what:  # else the call has ended, and so may the worker process have
+                gate.open()
 
         async with anyio.create_task_group() as outside:
             with contextlib.suppress(ZeroDivisionError):
-                async with AsyncLive(root=repo) as live:
+                async with AsyncLive(root=repo, isolation=isolation) as live:
                     moments.live = live
                     gate = moments.arm(moment)
                     outside.start_soon(log, live, number, gate)
@@ -156,7 +196,7 @@ async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_
         assert moments.running == 0
         assert_nothing_lost(repo)
         copy = repo / "dvclive" / "artifacts" / "artifact"
-        SURVIVED["blocks left by an exception"] += 1
+        SURVIVED[f"blocks left by an exception, isolation={isolation!r}"] += 1
         # The task was not cancelled itself, so the outcome of its call must match the files.
         reached += bool(gate.what)
         if moment[0] == "commit" or not gate.what:
@@ -166,4 +206,4 @@ async def test_a_call_is_logged_completely_or_not_at_all_if_the_block_raises_at_
         else:
             assert outcome == "refused"
             assert look(repo, objects=False) == before
-    assert reached >= 3
+    assert reached >= few - 1

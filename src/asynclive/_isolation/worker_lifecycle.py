@@ -307,7 +307,15 @@ class WorkerLifecycle:
                 sock.close()
             return self._take_calls(), _WorkerEnd.not_started(not_python)
         self.channel.post_first(first_messages(start))
-        calls = await self._converse(*socks[1:])
+        try:
+            calls = await self._converse(*socks[1:])
+        except BaseException:
+            # asyncio cancels every task at once. A worker that has lost its sockets still undoes or
+            # commits its calls, and must not be left at it when this process ends.
+            limit = self._settings.leave_timeout
+            end = process.wait if limit is None else partial(helper_process.end, process, limit)
+            await self._in_thread(end)
+            raise
         if self._gave_up is not None:
             await self._in_thread(partial(helper_process.kill, process))
             return calls, _WorkerEnd(self._gave_up, status=None, error=None, cause=None)
