@@ -15,13 +15,17 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import pytest
+from disk import leftovers
 from invariants import assert_nothing_lost, assert_one_of, assert_sound, entries
 from points import Moment
-from scenarios import Job, Report, Scenario
+from scenarios import Job, Report, Scenario, Victims
 from tally import SURVIVED
 from twin import Templates, dvc
 
 BACKENDS = ("asyncio", "trio")
+
+each_kill = pytest.mark.parametrize("victims", Victims, ids=lambda victims: victims.name.lower())
 
 
 class Zygote:
@@ -49,8 +53,8 @@ def zygote() -> Iterator[Zygote]:
         yield Zygote(process)
 
 
-class Workers:
-    """The worker processes of a session. Each holds a pipe open as long as it lives.
+class Helpers:
+    """The worker and batch processes of a session. Each holds a pipe open as long as it lives.
 
     Args:
         path: where to make the pipe.
@@ -64,7 +68,7 @@ class Workers:
     def end(self) -> bytes:
         """Wait until all of them have ended; return ``+`` for each that started, ``-`` if killed.
 
-        A worker process that has not opened the pipe yet cannot open it any more, and ends.
+        A process that has not opened the pipe yet cannot open it any more, and ends.
         """
         written = b""
         try:
@@ -73,7 +77,7 @@ class Workers:
                     some = os.read(self._fd, 100)
                 except BlockingIOError:  # a process has the pipe open and has written nothing new
                     readable = select.select([self._fd], [], [], _SECONDS)[0]
-                    assert readable, "a worker process does not end"
+                    assert readable, "a helper process does not end"
                     continue
                 if not some:
                     return written
@@ -82,24 +86,33 @@ class Workers:
             os.close(self._fd)
 
 
-# Far more than a worker process needs to end: the test fails instead of hanging.
-_SECONDS = 60
+# Far more than a helper process needs to end: the test fails instead of hanging.
+_SECONDS = 300
 
 
 @dataclass
 class Killing:
-    """The sessions of one scenario, each in a new repository below ``base``."""
+    """The sessions of one scenario, each in a new repository below ``base``.
+
+    ``victims``: the processes that a kill ends. They choose the isolation of the session that is
+    killed, and of the next one.
+    """
 
     zygote: Zygote
     templates: Templates
     base: Path
     scenario: Scenario
+    victims: Victims = Victims.SESSION
     _made: int = 0
 
     def count(self, backend: str) -> Report:
-        """Run a session without a kill; the report says how many moments each stage has."""
+        """Run a session without a kill; the report says how many moments each stage has.
+
+        It runs in threads: a worker process has the same stages.
+        """
         repo = self.fresh()
-        report = self.zygote.run(self.job(repo, backend, prepare=True, count=True))
+        job = self.job(repo, backend, prepare=True, count=True, victims=Victims.SESSION)
+        report = self.zygote.run(job)
         assert report.signal == 0
         self.check_complete(repo, report)
         return report
@@ -109,10 +122,10 @@ class Killing:
         repo = self.fresh()
         stage, number = moment
         while True:
-            workers = self.workers(repo)
-            job = self.job(repo, backend, prepare=True, target=(stage, number), alive=workers.path)
+            helpers = self.helpers(repo)
+            job = self.job(repo, backend, prepare=True, target=(stage, number), alive=helpers.path)
             report = self.zygote.run(job)
-            report.workers = workers.end()
+            report.helpers = helpers.end()
             if report.signal == signal.SIGKILL:
                 break
             # Threads run in parallel, so a stage has more moments in one session than in another.
@@ -121,13 +134,23 @@ class Killing:
             assert number > 0, f"the session never reached the stage {stage}"
             number //= 2
             repo = self.fresh()
+        if self.victims is Victims.PROGRAM:  # then the worker has undone the rest
+            assert leftovers(repo) == []
         self.check_killed(repo)
-        SURVIVED["sessions killed by SIGKILL"] += 1
+        SURVIVED[f"{self.victims.value} killed by SIGKILL"] += 1
         return repo, report
 
     def kill_at(self, moments: Iterable[Moment]) -> None:
-        """Kill a session at each moment, on the two backends in turn; a next session follows."""
-        for moment, backend in zip(moments, cycle(BACKENDS), strict=False):
+        """Kill a session at each moment, on the two backends in turn; a next session follows.
+
+        With a worker process, at a third of the moments: it works with the same engine.
+        """
+        chosen = list(moments)
+        if self.victims is Victims.PROGRAM:
+            chosen = chosen[::3]
+        elif self.victims is Victims.ALL:
+            chosen = chosen[::-3]
+        for moment, backend in zip(chosen, cycle(BACKENDS), strict=False):
             repo, _ = self.kill(backend, moment)
             self.next_session(repo, backend)
         assert "up to date" in dvc(repo, "status")
@@ -140,10 +163,10 @@ class Killing:
         return report
 
     def job(self, repo: Path, backend: str, **options: Any) -> Job:
-        return Job(self.scenario, str(repo), backend, **options)
+        return Job(self.scenario, str(repo), backend, **{"victims": self.victims, **options})
 
-    def workers(self, repo: Path) -> Workers:
-        return Workers(repo.parent / "alive")
+    def helpers(self, repo: Path) -> Helpers:
+        return Helpers(repo.parent / "alive")
 
     def fresh(self) -> Path:
         self._made += 1
@@ -156,8 +179,9 @@ class Killing:
     def check_killed(self, repo: Path) -> None:
         """Check every promise for the moment after a kill."""
         # Between two of three renames a path is empty while its entry exists. The next session
-        # repairs that.
-        free = () if self.scenario.renameat2 else (None,)
+        # repairs that, or the worker process that has outlived its program.
+        repaired = self.scenario.renameat2 or self.victims is Victims.PROGRAM
+        free = () if repaired else (None,)
         exist = [(repo / self.scenario.destination(call)).exists() for call in self.scenario.calls]
         if not free or all(exist):
             assert_sound(repo)

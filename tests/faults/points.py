@@ -75,12 +75,16 @@ class Armed:
     Args:
         target: None: only count.
         last_words: called with the action that the process was about to do, before it dies.
+        dies: false: another process dies, which ``last_words`` kills; this one goes on.
     """
 
-    def __init__(self, target: Moment | None, last_words: Callable[[str], None]) -> None:
+    def __init__(
+        self, target: Moment | None, last_words: Callable[[str], None], *, dies: bool = True
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._target = target
         self._last_words = last_words
+        self._dies = dies
         self._lock = threading.Lock()
 
     def reached(self, stage: str) -> bool:
@@ -91,8 +95,9 @@ class Armed:
 
     def die(self, doing: str) -> None:
         self._last_words(doing)
-        os.kill(os.getpid(), signal.SIGKILL)
-        signal.pause()
+        if self._dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+            signal.pause()
 
 
 _armed: Armed | None = None
@@ -185,10 +190,12 @@ def _writing(real: Callable[[Any, Any], int]) -> Callable[[Any, Any], int]:
     def write(to: Any, data: Any) -> int:
         moment("before write", to)
         if _armed is not None and _armed.reached(_stage()):
-            half = memoryview(data).cast("B")
-            real(to, half[: len(half) // 2])
+            whole = memoryview(data).cast("B")
+            written = real(to, whole[: len(whole) // 2])
             _armed.die(f"within write {to}")
-        written = real(to, data)
+            written += real(to, whole[len(whole) // 2 :])
+        else:
+            written = real(to, data)
         moment("after write", to)
         return written
 

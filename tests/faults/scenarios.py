@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from points import Moment
@@ -34,7 +35,7 @@ class Scenario:
     """Text that is appended to .dvc/config."""
     renameat2: bool = True
     process_files: int | None = None
-    """Number of files from which a directory is staged in worker processes."""
+    """Number of files from which a directory is staged in batch processes."""
     versions: tuple[Content, ...] = ()
     """Contents that appear at ``submit``'s path one after the other; each is submitted at once.
     Until then they lie next to the repository, as ``version0`` and so on."""
@@ -55,6 +56,17 @@ class Scenario:
         return content_of({**self.files, **self.changes}, call["path"])
 
 
+class Victims(Enum):
+    """The processes that a kill ends. The value names them in the counts."""
+
+    SESSION = "sessions"
+    """``isolation="thread"``: the program, which does all the work."""
+    PROGRAM = "programs with a worker process"
+    """The program alone, while its worker process is at the moment."""
+    ALL = "programs together with their worker processes"
+    """The program, its worker process at the moment, and its batch processes."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A session of AsyncLive in a child process.
@@ -68,12 +80,16 @@ class Job:
     backend: str
     prepare: bool = False
     count: bool = False
+    victims: Victims = Victims.SESSION
+    """Chooses the isolation of ``calls`` too. Without ``target`` nothing is killed."""
     target: Moment | None = None
-    """The moment at which the child kills itself."""
-    worker_target: Moment | None = None
-    """The moment at which each of its worker processes kills itself."""
+    """The moment of the kill. With a worker process it is a moment of that."""
+    held: str | None = None
+    """A named pipe that the worker process waits for after it has killed the program."""
+    batch_target: Moment | None = None
+    """The moment at which each batch process kills itself."""
     alive: str | None = None
-    """A named pipe that each worker process writes to when it starts, and keeps open."""
+    """A named pipe that each helper process writes to when it starts, and keeps open."""
 
 
 @dataclass
@@ -87,8 +103,8 @@ class Report:
     status: dict[str, Any] | None = None
     """The result of ``dvc status`` at the end; empty if all is up to date."""
     signal: int = 0
-    workers: bytes = b""
-    """The bytes that its worker processes wrote to ``Job.alive``."""
+    helpers: bytes = b""
+    """The bytes that its worker and batch processes wrote to ``Job.alive``."""
 
 
 def content_of(files: Files, path: str) -> Content:

@@ -19,9 +19,9 @@ from invariants import (
     named_objects,
     put,
 )
-from killing import Killing, Zygote, spread
+from killing import Killing, Zygote, each_kill, spread
 from points import Moment
-from scenarios import Job, Report, Scenario, filled
+from scenarios import Job, Report, Scenario, Victims, filled
 from twin import Templates
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and fork")
@@ -112,20 +112,22 @@ class Submitting(Killing):
         return super().next_session(repo, backend)
 
 
+@each_kill
 def test_a_kill_during_a_move_or_a_placement_loses_nothing(
-    zygote: Zygote, templates: Templates, tmp_path: Path
+    victims: Victims, zygote: Zygote, templates: Templates, tmp_path: Path
 ) -> None:
-    killing = Submitting(zygote, templates, tmp_path, MOVED)
+    killing = Submitting(zygote, templates, tmp_path, MOVED, victims)
     counts = killing.count("asyncio").counts
     killing.kill_at([*_of(counts, "move", 2), *_of(counts, "place", 1)])
 
 
 @pytest.mark.long
+@each_kill
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_a_kill_at_any_stage_leaves_submitted_versions_complete(
-    scenario: Scenario, zygote: Zygote, templates: Templates, tmp_path: Path
+    scenario: Scenario, victims: Victims, zygote: Zygote, templates: Templates, tmp_path: Path
 ) -> None:
-    killing = Submitting(zygote, templates, tmp_path, scenario)
+    killing = Submitting(zygote, templates, tmp_path, scenario, victims)
     counts = killing.count("trio").counts
     moments = _of(counts, ".dvc", 1)
     if scenario.submit.get("move"):

@@ -9,8 +9,6 @@ from __future__ import annotations
 # ruff: noqa: E402  # install before another module keeps a reference to a function of os
 import points
 
-from asynclive._fs import atomic_rename
-
 points.install()
 
 import gc
@@ -21,18 +19,17 @@ import signal
 import sys
 import threading
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import trio  # noqa: F401  # imported here once, not in each child
-from scenarios import Files, Job, Report, Scenario
+from hooks import Hooks
+from scenarios import Files, Job, Report, Scenario, Victims
 
 from asynclive import AsyncLive
-from asynclive._ingest import batch_processes
-from asynclive._stage import stage_job
 
 # Far more than a session takes: this ends a child that hangs, and the test fails.
-_SECONDS = 60
+_SECONDS = 300
 
 
 def main() -> None:
@@ -90,7 +87,9 @@ def _run(job: Job, write_fd: int) -> None:
         _send(report, write_fd)
 
     scenario = job.scenario
-    _settings(job)
+    in_process = job.victims is not Victims.SESSION
+    hooks = Hooks(scenario.renameat2, scenario.process_files, job.alive, job.batch_target)
+    hooks.install()
     os.chdir(job.root)
     if job.prepare:
         write_files(scenario.files)
@@ -98,8 +97,13 @@ def _run(job: Job, write_fd: int) -> None:
             report.errors += anyio.run(_log, job.root, scenario.before, backend=job.backend)
         write_files(scenario.changes)
     armed = points.Armed(job.target, last_words)
-    points.arm(armed if job.count or job.target else None)
-    report.errors += anyio.run(_log, job.root, scenario.calls, scenario, backend=job.backend)
+    if in_process:
+        hooks.install_in_worker(job.target, job.victims is Victims.ALL, job.held)
+    elif job.count or job.target:
+        points.arm(armed)
+    report.errors += anyio.run(
+        _log, job.root, scenario.calls, scenario, in_process, backend=job.backend
+    )
     points.arm(None)
     report.counts = armed.counts
     if not job.target:
@@ -120,57 +124,11 @@ def _send(report: Report, write_fd: int) -> None:
         pickle.dump(report, pipe)
 
 
-def _settings(job: Job) -> None:
-    if not job.scenario.renameat2:
-        atomic_rename._renameat2 = None
-    elif atomic_rename._renameat2 is not None:
-        atomic_rename._renameat2 = points.around("renameat2", atomic_rename._renameat2)
-    if job.scenario.process_files is not None:
-        stage_job.PROCESS_FILES = job.scenario.process_files
-        stage_job.PROCESS_BATCH_FILES = 2
-    if job.alive is not None:
-        _follow_workers(job, job.alive)
-
-
-def _follow_workers(job: Job, alive: str) -> None:
-    """Make worker processes open the pipe and install moments; wait until each has started."""
-    started = f"{alive}.{os.getpid()}"
-    os.mkfifo(started)
-    fd = os.open(started, os.O_RDWR)
-    make = batch_processes._BatchProcess.__init__
-
-    def make_and_wait(*args: Any) -> None:
-        make(*args)
-        os.read(fd, 1)
-
-    batch_processes._BatchProcess.__init__ = make_and_wait  # type: ignore[method-assign]
-    batch_processes._COMMAND = _WORKER.format(
-        path=os.path.dirname(os.path.abspath(__file__)),
-        alive=alive,
-        started=started,
-        target=job.worker_target,
-        command=batch_processes._COMMAND,
-    )
-
-
-# The first lines of a worker process. It keeps the pipe open until it ends. It opens the pipe
-# without waiting for a reader, since the reader may be dead.
-_WORKER = """
-import sys
-sys.path.insert(0, {path!r})
-import os, points
-alive, started = (os.open(to, os.O_WRONLY | os.O_NONBLOCK) for to in ({alive!r}, {started!r}))
-os.write(alive, b"+")
-os.write(started, b"+")
-points.install()
-sys.stdout = open(1, "w")  # a file with moments
-points.arm(points.Armed({target!r}, lambda doing: os.write(alive, b"-")))
-{command}
-"""
-
-
 async def _log(
-    root: str, calls: tuple[dict[str, Any], ...], scenario: Scenario | None = None
+    root: str,
+    calls: tuple[dict[str, Any], ...],
+    scenario: Scenario | None = None,
+    in_process: bool = False,
 ) -> list[str]:
     """Log all calls at once, submit the scenario's versions, and return the errors."""
     errors: list[str] = []
@@ -181,14 +139,15 @@ async def _log(
         except Exception as error:
             errors.append(_text(error))
 
+    isolation: Literal["thread", "process"] = "process" if in_process else "thread"
     # lock_timeout=0: a killed holder has released DVC's lock, so there is nothing to wait for.
     async with (
-        AsyncLive(root=root, lock_timeout=0) as live,
+        AsyncLive(root=root, lock_timeout=0, isolation=isolation) as live,
         anyio.create_task_group() as task_group,
     ):
         for call in calls:
             task_group.start_soon(log, call)
-        handles = []
+        handles: list[Any] = []
         for number in range(len(scenario.versions) if scenario else 0):
             assert scenario is not None
             os.replace(f"../version{number}", scenario.submit["path"])
