@@ -5,7 +5,7 @@ keeps the names of its last sync. Each later name may survive or not, independen
 Everything that existed at the start survives.
 
 Calls of every thread of this process are recorded, one at a time. The test reports a sync in a
-child process by ``synced``.
+child process by ``synced``. With ``isolation="process"``, ``RemoteCuts`` records in the worker.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import pickle
 import random
 import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from worker_agent import Agents
 
 from asynclive._fs import atomic_rename
 from asynclive._workspace import apply_placement
@@ -217,6 +219,53 @@ class PowerCuts:
         except (FileNotFoundError, NotADirectoryError):
             pass  # removed, or no directory any more
         return entries_by_name
+
+
+class RemoteCuts:
+    """``PowerCuts`` in the worker process that starts next, from its start to its end.
+
+    Args:
+        base: as for ``PowerCuts``.
+        agents: puts the record into the worker.
+        tmp: as for ``PowerCuts``.
+    """
+
+    def __init__(self, base: Path, agents: Agents, *, tmp: bool = False) -> None:
+        self._recorded = agents.directory / "states"
+        args = str(base), str(self._recorded), tmp
+        self._agent = agents.make("power_cut:_WorkerCuts", *args)
+
+    def surviving(self) -> State:
+        state: State = self._agent.ask("surviving")
+        return state
+
+    def current(self) -> State:
+        state: State = self._agent.ask("current")
+        return state
+
+    @property
+    def states(self) -> dict[Any, State]:
+        """The states that a power cut may leave. The worker must have ended."""
+        with self._recorded.open("rb") as file:
+            states: dict[Any, State] = pickle.load(file)
+        return states
+
+
+class _WorkerCuts(PowerCuts):
+    """The record in the worker."""
+
+    session: Any = None  # the agent sets it
+
+    def __init__(self, base: str, recorded: str, tmp: bool) -> None:
+        super().__init__(Path(base), pytest.MonkeyPatch(), tmp=tmp)
+        end = os._exit
+
+        def write_and_end(status: int) -> NoReturn:
+            with self._lock, open(recorded, "wb") as file:
+                pickle.dump(self.states, file)
+            end(status)
+
+        os._exit = write_and_end  # the last call of a worker
 
 
 def _frozen(state: State) -> Any:

@@ -16,13 +16,14 @@ from typing import Any
 
 import anyio
 import pytest
-from backends import on_asyncio
+from backends import Isolation, on_asyncio
 from disk import tree, write
 from gate import locked
 from invariants import assert_nothing_lost, assert_sound, content, entries
-from power_cut import PowerCuts, iterate
+from power_cut import PowerCuts, RemoteCuts, State, iterate
 from tally import SURVIVED
 from twin import Templates, dvc
+from worker_agent import Agents
 
 from asynclive import ArtifactCancelledError, AsyncLive, DvcYamlError, StorageError
 from asynclive._ingest import batch_processes
@@ -143,6 +144,8 @@ each_body = pytest.mark.parametrize(
     ],
     ids=[body.__name__[1:] for body in BODIES],
 )
+# Each of them writes in another way.
+IN_WORKER = (_directory_copied, _large, _inside, _gathered, _moved, _moved_for_a_copy)
 
 
 @each_body
@@ -157,24 +160,64 @@ async def test_a_power_cut_at_any_moment_leaves_a_sound_repository_and_all_that_
             await body(live)
             assert cuts.surviving() == cuts.current()
 
-    assert len(cuts.states) > 3
-    for path in iterate(cuts.states, tmp_path):
+    check_states(cuts.states, tmp_path, "thread")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(
+            body, marks=() if body in (_directory_copied, _moved) else long, id=body.__name__[1:]
+        )
+        for body in IN_WORKER
+    ],
+)
+async def test_a_power_cut_while_a_worker_process_writes_leaves_all_that_was_logged(
+    body: Body, repo_with_files: Path, tmp_path: Path, agents: Agents
+) -> None:
+    cuts = RemoteCuts(repo_with_files, agents)
+    async with AsyncLive(
+        root=repo_with_files, dir=repo_with_files / "dvclive", durable=True, isolation="process"
+    ) as live:
+        await body(live)
+        assert cuts.surviving() == cuts.current()
+    check_states(cuts.states, tmp_path, "process")
+
+
+def check_states(states: dict[Any, State], tmp_path: Path, isolation: Isolation) -> None:
+    assert len(states) > 3
+    for path in iterate(states, tmp_path):
         assert_sound(path)
-        SURVIVED["states that a power cut may leave"] += 1
+        SURVIVED[f"states that a power cut may leave, isolation={isolation!r}"] += 1
 
 
 @on_asyncio
-@pytest.mark.parametrize("how", ["logged", "copied", "restored"])
+@pytest.mark.parametrize(
+    ("how", "isolation"),
+    [("logged", "thread"), ("copied", "thread"), ("restored", "thread"), ("restored", "process")],
+)
 async def test_a_moved_source_survives_a_power_cut_at_any_moment(
-    how: str, repo_with_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str,
+    isolation: Isolation,
+    repo_with_files: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    agents: Agents,
 ) -> None:
     """It is at its old path, or logged, or the next session restores it."""
     paths = ("file", "large", "data")
     moved = {path: content(repo_with_files / path) for path in paths}
     with monkeypatch.context() as patch:
-        cuts = PowerCuts(repo_with_files, patch, tmp=True)
+        cuts: PowerCuts | RemoteCuts
+        if isolation == "thread":
+            cuts = PowerCuts(repo_with_files, patch, tmp=True)
+        else:
+            cuts = RemoteCuts(repo_with_files, agents, tmp=True)
         async with AsyncLive(
-            root=repo_with_files, dir=repo_with_files / "dvclive", durable=True
+            root=repo_with_files,
+            dir=repo_with_files / "dvclive",
+            durable=True,
+            isolation=isolation,
         ) as live:
             for path in paths:
                 with locked(repo_with_files) if how == "restored" else nullcontext():
@@ -199,7 +242,7 @@ async def test_a_moved_source_survives_a_power_cut_at_any_moment(
             survivor = destination if logged.exists() and destination.exists() else path / name
             assert content(survivor) == old
         assert_sound(path)
-        SURVIVED["states that a power cut may leave"] += 1
+        SURVIVED[f"states that a power cut may leave, isolation={isolation!r}"] += 1
 
 
 async def test_a_call_without_durable_syncs_nothing(
@@ -230,7 +273,7 @@ async def test_links_and_their_targets_are_both_synced(
             assert cuts.surviving() == cuts.current()
     for path in iterate(cuts.states, tmp_path):
         assert_sound(path)
-        SURVIVED["states that a power cut may leave"] += 1
+        SURVIVED["states that a power cut may leave, isolation='thread'"] += 1
 
 
 async def test_a_durable_call_syncs_what_another_session_has_written_but_not_synced(
