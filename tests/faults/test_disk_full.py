@@ -15,10 +15,11 @@ from pathlib import Path
 
 import anyio
 import pytest
-from backends import on_asyncio
+from backends import Isolation, in_both, on_asyncio
 from disk import session_files
 from failing import full
 from invariants import assert_nothing_lost, assert_sound
+from isolated import in_worker
 from logged import (
     MANY,
     Artifact,
@@ -90,16 +91,28 @@ def filled(disk: Path, *, pages: int | None = None, files: int | None = None) ->
         resize(disk, DISK_BYTES, disk_stat.f_files)
 
 
+def stage_in_batch_processes(patch: pytest.MonkeyPatch) -> None:
+    """Let a directory of ``MANY`` files be staged in batch processes, in either isolation."""
+    limits = {"PROCESS_FILES": MANY, "PROCESS_BATCH_FILES": MANY // 4}
+    for name, limit in limits.items():
+        patch.setattr(asynclive._stage.stage_job, name, limit)
+    in_worker(patch, f"from asynclive._stage import stage_job\nvars(stage_job).update({limits})")
+
+
 async def log_with_growing_space(
-    disk: Path, repo: Path, artifacts: list[Artifact], unit: str, step: int
+    disk: Path, repo: Path, artifacts: list[Artifact], unit: str, step: int, isolation: Isolation
 ) -> tuple[int, int]:
     """Log with ``step`` more free pages or files in each round, until all calls succeed.
+
+    In a worker process, with ``3 * step`` more: it works with the same engine.
 
     Returns:
         The number of rounds in which the disk was full, and the number of calls that failed.
     """
     failed = moments = 0
-    async with AsyncLive(root=repo, workers=3) as live:
+    if isolation == "process":
+        step *= 3
+    async with AsyncLive(root=repo, workers=3, isolation=isolation) as live:
         write_all(artifacts)
         assert not errors(artifacts, await log_all(live, artifacts))
         while True:
@@ -118,8 +131,8 @@ async def log_with_growing_space(
             again = [one for one in artifacts if one.name in refused_calls]
             assert not errors(again, await log_all(live, again))
     assert_nothing_lost(repo)
-    SURVIVED["moments at which a disk was full"] += moments
-    SURVIVED["calls failed by a full disk"] += failed
+    SURVIVED[f"moments at which a disk was full, isolation={isolation!r}"] += moments
+    SURVIVED[f"calls failed by a full disk, isolation={isolation!r}"] += failed
     return moments, failed
 
 
@@ -133,13 +146,14 @@ SMALL = [("small", False), ("small", True), ("directory", False), ("directory", 
 each_place = pytest.mark.parametrize("place", ["cache", "workspace", "one disk"], indirect=True)
 
 
+@in_both
 @pytest.mark.parametrize("place", ["one disk"], indirect=True)
 async def test_every_call_is_old_or_new_when_the_disk_has_one_more_page_each_time(
-    disk: Path, repo: Path
+    disk: Path, repo: Path, isolation: Isolation
 ) -> None:
     artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
-    moments, failed = await log_with_growing_space(disk, repo, artifacts, "pages", 1)
-    assert moments > 4
+    moments, failed = await log_with_growing_space(disk, repo, artifacts, "pages", 1, isolation)
+    assert moments > (4 if isolation == "thread" else 1)
     assert failed > moments  # in some rounds, several calls of a group fail
 
 
@@ -147,12 +161,13 @@ async def test_every_call_is_old_or_new_when_the_disk_has_one_more_page_each_tim
 @pytest.mark.long
 @each_place
 @pytest.mark.parametrize("unit", ["pages", "files"])
+@in_both
 async def test_every_call_is_old_or_new_when_each_place_has_one_more_page_or_file(
-    disk: Path, repo: Path, place: str, unit: str
+    disk: Path, repo: Path, place: str, unit: str, isolation: Isolation
 ) -> None:
     artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
-    moments, _ = await log_with_growing_space(disk, repo, artifacts, unit, 1)
-    assert moments > 4
+    moments, _ = await log_with_growing_space(disk, repo, artifacts, unit, 1, isolation)
+    assert moments > (4 if isolation == "thread" else 1)
 
 
 @on_asyncio
@@ -160,6 +175,7 @@ async def test_every_call_is_old_or_new_when_each_place_has_one_more_page_or_fil
 @each_place
 @pytest.mark.parametrize("copy", [False, True], ids=["in place", "copied"])
 @pytest.mark.parametrize(("kind", "step"), [("large", 128), ("many", 8)])
+@in_both
 async def test_a_disk_that_becomes_full_in_the_middle_of_an_artifact_leaves_no_temp_file(
     disk: Path,
     repo: Path,
@@ -167,36 +183,38 @@ async def test_a_disk_that_becomes_full_in_the_middle_of_an_artifact_leaves_no_t
     copy: bool,
     kind: str,
     step: int,
+    isolation: Isolation,
 ) -> None:
     """In the middle of a large file; or in a process that stages many small files."""
-    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", MANY)
-    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", MANY // 4)
+    stage_in_batch_processes(monkeypatch)
     moments, _ = await log_with_growing_space(
-        disk, repo, [Artifact(repo, kind, copy)], "pages", step
+        disk, repo, [Artifact(repo, kind, copy)], "pages", step, isolation
     )
     # In the workspace, an artifact in place needs space for its .dvc file and entry only.
-    assert moments > 2 or (moments and not copy)
+    assert moments > (2 if isolation == "thread" else 1) or (moments and not copy)
 
 
+@in_both
 @pytest.mark.parametrize("place", ["one disk"], indirect=True)
-async def test_a_disk_that_becomes_full_in_a_worker_process_leaves_no_temp_file(
-    disk: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_disk_that_becomes_full_in_a_batch_process_leaves_no_temp_file(
+    disk: Path, repo: Path, monkeypatch: pytest.MonkeyPatch, isolation: Isolation
 ) -> None:
-    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_FILES", MANY)
-    monkeypatch.setattr(asynclive._stage.stage_job, "PROCESS_BATCH_FILES", MANY // 4)
+    stage_in_batch_processes(monkeypatch)
     moments, _ = await log_with_growing_space(
-        disk, repo, [Artifact(repo, "many", True)], "pages", 24
+        disk, repo, [Artifact(repo, "many", True)], "pages", 24, isolation
     )
-    assert moments > 2
+    assert moments > (2 if isolation == "thread" else 0)
 
 
 @pytest.mark.parametrize("place", ["state"], indirect=True)
-@pytest.mark.parametrize("pages", [0, 1, 4])
+@pytest.mark.parametrize(
+    ("pages", "isolation"), [(0, "thread"), (1, "thread"), (4, "thread"), (1, "process")]
+)
 async def test_artifacts_are_logged_even_if_dvcs_state_has_no_space(
-    disk: Path, repo: Path, pages: int, caplog: pytest.LogCaptureFixture
+    disk: Path, repo: Path, pages: int, isolation: Isolation, caplog: pytest.LogCaptureFixture
 ) -> None:
     artifacts = [Artifact(repo, kind, copy) for kind, copy in SMALL]
-    async with AsyncLive(root=repo) as live:
+    async with AsyncLive(root=repo, isolation=isolation) as live:
         for free_pages in (pages, 10_000):
             write_all(artifacts)
             with filled(disk, pages=free_pages):
@@ -297,5 +315,40 @@ async def test_calls_fail_and_leave_no_temp_file_if_only_one_place_is_full(
             assert session_files(repo) == []
         for error in failed.values():
             assert_no_space(error)
+        assert not errors(artifacts, await log_all(live, artifacts))
+    assert_nothing_lost(repo)
+
+
+# Code for a worker process: a place has no space as long as a file exists that the test removes.
+_FULL_IN_WORKER = """
+import os, failing
+fail = failing.Fault.fail_if_chosen
+def fail_if_full(self, name, args):
+    if os.path.exists({marker!r}):
+        fail(self, name, args)
+failing.Fault.fail_if_chosen = fail_if_full
+for_good = failing.full({pattern!r})
+for_good.__enter__()
+"""
+
+
+@on_asyncio
+@pytest.mark.parametrize("where", list(FULL)[::2])
+async def test_calls_of_a_worker_process_fail_if_only_one_place_is_full(
+    templates: Templates, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = templates.make("git", tmp_path / "base")
+    artifacts = [Artifact(repo, "small", copy) for copy in (False, True)]
+    write_all(artifacts)
+    marker = tmp_path / "full"
+    in_worker(monkeypatch, _FULL_IN_WORKER.format(marker=str(marker), pattern=FULL[where]))
+    async with AsyncLive(root=repo, isolation="process") as live:
+        marker.touch()
+        failed = errors(artifacts, await log_all(live, artifacts))
+        assert failed
+        assert session_files(repo) == []
+        for error in failed.values():
+            assert_no_space(error)
+        marker.unlink()
         assert not errors(artifacts, await log_all(live, artifacts))
     assert_nothing_lost(repo)
