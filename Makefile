@@ -46,8 +46,9 @@ $(LOWEST_STAMP): pyproject.toml tests/lowest.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
+# ARGS: further options of pytest.
 test: $(STAMP)
-	$(PYTEST)
+	$(PYTEST) $(ARGS)
 
 # The inner loop, under a minute on 2 cores: the unit tests, the import table, and a sample of whole
 # calls. It leaves out the sweeps of the stager, worker processes, kills and faults, the command
@@ -60,7 +61,7 @@ test-quick: $(STAMP)
 
 # Minutes: kills and cancellations at every moment, many processes, both event loops.
 test-faults: $(STAMP)
-	$(PYTEST) -m long
+	$(PYTEST) -m long $(ARGS)
 
 # With the lowest supported version of each dependency.
 test-lowest: $(LOWEST_STAMP)

@@ -210,7 +210,6 @@ def test_a_short_table_has_three_rows(name: str) -> None:
 
 @pytest.mark.long
 def test_pictures_are_drawn_from_what_there_is(measured: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need the extra: make .venv/.bench-installed")
     from perf.report.plots import draw_all
 
     drawn = draw_all(measured)
@@ -219,7 +218,6 @@ def test_pictures_are_drawn_from_what_there_is(measured: Path) -> None:
 
 
 def test_committed_results_can_be_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="pictures need the extra: make .venv/.bench-installed")
     from perf.report.plots import draw_all
 
     for path in (PERF / "results").glob("*.json"):
