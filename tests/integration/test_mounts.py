@@ -86,6 +86,22 @@ async def test_copies_are_logged_in_a_volume(
     await log_and_check(repo, paths, copy=True)
 
 
+@pytest.mark.parametrize("copy", [False, True])
+async def test_temp_files_on_another_disk_are_hidden_from_git_and_dvc(
+    repo: Path, mounts: AnyMounts, copy: bool
+) -> None:
+    volume = mounts.volume(repo / ("dvclive/artifacts" if copy else "ckpt"))
+    make_files(repo if copy else volume)
+    async with AsyncLive(root=repo) as live:
+        logged = await live.log_artifact("data" if copy else "ckpt/data", copy=copy)
+        assert ".asynclive" not in git(repo, "status", "--short", "-uall")
+        assert content(logged.path)
+        # Another artifact of the same session, with a file that DVC would read.
+        write(logged.path.parent / "more", {"a": "a"})
+        await live.log_artifact(logged.path.parent / "more")
+        assert dvc(repo, "status").strip() == "Data and pipelines are up to date."
+
+
 async def test_a_copy_replaces_a_mount_point(repo: Path, mounts: AnyMounts) -> None:
     write(mounts.volume(repo / "dvclive/artifacts/data"), {"stale": "stale"})
     mounts.file(repo / "dvclive/artifacts/small")

@@ -136,7 +136,7 @@ class TempSession:
         """Return a directory of temp files from which files can be renamed to ``target``.
 
         It is that of the session. If that is on another file system, it is one next to ``target``,
-        which Git ignores, and which is removed with that of the session.
+        which Git and DVC ignore, and which is removed with that of the session.
 
         Raises:
             OSError: the directory cannot be made.
@@ -150,7 +150,8 @@ class TempSession:
                 return found
             if not _is_reached(self.workspace_tmp, directory):
                 found = make_dir_beside(os.path.join(directory, "_"), self.workspace_tmp)
-                write_new(os.path.join(found, ".gitignore"), b"*\n", 0o600)
+                for name in (".gitignore", ".dvcignore"):
+                    write_new(os.path.join(found, name), b"*\n", 0o600)
                 self._dirs_beside[directory] = found
                 return found
             self._reached.add(directory)
