@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +112,15 @@ async def test_a_live_that_blocks_the_event_loop_waits_for_the_recording_and_the
 ) -> None:
     write(repo, {"a.pt": "a"})
     is_waiting = threading.Event()
-    lock = FileLock._lock_file
+    hold = FileLock.hold
 
-    def signal_and_lock(turn: FileLock) -> int | None:
+    def signal_and_hold(lock: FileLock) -> AbstractContextManager[None]:
         if threading.current_thread() is threading.main_thread():
             is_waiting.set()
-        return lock(turn)
+        return hold(lock)
 
     with held_before_recording(tmp_path, monkeypatch) as (worker_output, go):
-        monkeypatch.setattr(FileLock, "_lock_file", signal_and_lock)
+        monkeypatch.setattr(FileLock, "hold", signal_and_hold)
 
         def go_on() -> None:
             assert is_waiting.wait(30)
