@@ -97,7 +97,7 @@ async def test_a_cancelled_block_names_its_artifacts_also_while_it_waits(
 
 
 @pytest.mark.anyio
-async def test_calls_that_were_cancelled_or_awaited_are_not_named(
+async def test_artifacts_that_a_handle_or_drain_cancelled_are_not_named(
     repo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = KeyError()

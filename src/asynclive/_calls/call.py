@@ -74,6 +74,7 @@ class Call:
         "_listeners",
         "_logged",
         "_released",
+        "_reported",
         "_stage",
         "_successor",
         "_waiters",
@@ -108,6 +109,7 @@ class Call:
         # Why the session or a handle cancelled the work. None: the caller's own cancellation.
         self._cancellation: Exception | None = None
         self._delivered = False
+        self._reported = False
         self._waiters = 0
 
     @property
@@ -308,8 +310,17 @@ class Call:
         return self._delivered or self._waiters > 0
 
     def mark_delivered(self) -> None:
-        """Take note that a caller learns the outcome."""
-        self._delivered = True
+        """Take note that a caller learns the outcome: from drain(), or in the parent process."""
+        self._delivered = self._reported = True
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether ``mark_delivered`` was called.
+
+        A task that awaits the call is no proof that it learns the outcome: the end of the block may
+        have interrupted it.
+        """
+        return self._reported
 
     async def wait_until_done(self) -> None:
         """Wait until the call has ended, whatever its outcome."""

@@ -55,7 +55,7 @@ class UnawaitedErrors:
             message = f"An artifact that no task awaited was not logged: {error}"
             logger.error("%s", message)
             _add_note(exc, message)
-        dropped = [call for call in self._dropped if not call.is_awaited]
+        dropped = [call for call in self._dropped if not call.is_reported]
         self._dropped.clear()
         paths = [call.request.given for call in sorted(dropped, key=attrgetter("number"))]
         if paths:

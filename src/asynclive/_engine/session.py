@@ -234,6 +234,7 @@ class Session:
         if not self._leaving:
             self._state = _State.ENDED
             self.engine.stop_accepting()
+            self.engine.begin_leaving(hurry=self._is_overdue)
             await self._wait_for_calls()
             self.engine.leave_normally()
             self._owner.cancel()
@@ -267,6 +268,8 @@ class Session:
         Raises:
             NotActiveError: it is not.
         """
+        if self._state is _State.ENDED:
+            self.home.check(method)
         if self._state is not _State.ACTIVE:
             raise NotActiveError(
                 f"{method} works inside 'async with AsyncLive() as live:'; this object "

@@ -61,6 +61,7 @@ class TempSession:
     """The directories that a rename can reach from here."""
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _heartbeat: Heartbeat | None = None
+    _process: int = field(default_factory=os.getpid)
 
     @classmethod
     def start(cls, cache_dir: str, tmp_dir: str, sync: Sync = NO_SYNC) -> TempSession:
@@ -106,7 +107,12 @@ class TempSession:
         )
 
     def close(self) -> None:
-        """Remove both directories. If that fails, log a warning: the next session tries again."""
+        """Remove both directories. If that fails, log a warning: the next session tries again.
+
+        Does nothing in a forked child: the parent still uses them.
+        """
+        if os.getpid() != self._process:
+            return
         if self._heartbeat is not None:
             self._heartbeat.stop()
         for directory in (self.cache_tmp, self.workspace_tmp):

@@ -30,6 +30,19 @@ def test_a_session_has_two_private_directories_until_it_is_closed(cache: Path, t
     assert names(cache, tmp) == []
 
 
+def test_a_forked_child_does_not_remove_the_directories_of_its_parent(
+    cache: Path, tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = TempSession.start(str(cache), str(tmp))
+    before = names(cache, tmp)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        session.close()
+    assert names(cache, tmp) == before
+    session.close()
+    assert names(cache, tmp) == []
+
+
 def test_the_lock_is_not_inherited_by_programs(cache: Path, tmp: Path) -> None:
     session = TempSession.start(str(cache), str(tmp))
     assert [os.get_inheritable(fd) for fd in session._locks.values()] == [False, False]
