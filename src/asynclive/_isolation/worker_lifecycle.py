@@ -167,7 +167,7 @@ class WorkerLifecycle:
                     # ends. The task group waits for that.
                     self._phase = _Phase.LEAVING
                     self.begin_leaving(hurry=not self._left_normally)
-                    if self._handshake is not None:
+                    if self._handshake is not None and not self._must_save:
                         self._handshake.cancel()
                     if self._left_normally:
                         self.channel.post(Leave([*self._experiment.files]))
@@ -217,6 +217,11 @@ class WorkerLifecycle:
         self._left_normally = True
         if self._gave_up is not None and self._experiment.is_saved_by_worker:
             self._error = _not_saved(self._experiment.name, self._gave_up)
+
+    @property
+    def _must_save(self) -> bool:
+        """Whether the last worker must save the experiment of a block that was left normally."""
+        return self._left_normally and self._experiment.is_saved_by_worker
 
     async def _watch_leaving(self) -> None:
         """Kill a worker that does not answer, or makes no progress, while the block is left."""
@@ -280,8 +285,15 @@ class WorkerLifecycle:
             if self._phase is not _Phase.LEAVING:
                 self._lost_calls = lost_calls
                 return
-            if self._left_normally and self._experiment.is_saved_by_worker:
+            if self._must_save:
                 self._error = _not_saved(self._experiment.name, end.how)
+        elif (
+            self._phase is _Phase.LEAVING
+            and self._must_save
+            and not self._entered
+            and not end.error
+        ):
+            self._error = _not_saved(self._experiment.name, end.how)
         elif self._phase is _Phase.STARTING or (end.error and self._phase is _Phase.LEAVING):  # 2.
             self._error = end.error_for(None)
         self._lost_calls += lost_calls
@@ -328,7 +340,7 @@ class WorkerLifecycle:
         """Wait until the process says that it runs; else end it, and return why it does not."""
         tag = status = None
         with anyio.move_on_after(helper_process.start_seconds()) as self._handshake:
-            if self._phase is _Phase.LEAVING:
+            if self._phase is _Phase.LEAVING and not self._must_save:
                 self._handshake.cancel()
             try:
                 tag = await self.channel.receive()
