@@ -192,6 +192,20 @@ def mount(repo: Path, tmp_path: Path) -> Iterator[Mounts]:
         yield mounts
 
 
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("cache_type", ["hardlink,symlink", "reflink,hardlink,symlink,copy"])
+async def test_a_link_is_of_the_first_type_that_reaches_the_disk(
+    repo: Path, mount: Mounts, cache_type: str, copy: bool
+) -> None:
+    dvc(repo, "config", "cache.type", cache_type)
+    volume = mount.volume(repo / ("dvclive/artifacts" if copy else "ckpt"))
+    make_files(repo / "source" if copy else volume)
+    paths = [f"{'source' if copy else 'ckpt'}/{name}" for name in ("small", "large", "linked")]
+    await log_and_check(repo, paths, copy=copy)
+    for name in ("small", "large", "linked"):
+        assert (volume / name).is_symlink(), name
+
+
 @pytest.mark.parametrize("volumes", [[".dvc/tmp"], [".dvc/cache"], [".dvc/tmp", ".dvc/cache"]])
 async def test_the_directories_of_dvc_may_be_volumes(
     repo: Path, mount: Mounts, volumes: list[str]

@@ -67,6 +67,10 @@ class ArtifactPlan:
     """The directory of temp files in which a copy is built, if a rename does not reach its
     destination from that of the session."""
 
+    is_on_other_disk: bool = False
+    """Whether its workspace files are on another disk than the session's directory of temp files.
+    Links that share blocks or inodes with the cache are then not possible."""
+
     total_bytes: int = field(init=False)
     """Summed once, in the thread that plans, because the event loop reads it often."""
 

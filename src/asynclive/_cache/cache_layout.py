@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._fs.fsync import NO_SYNC, Sync
 
@@ -49,6 +49,11 @@ class CacheLayout:
     def uses_reflinks(self) -> bool:
         """Whether copies are reflinks, which share their blocks with the object."""
         return self.links[:1] == ("reflink",)
+
+    def on_other_disk(self) -> CacheLayout:
+        """Return the layout for workspace files on another disk: some links do not reach it."""
+        links = tuple(kind for kind in self.links if kind not in ("reflink", "hardlink"))
+        return replace(self, links=links)
 
     @property
     def copy_mode(self) -> int:

@@ -19,8 +19,10 @@ class BatchFallback:
 
     def stage(self, pickled: bytes) -> bytes:
         """Stage the files of a pickled request, and return the pickled answer."""
-        (request, isdir, copy_root), files = pickle.loads(pickled)
-        workspace = WorkspaceFiles(request, isdir, self._store, copy_root)
+        (request, isdir, copy_root, is_on_other_disk), files = pickle.loads(pickled)
+        workspace = WorkspaceFiles(
+            request, isdir, self._store, copy_root, is_on_other_disk=is_on_other_disk
+        )
         batch, error = Batch(), None
         try:
             batch = FileStager(workspace).stage_batch(

@@ -237,7 +237,7 @@ class _BatchProcess:
         )
         if workspace.moved_to is not None:
             request = replace(request, source=workspace.moved_to)
-        spec = request, workspace.isdir, workspace.copy_root
+        spec = request, workspace.isdir, workspace.copy_root, workspace.is_on_other_disk
         pickled = pickle.dumps((spec, [tuple(file) for file in files]), pickle.HIGHEST_PROTOCOL)
         rest, *others = pickle.loads(self._ask(pickled))
         rest.stored = [StoredFile(*each) for each in rest.stored]

@@ -14,6 +14,7 @@ from .._artifact.placement import Mode, Move
 from .._artifact.plan import PlannedFile
 from .._artifact.records import StoredFile
 from .._artifact.request import ArtifactRequest
+from .._cache.cache_layout import CacheLayout
 from .._cache.link_types import add_exec, leaves_plain_files, link_type, make_link
 from .._cache.object_store import ObjectStore
 from .._errors import ArtifactChangedError
@@ -74,11 +75,17 @@ class WorkspaceFiles:
     """Called between the steps in which a large object is copied; raises to stop."""
     temp_paths: list[str] = field(default_factory=list)
     """The paths of single new files; empty if there is a copy."""
+    is_on_other_disk: bool = False
+    """As in the plan."""
+    layout: CacheLayout = field(init=False)
+    """The layout of the cache, with the links that work for this artifact."""
     keeps_plain_files: bool = field(init=False)
     """Whether ``cache.type`` leaves files with bytes of their own as they are."""
 
     def __post_init__(self) -> None:
-        layout = self.store.layout
+        layout = self.layout = self.store.layout
+        if self.is_on_other_disk:
+            layout = self.layout = layout.on_other_disk()
         self.keeps_plain_files = not layout.links or (
             self.isdir and leaves_plain_files(layout, self.isdir)
         )
@@ -99,7 +106,7 @@ class WorkspaceFiles:
     def copies_all_bytes(self) -> bool:
         """Whether every file of a copy gets bytes of its own, and none becomes a link."""
         return bool(self.copy_root) and (
-            not self.request.cache or leaves_plain_files(self.store.layout, self.isdir)
+            not self.request.cache or leaves_plain_files(self.layout, self.isdir)
         )
 
     def copies_bytes(self, planned: PlannedFile) -> bool:
@@ -203,7 +210,7 @@ class WorkspaceFiles:
 
     def _link_type(self, planned: PlannedFile, md5: str, isnew: bool) -> str | None:
         return link_type(
-            self.store.layout,
+            self.layout,
             planned,
             copied=bool(self.copy_root),
             isdir=self.isdir,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -73,7 +74,9 @@ class Sources:
                 with translate_os_errors(request.source):
                     temp_dir = self._temp_dir_for(request.path)
                 if temp_dir != self._store.layout.workspace_tmp:
-                    plan = replace(plan, temp_dir=temp_dir)
+                    plan = replace(plan, temp_dir=temp_dir, is_on_other_disk=True)
+            elif request.cache and self._is_on_other_disk(plan.moved_to or request.source):
+                plan = replace(plan, is_on_other_disk=True)
             if moved is None or plan.has_relative_links:
                 return plan
             with translate_os_errors(request.source):
@@ -81,6 +84,14 @@ class Sources:
             return replace(plan, moved_to=moved.temp_path)
 
         return await self._workers.run(plan, bulk=False)
+
+    def _is_on_other_disk(self, path: str) -> bool:
+        """Return whether a link of the first type that works may not reach a path in place."""
+        layout = self._store.layout
+        if layout.links[:1] not in (("reflink",), ("hardlink",)):
+            return False
+        with translate_os_errors(path):
+            return os.stat(path).st_dev != os.stat(layout.workspace_tmp).st_dev
 
     def _start_processes_ahead(self, request: ArtifactRequest, names: int) -> None:
         """Start batch processes if the directory will need them. Called in a worker thread."""

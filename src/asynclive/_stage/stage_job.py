@@ -105,6 +105,7 @@ class StageJob:
             moved_to=plan.moved_to,
             releases_source=self.releases_source,
             checkpoint=from_thread.check_cancelled,
+            is_on_other_disk=plan.is_on_other_disk,
         )
         self.files = FileStager(self.workspace)
         options = CopyOptions(
