@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from backends import Isolation, in_both
 from gate import SECONDS, locked
 from programs import run_program
+
+from asynclive import ArtifactHandle, AsyncLive, NotActiveError
 
 START = """
 import asyncio, atexit, multiprocessing, os, sys, threading
@@ -161,3 +164,21 @@ def test_artifacts_of_a_block_that_cannot_be_finished_are_named(
     assert (printed, process.returncode) == ("submitted\n", 0)
     assert "'a.pt'" in errors
     assert not (repo / "a.pt.dvc").exists()
+
+
+@in_both
+def test_a_handle_of_a_loop_that_was_shut_down_raises_at_once(
+    repo: Path, isolation: Isolation
+) -> None:
+    live = AsyncLive(root=repo, isolation=isolation)
+
+    async def abandon() -> ArtifactHandle:
+        await live.__aenter__()
+        return await live.submit("a.pt")
+
+    with locked(repo):
+        handle = asyncio.run(abandon())
+    with pytest.raises(NotActiveError, match=r"a\.pt"):
+        asyncio.run(handle.wait())
+    with pytest.raises(NotActiveError, match=r"AsyncLive\.blocking\(\)"):
+        asyncio.run(live.log_artifact("a.pt"))

@@ -19,7 +19,7 @@ from .._calls.call import Call
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.co_writer import CoWriter
 from .._engine.settings import Settings
-from .._errors import ExperimentError, ResourceLimitError, WorkerDiedError
+from .._errors import ExperimentError, NotActiveError, ResourceLimitError, WorkerDiedError
 from .._workers import helper_process
 from .._workers.helper_process import NotPythonError
 from .._workers.thread_start import run_in_any_thread, run_in_thread
@@ -262,9 +262,8 @@ class WorkerLifecycle:
                         await self._needed.wait()
             finally:
                 # No call is left, unless a native cancellation of asyncio pierced the shield.
-                how = "was abandoned when the event loop was shut down"
                 for call in self._take_calls():
-                    self._lost_calls.append((call, WorkerDiedError(call.request.given, how)))
+                    self._lost_calls.append((call, _loop_ended(call.request.given)))
                 self._fail_lost_calls()
                 self._ready.set()
                 self._workers_ended.set()
@@ -442,6 +441,13 @@ class WorkerLifecycle:
 def _serve_live_and_close(co_writer: CoWriter, sock: socket.socket) -> None:
     with sock:  # in the thread, which may outlive a task that a native cancellation ends
         serve_live(co_writer, sock)
+
+
+def _loop_ended(path: str) -> NotActiveError:
+    return NotActiveError(
+        f"The event loop ended before the block of AsyncLive. '{path}' was in flight: it is either "
+        "completely logged or not at all. Log it again in another block."
+    )
 
 
 def _not_saved(name: str | None, how: str) -> ExperimentError:
