@@ -145,6 +145,7 @@ async def test_leaving_raises_that_the_experiment_was_not_saved(repo: Path) -> N
 async def test_wait_for_ends_drain_and_leaving(repo: Path) -> None:
     write(repo, {"one": "1"})
     pids: list[int] = []
+    is_left = asyncio.Event()
 
     async def stop_and_leave(call: OneCall) -> None:
         async with AsyncLive(root=repo, isolation="process", leave_timeout=None) as live:
@@ -153,11 +154,14 @@ async def test_wait_for_ends_drain_and_leaving(repo: Path) -> None:
             await call.start(live)
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(live.drain(None), 0.1)
+            is_left.set()
 
     async with anyio.create_task_group() as tasks:
         call = OneCall(tasks)
+        block = asyncio.create_task(stop_and_leave(call))
+        await is_left.wait()
         with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(stop_and_leave(call), 4)
+            await asyncio.wait_for(block, 0.1)
     assert isinstance(call.error, WorkerDiedError)
     assert_ended(pids[0])
     await assert_next_session_works(repo)

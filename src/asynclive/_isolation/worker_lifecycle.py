@@ -22,7 +22,7 @@ from .._engine.settings import Settings
 from .._errors import ExperimentError, NotActiveError, ResourceLimitError, WorkerDiedError
 from .._workers import helper_process
 from .._workers.helper_process import NotPythonError
-from .._workers.thread_start import run_in_any_thread, run_in_thread
+from .._workers.thread_start import refusal_as_error, run_in_any_thread
 from .channel import Channel
 from .live_proxy import WorkerRepository, serve_live
 from .messages import BEAT_SECONDS, Entered, Leave, Left, LogLevel, Start, StartEvents
@@ -405,7 +405,9 @@ class WorkerLifecycle:
         limiter = anyio.CapacityLimiter(1)
         with anyio.CancelScope(shield=True):
             try:
-                await run_in_thread(partial(_serve_live_and_close, co_writer, sock), limiter)
+                with refusal_as_error():
+                    serve = partial(_serve_live_and_close, co_writer, sock)
+                    await anyio.to_thread.run_sync(serve, limiter=limiter)
             except ResourceLimitError as error:
                 logger.error("The dvclive.Live cannot be served: %s", error)
                 assert self.process is not None

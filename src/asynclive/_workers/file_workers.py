@@ -62,9 +62,6 @@ class FileWorkers:
         self._bulk: dict[anyio.Event, None] = {}
         self._bulk_running = 0
         self._is_bulk_next = False
-        self._in_threads = 0
-        # Set when a job ends: others wait for its thread, because the system refused them one.
-        self._thread_free: anyio.Event | None = None
 
     @property
     def busy(self) -> int:
@@ -75,8 +72,8 @@ class FileWorkers:
         """Run ``func`` in a worker thread and return its result.
 
         Raises:
-            ResourceLimitError: the system refuses the first thread. With at least one, there are
-                fewer threads than ``workers``.
+            ResourceLimitError: the system refuses the first thread. With at least one, jobs wait
+                for each other.
 
         Cancellation: takes effect at once while this waits for a thread. A ``func`` that runs is
             waited for; it should call ``from_thread.check_cancelled`` itself.
@@ -85,7 +82,7 @@ class FileWorkers:
         try:
             if bulk:
                 func = partial(self.scheduling.run_bulk, func)
-            return await self._run_in_thread(func)
+            return await run_in_thread(func, self._limiter)
         finally:
             self._bulk_running -= bulk
             self._release()
@@ -102,27 +99,6 @@ class FileWorkers:
             except ResourceLimitError:
                 return func()
         raise AssertionError("this scope is never cancelled")
-
-    async def _run_in_thread(self, func: Callable[[], T]) -> T:
-        """Run ``func`` in a thread; wait for one that is free, if the system refuses another one.
-
-        Raises:
-            ResourceLimitError: no job runs in a thread that could become free.
-        """
-        while True:
-            self._in_threads += 1
-            try:
-                return await run_in_thread(func, self._limiter)
-            except ResourceLimitError:
-                if self._in_threads == 1:
-                    raise
-            finally:
-                self._in_threads -= 1
-                if self._thread_free is not None:
-                    self._thread_free.set()
-                    self._thread_free = None
-            self._thread_free = self._thread_free or anyio.Event()
-            await self._thread_free.wait()
 
     async def _acquire(self, *, bulk: bool) -> None:
         if self._free and (not bulk or self._bulk_running < self.bulk_limit):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+
+from .._errors import ResourceLimitError
 
 # Seconds between two heartbeats: rare enough to cost nothing, even on a network disk.
 INTERVAL = 20.0
@@ -22,7 +23,7 @@ class Heartbeat:
         fds: the descriptors of the files; they stay open until ``stop`` has returned.
 
     Raises:
-        OSError: the system has no thread to spare.
+        ResourceLimitError: the system has no thread to spare.
     """
 
     def __init__(self, fds: Sequence[int]) -> None:
@@ -32,7 +33,7 @@ class Heartbeat:
         try:
             self._thread.start()
         except RuntimeError as error:
-            raise OSError(errno.EAGAIN, str(error)) from error
+            raise ResourceLimitError from error
 
     def stop(self) -> None:
         """Stop the thread, and wait for its end."""

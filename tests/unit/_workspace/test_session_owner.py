@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from sessions import HOLD, clear_up, make_silent, names, other_session
 
+from asynclive import ResourceLimitError
 from asynclive._workspace import heartbeat, session_owner, temp_session
 from asynclive._workspace.crash_recovery import find_sessions
 from asynclive._workspace.heartbeat import Heartbeat
@@ -236,5 +237,5 @@ def test_without_a_thread_to_spare_there_is_no_session(monkeypatch: pytest.Monke
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(OSError, match="can't start new thread"):
+    with pytest.raises(ResourceLimitError):
         Heartbeat([])
