@@ -113,7 +113,8 @@ class AsyncLive:
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: there is neither a DVC nor a Git repository. (In a
             Git repository without DVC, DVC is initialised, as DVCLive does.)
-        RepositoryError: on entering: DVC cannot open its repository.
+        RepositoryError: the working directory was removed, and ``root`` is not absolute. On
+            entering: DVC cannot open its repository.
         StorageError: on entering: temp files cannot be made.
         WorkerDiedError: on entering: the worker process ended, or cannot be started.
 

@@ -85,6 +85,34 @@ def _is_colorama(stream: object) -> bool:
     return type(stream).__module__.startswith("colorama")
 
 
+@contextlib.contextmanager
+def _working_directory() -> Iterator[None]:
+    """Give this thread a working directory for the block, if that of the process was removed.
+
+    DVC makes paths relative to it, whether they need it or not. The paths that asynclive passes to
+    DVC are absolute.
+    """
+    try:
+        os.getcwd()
+    except OSError:
+        pass
+    else:
+        yield
+        return
+    getcwd, thread = os.getcwd, threading.get_ident()
+
+    def getcwd_or_top() -> str:
+        if threading.get_ident() != thread:
+            return getcwd()
+        return os.path.abspath(os.sep)
+
+    os.getcwd = getcwd_or_top
+    try:
+        yield
+    finally:
+        os.getcwd = getcwd
+
+
 class ProcessGuard:
     """Admits one thread of this process to DVC's code at a time.
 
@@ -95,9 +123,15 @@ class ProcessGuard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def hold(self) -> threading.Lock:
-        """Return the lock that a thread holds while it calls DVC's code. Blocks when entered."""
-        return self._lock
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Admit this thread to DVC's code for the duration of the block. Blocks when entered."""
+        with self._lock, _working_directory():
+            yield
+
+    def locked(self) -> bool:
+        """Return whether a thread is in DVC's code."""
+        return self._lock.locked()
 
     def reset_after_fork(self) -> None:
         """Start again with a free lock: no thread of the parent exists in the child to release it.

@@ -89,11 +89,8 @@ class AdoptedLive(SessionExperiment):
                 "version from 3.48 on."
             )
         self._live = live
-        # Relative paths of DVCLive start in the working directory.
-        self.dir = os.path.join(os.getcwd(), os.fspath(live.dir))
-        self.dvcyaml: str | None = None
-        if live._dvcyaml:
-            self.dvcyaml = os.path.join(os.getcwd(), os.fspath(live.dvc_file))
+        self.dir = _absolute(live.dir)
+        self.dvcyaml = _absolute(live.dvc_file) if live._dvcyaml else None
         self.co_writer = self
         self._entered: _Entered | None = None
 
@@ -182,6 +179,23 @@ class AdoptedLive(SessionExperiment):
             if normally:
                 raise ExperimentError(self.name, str(error)) from error
             logger.exception("The experiment '%s' could not be saved.", self.name)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path. Relative paths of DVCLive start in the working directory.
+
+    Raises:
+        RepositoryError: the working directory was removed.
+    """
+    path = os.fspath(path)
+    try:
+        return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    except OSError as error:
+        raise RepositoryError(
+            path,
+            f"The working directory was removed, and '{path}' of live starts in it. Make the "
+            "dvclive.Live with absolute paths, or change to another directory, and pass root=.",
+        ) from error
 
 
 def _is_same(path: str, other: str) -> bool:

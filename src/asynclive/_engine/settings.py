@@ -8,7 +8,7 @@ from typing import Any
 
 from .._calls.back_pressure import check_bounds
 from .._dvclive.adopted_live import AdoptedLive
-from .._errors import InvalidDvcyamlError
+from .._errors import InvalidDvcyamlError, RepositoryError
 from .._workers.file_workers import default_workers
 
 
@@ -83,13 +83,21 @@ def make_settings(
 
     Raises:
         InvalidDvcyamlError: ``dvcyaml`` has another name.
+        RepositoryError: the working directory was removed, and ``root`` is not absolute.
         ValueError: a value is out of its range, or contradicts the ``dvclive.Live``.
     """
     # normpath, not abspath: AsyncLive is also made on a running event loop, and with an absolute
     # root this needs no system call.
     start = "" if root is None else os.fspath(root)
     if not os.path.isabs(start):
-        start = os.path.join(os.getcwd(), start)
+        try:
+            start = os.path.join(os.getcwd(), start)
+        except OSError as error:
+            raise RepositoryError(
+                start or os.curdir,
+                "The working directory was removed. Pass root= with an absolute path, or change to "
+                "another directory.",
+            ) from error
     start = os.path.normpath(start)
     directory, dvcyaml_path = _below(start, os.fspath(dir)), _dvcyaml_path(start, dvcyaml)
     if adopted is not None:

@@ -27,6 +27,7 @@ from .._artifact.plan import PlannedFile
 from .._artifact.records import StoredFile
 from .._cache.cache_layout import CacheLayout
 from .._fs.file_io import UNNAMED, remove_file, write_all
+from .._fs.paths import import_path
 from .._workers import helper_process
 from .._workers.helper_process import NotPythonError, Readiness
 from .batch_pipe import message, receive
@@ -197,11 +198,10 @@ class _BatchProcess:
         self._can_stage_plain = (
             bool(UNNAMED) and not layout.sync.is_enabled and layout.protects_objects
         )
-        path = [str(each) for each in sys.path if isinstance(each, str)]
         cache = layout.cache_dir, layout.object_mode, layout.dir_mode
         self._greeting = b"".join(
             (
-                marshal.dumps((path, [os.path.dirname(os.path.dirname(__file__))])),
+                marshal.dumps((import_path(), [os.path.dirname(os.path.dirname(__file__))])),
                 message((cache, pickle.dumps((number, layout)))),
             )
         )

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from .._fs.file_io import write_all
+from .._fs.paths import import_path
 from .._workers import helper_process
 from .channel import LENGTH_BYTES
 from .messages import Start
@@ -93,7 +94,7 @@ def start_worker(
 def first_messages(start: Start) -> Sequence[object]:
     """Return the messages that a worker waits for once it runs."""
     return (
-        (sys.path, [os.path.dirname(os.path.dirname(__file__))]),
+        (import_path(), [os.path.dirname(os.path.dirname(__file__))]),
         (os.getpid(), start),
     )
 

@@ -317,7 +317,7 @@ class WorkerLifecycle:
             for sock in socks:
                 sock.close()
             return self._take_calls(), _WorkerEnd.not_started(not_python)
-        self.channel.post_first(first_messages(start))
+        self.channel.post_first(await self._in_thread(partial(first_messages, start)))
         try:
             calls = await self._converse(*socks[1:])
         except BaseException:

@@ -111,9 +111,10 @@ def test_a_muted_logger_drops_its_records_and_no_other_loggers(
 
 def test_after_a_fork_the_guard_is_free_and_an_older_block_still_ends() -> None:
     guard = ProcessGuard()
-    with guard.hold() as is_acquired:
+    with guard.hold():
+        assert guard.locked()
         guard.reset_after_fork()
-        assert is_acquired
-        assert guard.hold().acquire(blocking=False)
-        guard.hold().release()
-    assert not guard.hold().locked()
+        assert not guard.locked()
+        with guard.hold():
+            assert guard.locked()
+    assert not guard.locked()
