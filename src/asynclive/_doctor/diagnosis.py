@@ -98,6 +98,7 @@ def diagnose(directory: str) -> Diagnosis:
     except ImportError as error:
         messages.problems.append(f"DVC cannot be imported: {error}. Install it again.")
         return report()
+    messages.problems.extend(repository.user_problems)
     _examine_git(messages, repository)
     workspace = _examine_disk(messages, "workspace", repository.root)
     if repository.dvc_dir is None:

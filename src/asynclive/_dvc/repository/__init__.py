@@ -7,6 +7,7 @@
 - ``experiment_stages``: the ``dvc commit`` in it
 - ``workspace_commit``: a Git commit of the workspace, made with a private index
 - ``git_checks``: finds on entering what DVC's Git libraries cannot use
+- ``user_environment``: finds what DVC needs of its user and does not get
 - ``inspect_repository``: reads facts for the doctor; changes nothing
 - ``index_setup``: builds the workspace index for this repository
 """

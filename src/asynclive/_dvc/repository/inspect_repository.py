@@ -7,7 +7,7 @@ a ``Repo`` is built from its parts that only read.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,12 @@ from ..._index.git_index import GitIndex
 from ..dvc_errors import plain_text
 from ..process_guard import preserve_process_settings
 from .git_checks import explain, libgit2_refusal
+from .user_environment import (
+    explain_environment,
+    find_site_cache_problem,
+    find_user_problem,
+    site_cache_dir,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class RepositoryFacts:
     """``core.hardlink_lock``: flock does not work here."""
     outputs: int | None = None
     """The number of outputs that DVC tracks; None: DVC cannot read its files."""
+    user_problems: tuple[str, ...] = ()
+    """What DVC needs of this user and does not find."""
     unreadable: str | None = None
     """Why DVC cannot read its files; None: it can."""
     git: GitFacts | None = None
@@ -81,13 +89,15 @@ def inspect_repository(directory: str) -> RepositoryFacts:
             if git_root is None:
                 raise RepositoryNotFoundError(directory) from None
             facts = _read_git(git_root, autostage=True)  # by 'dvc init'
-            return RepositoryFacts(git_root, None, git_root, git=facts)
+            return RepositoryFacts(
+                git_root, None, git_root, git=facts, user_problems=_find_user_problems({})
+            )
         try:
             return _read_facts(root)
         except OSError as error:
             raise RepositoryError(root, f"Cannot read '{root}': {error}") from error
         except Exception as error:
-            reason = explain(error, root) or plain_text(error)
+            reason = explain(error, root) or explain_environment(error, root) or plain_text(error)
             raise RepositoryError(root, f"DVC cannot open '{root}': {reason}") from error
 
 
@@ -126,12 +136,18 @@ def _read_facts(root: str) -> RepositoryFacts:
         shared=config["cache"].get("shared"),
         lock=os.path.join(repo.tmp_dir, "lock"),
         hardlink_lock=bool(config["core"].get("hardlink_lock")),
+        user_problems=_find_user_problems(config["core"]),
         outputs=outputs,
         unreadable=unreadable,
         git=None
         if git_root is None
         else _read_git(git_root, autostage=bool(config["core"].get("autostage"))),
     )
+
+
+def _find_user_problems(core: Mapping[str, Any]) -> tuple[str, ...]:
+    problems = find_user_problem(), find_site_cache_problem(site_cache_dir(core))
+    return tuple(filter(None, problems))
 
 
 def _read_git(git_root: str, *, autostage: bool) -> GitFacts:

@@ -26,6 +26,7 @@ from ..._workspace.temp_session import TempSession
 from ..dvc_errors import plain_text
 from ..process_guard import mute_logger
 from .git_checks import check_before_init, explain
+from .user_environment import explain_environment
 
 logger = getLogger(__name__)
 
@@ -66,13 +67,13 @@ def open_repo(root: str) -> Any:
     except AsyncLiveError:
         raise
     except OSError as error:
-        if reason := explain(error, root):
+        if reason := explain(error, root) or explain_environment(error, root):
             raise RepositoryError(root, reason) from error
         raise StorageError(root, error) from error
     except FileLocked as error:
         raise LockTimeoutError(0, os.fsdecode(error.lockfilename)) from error
     except Exception as error:  # of DVC, of scmrepo, and of the Git libraries below it
-        reason = explain(error, root) or plain_text(error)
+        reason = explain(error, root) or explain_environment(error, root) or plain_text(error)
         raise RepositoryError(
             root, f"DVC cannot open its repository at '{root}': {reason}"
         ) from error
