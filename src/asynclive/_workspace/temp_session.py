@@ -276,7 +276,8 @@ def remove_session(directory: str, fd: int | None, sync: Sync = NO_SYNC) -> bool
 def _keep_record(directory: str, fd: int) -> None:
     """Write the lock file again, so that the next session knows that the owner has ended."""
     with suppress(OSError):  # usually the file is still there
-        record = os.pread(fd, MOST_BYTES, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        record = os.read(fd, MOST_BYTES)
         lock = os.open(os.path.join(directory, LOCK_NAME), _NEW_LOCK, 0o600)
         try:
             write_all(lock, record)
