@@ -45,10 +45,12 @@ def is_logged(repo: Path, size: int) -> bool:
 
 def interrupt(repo: Path, program: str, stage: str, isolation: Isolation) -> list[str]:
     """Run the program, interrupt it at the gate, and return the lines that it prints after that."""
-    source = Path(asynclive.__file__).parents[1]
+    here = Path(__file__).parent
+    # A worker process does not look for modules next to the program.
+    path = os.pathsep.join([str(Path(asynclive.__file__).parents[1]), str(here)])
     process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("interrupted.py"), program, stage, repo],
-        env={**os.environ, "PYTHONPATH": str(source), "ASYNCLIVE_ISOLATION": isolation},
+        [sys.executable, here / "interrupted.py", program, stage, repo],
+        env={**os.environ, "PYTHONPATH": path, "ASYNCLIVE_ISOLATION": isolation},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

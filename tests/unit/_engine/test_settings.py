@@ -43,6 +43,7 @@ def adopt_live(directory: Path, *, writes_dvcyaml: bool = True) -> AdoptedLive:
         _exp_name=None,
         _include_untracked=[],
         _save_dvc_exp=False,
+        _inside_dvc_exp=False,
     )
     return AdoptedLive(live)
 
