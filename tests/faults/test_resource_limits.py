@@ -163,7 +163,7 @@ async def test_without_descriptors_entering_raises_a_typed_error(
             break
     assert failed
     assert not errors
-    # Removing a directory takes a descriptor too. What is left goes with a session of the next
+    # Removing a directory takes a descriptor too. The leftovers go with a session of the next
     # process: this one still lives.
     assert_sound(repo)
 
