@@ -163,8 +163,8 @@ async def test_without_descriptors_entering_raises_a_typed_error(
             break
     assert failed
     assert not errors
-    # Removing a directory takes a descriptor too. The leftovers go with a session of the next
-    # process: this one still lives.
+    # Removing a directory takes a descriptor too. A session of the next process removes the
+    # temp files that are left: this process still lives.
     assert_sound(repo)
 
 
