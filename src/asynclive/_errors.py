@@ -70,8 +70,9 @@ def _rebuild(
 class NotActiveError(AsyncLiveError, RuntimeError):
     """The object was used outside of its ``async with`` block.
 
-    It was used before the block was entered or after it was left, after ``drain``, in another event
-    loop or thread than the one that entered it, or in a forked child process.
+    There are three cases. The block had not begun or had ended, or ``drain`` was called. The use
+    was in another event loop or thread than the one that entered the block. Or it was in a forked
+    child process.
     """
 
 
@@ -235,8 +236,8 @@ class ArtifactCancelledError(AsyncLiveError):
 class LockTimeoutError(AsyncLiveError, TimeoutError):
     """Another process held a lock for ``lock_timeout`` seconds.
 
-    It is DVC's repository lock, or the lock of Git's index, which ``core.autostage`` needs.
-    ``lock`` is the path of the latter, or None.
+    It is DVC's repository lock, or the lock of Git's index. The latter is needed for
+    ``core.autostage`` and for ``dvc init``; ``lock`` is its path then, else None.
     """
 
     def __init__(self, lock_timeout: float, lock: str | None = None) -> None:
@@ -305,9 +306,10 @@ class CommitError(AsyncLiveError):
 
 
 class ResourceLimitError(AsyncLiveError):
-    """The system refuses another thread to this process.
+    """The system refuses this process, or its worker process, the first thread for some work.
 
-    If it refuses a process, :class:`WorkerDiedError` says so; an open file, :class:`StorageError`.
+    With at least one thread, the work goes on with fewer. If the system refuses a process,
+    :class:`WorkerDiedError` is raised; if it refuses an open file, :class:`StorageError`.
     """
 
     def __init__(self) -> None:

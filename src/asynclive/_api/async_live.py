@@ -37,11 +37,13 @@ P = ParamSpec("P")
 class AsyncLive:
     """Log artifacts with DVC: many at once, while the event loop keeps running.
 
-    Use it as an async context manager, on asyncio or trio. Inside the block any number of tasks of
-    the same event loop may call :meth:`log_artifact`, which returns once the artifact is logged, or
-    :meth:`submit`, which returns as soon as the source may be overwritten. Leaving the block waits
-    for all artifacts; ``sys.exit(0)`` does too. Leaving it by an exception cancels them, and a
-    warning of the log names those that were submitted. Any task of the loop may leave the block.
+    Use it as an async context manager, on asyncio or trio. Inside the block, any number of tasks of
+    the same event loop may use the object. :meth:`log_artifact` returns once the artifact is
+    logged, and :meth:`submit` as soon as the source may be overwritten.
+
+    Leaving the block waits for all artifacts, also by ``sys.exit(0)``. Leaving it by another
+    exception cancels them, and a warning in the log names those that were submitted. Any task of
+    the loop may leave the block.
 
     Args:
         dir: directory of the copies, ``{dir}/artifacts``. It is made when it is first needed.
@@ -57,12 +59,11 @@ class AsyncLive:
         lock_timeout: seconds to wait while another process holds DVC's repository lock. With
             ``core.autostage``, the same limit holds for the lock of Git's index. None: no limit.
         leave_timeout: seconds that leaving the block waits for a worker process that does not
-            answer: it was stopped, or its machine is overloaded. One that answers but makes no
-            progress, because of a disk that does not answer, gets ten times as long. Then it is
-            killed: its artifacts raise WorkerDiedError, and the next session clears up. After an
-            exception, or a :meth:`drain` that left outcomes unknown, leaving waits for 10 seconds
-            at most. None: no limit. A thread cannot be killed: with ``isolation="thread"`` there is
-            no limit.
+            answer, because it was stopped or its machine is overloaded. A worker that answers but
+            makes no progress, because its disk is stuck, gets ten times as long. Then it is killed:
+            its artifacts raise WorkerDiedError, and the next session clears up. After an exception,
+            or a :meth:`drain` that left outcomes unknown, both limits are 10 seconds at most. None:
+            no limit. A thread cannot be killed, so ``isolation="thread"`` has no limit.
         durable: make each logged artifact survive a power cut. The objects, the ``.dvc`` file,
             ``.gitignore``, ``dvc.yaml`` and a copy are fsynced with their directories, each before
             a file that names it. This costs as much time as the disk takes. If the
@@ -101,8 +102,8 @@ class AsyncLive:
         exp_message: message of the Git commit of the experiment. Default: DVC's message.
 
     Raises:
-        ValueError: an argument (or a variable of the environment named above) is out of its range
-            or contradicts another one, or a process is asked for and there is no interpreter to
+        ValueError: an argument, or a variable of the environment named above, is out of its range
+            or contradicts another one. Or a process is asked for, and there is no interpreter to
             start.
         TypeError: ``on_event`` cannot be called, or is an async function (use :meth:`events`);
             ``progress`` is neither a bool nor None; ``live`` is not a ``dvclive.Live``.
@@ -114,13 +115,17 @@ class AsyncLive:
         RepositoryNotFoundError: on entering: there is neither a DVC nor a Git repository. (In a
             Git repository without DVC, DVC is initialised, as DVCLive does.)
         RepositoryError: the working directory was removed, and ``root`` is not absolute. On
-            entering: DVC cannot open its repository.
+            entering: DVC cannot open its repository, or cannot read Git's index.
+        LockTimeoutError: on entering: DVC must be initialised first, and another process held the
+            lock of Git's index for ``lock_timeout`` seconds.
         StorageError: on entering: temp files cannot be made.
-        WorkerDiedError: on entering: the worker process ended, or cannot be started.
+        ResourceLimitError: on entering: the system refuses a thread.
+        WorkerDiedError: on entering: the worker process ended, or cannot be started. On leaving,
+            its calls raise it: see ``leave_timeout``.
 
     Temp files are in ``.dvc/tmp`` and in the cache. Leaving the block removes them. If the process
     is killed, the next AsyncLive removes them on entering, and logs that. Temp files of other
-    living processes stay: a lock on a file distinguishes them.
+    living processes stay: each holds a lock on a file that names it.
 
     Example::
 
@@ -247,17 +252,17 @@ class AsyncLive:
             latest_wins: of several calls with ``latest_wins=True`` for one path and name that are
                 still pending, log only the newest. The others return or raise its outcome.
             reread: read every file, even if its size, inode and times are those of the last call.
-                Pass it if bytes may change without a new mtime: through a memory map of another
-                host, of another user or of a file in a directory of 3,000 files or more, or by a
-                program that sets the old mtime. Other memory maps are noticed.
+                Pass it if bytes may change without a new mtime. A program that sets the old mtime
+                does so. So does a write through a memory map by another host or another user, or
+                in a directory of 3,000 files or more. Other memory maps are noticed on Linux.
 
         Returns:
             The record of the logged artifact.
 
         Raises:
-            NotActiveError: the call is outside of the ``async with`` block, after :meth:`drain`, in
-                another event loop or thread than the one that entered the block, or in a forked
-                child.
+            NotActiveError: the call is outside of the ``async with`` block or after :meth:`drain`.
+                Or it is in another event loop or thread than the one that entered the block, or in
+                a forked child.
             InvalidDataTypeError: ``path`` is not a str or ``os.PathLike`` of str.
             InvalidArtifactNameError: ``name`` is not valid, or none can be made.
             InvalidMetadataError: a value does not fit YAML; the error names it.
@@ -269,7 +274,9 @@ class AsyncLive:
                 ``lock_timeout`` seconds.
             DvcYamlError: dvc.yaml cannot be read or replaced.
             StorageError: the disk refused, or the artifact is larger than the free space.
-            CommitError: DVC refused.
+            RepositoryError: Git's index became one that DVC cannot read.
+            CommitError: DVC refused, or its cache lacks bytes that the artifact needs.
+            ResourceLimitError: the system refuses the first thread.
             WorkerDiedError: the worker process was killed. Before this is raised, a new worker
                 process has repaired the repository; it takes the next calls.
 
@@ -385,9 +392,10 @@ class AsyncLive:
         """Refuse new calls, finish the artifacts that fit into ``deadline``, and cancel the rest.
 
         Use it when the machine is about to be taken away. A cancelled artifact leaves nothing, as
-        if it had never been submitted; its handle raises ArtifactCancelledError. Returns at most 3
-        seconds after the deadline, even if a disk or the worker process does not answer;
-        ``unknown`` of the result then names the artifacts.
+        if it had never been submitted; its handle raises ArtifactCancelledError.
+
+        Returns at most 3 seconds after the deadline, even if a disk or the worker process does not
+        answer. :attr:`DrainResult.unknown` then names the artifacts whose outcome is not known.
 
         Args:
             deadline: seconds; None: no limit.

@@ -48,10 +48,10 @@ class DrainResult:
     not_logged: tuple[NotLogged, ...]
     """The others, in the same order. Calls that ``latest_wins`` superseded are in neither."""
     unknown: tuple[str, ...] = ()
-    """The paths, as the caller wrote them, of artifacts that had neither been logged nor been
-    cancelled soon after the deadline: a disk or the worker process does not answer. Each of them is
-    logged completely or not at all. Leaving the block waits for them, for ``leave_timeout`` or 10
-    seconds at most, whichever is less."""
+    """The paths, as the caller wrote them, of artifacts whose outcome was not known 3 seconds after
+    the deadline, because a disk or the worker process does not answer. Each of them is logged
+    completely or not at all. Leaving the block waits for them for ``leave_timeout``, at most 10
+    seconds; with ``isolation="thread"`` it waits until they end."""
 
 
 async def drain(calls: Sequence[Call], deadline: float | None) -> DrainResult:

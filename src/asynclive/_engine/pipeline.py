@@ -210,8 +210,8 @@ class Pipeline:
     async def _stage(self, call: Call, source: OpenSource) -> StagedArtifact:
         """Copy and hash the source.
 
-        Do so again if an earlier call replaced it by a link, or if ``dvc gc`` removed an object
-        that a file of the workspace was about to be made from.
+        Do so again in two cases. An earlier call replaced the source by a link. Or ``dvc gc``
+        removed an object just before a file of the workspace was made from it.
         """
         stage = partial(
             self._stager.stage,

@@ -71,9 +71,9 @@ def has_writer(fd: int) -> bool:
     import signal
 
     try:
-        # If a process opens the file for writing while we hold the lease, it waits until we have
-        # released it, some microseconds, and the kernel sends us a signal. The default one, SIGIO,
-        # would kill us; SIGURG is ignored.
+        # We hold the lease for some microseconds. A process that opens the file for writing then
+        # waits for its end, and the kernel sends us a signal. The default one, SIGIO, would kill
+        # us; SIGURG is ignored.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

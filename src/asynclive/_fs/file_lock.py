@@ -29,7 +29,7 @@ if hasattr(os, "register_at_fork"):  # a thread that only the parent has may hol
 class FileLock:
     """A lock on a file, which excludes other threads and other processes.
 
-    If the platform or the file system has no file locks, or locks that exclude no process, it
+    Some platforms and file systems have no file locks, or locks that exclude no process. There it
     excludes only the other threads of this process.
 
     A thread that holds it must not wait for an event loop: the loop may wait for the lock.

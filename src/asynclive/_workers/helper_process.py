@@ -1,8 +1,8 @@
 """Starts helper processes: Python interpreters that work for this process and end with it.
 
 ``sys.executable`` may be another program: one that embeds Python, a wrapper, or a leftover of an
-environment that was removed. So a helper first says that it runs, before it imports much, and the
-process that started it does not wait for that without a limit.
+environment that was removed. So a helper first says that it runs, before it imports much. The
+process that started it waits for that with a limit.
 
 A helper ignores the signals that a job gets as a whole, such as those of a batch system or a
 container that stops. The process that started it handles them, and the helper ends after it.
@@ -25,8 +25,8 @@ from typing import Any
 from .._errors import MORE_THREADS
 
 # How long a program may take until it says that it runs (seconds). The interpreter reads only files
-# that this process has read from the same places shortly before, so even a slow disk has them in
-# its cache. ASYNCLIVE_START_TIMEOUT sets another limit.
+# that this process has just read from the same places. So they are in a cache even on a slow disk.
+# ASYNCLIVE_START_TIMEOUT sets another limit.
 START_SECONDS = 8.0
 VARIABLE = "ASYNCLIVE_START_TIMEOUT"
 # How long a process may take to end when it has nothing left to do, or when it is killed (seconds).

@@ -1,7 +1,7 @@
 """Which process owns a session, and whether that process has certainly ended. Blocks.
 
-A file lock alone does not tell. Some network disks grant each host its own locks (NFS with
-``nolock``, Lustre with ``localflock``), so a host gets the lock of a session that runs on another
+A file lock alone does not tell. Some network disks grant each host its own locks: NFS with
+``nolock``, Lustre with ``localflock``. There a host gets the lock of a session that runs on another
 one. The file ``session`` therefore names its owner, and a heartbeat renews its mtime.
 """
 

@@ -1,9 +1,9 @@
 """The two temp directories of a session, their lock, and their removal.
 
-A session is alive while a process holds the lock on the file ``session`` in its directory, and
-while the owner that is named in this file may be running (``session_owner``). The kernel releases
-the lock however the process ends. Some disks grant it to every host, so the lock alone does not
-tell. If the lock cannot tell, a session counts as alive.
+A session holds a lock on the file ``session`` in its directory. The kernel releases the lock
+however the process ends. Some disks grant it to every host, so the file also names the owner of the
+session (``session_owner``). A session counts as ended if its lock is free and its owner has
+certainly ended. If there are no locks, it counts as alive.
 
 Blocks; no DVC.
 """
@@ -88,7 +88,7 @@ class TempSession:
         """Show other hosts that this session runs, until it is closed.
 
         Raises:
-            OSError: no thread can be started.
+            ResourceLimitError: no thread can be started.
         """
         if self._locks and os.utime in os.supports_fd:
             self._heartbeat = Heartbeat([*self._locks.values()])
@@ -141,8 +141,8 @@ class TempSession:
     def temp_dir_for(self, target: str) -> str:
         """Return a directory of temp files from which files can be renamed to ``target``.
 
-        It is that of the session. If that is on another file system, it is one next to ``target``,
-        which Git and DVC ignore, and which is removed with that of the session.
+        It is that of the session. If that is on another file system, it is one next to ``target``.
+        Git and DVC ignore it, and it is removed with that of the session.
 
         Raises:
             OSError: the directory cannot be made.
