@@ -64,7 +64,7 @@ class Engine(Protocol):
         ...
 
     def begin_leaving(self, *, hurry: bool) -> None:
-        """Take note that the block is being left. An engine need not wait for ever from now on.
+        """Take note that the block is being left. From now on, an engine may limit its waits.
 
         Args:
             hurry: whether the deadline of the caller has passed.

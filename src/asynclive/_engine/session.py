@@ -48,7 +48,8 @@ class Display(Protocol):
 class _State(enum.Enum):
     """The states of a session, in their order; a session need not be drained.
 
-    One that is ``LEFT`` may still be waiting for calls. ``ENDED`` comes instead of it.
+    A session that is ``LEFT`` may still be waiting for calls. If it ends before its block, it is
+    ``ENDED`` and never ``LEFT``.
     """
 
     NEW = "has not been entered"

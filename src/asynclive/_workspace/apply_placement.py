@@ -1,8 +1,10 @@
 """Apply a placement to the workspace, and undo it. Blocks; no DVC.
 
 Each new file is complete at a temp path before it takes its place, so a reader sees the old
-file or the new one. Every function that changes the workspace returns a frozen record of the
-change. Such a record pickles, and ``undo_placement`` or ``remove_made_parents`` undoes it.
+file or the new one. The exception is a mount point: see ``replace_in_place``.
+
+Every function that changes the workspace returns a frozen record of the change. Such a record
+pickles, and ``undo_placement`` or ``remove_made_parents`` undoes it.
 """
 
 from __future__ import annotations

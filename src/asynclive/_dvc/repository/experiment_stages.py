@@ -17,7 +17,7 @@ logger = getLogger(__name__)
 
 
 class SavedStages(NamedTuple):
-    """What the stages of the workspace add to an experiment."""
+    """The part of an experiment that comes from the stages of the workspace."""
 
     hash: str
     """Identifies the state of all pipelines. DVC makes the message of the commit from it."""

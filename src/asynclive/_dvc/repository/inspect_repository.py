@@ -48,7 +48,7 @@ class RepositoryFacts:
     outputs: int | None = None
     """The number of outputs that DVC tracks; None: DVC cannot read its files."""
     user_problems: tuple[str, ...] = ()
-    """What DVC needs of this user and does not find."""
+    """The things that DVC needs of this user and does not find."""
     unreadable: str | None = None
     """Why DVC cannot read its files; None: it can."""
     git: GitFacts | None = None
@@ -57,7 +57,7 @@ class RepositoryFacts:
 
 @dataclass(frozen=True, slots=True)
 class GitFacts:
-    """What DVC's Git libraries can do in the Git repository."""
+    """The limits of DVC's Git libraries in the Git repository."""
 
     unreadable: str | None
     """Why DVC cannot read Git's index; None: it can."""

@@ -178,7 +178,7 @@ def _take_workspace(
     include: Sequence[str],
     recorded: Collection[str],
 ) -> SavedStages:
-    """Put into the commit what ``dvc exp save`` puts there."""
+    """Put the files into the commit that ``dvc exp save`` puts there."""
     from dvc.dvcfile import LOCK_FILE
 
     # dvc.lock needs no `dvc add`, so a new one is easily forgotten.

@@ -1,4 +1,4 @@
-"""What DVC needs of its user: a name, a home directory, a site cache.
+"""Checks the things that DVC needs of its user: a name, a home directory, a site cache.
 
 DVC keeps its state, which no repository contains, in a directory for all repositories and users of
 a host: the site cache. Its errors do not name the setting or the variable that helps.

@@ -22,7 +22,7 @@ logger = getLogger(__name__)
 # Seconds between the attempts to take the lock while a group commits, under DVC's lock.
 DELAYS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 
-# What our own lock file begins with. The path of the session's temp directory follows.
+# The first bytes of our own lock file. The path of the session's temp directory follows.
 _OURS = b"asynclive "
 
 
@@ -88,8 +88,8 @@ class GitStaging:
     def _locked_copy(self) -> Iterator[None]:
         """Let DVC write to a copy of the index, which then replaces it. Hold the lock until then.
 
-        dulwich takes the lock to write, but reads the index before that: what a git command adds
-        in between would be lost.
+        dulwich takes the lock to write, but reads the index before that. The files that a git
+        command adds in between would be lost.
         """
         dulwich, copy = self._repo.scm.dulwich.repo, self._copy
         lock = self._take_lock()
@@ -131,8 +131,8 @@ class GitStaging:
         """Remove the lock that a killed session of asynclive left; return whether it was one."""
         if not self._is_stale(self.lock):
             return False
-        # Another session may remove it too, and then a git command may make its own: so it is
-        # looked at again under a name that only this session uses.
+        # Another session may remove it too, and a git command may then make its own. So we rename
+        # it to a name that only this session uses, and look at it again.
         taken = f"{self.lock}.{os.path.basename(self._session)}"
         with contextlib.suppress(FileNotFoundError, FileExistsError):
             os.rename(self.lock, taken)
