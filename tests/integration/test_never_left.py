@@ -32,7 +32,7 @@ async def abandon(live):
 """
 NEVER_CLOSED = START + "submit(BlockingLive(AsyncLive(), backend=sys.argv[1]).__enter__())\n"
 
-# The loop runs to the end of the program, so it finishes the artifact.
+# The loop runs, or can run again, at the end of the program, so it finishes the artifact.
 FINISHED = {
     "exception between the callbacks of a framework": """
 submit(AsyncLive.blocking().__enter__())
@@ -58,6 +58,21 @@ async def main():
         await asyncio.Event().wait()
 threading.Thread(target=asyncio.run, args=[main()], daemon=True).start()
 ready.wait()
+""",
+    "loop that is no longer run": """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(abandon(AsyncLive()))
+""",
+    "loop that is stopped inside the block": """
+loop = asyncio.new_event_loop()
+async def main():
+    async with AsyncLive() as live:
+        await live.submit("a.pt")
+        submitted()
+        loop.stop()
+        await asyncio.Event().wait()
+task = loop.create_task(main())
+loop.run_forever()
 """,
     "child forked by multiprocessing": """
 process = multiprocessing.get_context("fork").Process(
@@ -91,10 +106,6 @@ submit(live.__enter__())
 NAMED = {
     "asyncio.run": "asyncio.run(abandon(AsyncLive()))",
     "trio.run": "import trio; trio.run(abandon, AsyncLive())",
-    "stopped loop": """
-loop = asyncio.new_event_loop()
-loop.run_until_complete(abandon(AsyncLive()))
-""",
     "closed loop": """
 loop = asyncio.new_event_loop()
 loop.run_until_complete(abandon(AsyncLive()))

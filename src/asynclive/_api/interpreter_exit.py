@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from logging import getLogger
@@ -39,6 +40,8 @@ class OpenSession(Protocol):
 
     def finish_soon(self) -> bool: ...
 
+    def finish_in_stopped_loop(self, seconds: float) -> None: ...
+
     def cancel_soon(self) -> bool: ...
 
     def wait_until_ended(self, seconds: float) -> bool: ...
@@ -57,11 +60,27 @@ class _ExitHook:
         self._sessions[session] = None
         if self._process != os.getpid():  # also in a forked child
             self._process = os.getpid()
+            _call_before_threads_are_joined(self.run_stopped_loops)
             _call_at_exit(self.finish_all)
 
     def remove_ended(self) -> None:
         for session in [session for session in self._sessions if session.has_ended]:
             self._sessions.pop(session, None)
+
+    def run_stopped_loops(self) -> None:
+        """Finish the sessions whose event loop was stopped inside their block.
+
+        Their threads end with them, and the interpreter waits for these threads before it calls
+        the functions of atexit.
+        """
+        for session in list(self._sessions):
+            if session.is_of_this_process:
+                try:
+                    session.finish_in_stopped_loop(FINISH_SECONDS)
+                except KeyboardInterrupt:
+                    pass  # the user does not want to wait
+                except Exception:
+                    logger.exception("A block of AsyncLive was not ended in its event loop.")
 
     def finish_all(self) -> None:
         """Finish the pending artifacts, and name those that could not be finished in time."""
@@ -100,6 +119,13 @@ def _name_pending(session: OpenSession) -> None:
     paths = session.pending_paths()
     if paths and not session.has_ended:
         logger.warning("The block of AsyncLive was never left. %s", describe_paths(paths))
+
+
+def _call_before_threads_are_joined(func: Callable[[], None]) -> None:
+    # concurrent.futures does so too. A Python without this function joins the threads first.
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        register(func)
 
 
 def _call_at_exit(func: Callable[[], None]) -> None:

@@ -75,6 +75,14 @@ class HomeLoop:
             return self._loop.is_running()
         return self.call_soon(_do_nothing)
 
+    @property
+    def stopped_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop, if it is one of asyncio that was stopped and can run again; else None."""
+        loop = self._loop
+        if not isinstance(loop, asyncio.AbstractEventLoop) or loop.is_running():
+            return None
+        return None if loop.is_closed() else loop
+
     def call_soon(self, func: Callable[[], object]) -> bool:
         """Let the loop call ``func``, from any thread; return False if the loop has ended.
 

@@ -132,6 +132,8 @@ class Session:
     ) -> None:
         if self._state is not _State.NEW and not self.home.is_this_process:
             return  # a forked child: the block, its tasks and its files belong to the parent
+        if isinstance(exc, GeneratorExit) and self._state is _State.ENDED:
+            return  # the interpreter ends, and drops the task that was in the block
         if self._leaving or self._state in (_State.NEW, _State.ENTERING, _State.LEFT):
             raise NotActiveError(f"The block cannot be left: this object {self._state.value}.")
         self.home.check("Leaving the block")
@@ -219,6 +221,23 @@ class Session:
         """
         assert self._finish_requested is not None
         return self.home.is_running and self.home.call_soon(self._finish_requested.set)
+
+    def finish_in_stopped_loop(self, seconds: float) -> None:
+        """If the event loop was stopped, run it until the calls in flight have ended, and end.
+
+        Args:
+            seconds: then the calls that have not ended are cancelled.
+        """
+        loop = self.home.stopped_loop
+        if loop is not None and not self.has_ended:
+            loop.run_until_complete(self._finish_within(seconds))
+
+    async def _finish_within(self, seconds: float) -> None:
+        assert self._owner is not None
+        assert self._finish_requested is not None
+        self._finish_requested.set()
+        with anyio.move_on_after(seconds):
+            await self._owner.wait()
 
     def cancel_soon(self) -> bool:
         """Cancel all calls, and end; return False if the event loop has ended."""
