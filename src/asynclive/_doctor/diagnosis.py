@@ -269,7 +269,8 @@ def _examine_sessions(messages: _Messages, repository: RepositoryFacts) -> list[
         messages.notes.append(
             f"There may be temp files of sessions that were killed ({size:,} bytes). With "
             "core.hardlink_lock, asynclive cannot tell whether a session still runs, and does not "
-            "remove them. If no session runs, remove them by hand."
+            "remove them. If no session runs, remove them by hand, but keep files whose names end "
+            "in '.moved': they were submitted with move=True and may not be logged."
         )
     else:
         messages.notes.append(
