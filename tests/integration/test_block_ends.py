@@ -174,3 +174,34 @@ def test_a_program_that_configures_no_logging_names_dropped_artifacts(
     assert (printed, process.returncode) == ("", code)
     assert (repo / "a.pt.dvc").exists() == (code == 0)
     assert ("Submitted artifacts that were not logged (1): 'a.pt'." in errors) == (code != 0)
+
+
+EXIT_IN_TASK = """
+import asyncio, sys
+import anyio
+from asynclive import AsyncLive
+
+async def leave():
+    sys.exit(0)
+
+async def main():
+    async with AsyncLive() as live:
+        await live.submit("a.pt")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave)
+
+asyncio.run(main())
+"""
+
+
+@in_both
+def test_exit_0_in_a_task_of_the_block_names_dropped_artifacts(
+    repo: Path, isolation: Isolation
+) -> None:
+    # asyncio then cancels all tasks, also those that log.
+    with locked(repo):
+        process = run_program(repo, EXIT_IN_TASK, isolation=isolation)
+        printed, errors = process.communicate(timeout=SECONDS)
+    assert (printed, process.returncode) == ("", 0)
+    assert "'a.pt'" in errors
+    assert not (repo / "a.pt.dvc").exists()

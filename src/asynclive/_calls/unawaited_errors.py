@@ -55,6 +55,10 @@ class UnawaitedErrors:
             message = f"An artifact that no task awaited was not logged: {error}"
             logger.error("%s", message)
             _add_note(exc, message)
+        self.report_dropped(exc)
+
+    def report_dropped(self, exc: BaseException | None) -> None:
+        """Log the paths of dropped calls, and add them as a note to ``exc``; see ``report``."""
         dropped = [call for call in self._dropped if not call.is_reported]
         self._dropped.clear()
         paths = [call.request.given for call in sorted(dropped, key=attrgetter("number"))]

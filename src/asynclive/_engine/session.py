@@ -156,6 +156,9 @@ class Session:
             finally:
                 self._ended.set()
         if reason is None:
+            # Calls are dropped if asyncio shuts the loop down, and so cancels all tasks: a task in
+            # the block called sys.exit(0), or a generator is closed at the end of the loop.
+            self._unawaited.report_dropped(exc)
             self._unawaited.raise_group()
 
     async def _wait_for_calls(self) -> None:
