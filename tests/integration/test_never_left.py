@@ -111,6 +111,16 @@ loop = asyncio.new_event_loop()
 loop.run_until_complete(abandon(AsyncLive()))
 loop.close()
 """,
+    "loop that is stopped inside the block, and closed": """
+loop = asyncio.new_event_loop()
+async def main():
+    await abandon(AsyncLive())
+    loop.stop()
+    await asyncio.Event().wait()
+task = loop.create_task(main())
+loop.run_forever()
+loop.close()
+""",
     "SystemExit in a callback of asyncio": """
 def on_event(event):
     if isinstance(event, ArtifactStaged) and event.name == "b":

@@ -83,6 +83,17 @@ class HomeLoop:
             return None
         return None if loop.is_closed() else loop
 
+    def end_threads_of_closed_loop(self) -> None:
+        """End the threads that anyio started for the loop, if it is a closed one of asyncio.
+
+        They wait until its main task ends. It never ends if the loop was stopped inside the task.
+        """
+        loop = self._loop
+        if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed():
+            for thread in threading.enumerate():
+                if getattr(thread, "loop", None) is loop and hasattr(thread, "stop"):
+                    thread.stop()
+
     def call_soon(self, func: Callable[[], object]) -> bool:
         """Let the loop call ``func``, from any thread; return False if the loop has ended.
 

@@ -228,12 +228,15 @@ class Session:
     def finish_in_stopped_loop(self, seconds: float) -> None:
         """If the event loop was stopped, run it until the calls in flight have ended, and end.
 
+        If it was also closed, end its threads, which would wait for ever.
+
         Args:
             seconds: then the calls that have not ended are cancelled.
         """
         loop = self.home.stopped_loop
         if loop is not None and not self.has_ended:
             loop.run_until_complete(self._finish_within(seconds))
+        self.home.end_threads_of_closed_loop()
 
     async def _finish_within(self, seconds: float) -> None:
         assert self._owner is not None
