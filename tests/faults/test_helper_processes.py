@@ -117,6 +117,17 @@ async def test_a_slow_interpreter_gets_the_time_that_the_environment_says(
         assert (await live.log_artifact("model.pt")).size == 7
 
 
+@on_asyncio
+async def test_the_interpreter_may_be_a_child_of_its_wrapper(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = make_program(tmp_path, f'{sys.executable} "$@"\nexit $?')
+    monkeypatch.setattr(sys, "executable", wrapper)
+    write(repo, {"model.pt": "weights"})
+    async with AsyncLive(root=repo, isolation="process") as live:
+        assert (await live.log_artifact("model.pt")).size == 7
+
+
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan"])
 def test_a_start_timeout_that_is_no_time_is_refused(
     repo: Path, value: str, monkeypatch: pytest.MonkeyPatch

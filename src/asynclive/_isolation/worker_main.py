@@ -286,12 +286,25 @@ def _ends_with(parent: int, socks: Sequence[socket.socket]) -> Iterator[None]:
 
     loop.add_reader(process, on_end)
     try:
-        if os.getppid() != parent:  # the parent ended earlier: the pidfd is of another process
+        if not _descends_from(parent):  # it ended earlier: the pidfd is of another process
             _end_messages(socks)
         yield
     finally:
         loop.remove_reader(process)
         os.close(process)
+
+
+def _descends_from(pid: int) -> bool:
+    """Return whether ``pid`` is an ancestor: a wrapper of the interpreter may be the parent."""
+    ancestor = os.getppid()
+    try:
+        while ancestor not in (0, 1, pid):
+            with open(f"/proc/{ancestor}/stat", encoding="utf-8", errors="replace") as file:
+                # The name, in parentheses, may hold anything. The state comes before the parent.
+                ancestor = int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return False
+    return ancestor == pid
 
 
 def _end_messages(socks: Sequence[socket.socket]) -> None:
