@@ -95,6 +95,15 @@ def on_event(event):
         raise SystemExit(1)
 submit(AsyncLive.blocking(on_event=on_event).__enter__())
 """,
+    "left by a finalizer, when no thread runs any more": """
+class Trainer:
+    def __init__(self):
+        self.live = AsyncLive.blocking().__enter__()
+    def __del__(self):
+        self.live.__exit__(None, None, None)
+trainer = Trainer()
+submit(trainer.live)
+""",
     "left by a function of atexit, which comes later": """
 live = AsyncLive.blocking()
 atexit.register(live.__exit__, None, None, None)

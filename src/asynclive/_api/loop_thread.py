@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, wait
@@ -71,8 +72,9 @@ class LoopThread:
         portal, portal_context = self._portal, self._portal_context
         assert portal is not None
         assert portal_context is not None
-        if os.getpid() != self._process:
-            # A forked child. The thread runs in the parent only. Stop the portal here, so that
+        if os.getpid() != self._process or sys.is_finalizing():
+            # A forked child, where the thread does not run, or the end of the interpreter, where it
+            # no longer runs, as in __del__ of a global object. Stop the portal here, so that
             # nothing waits for the thread when the portal is collected.
             with contextlib.suppress(StopIteration, RuntimeError):
                 portal.stop().send(None)
