@@ -69,6 +69,38 @@ async def test_objects_that_were_removed_before_the_commit_are_stored_again(
     assert dvc(repo, "status", "--json").strip() == "{}"
 
 
+async def cut_off(repo: Path, names: str = "*") -> None:
+    """Replace each object by its first byte, as a crash or a full disk may leave it."""
+    for path in (repo / ".dvc/cache/files/md5").glob(f"??/{names}"):
+        start = path.read_bytes()[:1]
+        path.unlink()
+        path.write_bytes(start)
+
+
+@pytest.mark.parametrize("path", CASES)
+async def test_objects_that_were_cut_off_before_the_commit_are_stored_again(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    write(repo, {"model.pt": "weights", "data/a": "aaa", "data/b/large": "l" * 2**21})
+    async with AsyncLive(root=repo, isolation="thread") as live:
+        await log_around(monkeypatch, partial(live.log_artifact, path), partial(cut_off, repo))
+    assert_nothing_lost(repo)
+
+
+async def test_a_listing_that_was_cut_off_is_stored_again(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asynclive._cache.hash_cache._TICK_NS", 0)
+    monkeypatch.setattr("asynclive._stage.stager.MIN_CACHED_BYTES", 0)
+    write(repo, FILES)
+    async with AsyncLive(root=repo, isolation="thread") as live:
+        await live.log_artifact("data")
+        await cut_off(repo, "*.dir")
+        await live.log_artifact("data")
+        assert live.statistics().files_unchanged  # else the test does not test this
+    assert_nothing_lost(repo)
+
+
 def add_and_forget(repo: Path) -> None:
     """Leave objects in the cache that no .dvc file names any more."""
     dvc(repo, "add", *CASES)

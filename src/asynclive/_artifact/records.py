@@ -78,13 +78,13 @@ class StagedArtifact:
         return self.unchanged.items() or ((file.key, file) for file in self.files)
 
     @property
-    def hashes(self) -> set[str]:
-        """The MD5s of the files that are in the cache, without that of a directory's listing."""
-        return {file.md5 for file in (self.unchanged.values() or self.files)}
+    def object_sizes(self) -> dict[str, int]:
+        """The bytes of each object by its MD5, without that of a directory's listing."""
+        return {file.md5: file.size for file in (self.unchanged.values() or self.files)}
 
 
 class ObjectsMissingError(CommitError):
-    """Objects were removed from the cache between staging and commit. ``hashes`` are their MD5s.
+    """Objects were removed or cut off between staging and commit. ``hashes`` are their MD5s.
 
     The pipeline stores them again, so no caller of asynclive gets this error.
     """

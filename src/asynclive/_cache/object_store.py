@@ -11,7 +11,7 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from .._fs.change_detection import Stamp
 from .._fs.file_io import (
@@ -106,16 +106,35 @@ class ObjectStore:
         self._verified[md5] = stamp
         return True
 
-    def missing(self, hashes: Iterable[str]) -> set[str]:
-        """Return those hashes whose objects do not exist.
+    def missing(self, sizes: Mapping[str, int]) -> set[str]:
+        """Return those hashes whose objects do not exist, or have another size.
 
-        One system call each, and the cheapest one: a listing of the cache's directories would
-        cost more the more objects other artifacts have.
+        A full disk or a crash may leave an object that is cut off. One system call each: a listing
+        of the cache's directories would cost more the more objects other artifacts have.
+
+        Args:
+            sizes: the bytes of each object, by its hash.
         """
         start = f"{self.layout.cache_dir}{os.sep}"
         return {
-            md5 for md5 in hashes if not os.access(f"{start}{md5[:2]}{os.sep}{md5[2:]}", os.F_OK)
+            md5
+            for md5, size in sizes.items()
+            if _size(f"{start}{md5[:2]}{os.sep}{md5[2:]}") != size
         }
+
+    def has_listing(self, md5: str) -> bool:
+        """Return whether the object that lists a directory exists, with unchanged bytes.
+
+        Its size is unknown, so it is read, once a session.
+
+        Args:
+            md5: its name.
+        """
+        try:
+            found = os.stat(self.object_path(md5))
+            return self._is_intact(md5, found, lambda: None)
+        except FileNotFoundError:
+            return False
 
     def has_synced(
         self, md5: str, size: int, checkpoint: Callable[[], None] = lambda: None
@@ -221,3 +240,11 @@ _NO_UNNAMED = (
     errno.EXDEV,
     errno.EPERM,
 )
+
+
+def _size(path: str) -> int | None:
+    """Return the bytes of a file; None: it cannot be reached."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None

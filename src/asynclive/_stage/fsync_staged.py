@@ -37,7 +37,7 @@ def sync_rounds(
         store: the cache that holds its objects.
     """
     unchanged = staged.placement is None
-    hashes = staged.hashes
+    hashes = {*staged.object_sizes}
     if staged.tree_md5 is not None:
         hashes.add(staged.tree_md5)
     objects = map(store.object_path, sorted(hashes)) if unchanged else ()

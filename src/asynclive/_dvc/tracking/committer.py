@@ -144,7 +144,7 @@ class Committer:
         """
         for index, result in reversed([*enumerate(results)]):
             if isinstance(result, TrackedArtifact) and result.md5 is not None:
-                missing = self._store.missing(result.staged.hashes)
+                missing = self._store.missing(result.staged.object_sizes)
                 if missing:
                     self._undo(result.staged, result.undo)
                     results[index] = ObjectsMissingError(result.staged.request.path, missing)
@@ -196,7 +196,7 @@ class Committer:
             self._place(staged, undo)
             return TrackedArtifact(staged, None, None, tuple(undo))
         # Under the lock, which `dvc gc` takes too. Staging held none.
-        missing = self._store.missing(staged.hashes)
+        missing = self._store.missing(staged.object_sizes)
         if missing:
             raise ObjectsMissingError(request.path, missing)
         output = outputs.claim(request.path)

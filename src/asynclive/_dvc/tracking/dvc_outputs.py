@@ -155,7 +155,7 @@ class Outputs:
             (file,) = staged.files
             return Meta(size=file.size, isexec=file.isexec), HashInfo("md5", file.md5), None
         meta = Meta(size=staged.size, nfiles=staged.nfiles, isdir=True)
-        if staged.tree_md5 is not None and not self._store.missing([staged.tree_md5]):
+        if staged.tree_md5 is not None and self._store.has_listing(staged.tree_md5):
             return meta, HashInfo("md5", staged.tree_md5), None
         tree = Tree()
         for number, (key, hashed) in enumerate(staged.hashed_files):
