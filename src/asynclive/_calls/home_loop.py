@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._errors import NotActiveError
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class HomeLoop:
@@ -54,7 +56,7 @@ class HomeLoop:
                 "Make another one here, in an event loop of this process."
             )
         if _running_loop() is not self._loop:
-            kind = "asyncio" if isinstance(self._loop, asyncio.AbstractEventLoop) else "trio"
+            kind = "asyncio" if _is_asyncio(self._loop) else "trio"
             # From inside a callback, such as a signal handler, this may also be no loop at all.
             ended = "" if self.call_soon(_do_nothing) else ", which has ended"
             raise NotActiveError(
@@ -71,17 +73,17 @@ class HomeLoop:
     @property
     def is_running(self) -> bool:
         """Whether the loop runs, so that it calls a function soon."""
-        if isinstance(self._loop, asyncio.AbstractEventLoop):
-            return self._loop.is_running()
+        if _is_asyncio(self._loop):
+            return bool(self._loop.is_running())
         return self.call_soon(_do_nothing)
 
     @property
     def stopped_loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop, if it is one of asyncio that was stopped and can run again; else None."""
-        loop = self._loop
-        if not isinstance(loop, asyncio.AbstractEventLoop) or loop.is_running():
+        loop: asyncio.AbstractEventLoop = self._loop
+        if not _is_asyncio(loop) or loop.is_running() or loop.is_closed():
             return None
-        return None if loop.is_closed() else loop
+        return loop
 
     def end_threads_of_closed_loop(self) -> None:
         """End the threads that anyio started for the loop, if it is a closed one of asyncio.
@@ -89,7 +91,7 @@ class HomeLoop:
         They wait until its main task ends. It never ends if the loop was stopped inside the task.
         """
         loop = self._loop
-        if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed():
+        if _is_asyncio(loop) and loop.is_closed():
             for thread in threading.enumerate():
                 if getattr(thread, "loop", None) is loop and hasattr(thread, "stop"):
                     thread.stop()
@@ -107,12 +109,23 @@ class HomeLoop:
         return True
 
 
+def _is_asyncio(loop: Any) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(loop, asyncio.AbstractEventLoop)
+
+
 def _running_loop() -> object | None:
     """Return an object that identifies the event loop of this thread; None: no loop runs here."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        trio = sys.modules.get("trio")
+    # `import asyncio` takes 15 ms. Without it, no loop of asyncio runs.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None:
+        try:
+            loop: object = asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            return loop
+    trio = sys.modules.get("trio")
     if trio is None:
         return None
     try:

@@ -8,14 +8,17 @@ own.
 
 from __future__ import annotations
 
-import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Serve(Protocol):
@@ -97,6 +100,8 @@ class OwnerTask:
 
     def _spawn(self, serve: Serve) -> None:
         if _on_asyncio():
+            import asyncio
+
             self._task = asyncio.get_running_loop().create_task(
                 self._run(serve), name="asynclive session"
             )
@@ -138,6 +143,8 @@ class OwnerTask:
             # Python 3.11. If the event loop is being shut down, it has raised the exception.
             hasattr(self._task, "cancelling") and self._task.cancelling()
         ):
+            import asyncio
+
             # Out of the event loop: a task group would have put a group around it.
             asyncio.get_running_loop().call_soon(_raise, error)
 
@@ -147,7 +154,8 @@ def _raise(error: BaseException) -> None:
 
 
 def _on_asyncio() -> bool:
-    return anyio.get_cancelled_exc_class() is asyncio.CancelledError
+    asyncio = sys.modules.get("asyncio")  # its import takes 15 ms
+    return asyncio is not None and anyio.get_cancelled_exc_class() is asyncio.CancelledError
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -396,8 +396,11 @@ def _ends_loop(failure: BaseException, reason: BaseException | None) -> bool:
 
     If the block raised it again, it would interrupt that, and some tasks would never end.
     """
-    return isinstance(failure, (KeyboardInterrupt, SystemExit)) and isinstance(
-        reason, asyncio.CancelledError
+    asyncio = sys.modules.get("asyncio")
+    return (
+        isinstance(failure, (KeyboardInterrupt, SystemExit))
+        and asyncio is not None
+        and isinstance(reason, asyncio.CancelledError)
     )
 
 

@@ -15,14 +15,16 @@ import math
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._errors import MORE_THREADS
+
+if TYPE_CHECKING:
+    import subprocess
 
 # How long a program may take until it says that it runs (seconds). The interpreter reads only files
 # that this process has just read from the same places. So they are in a cache even on a slow disk.
@@ -100,6 +102,8 @@ def start(code: str, *options: str, **arguments: Any) -> subprocess.Popen[bytes]
     Raises:
         OSError: the process cannot be started.
     """
+    import subprocess  # late: `import asynclive` imports this module
+
     # Without -I, an interpreter that finds its library by PYTHONHOME. ``-c`` then puts the working
     # directory into the path, and the code replaces that path.
     isolated = ["-s"] if os.environ.get("PYTHONHOME") else ["-I"]
@@ -199,6 +203,8 @@ def kill(process: subprocess.Popen[bytes]) -> int | None:
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    import subprocess
+
     if process.poll() is None and hasattr(os, "pidfd_open"):
         # ``Popen.wait`` looks from time to time, and so would return late.
         with suppress(OSError):
