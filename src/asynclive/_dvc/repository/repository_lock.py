@@ -82,7 +82,7 @@ class RepositoryLock:
             if end is not None and time.monotonic() >= end:
                 assert lock_timeout is not None
                 raise self.timeout_error(lock_timeout)
-            time.sleep(random.uniform(0.01, 0.1))
+            time.sleep(random.uniform(0.01, 0.1))  # no event tells that the lock is free
         try:
             yield
         finally:
