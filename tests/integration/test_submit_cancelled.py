@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from backends import three_ways
 from cancelling import in_task, settled
@@ -118,10 +119,12 @@ async def test_a_file_that_an_earlier_call_has_linked_is_logged_again(
     (repo / "artifact").write_text("small")
     stage = asynclive._stage.stager.Stager.stage
     attempts = 0
+    planned = anyio.Event()
 
     async def stage_after_the_first(self: Any, *args: Any, **values: Any) -> Any:
         nonlocal attempts
         attempts += 1
+        planned.set()
         await first
         return await stage(self, *args, **values)
 
@@ -130,6 +133,8 @@ async def test_a_file_that_an_earlier_call_has_linked_is_logged_again(
             first = await live.submit("artifact")
             monkeypatch.setattr(asynclive._stage.stager.Stager, "stage", stage_after_the_first)
             async with in_task("scope", lambda: live.submit("artifact")) as call:
+                # The first call links the file only once the gate is open.
+                await planned.wait()
                 gate.open()
         second: ArtifactHandle = call.result
         assert (await second).md5 == (await first).md5
