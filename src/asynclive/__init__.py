@@ -26,6 +26,8 @@ from __future__ import annotations
 
 from ._api.async_live import AsyncLive
 from ._api.blocking_live import BlockingHandle, BlockingLive
+from ._artifact.push_policy import PushPolicy
+from ._artifact.push_records import PushResult
 from ._artifact.records import LoggedArtifact
 from ._calls.call import Stage
 from ._calls.drain import DrainResult, NotLogged
@@ -41,12 +43,17 @@ from ._errors import (
     CommitError,
     DvcYamlError,
     ExperimentError,
+    FailedObject,
     InvalidArtifactNameError,
     InvalidDataTypeError,
     InvalidDvcyamlError,
     InvalidMetadataError,
     LockTimeoutError,
     NotActiveError,
+    PushError,
+    RemoteAccessError,
+    RemoteNotFoundError,
+    RemoteVerifyError,
     RepositoryError,
     RepositoryNotFoundError,
     ResourceLimitError,
@@ -100,6 +107,7 @@ __all__ = [
     "EventStream",
     "EventsDropped",
     "ExperimentError",
+    "FailedObject",
     "InvalidArtifactNameError",
     "InvalidDataTypeError",
     "InvalidDvcyamlError",
@@ -108,6 +116,12 @@ __all__ = [
     "LoggedArtifact",
     "NotActiveError",
     "NotLogged",
+    "PushError",
+    "PushPolicy",
+    "PushResult",
+    "RemoteAccessError",
+    "RemoteNotFoundError",
+    "RemoteVerifyError",
     "RepositoryError",
     "RepositoryNotFoundError",
     "ResourceLimitError",

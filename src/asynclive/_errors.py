@@ -22,7 +22,11 @@
     ├── CommitError                DVC cannot track the artifact, for a reason not named above
     ├── ResourceLimitError         the system refuses another thread
     ├── WorkerDiedError            the worker process was killed or stuck, or cannot be started
-    └── ExperimentError            the DVC experiment cannot be saved; the artifacts are logged
+    ├── ExperimentError            the DVC experiment cannot be saved; the artifacts are logged
+    └── PushError                  objects could not be pushed; the artifacts stay committed
+        ├── RemoteNotFoundError    no remote is configured, or none of this name
+        ├── RemoteAccessError      the remote cannot be reached, or refuses
+        └── RemoteVerifyError      objects in the remote are not those that were sent
 
 If another error is the cause, it is chained as ``__cause__``.
 """
@@ -32,7 +36,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 # Control characters, except tab and newline.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -345,3 +350,62 @@ class WorkerDiedError(AsyncLiveError):
         if status == -9:
             message += " If the system killed it because memory was short, pass fewer workers=."
         super().__init__(message)
+
+
+class FailedObject(NamedTuple):
+    """An object that could not be pushed. See :class:`PushError`."""
+
+    md5: str
+    """Its name in the remote; that of a directory's listing ends with ``.dir``."""
+    path: str
+    """The path in the workspace that it belongs to, relative to the repository."""
+    reason: str
+
+
+class PushError(AsyncLiveError):
+    """Objects could not be pushed. The artifact stays committed, and a later push goes on.
+
+    ``remote`` is the name of the remote, None if there is none. ``option`` is the option of DVC's
+    configuration that the advice is about, or None. ``failed`` holds the objects that are not
+    proven, as far as they are known.
+    """
+
+    def __init__(
+        self,
+        remote: str | None,
+        reason: str,
+        *,
+        option: str | None = None,
+        failed: Sequence[FailedObject] = (),
+    ) -> None:
+        self.remote = remote
+        self.option = option
+        self.failed: tuple[FailedObject, ...] = tuple(failed)
+        where = "" if remote is None else f" to the remote '{remote}'"
+        super().__init__(f"Cannot push{where}: {reason}{_name_objects(self.failed)}")
+
+
+class RemoteNotFoundError(PushError):
+    """No remote is configured, or none of this name."""
+
+
+class RemoteAccessError(PushError):
+    """The remote cannot be reached, does not exist, or refuses the credentials or the request."""
+
+
+class RemoteVerifyError(PushError):
+    """Objects in the remote, or in the cache, do not have the bytes that their names promise."""
+
+
+# A message names so many objects. The first ones tell which artifact is concerned.
+_NAMED_OBJECTS = 3
+
+
+def _name_objects(failed: Sequence[FailedObject]) -> str:
+    if not failed:
+        return ""
+    named = "; ".join(
+        f"'{each.path}' ({each.md5}): {each.reason}" for each in failed[:_NAMED_OBJECTS]
+    )
+    more = len(failed) - _NAMED_OBJECTS
+    return f" Not pushed ({len(failed):,}): {named}{f'; and {more:,} more' if more > 0 else ''}."

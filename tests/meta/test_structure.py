@@ -26,14 +26,16 @@ MAY_IMPORT = {
     "_errors",
     "_isolation": "_engine _calls _dvclive _dvcyaml _dvc _dvc.repository _instrumentation _workers "
     "_fs _errors",
-    "_engine": "_stage _dvc.repository _calls _dvcyaml _dvclive _workspace _cache "
-    "_instrumentation _workers _artifact _fs _errors",
+    "_engine": "_stage _remote _dvc.remote _dvc.repository _calls _dvcyaml _dvclive _workspace "
+    "_cache _instrumentation _workers _artifact _fs _errors",
+    "_dvc.remote": "_remote _dvc _index _cache _artifact _fs _errors",
     "_doctor": "_dvc.repository _workspace _fs _errors",
     "_stage": "_ingest _workspace _cache _instrumentation _workers _artifact _fs",
     "_dvc.repository": "_dvc.tracking _dvc _index _workspace _cache _artifact _fs _errors",
     "_calls": "_instrumentation _artifact _errors",
     "_dvc.tracking": "_dvc _index _workspace _cache _workers _artifact _fs _errors",
     "_ingest": "_cache _workers _artifact _fs _errors",
+    "_remote": "_instrumentation _cache _workers _artifact _fs _errors",
     "_progress": "_instrumentation",
     "_cache": "_artifact _fs",
     "_dvc": "_artifact _errors",
@@ -52,9 +54,10 @@ BLOCKING = {"_fs", "_artifact", "_cache", "_workspace", "_index"}
 # Packages of others that only some of ours may import.
 DVC = {"dvc", "dvc_data", "dvc_objects", "scmrepo", "dulwich", "zc"}
 ONLY_IN = {
-    **{name: {"_dvc", "_dvc.tracking", "_dvc.repository"} for name in DVC},
+    **{name: {"_dvc", "_dvc.tracking", "_dvc.repository", "_dvc.remote"} for name in DVC},
     "dvclive": set[str](),
     "click": {"_cli"},
+    **{name: {"_remote"} for name in ("obstore", "aiobotocore", "botocore")},
     "rich": {"_cli", "_progress"},
     **{name: set(MAY_IMPORT) - BLOCKING for name in ("anyio", "asyncio")},
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
+from .._artifact.push_policy import PushPolicy, make_policy
 from .._artifact.records import LoggedArtifact
 from .._artifact.request import make_request
 from .._calls.call import Call, CallOptions
@@ -100,6 +101,9 @@ class AsyncLive:
         exp_name: name of the experiment; it must be new. Default: a random name; see
             :attr:`exp_name`.
         exp_message: message of the Git commit of the experiment. Default: DVC's message.
+        push: push each logged artifact to a DVC remote. True: to the default remote. A str: to the
+            remote of this name. A :class:`PushPolicy` says more. Leaving the block waits for the
+            pushes. A push that fails undoes nothing: the artifact stays committed.
 
     Raises:
         ValueError: an argument, or a variable of the environment named above, is out of its range
@@ -153,6 +157,7 @@ class AsyncLive:
         save_dvc_exp: bool = False,
         exp_name: str | None = None,
         exp_message: str | None = None,
+        push: bool | str | PushPolicy | None = None,
     ) -> None:
         adopted = None if live is None else AdoptedLive(live)
         settings = make_settings(
@@ -162,6 +167,7 @@ class AsyncLive:
             durable=durable,
             max_pending_bytes=max_pending_bytes,
             max_pending=max_pending,
+            push=make_policy(push),
         )
         where = choose_isolation(isolation, os.environ)
         experiment = _make_experiment(settings, adopted, where, save_dvc_exp, exp_name, exp_message)

@@ -6,5 +6,7 @@ Start with ``request``.
 - ``metadata``: checks and copies names, texts, labels and meta
 - ``plan``: ArtifactPlan: the files and directories of one artifact
 - ``placement``: Placement: the changes of the workspace that wait for the commit
+- ``push_policy``: PushPolicy: how a session pushes, checked
+- ``push_records``: the records of a push: PushUnit -> PushResult
 - ``records``: StagedArtifact -> TrackedArtifact -> LoggedArtifact
 """

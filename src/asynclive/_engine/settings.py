@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from .._artifact.push_policy import PushPolicy
 from .._calls.back_pressure import check_bounds
 from .._dvclive.adopted_live import AdoptedLive
 from .._errors import InvalidDvcyamlError, RepositoryError
@@ -45,6 +46,8 @@ class Settings:
     durable: bool = False
     max_pending_bytes: int | None = None
     max_pending: int | None = None
+    push: PushPolicy | None = None
+    """None: what is logged is not pushed."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:

@@ -6,4 +6,5 @@
 - ``staging_progress``: counts the bytes and files of one artifact that are staged so far
 - ``statistics``: counters, and AsyncLiveStatistics
 - ``tracing``: OpenTelemetry spans
+- ``push_progress``: PushCounts: how much of a push is done
 """

@@ -1,0 +1,102 @@
+"""The records of a push: what is sent where, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from .push_policy import Verify
+
+VerifiedBy = Literal["read", "checksum", "etag", "size"]
+"""How an object in a remote was proven, the strongest proof first.
+
+``"read"``: its bytes were read back, and their MD5 is its name. ``"checksum"``: a checksum of its
+bytes was compared. ``"etag"``: an ETag that is computed from its bytes was compared. ``"size"``:
+only its size was compared.
+"""
+
+
+class PushObject(NamedTuple):
+    """One object of DVC's cache. A tuple, since there is one for each file."""
+
+    md5: str
+    """Its name in the cache and in the remote; that of a directory's listing ends with ``.dir``."""
+    size: int
+    path: str
+    """The path in the workspace that it belongs to, for messages. Relative to the repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteDescription:
+    """A remote of DVC's configuration."""
+
+    name: str
+    url: str
+    """As configured, for messages."""
+    scheme: str
+    """``"s3"``, ``"gs"``, ``"azure"``, ``"local"``, or another scheme of DVC."""
+    prefix: str
+    """Where the objects lie: without the scheme, it begins with the bucket (a container, for Azure)
+    and ends with ``files/md5``. An absolute path for a local directory."""
+    options: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    """DVC's options of the remote, with resolved paths. They may hold secrets."""
+    only_dvc: str | None = None
+    """Why asynclive does not send to it itself: the option or the scheme that only DVC's own
+    classes support. None: it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushUnit:
+    """One output of DVC: its files, and the listing that goes last."""
+
+    path: str
+    """The path of the output, absolute."""
+    remote: RemoteDescription
+    cache_dir: str
+    """The directory of the objects."""
+    objects: Sequence[PushObject] = field(repr=False)
+    """The files. The listing is not among them."""
+    listing: PushObject | None = None
+    """The object of a directory's listing. None: the output is a file."""
+
+    def object_path(self, obj: PushObject) -> str:
+        """Return the path of an object in the cache."""
+        return os.path.join(self.cache_dir, obj.md5[:2], obj.md5[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest:
+    """What a caller of ``push`` asks for. It pickles, for a worker process."""
+
+    targets: tuple[str, ...] | None = None
+    """Absolute paths of tracked outputs, or names of artifacts. None: all that DVC tracks, or the
+    artifact of the call that the push belongs to."""
+    remote: str | None = None
+    verify: Verify | None = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """The outcome of a push: every object is in the remote, and proven.
+
+    ``await handle.pushed()`` and ``await live.push()`` return it.
+    """
+
+    remote: str
+    """The name of the remote. If outputs name several, their names with ``", "`` between them."""
+    objects: int
+    """The number of objects that this push sent."""
+    bytes: int
+    """The bytes of these objects."""
+    skipped: int
+    """The number of objects that were in the remote already, and are proven."""
+    resumed_bytes: int
+    """The bytes that an earlier push had sent, and that were not sent again. ``bytes`` includes
+    them."""
+    verified_by: VerifiedBy
+    """The weakest proof among all objects."""
+    backend: str
+    """What sent the objects: ``"obstore"``, ``"local"`` or ``"dvc"``."""
+    seconds: float

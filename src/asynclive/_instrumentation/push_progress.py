@@ -1,0 +1,26 @@
+"""The progress of one push. Its counters are written in one thread and read in another."""
+
+from __future__ import annotations
+
+
+class PushCounts:
+    """How much of a push is done. Each counter is written by one thread alone."""
+
+    __slots__ = ("bytes_done", "bytes_total", "objects_done", "objects_total", "remote")
+
+    def __init__(self) -> None:
+        self.objects_done = 0
+        """Objects that are in the remote and proven."""
+        self.bytes_done = 0
+        """Their bytes, and those of large objects so far."""
+        self.objects_total = 0
+        self.bytes_total = 0
+        self.remote = ""
+        """The name of the remote, once it is known."""
+
+    def set_totals(self, remote: str, objects: int, size: int) -> None:
+        """Set what the push consists of, before its first object."""
+        self.remote, self.objects_total, self.bytes_total = remote, objects, size
+
+    def set_counts(self, objects: int, size: int) -> None:
+        self.objects_done, self.bytes_done = objects, size

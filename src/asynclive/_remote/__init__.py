@@ -1,0 +1,7 @@
+"""Sends objects of the cache to a remote, and proves that they are there. Start with ``pusher``.
+
+It runs on an event loop of asyncio in a thread of its own, whatever loop the caller uses.
+
+- ``store``: RemoteStore: the protocol that each kind of remote implements
+- ``request_budget``: RequestBudget: one pool of permits, and the bandwidth, for all pushes
+"""
