@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from .._artifact.push_policy import Verify
 from .._artifact.push_records import PushObject, VerifiedBy
 
 OnBytes = Callable[[int], None]
@@ -29,7 +30,21 @@ class WrongObjectError(Exception):
 
 
 class UnreadableObjectError(Exception):
-    """The object in the cache is missing, cannot be read, or does not have its name's MD5."""
+    """The object in the cache does not have the bytes that its name promises."""
+
+
+class MissingObjectError(Exception):
+    """The object is not in the cache, or cannot be read there."""
+
+
+def explain_unreadable(error: OSError) -> MissingObjectError:
+    """Return the error for an object of the cache that cannot be opened or read."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return MissingObjectError(
+            "it is not in the cache: 'dvc gc' removed it, or it was never pulled. Log the artifact "
+            "again, or run 'dvc fetch' if another remote has it"
+        )
+    return MissingObjectError(f"it cannot be read in the cache: {error.strerror or error}")
 
 
 class RemoteStore(Protocol):
@@ -43,11 +58,18 @@ class RemoteStore(Protocol):
     backend: str
     """As in ``PushResult``."""
 
-    async def find(self, objects: Sequence[PushObject]) -> Mapping[str, VerifiedBy | None]:
+    async def find(
+        self, objects: Sequence[PushObject], verify: Verify | None
+    ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects in the remote; return how each one that is there is proven, by MD5.
 
         None: it is there, and its size or checksum does not fit. An object that is not there is
         missing in the mapping.
+
+        Args:
+            objects: all objects of one push to this remote. Their names differ.
+            verify: the proof that the push asks for. If it is not ``"store"``, the size may be all
+                that is compared: either it is enough, or ``check_by_reading`` follows.
         """
         ...
 
@@ -57,6 +79,7 @@ class RemoteStore(Protocol):
         Raises:
             WrongObjectError: the remote answers that it has other bytes. They are removed.
             UnreadableObjectError: the file does not have the bytes that its name promises.
+            MissingObjectError: the file cannot be read. See ``explain_unreadable``.
         """
         ...
 
