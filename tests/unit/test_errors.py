@@ -26,12 +26,17 @@ from asynclive._errors import (
     CommitError,
     DvcYamlError,
     ExperimentError,
+    FailedObject,
     InvalidArtifactNameError,
     InvalidDataTypeError,
     InvalidDvcyamlError,
     InvalidMetadataError,
     LockTimeoutError,
     NotActiveError,
+    PushError,
+    RemoteAccessError,
+    RemoteNotFoundError,
+    RemoteVerifyError,
     RepositoryError,
     RepositoryNotFoundError,
     ResourceLimitError,
@@ -65,6 +70,13 @@ EXAMPLES: list[tuple[AsyncLiveError, str]] = [
         WorkerDiedError("/a", "was killed by SIGKILL", -9),
         "was killed by SIGKILL. '/a' was in flight",
     ),
+    (
+        PushError("far", "no.", failed=[FailedObject("aa", "a.pt", "gone")]),
+        "Cannot push to the remote 'far': no. Not pushed (1): 'a.pt' (aa): gone.",
+    ),
+    (RemoteNotFoundError(None, "there is no default remote."), "Cannot push: there is no"),
+    (RemoteAccessError("far", "it refuses.", option="region"), "'far': it refuses."),
+    (RemoteVerifyError("far", "the size differs."), "'far': the size differs."),
 ]
 each = pytest.mark.parametrize(
     ("error", "named"), EXAMPLES, ids=[type(error).__name__ for error, _ in EXAMPLES]
