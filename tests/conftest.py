@@ -17,6 +17,7 @@ for module in ("disk", "invariants", "killing", "logged", "model"):
     pytest.register_assert_rewrite(module)
 
 from reference import Reference  # noqa: E402
+from s3_server import Bucket, S3Server  # noqa: E402
 from tally import hand_on, say, take  # noqa: E402
 from twin import Templates  # noqa: E402
 from unprivileged import NotPossibleError, permissions_count  # noqa: E402
@@ -24,6 +25,13 @@ from unprivileged import NotPossibleError, permissions_count  # noqa: E402
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell script that starts the tests in the background ignores SIGINT; children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# What begins these environment variables would change what the tests do.
+_FROM_OUTSIDE = (
+    *("DVC", "GIT_", "XDG_", "ITERATIVE_", "PYTHONUNBUFFERED"),
+    *("AWS_", "BOTO", "AZURE_", "GOOGLE_", "S3_", "MOTO_"),
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,7 +51,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.MonkeyPatch.context() as patch,
     ):
         for name in list(os.environ):
-            if name.startswith(("DVC", "GIT_", "XDG_", "ITERATIVE_")) or name == "PYTHONUNBUFFERED":
+            if name.upper().startswith(_FROM_OUTSIDE) or name.lower().endswith("_proxy"):
                 patch.delenv(name)
         for name, value in {
             "HOME": home,
@@ -61,6 +69,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             "DVC_TEST": "1",  # DVC does not check for updates
             "ITERATIVE_DO_NOT_TRACK": "1",
             "DVC_STUDIO_OFFLINE": "1",
+            # A client without credentials must not ask the network for some.
+            "AWS_EC2_METADATA_DISABLED": "true",
             # Most tests inspect or patch the engine, which must be in this process for that. The
             # default, a worker process, has its own tests; a part of the contract with DVCLive
             # and all examples run with it too.
@@ -101,6 +111,22 @@ def reference(machine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def repo(templates: Templates, tmp_path: Path) -> Path:
     """Make a fresh Git repository with DVC in it and one commit."""
     return templates.make("git", tmp_path / "base")
+
+
+@pytest.fixture(scope="session")
+def s3_server(machine: Path) -> Iterator[S3Server]:
+    """Start a server of S3 in a process that serves the whole session."""
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server) -> Iterator[Bucket]:
+    """Make an empty bucket; ``bucket.add_remote(repo)`` makes it a remote of DVC."""
+    bucket = s3_server.make_bucket()
+    yield bucket
+    s3_server.forget(bucket.name)
 
 
 @pytest.fixture
