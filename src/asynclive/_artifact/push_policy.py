@@ -1,4 +1,4 @@
-"""PushPolicy: how a session pushes what it logs to a DVC remote. Checked, frozen, no I/O."""
+"""PushPolicy: how a session pushes its artifacts to a DVC remote. Checked, frozen, no I/O."""
 
 from __future__ import annotations
 

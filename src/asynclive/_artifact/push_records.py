@@ -1,4 +1,4 @@
-"""The records of a push: what is sent where, and what came of it."""
+"""The records of a push: objects, where they go, and the outcome."""
 
 from __future__ import annotations
 

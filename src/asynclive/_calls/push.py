@@ -88,7 +88,7 @@ class Push:
         self._cancel_work = cancel
 
     def cancel_work(self) -> None:
-        """Cancel the work. What is in the remote stays there."""
+        """Cancel the work. Objects in the remote stay there."""
         if not self._cancel_requested and self._cancel_work is not None and not self.is_done:
             self._cancel_requested = True
             self._cancel_work()

@@ -47,7 +47,7 @@ class Settings:
     max_pending_bytes: int | None = None
     max_pending: int | None = None
     push: PushPolicy | None = None
-    """None: what is logged is not pushed."""
+    """None: artifacts are not pushed."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
