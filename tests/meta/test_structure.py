@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "_calls": "_instrumentation _artifact _errors",
     "_dvc.tracking": "_dvc _index _workspace _cache _workers _artifact _fs _errors",
     "_ingest": "_cache _workers _artifact _fs _errors",
-    "_remote": "_instrumentation _cache _workers _artifact _fs _errors",
+    "_remote": "_instrumentation _workspace _cache _workers _artifact _fs _errors",
     "_progress": "_instrumentation",
     "_cache": "_artifact _fs",
     "_dvc": "_artifact _errors",

@@ -2,8 +2,12 @@
 
 It runs on an event loop of asyncio in a thread of its own, whatever loop the caller uses.
 
+- ``pusher``: Pusher: all pushes of a session, to any number of remotes
+- ``one_push``: the way of one push to one remote
 - ``store``: RemoteStore: the protocol that each kind of remote implements
 - ``request_budget``: RequestBudget: one pool of permits, and the bandwidth, for all pushes
 - ``remote_options``: OWN_OPTIONS: the options of DVC's remotes that asynclive obeys itself
 - ``remote_errors``: the refusals of a remote: what they mean, and what to tell the user
+- ``local_remote``: LocalRemote: a directory as a remote
+- ``directory``: the files of such a directory; blocks
 """

@@ -76,9 +76,9 @@ class TempSession:
             OSError: one of them cannot be made. None is left.
         """
         locks: dict[str, int] = {}
-        cache_tmp = _make(os.path.join(cache_dir, ".asynclive-"), locks, sync)
+        cache_tmp = make_locked(os.path.join(cache_dir, ".asynclive-"), locks, sync)
         try:
-            workspace_tmp = _make(os.path.join(tmp_dir, "asynclive-"), locks, sync)
+            workspace_tmp = make_locked(os.path.join(tmp_dir, "asynclive-"), locks, sync)
         except BaseException:
             remove_session(cache_tmp, locks.get(cache_tmp))
             raise
@@ -164,8 +164,8 @@ class TempSession:
         return self.workspace_tmp
 
 
-def _make(prefix: str, locks: dict[str, int], sync: Sync) -> str:
-    """Make and lock a directory; put the descriptor of the lock into ``locks``.
+def make_locked(prefix: str, locks: dict[str, int], sync: Sync = NO_SYNC) -> str:
+    """Make and lock a temp directory; put the descriptor of the lock into ``locks``.
 
     Another session may run crash recovery at any moment. If this process was suspended in between,
     recovery may remove a directory that has no lock file, or whose lock it gets. There are three
