@@ -30,7 +30,7 @@ from ._artifact.push_policy import PushPolicy
 from ._artifact.push_records import PushResult
 from ._artifact.records import LoggedArtifact
 from ._calls.call import Stage
-from ._calls.drain import DrainResult, NotLogged
+from ._calls.drain import DrainResult, NotLogged, NotPushed
 from ._calls.handle import ArtifactHandle
 from ._errors import (
     ArtifactCancelledError,
@@ -74,6 +74,11 @@ from ._instrumentation.events import (
     ArtifactSuperseded,
     Event,
     EventsDropped,
+    Pushed,
+    PushEvent,
+    PushFailed,
+    PushProgress,
+    PushStarted,
 )
 from ._instrumentation.statistics import AsyncLiveStatistics
 
@@ -116,9 +121,15 @@ __all__ = [
     "LoggedArtifact",
     "NotActiveError",
     "NotLogged",
+    "NotPushed",
     "PushError",
+    "PushEvent",
+    "PushFailed",
     "PushPolicy",
+    "PushProgress",
     "PushResult",
+    "PushStarted",
+    "Pushed",
     "RemoteAccessError",
     "RemoteNotFoundError",
     "RemoteVerifyError",

@@ -26,8 +26,9 @@ MAY_IMPORT = {
     "_errors",
     "_isolation": "_engine _calls _dvclive _dvcyaml _dvc _dvc.repository _instrumentation _workers "
     "_fs _errors",
-    "_engine": "_stage _remote _dvc.remote _dvc.repository _calls _dvcyaml _dvclive _workspace "
+    "_engine": "_engine.pushing _stage _dvc.repository _calls _dvcyaml _dvclive _workspace "
     "_cache _instrumentation _workers _artifact _fs _errors",
+    "_engine.pushing": "_remote _dvc.remote _calls _instrumentation _workers _artifact _errors",
     "_dvc.remote": "_remote _dvc _index _cache _artifact _fs _errors",
     "_doctor": "_dvc.repository _workspace _fs _errors",
     "_stage": "_ingest _workspace _cache _instrumentation _workers _artifact _fs",

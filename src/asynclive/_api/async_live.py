@@ -7,7 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
-from .._artifact.push_policy import PushPolicy, make_policy
+from .._artifact.push_policy import PushPolicy, VerifyOrPolicy, choose_verify, make_policy
+from .._artifact.push_records import PushRequest, PushResult
+from .._artifact.push_target import make_target
 from .._artifact.records import LoggedArtifact
 from .._artifact.request import make_request
 from .._calls.call import Call, CallOptions
@@ -384,6 +386,57 @@ class AsyncLive:
         )
         await call.release_or_cancel()
         return ArtifactHandle(call, self._session.home)
+
+    async def push(
+        self,
+        *artifacts: str | os.PathLike[str] | LoggedArtifact,
+        remote: str | None = None,
+        verify: VerifyOrPolicy = "policy",
+    ) -> PushResult:
+        """Push tracked artifacts to a DVC remote, as ``dvc push`` does, and prove each object.
+
+        It works with and without ``push=``, and while other artifacts are being logged: it pushes
+        those that are committed. It holds no lock of DVC while bytes move. Objects that are in the
+        remote already, and are proven, are not sent again.
+
+        Args:
+            artifacts: tracked paths, relative to ``root``; names of artifacts in dvc.yaml; or
+                records of logged artifacts. A str that is both a tracked path and a name means the
+                path. Default: all that DVC tracks in the workspace.
+            remote: the name of a remote. Default: that of the policy, else the default remote.
+            verify: see :attr:`PushPolicy.verify`. Default: as the policy says.
+
+        Returns:
+            The result, once every object is in the remote and proven.
+
+        Raises:
+            NotActiveError: the call is outside of the ``async with`` block, or in another event
+                loop.
+            ValueError: ``verify`` is not known, or ``remote`` is empty.
+            InvalidDataTypeError: an artifact is none of these types.
+            ArtifactPathError: a path or name is not tracked.
+            RemoteNotFoundError: no remote is configured, or none of this name.
+            RemoteAccessError: the remote cannot be reached, or refuses.
+            RemoteVerifyError: objects in the remote are not those that were sent.
+            PushError: objects could not be pushed for another reason.
+
+        Cancellation: cancels the push, and waits until it has ended. Objects that are in the remote
+            stay there. The next push sends the rest.
+        """
+        if remote is not None and not remote:
+            raise ValueError("remote must name a remote, and not be empty")
+        await self._session.raise_if_cancelled()
+        self._session.check_active("push()")
+        settings, real_root = self._session.settings, self._session.engine.real_root
+        policy = settings.push
+        targets = tuple(make_target(each, settings.root, real_root) for each in artifacts)
+        request = PushRequest(
+            targets or None,
+            remote or (None if policy is None else policy.remote),
+            choose_verify(verify, policy),
+        )
+        push = self._session.accept_push(request, ", ".join(target.given for target in targets))
+        return await push.result_or_cancel()
 
     @property
     def exp_name(self) -> str | None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from logging import getLogger
 from typing import Protocol
 
-from .._calls.unawaited_errors import describe_paths
+from .._calls.unawaited_errors import describe_unfinished
 
 logger = getLogger(__name__)
 
@@ -37,6 +37,8 @@ class OpenSession(Protocol):
     def is_of_this_process(self) -> bool: ...
 
     def pending_paths(self) -> list[str]: ...
+
+    def unpushed_paths(self) -> list[str]: ...
 
     def finish_soon(self) -> bool: ...
 
@@ -86,7 +88,9 @@ class _ExitHook:
         """Finish the pending artifacts, and name those that could not be finished in time."""
         self.remove_ended()
         sessions = [session for session in self._sessions if session.is_of_this_process]
-        pending = sum(len(session.pending_paths()) for session in sessions)
+        pending = sum(
+            len(session.pending_paths()) + len(session.unpushed_paths()) for session in sessions
+        )
         running = [session for session in sessions if session.finish_soon()]
         try:
             if pending and running:
@@ -116,9 +120,11 @@ def _wait(sessions: Iterable[OpenSession], seconds: float) -> None:
 
 
 def _name_pending(session: OpenSession) -> None:
-    paths = session.pending_paths()
-    if paths and not session.has_ended:
-        logger.warning("The block of AsyncLive was never left. %s", describe_paths(paths))
+    paths, unpushed = session.pending_paths(), session.unpushed_paths()
+    if (paths or unpushed) and not session.has_ended:
+        logger.warning(
+            "The block of AsyncLive was never left. %s", describe_unfinished(paths, unpushed)
+        )
 
 
 def _call_before_threads_are_joined(func: Callable[[], None]) -> None:

@@ -8,5 +8,6 @@ Start with ``request``.
 - ``placement``: Placement: the changes of the workspace that wait for the commit
 - ``push_policy``: PushPolicy: how a session pushes, checked
 - ``push_records``: the records of a push: PushUnit -> PushResult
+- ``push_target``: PushTarget: what a caller of ``push`` names, checked
 - ``records``: StagedArtifact -> TrackedArtifact -> LoggedArtifact
 """

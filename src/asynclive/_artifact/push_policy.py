@@ -7,6 +7,8 @@ from typing import Literal, get_args
 
 Verify = Literal["store", "read"]
 """How an object in the remote is proven."""
+VerifyOrPolicy = Verify | Literal["policy"] | None
+"""The same, for one push; ``"policy"``: as the policy of the session says."""
 When = Literal["after_commit", "before_commit"]
 OnError = Literal["raise", "keep"]
 
@@ -66,6 +68,21 @@ class PushPolicy:
         ):
             if number is not None and not number >= least:
                 raise ValueError(f"{name} must be at least {least}, not {number}")
+
+
+def choose_verify(verify: VerifyOrPolicy, policy: PushPolicy | None) -> Verify | None:
+    """Return how one push proves its objects.
+
+    Args:
+        verify: the argument of ``AsyncLive.push``.
+        policy: that of the session; None: the default of :class:`PushPolicy` counts.
+
+    Raises:
+        ValueError: ``verify`` is not known.
+    """
+    if verify == "policy":
+        return (policy or PushPolicy()).verify
+    return PushPolicy(verify=verify).verify
 
 
 def make_policy(push: bool | str | PushPolicy | None) -> PushPolicy | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from .push_policy import Verify
+from .push_target import PushTarget
 
 VerifiedBy = Literal["read", "checksum", "etag", "size"]
 """How an object in a remote was proven, the strongest proof first.
@@ -70,10 +71,10 @@ class PushUnit:
 class PushRequest:
     """What a caller of ``push`` asks for. It pickles, for a worker process."""
 
-    targets: tuple[str, ...] | None = None
-    """Absolute paths of tracked outputs, or names of artifacts. None: all that DVC tracks, or the
-    artifact of the call that the push belongs to."""
+    targets: tuple[PushTarget, ...] | None = None
+    """None: all that DVC tracks, or the artifact of the call that the push belongs to."""
     remote: str | None = None
+    """The name of a remote. None: the default remote."""
     verify: Verify | None = "store"
 
 

@@ -12,6 +12,7 @@ import anyio
 from .._artifact.records import LoggedArtifact
 from .._artifact.request import ArtifactRequest
 from .._instrumentation.staging_progress import StagingProgress
+from .push import Push
 
 logger = getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Call:
         "number",
         "options",
         "progress",
+        "push",
         "request",
     )
 
@@ -91,6 +93,10 @@ class Call:
         self.options: CallOptions = options
         self.number: int = number
         self.progress: StagingProgress = StagingProgress()
+        self.push: Push | None = None
+        """The push of this artifact. None: it is not pushed. The engine works on it once the call
+        is logged, or before its commit, as the policy says. If the call is not logged, the push
+        stays in ``"waiting"``, and no task waits for it."""
         self._stage: Stage = "queued"
         self._listeners: list[OnStageChange] = []
         # The calls that are committed before this one.

@@ -8,8 +8,9 @@ from typing import Any
 
 import anyio.lowlevel
 
+from .._artifact.push_records import PushResult
 from .._artifact.records import LoggedArtifact
-from .._errors import ArtifactCancelledError
+from .._errors import ArtifactCancelledError, PushError
 from .call import Call, Stage
 from .home_loop import HomeLoop
 
@@ -108,6 +109,35 @@ class ArtifactHandle:
             return self._call.outcome()
         self._home.check("A wait for a handle")
         return await self._call.result()
+
+    async def pushed(self) -> PushResult:
+        """Wait until the artifact is logged, and its objects are in the remote and proven.
+
+        A call that ``latest_wins`` superseded returns the push of the later call. With
+        ``cache=False`` there is nothing to push, and the result counts no object.
+
+        Raises:
+            PushError: the objects could not be pushed; the artifact stays committed. Or the session
+                pushes nothing: pass ``push=`` to :class:`AsyncLive`, or call
+                :meth:`AsyncLive.push`.
+            NotActiveError: the push has not ended, and this is not the event loop in which it was
+                submitted.
+            AsyncLiveError: the artifact is not logged: any error that :meth:`wait` raises.
+
+        Cancellation: ends the wait alone. The artifact is still logged and pushed.
+        """
+        await self.wait()
+        push = self._call.last.push
+        if push is None:
+            raise PushError(
+                None,
+                f"'{self._call.request.given}' is logged, and this session pushes nothing. Pass "
+                "push=True to AsyncLive, or call live.push().",
+            )
+        if push.is_done:
+            return push.outcome()
+        self._home.check("A wait for a push")
+        return await push.result()
 
     def __await__(self) -> Generator[Any, Any, LoggedArtifact]:
         return self.wait().__await__()

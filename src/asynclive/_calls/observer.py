@@ -50,8 +50,12 @@ class Observer:
         self._sampler = sampler
         self._observed: dict[Call, _Observed] = {}  # bounded by the calls in flight
 
-    def begin(self, call: Call) -> None:
-        """Observe a call that the running task made: its spans join the trace of that task."""
+    def begin(self, call: Call) -> tracing.CallTrace | None:
+        """Observe a call that the running task made: its spans join the trace of that task.
+
+        Returns:
+            Its trace; None: spans are not recorded.
+        """
         request = call.request
         trace = tracing.begin(
             "asynclive.submit" if call.submitted else "asynclive.log_artifact",
@@ -69,6 +73,7 @@ class Observer:
             trace.enter("queued")
         if self._hub.has_consumers:
             self._hub.publish(ArtifactQueued(*self._head(call)))
+        return trace
 
     def on_committed(self, call: Call, md5: str | None) -> None:
         """Publish that the artifact is tracked and recorded."""

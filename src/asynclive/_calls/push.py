@@ -32,10 +32,12 @@ class Push:
     __slots__ = (
         "_cancel_requested",
         "_cancel_work",
+        "_cancellation",
         "_delivered",
         "_done",
         "_error",
         "_listeners",
+        "_reported",
         "_result",
         "_stage",
         "_waiters",
@@ -68,7 +70,10 @@ class Push:
         self._error: Exception | None = None
         self._cancel_work: Callable[[], None] | None = None
         self._cancel_requested = False
+        # Why drain() cancelled the work. None: it did not.
+        self._cancellation: Exception | None = None
         self._delivered = False
+        self._reported = False
         self._waiters = 0
 
     @property
@@ -86,12 +91,26 @@ class Push:
     def bind_work(self, cancel: Callable[[], None]) -> None:
         """Set the function that cancels the work on this push. It is called once at most."""
         self._cancel_work = cancel
+        if self._cancel_requested:
+            cancel()
+
+    def cancel(self, reason: Exception) -> None:
+        """Cancel the work if it has not ended. Waiters get ``reason``."""
+        if not self.is_done:
+            self._cancellation = self._cancellation or reason
+            self.cancel_work()
 
     def cancel_work(self) -> None:
-        """Cancel the work. Objects in the remote stay there."""
-        if not self._cancel_requested and self._cancel_work is not None and not self.is_done:
+        """Cancel the work, now or once it begins. Objects that are in the remote stay there."""
+        if not self._cancel_requested and not self.is_done:
             self._cancel_requested = True
-            self._cancel_work()
+            if self._cancel_work is not None:
+                self._cancel_work()
+
+    @property
+    def cancellation(self) -> Exception | None:
+        """The reason given to :meth:`cancel`."""
+        return self._cancellation
 
     @property
     def cancel_requested(self) -> bool:
@@ -133,7 +152,12 @@ class Push:
 
     def mark_delivered(self) -> None:
         """Take note that a caller learns the outcome: from drain(), or in the parent process."""
-        self._delivered = True
+        self._delivered = self._reported = True
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether ``mark_delivered`` was called; see ``Call.is_reported``."""
+        return self._reported
 
     async def wait_until_done(self) -> None:
         """Wait until the push has ended, whatever its outcome."""

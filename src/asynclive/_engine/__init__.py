@@ -5,6 +5,7 @@
 - ``settings``: the checked settings of one session, as a record
 - ``interface``: the Engine protocol, which either engine implements
 - ``pipeline``: READ THIS FIRST: one call through plan, stage, commit, record
+- ``pushing``: the pushes of a session, and the thread that sends
 - ``local_engine``: opens the repository, runs calls in threads, closes it
 - ``group_commit``: gathers staged artifacts into groups, one lock hold each
 - ``record_group``: tracks a group, then records it in dvc.yaml

@@ -12,18 +12,22 @@ from typing import NamedTuple, Protocol
 import anyio.abc
 
 from .._calls.call import Call
+from .._calls.push import Push
 from .._dvclive.experiment import SessionExperiment
 from .._instrumentation.statistics import Counters
 from .settings import Settings
 
 
 class Listener(NamedTuple):
-    """The callbacks of a session. Changes of stages are reported by the calls themselves."""
+    """The callbacks of a session. Calls and pushes report changes of their stages themselves."""
 
     on_committed: Callable[[Call, str | None], None]
     """The artifact is tracked, under this MD5, and recorded."""
     on_ended: Callable[[Call], None]
     """The call has ended. Its waiters resume after this."""
+    adopt_push: Callable[[str], Push]
+    """Return the push of a path that an earlier session committed and did not push. The engine
+    works on it, and leaving the block waits for it."""
 
 
 class Engine(Protocol):
@@ -52,6 +56,13 @@ class Engine(Protocol):
 
         Raises:
             AsyncLiveError: the call is refused, and nothing was started.
+        """
+        ...
+
+    def accept_push(self, push: Push) -> None:
+        """Start to work on a push of ``AsyncLive.push``. Awaits nothing.
+
+        ``Call.push`` is another one: the engine works on it as soon as the policy says.
         """
         ...
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -16,6 +17,7 @@ from .._cache.object_store import ObjectStore
 from .._calls.back_pressure import BackPressure
 from .._calls.call import Call
 from .._calls.conflicts import Conflicts
+from .._calls.push import Push
 from .._dvc.repository.dvc_repository import DvcRepository
 from .._dvclive.experiment import SessionExperiment
 from .._dvcyaml.async_files import AsyncFiles
@@ -34,6 +36,9 @@ from .dvc_thread import DvcThread
 from .group_commit import LONGEST_DELAY, GroupCommitter
 from .interface import Listener
 from .pipeline import Pipeline
+from .pushing.artifact_pushes import ArtifactPushes
+from .pushing.make_pusher import make_pusher
+from .pushing.push_service import PushService
 from .record_group import Outcomes, Recorder
 from .settings import Settings
 
@@ -123,6 +128,9 @@ class LocalEngine:
             raise outside_repository(call.request, root)
         self._claim(call)
 
+    def accept_push(self, push: Push) -> None:
+        self._opened.pushes.accept(push)
+
     def start_events(self) -> None:
         """Do nothing: in this process, progress and commits are always reported."""
 
@@ -192,6 +200,12 @@ class LocalEngine:
             DeferredRemoval(workers, tasks.start_soon),
             repository.session.temp_dir_for,
         )
+        push_service = PushService(partial(make_pusher, settings.push))
+        source: Any = repository  # its methods for pushes belong to the next change
+        pushes = ArtifactPushes(
+            settings.push, source, dvc_thread.run, push_service, tasks.start_soon
+        )
+        await pushes.check_remote()
         back_pressure = BackPressure(
             settings.max_pending_bytes,
             settings.max_pending,
@@ -208,16 +222,19 @@ class LocalEngine:
             workers=workers,
             stager=stager,
             committer=committer,
+            pushes=pushes,
             listener=self._listener,
         )
         self._open_repository = _OpenRepository(
-            real_root, repository, workers, back_pressure, pipeline, tasks
+            real_root, repository, workers, back_pressure, pipeline, pushes, tasks
         )
         try:
             async with tasks:
                 tasks.start_soon(committer.run)
                 task_status.started()
         finally:
+            with anyio.CancelScope(shield=True):
+                await push_service.aclose()
             await workers.run_to_end(stager.close)
 
     async def _open_dvcyaml(
@@ -301,6 +318,7 @@ class _OpenRepository:
     workers: FileWorkers
     back_pressure: BackPressure
     pipeline: Pipeline
+    pushes: ArtifactPushes
     tasks: anyio.abc.TaskGroup
 
 

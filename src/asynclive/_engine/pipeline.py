@@ -1,4 +1,4 @@
-"""READ THIS FIRST: the whole way of one call through plan, stage, commit and record.
+"""READ THIS FIRST: the whole way of one call through plan, stage, commit, record and push.
 
 ``Pipeline.log`` is that way. The other methods are its steps, in the same order.
 """
@@ -32,6 +32,7 @@ from .dvc_repro import leave_to_stage
 from .dvc_thread import DvcThread
 from .group_commit import GroupCommitter
 from .interface import Listener
+from .pushing.artifact_pushes import ArtifactPushes
 
 # How often an artifact is committed whose objects `dvc gc` keeps removing.
 MAX_COMMITS = 5
@@ -70,6 +71,8 @@ class OpenSource:
 class Pipeline:
     """Takes calls through plan, stage, commit and record, any number side by side.
 
+    It starts their pushes, which go on when a call has returned.
+
     Args:
         root: relative paths start here.
         repository: the opened repository.
@@ -80,6 +83,7 @@ class Pipeline:
         workers: the worker threads.
         stager: stages artifacts.
         committer: commits staged artifacts in groups, and records them.
+        pushes: push artifacts.
         listener: its ``on_committed`` is called for each artifact.
     """
 
@@ -95,6 +99,7 @@ class Pipeline:
         workers: FileWorkers,
         stager: Stager,
         committer: GroupCommitter[StagedArtifact, TrackedArtifact],
+        pushes: ArtifactPushes,
         listener: Listener,
     ) -> None:
         self._root = root
@@ -108,6 +113,7 @@ class Pipeline:
         self._sources = stager.sources
         self._removal = stager.removal
         self._committer = committer
+        self._pushes = pushes
         self._listener = listener
         self._await_all = False
         # By path: the fingerprint of the file that DVC left where a moved source was. A later
@@ -125,6 +131,7 @@ class Pipeline:
         2. Stage: copy and hash the files into the cache. No ``.dvc`` file names them yet.
         3. Commit: DVC tracks the artifact, with its group, under one hold of DVC's lock.
         4. Record: dvc.yaml names the artifact, before the group releases the lock.
+        5. Push: the session goes on with that when the call has returned.
 
         Raises:
             AsyncLiveError: the artifact is not logged. Nothing of it is left but objects in the
@@ -151,6 +158,7 @@ class Pipeline:
                 call.advance("staged")
                 del source  # the plan of a large directory is larger than the staged artifact
                 tracked = await self._commit_and_record(call, staged)  # 3. and 4.
+                self._pushes.start(call, tracked)  # 5.
                 return LoggedArtifact.from_tracked(tracked)
 
     async def _without_outputs_of_repro(self, request: ArtifactRequest) -> ArtifactRequest:

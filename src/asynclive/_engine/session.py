@@ -14,11 +14,14 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from .._artifact.push_records import PushRequest
 from .._artifact.request import ArtifactRequest
 from .._calls.call import Call, CallOptions, Stage
 from .._calls.drain import DrainResult, drain
 from .._calls.home_loop import HomeLoop
 from .._calls.observer import Observer
+from .._calls.push import Push
+from .._calls.session_pushes import SessionPushes
 from .._calls.unawaited_errors import UnawaitedErrors
 from .._dvclive.experiment import SessionExperiment
 from .._errors import NotActiveError
@@ -87,7 +90,14 @@ class Session:
         self._counters = Counters()
         self._sampler = Sampler(self._has_consumers, self._start_soon)
         self._observer = Observer(hub, self._sampler)
-        self._unawaited = UnawaitedErrors()
+        policy = settings.push
+        self._unawaited = UnawaitedErrors(
+            keeps_push_errors=policy is not None and policy.on_error == "keep"
+        )
+        self._pushes = SessionPushes(
+            *(policy, settings.root, self._counters, hub, self._sampler, self._unawaited),
+            on_ended=self._check_all_ended,
+        )
         self._state = _State.NEW
         self.home = HomeLoop()
         # These three exist once the block is entered.
@@ -145,7 +155,7 @@ class Session:
         reason = None if _is_normal_end(exc) else exc
         try:
             if reason is None:
-                await self._wait_for_calls()
+                await self._wait_for_all()
                 self.engine.leave_normally()
         except BaseException as error:
             reason = error
@@ -161,8 +171,9 @@ class Session:
             self._unawaited.report_dropped(exc)
             self._unawaited.raise_group()
 
-    async def _wait_for_calls(self) -> None:
-        if self._in_flight:
+    async def _wait_for_all(self) -> None:
+        """Wait until no call and no push is in flight."""
+        if self._in_flight or self._pushes.in_flight:
             self._all_ended = self._all_ended or anyio.Event()
             await self._all_ended.wait()
 
@@ -217,6 +228,10 @@ class Session:
         """Return the paths of the calls in flight, as the callers wrote them."""
         return [call.request.given for call in list(self._in_flight)]
 
+    def unpushed_paths(self) -> list[str]:
+        """Return the tracked paths of the pushes in flight."""
+        return [push.path for push in list(self._pushes.in_flight) if push.path is not None]
+
     def finish_soon(self) -> bool:
         """Accept no call, finish those in flight, and end; return False if no loop runs for that.
 
@@ -261,7 +276,7 @@ class Session:
             self._state = _State.ENDED
             self.engine.stop_accepting()
             self.engine.begin_leaving(hurry=self._is_overdue)
-            await self._wait_for_calls()
+            await self._wait_for_all()
             self.engine.leave_normally()
             self._owner.cancel()
 
@@ -280,13 +295,25 @@ class Session:
             AsyncLiveError: the engine refuses the call.
         """
         call = Call(request, options, self._accepted + 1)
+        call.push = self._pushes.make_for(call)
         call.add_listener(self._on_stage_change)
         self.engine.accept(call)
         self._accepted += 1
         self._counters.change_stage(None, call.stage)
         self._in_flight[call] = None
-        self._observer.begin(call)
+        self._pushes.join_trace(call, self._observer.begin(call))
         return call
+
+    def accept_push(self, request: PushRequest, name: str) -> Push:
+        """Accept a push of ``AsyncLive.push``: start to work on it. Awaits nothing.
+
+        Args:
+            request: the checked arguments.
+            name: for messages and events.
+        """
+        push = self._pushes.make(request, name)
+        self.engine.accept_push(push)
+        return push
 
     def check_active(self, method: str) -> None:
         """Check that the block is active, and that this is its event loop.
@@ -319,8 +346,9 @@ class Session:
             self.check_active("drain()")
             self._state = _State.DRAINING
         self.engine.stop_accepting()
-        result = await drain(list(self._in_flight), deadline)
-        self._is_overdue = bool(result.unknown)
+        pushes = self._pushes.in_flight
+        result = await drain(list(self._in_flight), pushes.keys, deadline)
+        self._is_overdue = bool(result.unknown) or bool(pushes)
         return result
 
     def statistics(self) -> AsyncLiveStatistics:
@@ -352,7 +380,7 @@ class Session:
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Make the engine, let it work, and show its progress."""
         limiter = anyio.CapacityLimiter(1)  # the thread that imports DVC, or writes to a terminal
-        listener = Listener(self._observer.on_committed, self._on_ended)
+        listener = Listener(self._observer.on_committed, self._on_ended, self._pushes.adopt)
         make = partial(self._make_engine, self.settings, self._counters, listener, self.experiment)
         self._engine = await run_in_thread(make, limiter)
         if self._display is None:
@@ -379,8 +407,12 @@ class Session:
     def _on_ended(self, call: Call) -> None:
         if call.submitted:
             self._unawaited.add(call)
+        self._pushes.on_call_ended(call)
         del self._in_flight[call]
-        if not self._in_flight and self._all_ended is not None:
+        self._check_all_ended()
+
+    def _check_all_ended(self) -> None:
+        if self._all_ended is not None and not self._in_flight and not self._pushes.in_flight:
             self._all_ended.set()
 
     def _has_consumers(self) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from .events import ArtifactEvent, ArtifactStaging, Event, EventsDropped
+from .events import ArtifactEvent, ArtifactStaging, Event, EventsDropped, PushProgress
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,6 +27,15 @@ OnEvent = Callable[[ArtifactEvent], object]
 QUEUED_EVENTS = 1024
 # A consumer whose queue is never empty yields to the event loop once in so many events.
 _EVENTS_PER_CHECKPOINT = 32
+
+
+def _sampled(event: Event) -> object | None:
+    """Return what an event is a sample of, as a key; None: it is no sample."""
+    if isinstance(event, ArtifactStaging):
+        return event.call
+    if isinstance(event, PushProgress):
+        return "push", event.push
+    return None
 
 
 def _check_nothing() -> None:
@@ -47,8 +56,8 @@ class EventStream(AsyncIterator[Event]):
         self._check = check
         self._queue: OrderedDict[int, Event] = OrderedDict()
         """The queued events by their number, at most ``bound``."""
-        self._samples: OrderedDict[int, int] = OrderedDict()
-        """The number of the queued sample of each call, by call, oldest first."""
+        self._samples: OrderedDict[object, int] = OrderedDict()
+        """The number of the queued sample of each call and each push, oldest first."""
         self._next_number = 0
         self._dropped_samples = self._dropped_events = 0
         self._waiter: anyio.Event | None = None
@@ -58,17 +67,17 @@ class EventStream(AsyncIterator[Event]):
     def _put(self, event: ArtifactEvent) -> None:
         if self._closed:
             return
-        is_sample = isinstance(event, ArtifactStaging)
-        number = self._samples.get(event.call) if is_sample else None
+        subject = _sampled(event)
+        number = None if subject is None else self._samples.get(subject)
         if number is not None:
-            self._queue[number] = event  # a newer sample replaces the older one of its call
+            self._queue[number] = event  # a newer sample replaces the older one
             return
         if len(self._queue) >= self._bound and not self._drop_one(event):
             return
         self._next_number += 1
         self._queue[self._next_number] = event
-        if is_sample:
-            self._samples[event.call] = self._next_number
+        if subject is not None:
+            self._samples[subject] = self._next_number
         self._wake()
 
     def _drop_one(self, event: ArtifactEvent) -> bool:
@@ -82,7 +91,7 @@ class EventStream(AsyncIterator[Event]):
             _, number = self._samples.popitem(last=False)
             del self._queue[number]
             self._dropped_samples += 1
-        elif isinstance(event, ArtifactStaging):
+        elif _sampled(event) is not None:
             self._dropped_samples += 1
             return False
         else:
@@ -97,8 +106,9 @@ class EventStream(AsyncIterator[Event]):
             self._dropped_samples = self._dropped_events = 0
             return dropped
         number, event = self._queue.popitem(last=False)
-        if isinstance(event, ArtifactStaging) and self._samples.get(event.call) == number:
-            del self._samples[event.call]
+        subject = _sampled(event)
+        if subject is not None and self._samples.get(subject) == number:
+            del self._samples[subject]
         return event
 
     def __aiter__(self) -> Self:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from .._artifact.push_records import PushResult
 from .._artifact.records import LoggedArtifact
 
 
@@ -158,6 +159,76 @@ class ArtifactCancelled(ArtifactEvent):
     """The call was cancelled, and nothing was logged."""
 
     stage: ClassVar[str] = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class PushEvent(ArtifactEvent):
+    """The base of the events of one push. They follow the last event of its artifact.
+
+    With ``when="before_commit"`` they come before :class:`ArtifactCommitting`. The events of a push
+    follow each other in the order of the classes here; the last one is pushed or failed.
+
+    Attributes:
+        call: the number of the call whose artifact is pushed; 0 for :meth:`AsyncLive.push`, and for
+            an artifact that an earlier session did not push.
+        name: the name of the artifact; for :meth:`AsyncLive.push`, its arguments, or ``""``.
+        path: the tracked path, absolute; for :meth:`AsyncLive.push`, the root.
+        push: the number of the push in this ``AsyncLive``, from 1.
+    """
+
+    push: int
+
+
+@dataclass(frozen=True, slots=True)
+class PushStarted(PushEvent):
+    """The push begins: it looks for objects in the remote, and sends those that are missing."""
+
+    stage: ClassVar[str] = "pushing"
+
+
+@dataclass(frozen=True, slots=True)
+class PushProgress(PushEvent):
+    """A sample of a push, at most ten a second for each push.
+
+    Attributes:
+        objects_done: objects that are in the remote, and proven.
+        bytes_done: their bytes, and those of large objects so far.
+        objects_total: objects of the push; 0: they are not counted yet.
+        bytes_total: their bytes.
+    """
+
+    objects_done: int
+    bytes_done: int
+    objects_total: int
+    bytes_total: int
+
+    stage: ClassVar[str] = "pushing"
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed(PushEvent):
+    """Every object is in the remote, and proven.
+
+    Attributes:
+        result: the return value of ``pushed()`` and ``push()``.
+    """
+
+    result: PushResult
+
+    stage: ClassVar[str] = "pushed"
+
+
+@dataclass(frozen=True, slots=True)
+class PushFailed(PushEvent):
+    """The push failed, or was cancelled. The artifact stays committed.
+
+    Attributes:
+        error: the error.
+    """
+
+    error: Exception
+
+    stage: ClassVar[str] = "push_failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,16 @@ class PushCounts:
         self.remote = ""
         """The name of the remote, once it is known."""
 
+    @property
+    def done(self) -> tuple[int, int]:
+        """Bytes and objects that are done."""
+        return self.bytes_done, self.objects_done
+
+    @property
+    def changes_unseen(self) -> bool:
+        """Whether the counts may grow: they are written in another thread."""
+        return True
+
     def set_totals(self, remote: str, objects: int, size: int) -> None:
         """Set what the push consists of, before its first object."""
         self.remote, self.objects_total, self.bytes_total = remote, objects, size

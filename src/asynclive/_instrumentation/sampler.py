@@ -1,7 +1,7 @@
-"""Samples the staging progress of each artifact at a fixed interval, for displays.
+"""Samples the progress of each artifact that is staged or pushed, for displays.
 
 The stage counts; a timer on the event loop reads the counts. The timer runs only while there is
-a listener and an artifact is being staged.
+a listener, and an artifact is being staged or pushed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 
+from .push_progress import PushCounts
 from .staging_progress import StagingProgress
 
 # Seconds between two samples of an artifact. People do not notice faster changes of a display.
@@ -26,15 +27,15 @@ class _Published:
     """Publishes a sample of the artifact."""
     time: float
     done: tuple[int, int] = (0, 0)
-    """Bytes and files."""
+    """Bytes, and files or objects."""
 
 
 class Sampler:
-    """Calls back for each artifact in staging whose counts have changed, ten times a second.
+    """Calls back for each artifact whose counts have changed, ten times a second.
 
     Args:
         has_consumers: returns whether there is a callback or a stream for events.
-        start_soon: starts a task in a task group that outlives every staging.
+        start_soon: starts a task in a task group that outlives every staging and push.
     """
 
     def __init__(
@@ -44,27 +45,31 @@ class Sampler:
     ) -> None:
         self._has_consumers = has_consumers
         self._start_soon = start_soon
-        # The calls in flight bound the size of both.
-        self._staging: dict[StagingProgress, _Published] = {}
-        self._changed: dict[StagingProgress, None] = {}
+        # The calls and pushes in flight bound the size of both.
+        self._sampled: dict[StagingProgress | PushCounts, _Published] = {}
+        self._changed: dict[StagingProgress | PushCounts, None] = {}
         """Artifacts that may have new counts. Thousands of others may wait for a worker thread."""
         self._running = False
 
-    def begin(self, progress: StagingProgress, on_sample: Callable[[], None]) -> None:
+    def begin(self, progress: StagingProgress | PushCounts, on_sample: Callable[[], None]) -> None:
         """Call ``on_sample`` at each interval in which ``progress`` has changed, until ``end``."""
-        self._staging[progress] = _Published(on_sample, anyio.current_time())
-        progress.on_change = self._mark_changed
+        self._sampled[progress] = _Published(on_sample, anyio.current_time())
+        if isinstance(progress, StagingProgress):
+            progress.on_change = self._mark_changed
+        else:
+            self._changed[progress] = None
         self.wake()
 
-    def end(self, progress: StagingProgress) -> None:
+    def end(self, progress: StagingProgress | PushCounts) -> None:
         """Stop sampling ``progress``."""
-        progress.on_change = None
-        self._staging.pop(progress, None)
+        if isinstance(progress, StagingProgress):
+            progress.on_change = None
+        self._sampled.pop(progress, None)
         self._changed.pop(progress, None)
 
     def wake(self) -> None:
         """Start the timer if it is needed. Call this when a listener is added."""
-        if self._staging and not self._running and self._has_consumers():
+        if self._sampled and not self._running and self._has_consumers():
             self._running = True
             self._start_soon(self._run)
 
@@ -73,7 +78,7 @@ class Sampler:
 
     async def _run(self) -> None:
         try:
-            while self._staging and self._has_consumers():
+            while self._sampled and self._has_consumers():
                 await anyio.sleep(INTERVAL)
                 self._sample(anyio.current_time())
         finally:
@@ -81,15 +86,15 @@ class Sampler:
 
     def _sample(self, now: float) -> None:
         for progress in list(self._changed):
-            published = self._staging.get(progress)
+            published = self._sampled.get(progress)
             if published is None:  # the on_sample of another artifact ended this one
                 continue
             # A little less than the interval, because a timer may fire early.
             if now - published.time < INTERVAL * 0.99:
                 continue
-            if not progress.has_files_in_work:
+            if not progress.changes_unseen:
                 self._changed.pop(progress, None)
-            done = progress.bytes_done, progress.files_done
+            done = progress.done
             if done != published.done:
                 published.done, published.time = done, now
                 published.on_sample()

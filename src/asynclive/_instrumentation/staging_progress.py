@@ -40,7 +40,12 @@ class StagingProgress:
         return self._bytes_done + sum(file.done_bytes for file in self._in_work)
 
     @property
-    def has_files_in_work(self) -> bool:
+    def done(self) -> tuple[int, int]:
+        """Bytes and files that are done."""
+        return self.bytes_done, self.files_done
+
+    @property
+    def changes_unseen(self) -> bool:
         """Whether ``bytes_done`` may grow without a call of ``on_change``."""
         return bool(self._in_work)
 

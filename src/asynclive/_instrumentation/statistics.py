@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from .._artifact.push_records import PushResult
+
 
 @dataclass(frozen=True, slots=True)
 class AsyncLiveStatistics:
@@ -57,6 +59,18 @@ class AsyncLiveStatistics:
     """Worker threads that are reading, hashing or copying."""
     total_workers: int
     """The limit on worker threads."""
+    pushing: int
+    """Pushes that look for objects in the remote, and send them."""
+    pushed: int
+    """Pushes that have ended: their objects are in the remote, and proven."""
+    push_failed: int
+    """Pushes that ended by an error."""
+    push_cancelled: int
+    """Pushes that were cancelled, or dropped when the block was left by an exception."""
+    objects_pushed: int
+    """Objects that these pushes have sent. Counted when a push has ended."""
+    bytes_pushed: int
+    """Bytes of these objects."""
 
     @property
     def in_flight(self) -> int:
@@ -81,12 +95,28 @@ class Counters:
     bytes_unchanged: int = 0
     group_sizes: dict[int, int] = field(default_factory=dict)
     """Number of groups by size. The limit on a group bounds the number of keys."""
+    pushes: Counter[str] = field(default_factory=Counter)
+    """Number of pushes in each stage, and with each outcome."""
+    objects_pushed: int = 0
+    bytes_pushed: int = 0
 
     def change_stage(self, before: str | None, now: str) -> None:
         """Count that a call went from stage ``before`` to stage ``now``; None: the call is new."""
         if before is not None:
             self.stages[before] -= 1
         self.stages[now] += 1
+
+    def change_push(self, before: str, now: str, result: PushResult | None) -> None:
+        """Count that a push went from stage ``before`` to ``now``, and the objects of its result.
+
+        A push that waits for its artifact is not counted.
+        """
+        if before != "waiting":
+            self.pushes[before] -= 1
+        self.pushes[now] += 1
+        if result is not None:
+            self.objects_pushed += result.objects
+            self.bytes_pushed += result.bytes
 
     def count_staged(self, files: int, size: int) -> None:
         """Count files that were read and hashed or copied, and their bytes."""
@@ -137,4 +167,10 @@ class Counters:
             group_sizes=MappingProxyType(dict(sorted(self.group_sizes.items()))),
             busy_workers=busy_workers,
             total_workers=total_workers,
+            pushing=self.pushes["pushing"],
+            pushed=self.pushes["pushed"],
+            push_failed=self.pushes["failed"],
+            push_cancelled=self.pushes["cancelled"],
+            objects_pushed=self.objects_pushed,
+            bytes_pushed=self.bytes_pushed,
         )

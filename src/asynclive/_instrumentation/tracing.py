@@ -1,4 +1,4 @@
-"""OpenTelemetry spans: one for each call, in the trace of its caller, with a child for each stage.
+"""OpenTelemetry spans: one for each call, in the trace of its caller, its stages and its push.
 
 This module uses only OpenTelemetry's API, and only if the program has imported it: a program that
 records spans has. Otherwise a call costs one lookup in ``sys.modules``.
@@ -27,7 +27,7 @@ class CallTrace:
         self._api = api
         self._tracer = tracer
         self._span = span
-        self._context = api.set_span_in_context(span)
+        self.context: Any = api.set_span_in_context(span)
         self._stage: Any = None
 
     def enter(self, stage: str) -> None:
@@ -45,7 +45,7 @@ class CallTrace:
     def _enter(self, stage: str) -> None:
         if self._stage is not None:
             self._stage.end()
-        self._stage = self._tracer.start_span(f"asynclive.{stage}", context=self._context)
+        self._stage = self._tracer.start_span(f"asynclive.{stage}", context=self.context)
 
     def _set(self, attributes: Attributes) -> None:
         prefixed = _span_attributes(attributes)
@@ -67,17 +67,26 @@ class CallTrace:
             span.end()
 
 
-def begin(name: str, attributes: Attributes) -> CallTrace | None:
-    """Begin the span of a call in the current context. Return None if spans are not recorded."""
+def begin(name: str, attributes: Attributes, parent: CallTrace | None = None) -> CallTrace | None:
+    """Begin the span of a call or a push. Return None if spans are not recorded.
+
+    Args:
+        name: the name of the span.
+        attributes: its attributes, without prefix.
+        parent: the call that it belongs to; None: the current context has its parent.
+    """
     api = sys.modules.get(_API)
     if api is None:
         return None
-    return _safely(lambda: _begin(api, name, attributes))
+    return _safely(lambda: _begin(api, name, attributes, parent))
 
 
-def _begin(api: Any, name: str, attributes: Attributes) -> CallTrace | None:
+def _begin(
+    api: Any, name: str, attributes: Attributes, parent: CallTrace | None
+) -> CallTrace | None:
     tracer = api.get_tracer("asynclive")
-    span = tracer.start_span(name, attributes=_span_attributes(attributes))
+    context = None if parent is None else parent.context
+    span = tracer.start_span(name, context=context, attributes=_span_attributes(attributes))
     if not span.is_recording():
         return None
     return CallTrace(api, tracer, span)

@@ -16,10 +16,11 @@ from typing import Any
 import anyio.abc
 
 from .._calls.call import Call, Stage
+from .._calls.push import Push
 from .._dvclive.experiment import SessionExperiment
 from .._engine.interface import Listener
 from .._engine.settings import Settings
-from .._errors import InvalidMetadataError
+from .._errors import InvalidMetadataError, PushError
 from .._instrumentation.statistics import Counters
 from .messages import (
     NO_NUMBERS,
@@ -98,6 +99,10 @@ class ProcessEngine:
         call.bind_work(partial(channel.post, Cancel(number)))
         self._calls[number] = call
         self._lifecycle.need_worker()
+
+    def accept_push(self, push: Push) -> None:
+        """Hand a push to the worker."""
+        push.fail(PushError(push.request.remote, "the worker process cannot push yet."))
 
     def start_events(self) -> None:
         self._lifecycle.start_events()

@@ -14,7 +14,7 @@ def test_a_file_in_work_counts_once_when_it_is_done() -> None:
     with progress.in_work(file):
         file.done_bytes = 99
         assert (progress.bytes_done, progress.files_done) == (99, 0)
-        assert progress.has_files_in_work
+        assert progress.changes_unseen
     progress.count(1, 100)
     assert (progress.bytes_done, progress.files_done) == (100, 1)
-    assert not progress.has_files_in_work
+    assert not progress.changes_unseen
