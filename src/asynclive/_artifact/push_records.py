@@ -25,6 +25,8 @@ class PushObject(NamedTuple):
     md5: str
     """Its name in the cache and in the remote; that of a directory's listing ends with ``.dir``."""
     size: int
+    """In bytes; -1: it is unknown, because the object is not in the cache. The remote may have it,
+    which a checksum can prove."""
     path: str
     """The path in the workspace that it belongs to, for messages. Relative to the repository."""
 
@@ -46,6 +48,19 @@ class RemoteDescription:
     only_dvc: str | None = None
     """Why asynclive does not send to it itself: the option or the scheme that only DVC's own
     classes support. None: it does."""
+    hash_name: str = "md5"
+    """DVC's name for the kind of hash that names the objects. That of DVC 2, ``"md5-dos2unix"``, is
+    not the MD5 of the bytes of a text file."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Identifies a place of objects. One remote has two if there are outputs of DVC 2."""
+        return self.name, self.prefix
+
+    @property
+    def is_cloud_versioned(self) -> bool:
+        """Whether files lie in it under their paths, with versions that ``.dvc`` files name."""
+        return bool(self.options.get("version_aware") or self.options.get("worktree"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,9 @@ class TrackedArtifact:
     md5: str | None
     """The MD5 as in the .dvc file (``….dir`` for a directory). None if it is not cached."""
     dvc_file: str | None
+    output_md5: str | None = None
+    """The MD5 of the output in its .dvc file, which may be a directory that contains the artifact.
+    """
     undo: tuple[object, ...] = field(default=(), repr=False, compare=False)
     """The steps of its commit, as data for the committer, which takes them back if the artifact
     cannot be recorded."""

@@ -1,8 +1,8 @@
 """Reads .dvc files that are laid out exactly as DVC writes them.
 
 DVC takes two milliseconds to read a .dvc file. A workspace has thousands of them, and those that
-other processes have written are read while the repository's lock is held. The index needs only the
-path of the output. When that artifact is logged again, DVC reads the file.
+other processes have written are read while the repository's lock is held. The index needs the path
+of the output, and a push its hash. When that artifact is logged again, DVC reads the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .dvc_file_text import is_plain
 _FILE = re.compile(
     rb"outs:\n"
     rb"- md5: ([0-9a-f]{32}(?:\.dir)?)\n"
-    rb"  size: \d+\n"
+    rb"  size: (\d+)\n"
     rb"(?:  nfiles: \d+\n)?"
     rb"(?:  isexec: true\n)?"
     rb"  hash: md5\n"
@@ -45,6 +45,8 @@ class DvcFileOutput:
 
     fs_path: str
     stage: DvcFile
+    md5: str
+    size: int
 
 
 def read_dvc_file(path: str) -> DvcFileOutput | None:
@@ -57,7 +59,8 @@ def read_dvc_file(path: str) -> DvcFileOutput | None:
     match = _FILE.fullmatch(text)
     if match is None:
         return None
-    md5, name = match[1].decode(), match[2].decode()
+    md5, name = match[1].decode(), match[3].decode()
     if not is_plain(md5) or not is_plain(name):
         return None  # YAML may read one of them as a number
-    return DvcFileOutput(os.path.join(os.path.dirname(path), name), DvcFile(path))
+    output_path = os.path.join(os.path.dirname(path), name)
+    return DvcFileOutput(output_path, DvcFile(path), md5, int(match[2]))

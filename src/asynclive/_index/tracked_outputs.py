@@ -86,6 +86,20 @@ class OutputIndex(Generic[OutputT]):
                 return self._outputs[directory][-1]
         return None
 
+    def all_outputs(self) -> list[OutputT]:
+        """Return all outputs, by the files that declare them."""
+        return [output for outputs in self._declared.values() for output in outputs]
+
+    def at(self, path: str) -> Sequence[OutputT]:
+        """Return the owner of ``path``, or the outputs that the file ``path`` declares."""
+        owner = self.owner(path)
+        return self._declared.get(path, ()) if owner is None else (owner,)
+
+    def first_below(self, path: str) -> OutputT | None:
+        """Return an output in the directory ``path``; None: there is none."""
+        below = self._outputs_below.get(path)
+        return self._outputs[next(iter(below))][-1] if below else None
+
     def claim(self, path: str) -> OutputT | None:
         """Return the output to update when ``path`` is logged; None if a new one must be made.
 
@@ -102,8 +116,8 @@ class OutputIndex(Generic[OutputT]):
                     "tracks. Run the pipeline, or log a copy of it with copy=True.",
                 )
             return owner
-        if path in self._outputs_below:
-            inner = self._outputs[next(iter(self._outputs_below[path]))][-1]
+        inner = self.first_below(path)
+        if inner is not None:
             first = (
                 f"Run 'dvc remove {inner.stage.path}' first, "
                 if inner.stage.cmd is None

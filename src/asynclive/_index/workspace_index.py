@@ -120,6 +120,11 @@ class WorkspaceIndex(Generic[OutputT]):
         # parent, and the whole workspace is scanned.
         self._subrepos: set[str] = set()
 
+    @property
+    def outputs(self) -> OutputIndex[OutputT]:
+        """All outputs as of the last refresh, and those that we have written since."""
+        return self._outputs
+
     def refresh(self, rules: TrackingRules[OutputT]) -> OutputIndex[OutputT]:
         """Apply the changes since the last call, and return all outputs.
 

@@ -1,1 +1,7 @@
-"""What DVC knows of remotes, and how it sends to those that asynclive does not know itself."""
+"""Remotes as DVC configures them, outputs to push, DVC's own way to send.
+
+- ``remote_description``: a remote of DVC's configuration
+- ``push_outputs``: PushOutputs: which outputs a push sends, and to which remote
+- ``listed_objects``: the objects that the listing of a directory names
+- ``artifact_names``: the path of an artifact by its name in dvc.yaml
+"""

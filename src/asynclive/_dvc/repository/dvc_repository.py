@@ -9,6 +9,7 @@ from copy import copy
 from functools import partial
 from typing import Any
 
+from ..._artifact.push_records import PushRequest, PushUnit, RemoteDescription
 from ..._artifact.records import StagedArtifact, StoredFile, TrackedArtifact
 from ..._errors import AsyncLiveError, LockTimeoutError
 from ..._fs.file_lock import FileLock
@@ -19,6 +20,7 @@ from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.source_scan import IgnoreFilter
 from ..dvc_errors import unreadable_error
 from ..process_guard import dvc_guard, preserve_process_settings
+from ..remote.push_outputs import PushOutputs
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
 from ..tracking.git_staging import GitStaging
@@ -70,6 +72,7 @@ class DvcRepository:
                 git_index=git_index,
                 git_staging=git_staging,
             )
+            self._push_outputs = PushOutputs(repo, self._index, self._rules)
             self._state = State(repo, links=bool(self.layout.links))
             self._is_index_refreshed = False
             self._databases = OpenDatabases()
@@ -184,6 +187,72 @@ class DvcRepository:
                 self._committer.take_back(tracked)
             finally:
                 self._repo._reset()
+
+    def describe_remote(self, name: str | None) -> RemoteDescription:
+        """Return the remote of this name; None: the default remote.
+
+        Raises:
+            RemoteNotFoundError: there is none of this name, or no default remote.
+            RemoteAccessError: DVC cannot use it.
+        """
+        with dvc_guard.hold():
+            return self._push_outputs.describe_remote(name)
+
+    def units_to_push(self, request: PushRequest) -> list[PushUnit]:
+        """Return what a push of ``request`` consists of. Safe in any worker thread.
+
+        Raises:
+            ArtifactPathError: a target is not tracked by DVC.
+            RemoteNotFoundError: a remote is not configured.
+            PushError: DVC cannot use a remote, or a listing in the cache is damaged.
+            RepositoryError: DVC cannot read its files.
+        """
+        with dvc_guard.hold():
+            try:
+                planned = self._push_outputs.plan(request)
+            except AsyncLiveError:
+                raise
+            except Exception as error:
+                raise unreadable_error(self.layout.root, error) from error
+            finally:
+                self._repo._reset()
+        return self._push_outputs.read_units(planned)
+
+    def unit_of_tracked(self, tracked: TrackedArtifact, remote: str | None) -> PushUnit | None:
+        """Return the unit of an artifact after its commit; None: DVC does not push it.
+
+        Safe in any worker thread.
+
+        Raises:
+            PushError: as of ``units_to_push``.
+        """
+        with dvc_guard.hold():
+            planned = self._push_outputs.plan_tracked(tracked, remote)
+        if planned is None:
+            return None
+        return self._push_outputs.read_unit_of(planned, tracked.staged)
+
+    def unit_of_staged(self, staged: StagedArtifact, remote: str | None) -> PushUnit | None:
+        """Return the unit of an artifact before its commit; None: DVC will not push it.
+
+        The listing of a directory is stored for that. Nothing refers to it before the commit.
+        Another commit may change the listing of a directory that contains the artifact: push
+        ``unit_of_tracked`` too, after the commit. Safe in any worker thread.
+
+        Raises:
+            AsyncLiveError: the commit would refuse the artifact, or as of ``units_to_push``.
+        """
+        if not staged.request.cache:
+            return None
+        with dvc_guard.hold():
+            try:
+                output, md5 = self._committer.prepare(staged)
+                planned = self._push_outputs.plan_prepared(staged, output, md5, remote)
+            finally:
+                self._repo._reset()
+        if planned is None:
+            return None
+        return self._push_outputs.read_unit_of(planned, staged)
 
     def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         results = self._committer.commit(group)

@@ -103,6 +103,34 @@ class Committer:
                 self._add_to_git(self._git_staging, results)
         return results
 
+    def prepare(self, staged: StagedArtifact) -> tuple[Any, str]:
+        """Store the listing that the commit of a directory will name.
+
+        Nothing but the cache changes, and ``dvc gc`` removes the listing if the commit fails.
+
+        Returns:
+            The output that the index has now, or None for a new one; the hash of the output after
+            the commit. If the index has another output in between, the hash may differ.
+
+        Raises:
+            AsyncLiveError: the commit would refuse the artifact.
+        """
+        request = staged.request
+        try:
+            self._rules.reset()
+            output = self._index.refresh(self._rules).claim(request.path)
+            if output is None or (
+                isinstance(output, DvcFileOutput) and output.fs_path == request.path
+            ):
+                return output, self._outputs.store_listing(staged)
+            # A copy of the output: that of the index must have the hash in the .dvc file.
+            loaded = self._rules.load_by_dvc(output.stage.path) or ()
+            copy = next(each for each in loaded if each.fs_path == output.fs_path)
+            self._outputs.fill(copy, staged)
+            return copy, copy.hash_info.value
+        except Exception as error:
+            raise translate_error(request, error) from error
+
     def take_back(self, tracked: TrackedArtifact) -> None:
         """Undo the commit of an artifact, all that can be undone.
 
@@ -194,7 +222,7 @@ class Committer:
             if request.copy:
                 undo.append(make_parents(request.path, self._layout.root))
             self._place(staged, undo)
-            return TrackedArtifact(staged, None, None, tuple(undo))
+            return TrackedArtifact(staged, None, None, undo=tuple(undo))
         # Under the lock, which `dvc gc` takes too. Staging held none.
         missing = self._store.missing(staged.object_sizes)
         if missing:
@@ -222,7 +250,7 @@ class Committer:
         # The artifact is tracked. After this point only the wait for the disk can fail.
         self._repo.scm_context.track_file(relpath)
         self._index.record_written(dvc_file, output.stage.outs)
-        return TrackedArtifact(staged, md5, dvc_file, tuple(undo))
+        return TrackedArtifact(staged, md5, dvc_file, output.hash_info.value, undo=tuple(undo))
 
     def _place(self, staged: StagedArtifact, undo: list[UndoStep]) -> None:
         if staged.placement is not None:

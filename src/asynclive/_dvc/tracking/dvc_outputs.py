@@ -112,6 +112,11 @@ class Outputs:
             output.merge_version_meta(*versioned)
         return md5
 
+    def store_listing(self, staged: StagedArtifact) -> str:
+        """Return the hash of an artifact that is an output; store its listing, if it has one."""
+        _, hash_info, _ = self._describe(self._repo.cache.repo, staged)
+        return str(hash_info.value)
+
     def _load_listing(self, request: ArtifactRequest, output: Any) -> Any:
         """Return the listing of the tracked directory that contains the artifact; None: a new one.
 

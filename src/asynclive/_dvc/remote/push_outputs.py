@@ -1,0 +1,293 @@
+"""Finds the outputs that a push sends, and the objects of each one.
+
+``dvc push`` collects the whole workspace for that. Here the index of the session knows the outputs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ..._artifact.push_records import PushObject, PushRequest, PushUnit, RemoteDescription
+from ..._artifact.push_target import PushTarget
+from ..._artifact.records import StagedArtifact, TrackedArtifact
+from ..._errors import (
+    ArtifactNotFoundError,
+    ArtifactPathError,
+    RemoteAccessError,
+    RemoteNotFoundError,
+)
+from ..._fs.paths import is_inside
+from ..._index.dvc_file_reader import DvcFileOutput
+from ..._index.dvc_rules import DvcRules
+from ..._index.tracked_outputs import OutputIndex
+from ..._index.workspace_index import WorkspaceIndex
+from ..dvc_errors import plain_text
+from .artifact_names import find_named_path
+from .listed_objects import read_listed_objects, size_of
+from .remote_description import LEGACY_HASH_NAME, describe_remote, legacy_description
+
+
+class OutputState(NamedTuple):
+    """What a push needs to know of an output, read while no other thread uses DVC."""
+
+    path: str
+    md5: str
+    size: int | None
+    """Of a file. None: it is unknown, or the output is a directory."""
+    remote: str | None
+    """The remote that its ``.dvc`` file names."""
+    is_legacy: bool
+
+    @property
+    def isdir(self) -> bool:
+        return self.md5.endswith(".dir")
+
+
+class PlannedUnit(NamedTuple):
+    """An output and the remote that it goes to. Its objects are not known yet."""
+
+    output: OutputState
+    remote: RemoteDescription
+
+
+class PushOutputs:
+    """Finds outputs to push. The caller holds ``dvc_guard``, except for the methods ``read_…``.
+
+    Args:
+        repo: DVC's ``Repo``.
+        index: the outputs that DVC tracks in the workspace.
+        rules: DVC's rules, by which the index is refreshed.
+    """
+
+    def __init__(self, repo: Any, index: WorkspaceIndex[Any], rules: DvcRules) -> None:
+        self._repo = repo
+        self._root: str = repo.root_dir
+        self._index = index
+        self._rules = rules
+        self._cache_dir: str = repo.cache.local.path
+        self._legacy_cache_dir: str = repo.cache.legacy.path
+
+    def describe_remote(self, name: str | None) -> RemoteDescription:
+        """Return the remote of this name, as DVC's configuration of this moment describes it.
+
+        Raises:
+            RemoteNotFoundError: there is none of this name; with None, no default remote.
+            RemoteAccessError: DVC cannot use it.
+        """
+        return describe_remote(self._read_config(), name)
+
+    def plan(self, request: PushRequest) -> list[PlannedUnit]:
+        """Find the outputs that ``dvc push`` would push.
+
+        Raises:
+            ArtifactNotFoundError: a target does not exist.
+            ArtifactPathError: a target is not tracked by DVC.
+            RemoteNotFoundError: a remote is not configured.
+            RemoteAccessError: DVC cannot use a remote.
+        """
+        self._rules.reset()
+        outputs = self._index.refresh(self._rules)
+        if request.targets is None:
+            found = outputs.all_outputs()
+        else:
+            found = [
+                each for target in request.targets for each in self._find_target(target, outputs)
+            ]
+        states = dict.fromkeys(filter(None, map(_state_of, self._reload_stages(found))))
+        return self._with_remotes(states, request.remote)
+
+    def plan_tracked(self, tracked: TrackedArtifact, remote: str | None) -> PlannedUnit | None:
+        """Find the output of an artifact after its commit; None: it is not pushed.
+
+        Raises:
+            RemoteNotFoundError: the remote is not configured.
+            RemoteAccessError: DVC cannot use it.
+        """
+        if tracked.output_md5 is None:
+            return None
+        output = self._index.outputs.owner(tracked.staged.request.path)
+        # The output may have been committed again since. The bytes of this commit are meant.
+        return self.plan_prepared(tracked.staged, output, tracked.output_md5, remote)
+
+    def plan_prepared(
+        self, staged: StagedArtifact, output: Any, md5: str, remote: str | None
+    ) -> PlannedUnit | None:
+        """Do the same as ``plan_tracked``, for the hash ``md5`` of the output.
+
+        Args:
+            staged: the artifact.
+            output: the output; None: it is a new one, or its ``.dvc`` file was removed.
+            md5: the hash of the output.
+            remote: the name of the remote.
+        """
+        if output is None:
+            state: OutputState | None = OutputState(staged.request.path, md5, None, None, False)
+        else:
+            state = _state_of(output)
+        if state is None:
+            return None
+        planned = self._with_remotes([state._replace(md5=md5, size=None)], remote)
+        return planned[0] if planned else None
+
+    def _find_target(self, target: PushTarget, outputs: OutputIndex[Any]) -> Sequence[Any]:
+        """Return the outputs that a target means: a path first, then the name of an artifact."""
+        path = target.path
+        found = outputs.at(path)
+        if not found and target.may_be_name:
+            named_path = find_named_path(self._root, target.given)
+            if named_path is not None:
+                path, found = named_path, outputs.at(named_path)
+        if found:
+            return found
+        if not os.path.lexists(path):
+            raise ArtifactNotFoundError(path, _missing_reason(target))
+        if outputs.first_below(path) is not None:
+            raise ArtifactPathError(
+                path,
+                "is not tracked by DVC itself, but outputs in it are. Push each of them, or all.",
+            )
+        raise ArtifactPathError(path, "is not tracked by DVC. Log it first.")
+
+    def _reload_stages(self, outputs: Iterable[Any]) -> Iterator[Any]:
+        """Yield the outputs, and those of pipelines as dvc.lock has them now.
+
+        The index does not notice that ``dvc repro`` has changed dvc.lock.
+        """
+        pipelines: dict[str, set[str]] = {}
+        for output in outputs:
+            if output.stage.cmd is None:
+                yield output
+            else:
+                pipelines.setdefault(output.stage.path, set()).add(output.fs_path)
+        for path, wanted in pipelines.items():
+            for output in self._rules.load_by_dvc(path) or ():
+                if output.fs_path in wanted:
+                    yield output
+
+    def _with_remotes(self, states: Iterable[OutputState], wanted: str | None) -> list[PlannedUnit]:
+        """Add the remote to each output, as ``dvc push -r`` does.
+
+        An output that names another remote than the wanted one is left out.
+        """
+        config = self._read_config()
+        described: dict[tuple[str | None, bool], RemoteDescription] = {}
+        planned = []
+        for state in states:
+            if wanted and state.remote and state.remote.lower() != wanted.lower():
+                continue
+            key = state.remote or wanted, state.is_legacy
+            if key not in described:
+                try:
+                    remote = describe_remote(config, key[0])
+                except RemoteNotFoundError as error:
+                    if state.remote is None:
+                        raise
+                    raise RemoteNotFoundError(
+                        state.remote,
+                        f"the output '{os.path.relpath(state.path, self._root)}' names it: {error}",
+                        option="remote",
+                    ) from error
+                described[key] = legacy_description(remote) if state.is_legacy else remote
+            planned.append(PlannedUnit(state, described[key]))
+        return planned
+
+    def _read_config(self) -> Any:
+        """Return DVC's configuration of this moment.
+
+        Raises:
+            RemoteAccessError: it is not valid.
+        """
+        from dvc.config import ConfigError
+
+        self._repo._reset()  # DVC reads the files again
+        try:
+            return self._repo.config
+        except ConfigError as error:
+            raise RemoteAccessError(
+                None, f"DVC cannot read its configuration: {plain_text(error)}"
+            ) from error
+
+    def read_units(self, planned: Iterable[PlannedUnit]) -> list[PushUnit]:
+        """Read the listings of directories, and return the units to push. Needs no guard.
+
+        Raises:
+            RemoteVerifyError: a listing in the cache is damaged.
+        """
+        return [self._read_unit(each) for each in planned]
+
+    def read_unit_of(self, planned: PlannedUnit, staged: StagedArtifact) -> PushUnit:
+        """Return the unit of one artifact. Needs no guard.
+
+        Raises:
+            RemoteVerifyError: the listing of the directory that contains it is damaged.
+        """
+        output = planned.output
+        if output.path != staged.request.path or output.is_legacy:
+            return self._read_unit(planned)
+        label = self._label(output.path)
+        objects = [
+            PushObject(file.md5, file.size, os.sep.join((label, *key)))
+            for key, file in staged.hashed_files
+        ]
+        return self._unit(planned, objects)
+
+    def _read_unit(self, planned: PlannedUnit) -> PushUnit:
+        output = planned.output
+        label = self._label(output.path)
+        if output.isdir:
+            objects = read_listed_objects(
+                self._cache_dir_of(output), output.md5, label, planned.remote.name
+            )
+        else:
+            size = output.size
+            if size is None:
+                size = size_of(self._cache_dir_of(output), output.md5)
+            objects = [PushObject(output.md5, size, label)]
+        return self._unit(planned, objects)
+
+    def _unit(self, planned: PlannedUnit, objects: Sequence[PushObject]) -> PushUnit:
+        output, remote = planned
+        cache_dir, listing = self._cache_dir_of(output), None
+        if output.isdir:
+            size = size_of(cache_dir, output.md5)
+            listing = PushObject(output.md5, size, self._label(output.path))
+        return PushUnit(output.path, remote, cache_dir, objects, listing)
+
+    def _cache_dir_of(self, output: OutputState) -> str:
+        return self._legacy_cache_dir if output.is_legacy else self._cache_dir
+
+    def _label(self, path: str) -> str:
+        """Return the path of an output for messages: relative to the repository."""
+        return path[len(self._root) :].lstrip(os.sep) if is_inside(path, self._root) else path
+
+
+def _missing_reason(target: PushTarget) -> str:
+    if not target.may_be_name:
+        return "does not exist."
+    return (
+        f"does not exist, and no artifact is named '{target.given}'. For an entry of a dvc.yaml in "
+        "a directory, pass 'directory:name'."
+    )
+
+
+def _state_of(output: Any) -> OutputState | None:
+    """Return the state of an output; None: ``dvc push`` does not push it."""
+    if isinstance(output, DvcFileOutput):
+        size = None if output.md5.endswith(".dir") else output.size
+        return OutputState(output.fs_path, output.md5, size, None, False)
+    if not (output.is_in_repo and output.use_cache and output.can_push and output.hash_info):
+        return None
+    stage = output.stage
+    # dvc import: another repository has it. import-url of a versioned object: its source has it.
+    if stage.is_repo_import or (stage.is_versioned_import and not stage.is_db_import):
+        return None
+    md5: str = output.hash_info.value
+    return OutputState(
+        output.fs_path,
+        md5,
+        None if output.hash_info.isdir else output.meta.size,
+        output.remote,
+        output.hash_name == LEGACY_HASH_NAME,
+    )
