@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "_api": "_isolation _engine _calls _progress _dvclive _instrumentation _workers _artifact "
     "_errors",
     "_isolation": "_engine _calls _dvclive _dvcyaml _dvc _dvc.repository _instrumentation _workers "
-    "_fs _errors",
+    "_artifact _fs _errors",
     "_engine": "_engine.pushing _stage _dvc.repository _calls _dvcyaml _dvclive _workspace "
     "_cache _instrumentation _workers _artifact _fs _errors",
     "_engine.pushing": "_remote _dvc.remote _calls _instrumentation _workers _artifact _errors",

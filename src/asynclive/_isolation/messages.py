@@ -1,6 +1,7 @@
 """The messages between a session and its worker process, both ways.
 
-Each message is a named tuple of values that pickle in any process.
+Each message is a named tuple of values that pickle in any process. The parent numbers calls and
+explicit pushes together; the push of an artifact has the number of its call.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .._artifact.push_records import PushRequest, PushResult
 from .._calls.call import CallOptions, Stage
+from .._calls.push import PushStage
 from .._dvclive.experiment import WantedExperiment
 from .._engine.settings import Settings
 
@@ -45,6 +48,20 @@ class Cancel(NamedTuple):
     """Cancel a call."""
 
     call: int
+
+
+class StartPush(NamedTuple):
+    """Push what a caller of ``AsyncLive.push`` asks for."""
+
+    push: int
+    request: PushRequest
+    name: str
+
+
+class CancelPush(NamedTuple):
+    """Cancel a push."""
+
+    push: int
 
 
 class LogLevel(NamedTuple):
@@ -130,6 +147,40 @@ class Done(NamedTuple):
     """The call that is logged in its place."""
 
 
+class PushAdopted(NamedTuple):
+    """The worker pushes an artifact that an earlier session did not push."""
+
+    push: int
+    """A number below zero: the worker has chosen it."""
+    path: str
+
+
+class PushBegan(NamedTuple):
+    """A push looks for objects, and sends them."""
+
+    push: int
+
+
+class PushSampled(NamedTuple):
+    """The progress of a push."""
+
+    push: int
+    done: tuple[int, int]
+    """Objects and bytes."""
+    totals: tuple[int, int]
+    """Objects and bytes, once they are known."""
+
+
+class PushEnded(NamedTuple):
+    """A push has ended."""
+
+    push: int
+    stage: PushStage
+    result: PushResult | None
+    errors: Sequence[Exception]
+    """The error of the push, and its causes."""
+
+
 class Numbers(NamedTuple):
     """The counters of the worker at this moment."""
 
@@ -146,6 +197,8 @@ class Beat(NamedTuple):
 
     busy_seconds: float
     """The processor time that the worker has used."""
+    pushed_bytes: int = 0
+    """The bytes that the pushes in flight have sent so far."""
 
 
 NO_NUMBERS = Numbers(0, 0, 0, 0, 0, {})

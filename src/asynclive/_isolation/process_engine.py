@@ -1,6 +1,6 @@
 """The engine of ``isolation="process"``: hands calls to a worker process.
 
-It keeps the calls in flight, and applies to each call the changes that the worker reports.
+It keeps the calls and pushes in flight, and applies the changes that the worker reports to them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,28 @@ from .messages import (
     NO_NUMBERS,
     Advanced,
     Cancel,
+    CancelPush,
     Committed,
     Done,
     Entered,
     LogArtifact,
     LogRecord,
     Numbers,
+    PushAdopted,
+    PushBegan,
+    PushEnded,
+    PushSampled,
     Released,
     Sampled,
+    StartPush,
     add_numbers,
 )
 from .portable_errors import received_error
 from .worker_lifecycle import WorkerLifecycle
+
+_GOES_ON = (
+    "Logged artifacts stay committed. The next session with push=, or 'asynclive push', goes on."
+)
 
 
 class ProcessEngine:
@@ -64,6 +74,9 @@ class ProcessEngine:
         self._real_root = settings.root
         self._call_numbers = count()
         self._calls: dict[int, Call] = {}  # in flight
+        # By the number of the call or of the push itself: in flight, or waiting for the call.
+        self._pushes: dict[int, Push] = {}
+        self._lost_pushes: list[Push] = []
         # The counters of the current worker, and the sum of those of the workers before it.
         self._current = self._earlier = NO_NUMBERS
 
@@ -98,11 +111,22 @@ class ProcessEngine:
         channel.post(LogArtifact(number, request, call.options))
         call.bind_work(partial(channel.post, Cancel(number)))
         self._calls[number] = call
+        if call.push is not None:
+            self._mirror_push(number, call.push)
         self._lifecycle.need_worker()
 
     def accept_push(self, push: Push) -> None:
-        """Hand a push to the worker."""
-        push.fail(PushError(push.request.remote, "the worker process cannot push yet."))
+        """Hand a push to the worker, after the calls and pushes accepted before. Awaits nothing."""
+        number = next(self._call_numbers)
+        self._lifecycle.send_log_level()
+        self._lifecycle.channel.post(StartPush(number, push.request, push.name))
+        self._mirror_push(number, push)
+        self._lifecycle.need_worker()
+
+    def _mirror_push(self, number: int, push: Push) -> None:
+        """Apply to the push what the worker reports under this number."""
+        self._pushes[number] = push
+        push.bind_work(partial(self._lifecycle.channel.post, CancelPush(number)))
 
     def start_events(self) -> None:
         self._lifecycle.start_events()
@@ -120,11 +144,17 @@ class ProcessEngine:
 
     @property
     def has_calls(self) -> bool:
-        return bool(self._calls)
+        return bool(self._calls or self._pushes)
 
     def take_calls(self) -> list[Call]:
         calls = list(self._calls.values())
-        self._calls = {}
+        # Without its call, a push that waits is neither begun nor awaited.
+        self._lost_pushes += [
+            push
+            for number, push in self._pushes.items()
+            if push.stage != "waiting" or number not in self._calls
+        ]
+        self._calls, self._pushes = {}, {}
         self._earlier = add_numbers(self._earlier, self._current)
         self._set_numbers(NO_NUMBERS)
         return calls
@@ -132,6 +162,13 @@ class ProcessEngine:
     def fail_call(self, call: Call, error: Exception) -> None:
         call.fail(error)
         self._end(call, "failed")
+
+    def fail_pushes(self, error: Exception) -> None:
+        pushes, self._lost_pushes = self._lost_pushes, []
+        for push in pushes:
+            lost = PushError(push.request.remote, f"{error} {_GOES_ON}")
+            lost.__cause__ = error
+            push.fail(lost)
 
     def on_message(self, message: Any) -> None:
         match message:
@@ -148,6 +185,16 @@ class ProcessEngine:
                 self._calls[message.call].release()
             case Done():
                 self._on_done(self._calls.pop(message.call), message)
+            case PushBegan():
+                self._pushes[message.push].begin()
+            case PushSampled():
+                counts = self._pushes[message.push].progress
+                counts.set_totals(counts.remote, *message.totals)
+                counts.set_counts(*message.done)
+            case PushEnded():
+                _end_push(self._pushes.pop(message.push), message)
+            case PushAdopted():
+                self._mirror_push(message.push, self._listener.adopt_push(message.path))
             case LogRecord():
                 _handle_log_record(message)
             case Entered():
@@ -173,6 +220,9 @@ class ProcessEngine:
         else:
             call.fail(received_error(message.errors))
         self._end(call, message.stage)
+        if message.stage != "logged" and message.call in self._pushes:
+            # Before its commit, the push has ended and is forgotten; else it has not begun.
+            del self._pushes[message.call]
 
     def _end(self, call: Call, stage: Stage) -> None:
         call.advance(stage)
@@ -189,6 +239,15 @@ class ProcessEngine:
             bytes_unchanged=total.bytes_unchanged,
             group_sizes=total.group_sizes,
         )
+
+
+def _end_push(push: Push, message: PushEnded) -> None:
+    if message.result is not None:
+        push.complete(message.result)
+    elif message.stage == "cancelled":
+        push.abandon(push.cancellation or received_error(message.errors))
+    else:
+        push.fail(received_error(message.errors))
 
 
 def _handle_log_record(message: LogRecord) -> None:

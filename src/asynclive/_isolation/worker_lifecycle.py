@@ -44,7 +44,7 @@ class CallKeeper(Protocol):
 
     @property
     def has_calls(self) -> bool:
-        """Whether calls are in flight."""
+        """Whether calls or pushes are in flight."""
         ...
 
     def take_calls(self) -> list[Call]:
@@ -53,6 +53,10 @@ class CallKeeper(Protocol):
 
     def fail_call(self, call: Call, error: Exception) -> None:
         """End a call whose worker has ended."""
+        ...
+
+    def fail_pushes(self, error: Exception) -> None:
+        """End the pushes that were in flight when the calls were taken."""
         ...
 
 
@@ -84,10 +88,15 @@ class _WorkerEnd:
     def not_started(cls, error: Exception) -> _WorkerEnd:
         return cls(f"could not be started: {error}", status=None, error=None, cause=error)
 
-    def error_for(self, path: str | None) -> Exception:
-        """Return the error of one artifact; None: of entering or leaving the block."""
+    def error_for(self, path: str | None, advice: str | None = None) -> Exception:
+        """Return the error of one artifact; None: of entering or leaving the block, or of a push.
+
+        Args:
+            path: the path of the artifact.
+            advice: what to do if the process could be started; None: try again.
+        """
         if self.error is None:
-            advice = None if self.cause is None else helper_process.remedy(self.cause)
+            advice = advice if self.cause is None else helper_process.remedy(self.cause)
             error: Exception = WorkerDiedError(path, self.how, self.status, advice)
             error.__cause__ = self.cause
         else:
@@ -265,20 +274,22 @@ class WorkerLifecycle:
                 for call in self._take_calls():
                     self._lost_calls.append((call, _loop_ended(call.request.given)))
                 self._fail_lost_calls()
+                self._keeper.fail_pushes(NotActiveError(_LOOP_ENDED))
                 self._ready.set()
                 self._workers_ended.set()
 
     async def _run_worker(self) -> None:
-        """Run one worker to its end, and fail the calls that it has lost.
+        """Run one worker to its end, and fail the calls and pushes that it has lost.
 
         1. The worker was killed. The next worker repairs the repository first; then its calls
-           fail. Without a next worker they fail at once.
+           fail. Without a next worker they fail at once. Its pushes need no repair.
         2. The worker could not start or enter, or it left with an error, while no block is active:
            its error is raised on entering or on leaving.
         3. The worker left in order. No call is left, unless the block was left by an exception.
         """
         calls, end = await self._start_and_converse()
         lost_calls = [(call, end.error_for(call.request.given)) for call in calls]
+        self._keeper.fail_pushes(end.error_for(None, "A new one takes the next calls."))
         if self._entered and self._left is None:  # 1.
             logger.warning("The worker process %s.", end.how)
             if self._phase is not _Phase.LEAVING:
@@ -445,10 +456,13 @@ def _serve_live_and_close(co_writer: CoWriter, sock: socket.socket) -> None:
         serve_live(co_writer, sock)
 
 
+_LOOP_ENDED = "The event loop ended before the block of AsyncLive."
+
+
 def _loop_ended(path: str) -> NotActiveError:
     return NotActiveError(
-        f"The event loop ended before the block of AsyncLive. '{path}' was in flight: it is either "
-        "completely logged or not at all. Log it again in another block."
+        f"{_LOOP_ENDED} '{path}' was in flight: it is either completely logged or not at all. Log "
+        "it again in another block."
     )
 
 

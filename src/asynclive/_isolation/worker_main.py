@@ -15,7 +15,7 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -23,12 +23,21 @@ from functools import partial
 import anyio
 
 from .._calls.call import ENDS, Call, Stage
+from .._calls.push import PUSH_ENDS, Push, PushStage
 from .._dvclive.experiment import OwnExperiment, SessionExperiment
+from .._engine.interface import Engine, Listener
 from .._engine.session import Session, make_local_engine
+from .._engine.settings import Settings
 from .._errors import InvalidMetadataError
 from .._instrumentation.event_hub import EventHub
-from .._instrumentation.events import ArtifactCommitted, ArtifactEvent, ArtifactStaging
+from .._instrumentation.events import (
+    ArtifactCommitted,
+    ArtifactEvent,
+    ArtifactStaging,
+    PushProgress,
+)
 from .._instrumentation.sampler import INTERVAL
+from .._instrumentation.statistics import Counters
 from .._workers.os_priority import Scheduling, WorkerScheduling, lower_priority
 from .channel import Channel
 from .live_proxy import LiveProxy
@@ -38,6 +47,7 @@ from .messages import (
     Advanced,
     Beat,
     Cancel,
+    CancelPush,
     Committed,
     Done,
     Entered,
@@ -46,10 +56,15 @@ from .messages import (
     LogArtifact,
     LogLevel,
     Numbers,
+    PushAdopted,
+    PushBegan,
+    PushEnded,
+    PushSampled,
     Released,
     Sampled,
     Start,
     StartEvents,
+    StartPush,
 )
 from .portable_errors import errors_to_send
 
@@ -98,8 +113,8 @@ class _Worker:
     ) -> None:
         self._live_proxy = None if live is None else LiveProxy(live)
         experiment = self._live_proxy or _make_experiment(start)
-        make_engine = partial(make_local_engine, scheduling=scheduling)
-        self._session = Session(start.settings, experiment, make_engine, EventHub())
+        self._scheduling = scheduling
+        self._session = Session(start.settings, experiment, self._make_engine, EventHub())
         self._sock = sock
         self._socks = [sock] if live is None else [sock, live]
         self._channel = Channel(self._new_numbers)
@@ -107,8 +122,23 @@ class _Worker:
         self._calls: dict[int, Call] = {}
         # The number that the parent gave a call, by the number of the call in this process.
         self._parent_numbers: dict[int, int] = {}
+        # The pushes in flight, or waiting for their calls, by the number in the parent.
+        self._pushes: dict[int, Push] = {}
+        # That number, by the number of the push in this process.
+        self._parent_pushes: dict[int, int] = {}
         self._sent_numbers: Numbers | None = None
         self._has_calls = anyio.Event()
+
+    def _make_engine(
+        self,
+        settings: Settings,
+        counters: Counters,
+        listener: Listener,
+        experiment: SessionExperiment,
+    ) -> Engine:
+        adopt_push = partial(self._adopt_push, listener.adopt_push)
+        listener = listener._replace(adopt_push=adopt_push)
+        return make_local_engine(settings, counters, listener, experiment, self._scheduling)
 
     async def run(self, parent: int, log_level: int) -> None:
         """Exchange messages with the parent until the block is left."""
@@ -159,6 +189,12 @@ class _Worker:
                 case Cancel():
                     if message.call in self._calls:  # else the call has just ended
                         self._calls[message.call].cancel_work()
+                case StartPush():
+                    push = self._session.accept_push(message.request, message.name)
+                    self._follow_push(message.push, push)
+                case CancelPush():
+                    if message.push in self._pushes:  # else the push has just ended
+                        self._pushes[message.push].cancel_work()
                 case StartEvents():
                     self._session.listen(self._on_event)
                 case LogLevel():
@@ -169,6 +205,11 @@ class _Worker:
 
     def _on_event(self, event: ArtifactEvent) -> None:
         """Report samples and commits. The parent makes all other events from stages."""
+        if isinstance(event, PushProgress):
+            done = event.objects_done, event.bytes_done
+            totals = event.objects_total, event.bytes_total
+            self._channel.post(PushSampled(self._parent_pushes[event.push], done, totals))
+            return
         number = self._parent_numbers.get(event.call)
         if number is None:  # the call is not accepted yet
             return
@@ -192,6 +233,8 @@ class _Worker:
         self._calls[number] = call
         self._has_calls.set()
         self._parent_numbers[call.number] = number
+        if call.push is not None:
+            self._follow_push(number, call.push)
         call.add_listener(partial(self._report_stage, number))
         followers.start_soon(self._follow, number, call)
 
@@ -208,13 +251,50 @@ class _Worker:
         if not call.is_done:
             self._channel.post(Released(number))
             await call.wait_until_done()
+        if number in self._calls:
+            self._report_end(number, call)
+
+    def _report_end(self, number: int, call: Call) -> None:
+        """Report the outcome of a call."""
         del self._calls[number], self._parent_numbers[call.number]
+        if call.push is not None and call.stage != "logged" and number in self._pushes:
+            self._forget_push(number, call.push)  # it has not begun
         # The parent knows a successor that is in flight. If it has ended, its outcome is reported.
         successor = next((n for n, c in self._calls.items() if c is call.successor), None)
         last = call.last if successor is None else call
         logged = last.logged and replace(last.logged, desc=None, labels=None, meta=None)
         errors = [] if last.error is None else errors_to_send(last.error)
         self._channel.post(Done(number, call.stage, logged, errors, successor))
+
+    def _adopt_push(self, adopt: Callable[[str], Push], path: str) -> Push:
+        """Follow a push that an earlier session did not end."""
+        push = adopt(path)
+        number = -push.number
+        self._channel.post(PushAdopted(number, path))
+        self._follow_push(number, push)
+        return push
+
+    def _follow_push(self, number: int, push: Push) -> None:
+        """Report the stages of a push from now on."""
+        push.mark_delivered()  # the parent raises the error, so leaving the block must not
+        self._pushes[number] = push
+        self._parent_pushes[push.number] = number
+        push.add_listener(partial(self._report_push, number))
+
+    def _report_push(self, number: int, push: Push, before: PushStage) -> None:  # noqa: ARG002
+        call = self._calls.get(number)
+        if call is not None and call.is_done:
+            # The parent must know first that the call was logged: then leaving waits for the push.
+            self._report_end(number, call)
+        if push.stage in PUSH_ENDS:
+            self._forget_push(number, push)
+            errors = [] if push.error is None else errors_to_send(push.error)
+            self._channel.post(PushEnded(number, push.stage, push.result_record, errors))
+        else:
+            self._channel.post(PushBegan(number))
+
+    def _forget_push(self, number: int, push: Push) -> None:
+        del self._pushes[number], self._parent_pushes[push.number]
 
     async def _report_numbers(self) -> None:
         """Report the counters ten times a second while calls are in flight.
@@ -236,7 +316,8 @@ class _Worker:
         while True:
             await anyio.sleep(BEAT_SECONDS)
             if not self._channel.queue_length:
-                self._channel.post(Beat(time.process_time()))
+                pushed = sum(push.progress.bytes_done for push in self._pushes.values())
+                self._channel.post(Beat(time.process_time(), pushed))
 
     def _new_numbers(self) -> Numbers | None:
         """Return the counters if they have changed since they were sent, else None."""

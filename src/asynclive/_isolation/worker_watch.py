@@ -35,6 +35,7 @@ class WorkerWatch:
         self._stall_limit = max(STALL_FACTOR * self._silence_limit, lock + self._silence_limit)
         self._silent = self._stalled = 0.0
         self._busy_seconds = 0.0
+        self._pushed_bytes = 0
 
     def hurry(self) -> None:
         """Wait for a short time only."""
@@ -50,7 +51,10 @@ class WorkerWatch:
         self._silent = 0.0
         if isinstance(message, Beat):
             busy, self._busy_seconds = self._busy_seconds, message.busy_seconds
-            if not 0 <= message.busy_seconds - busy < _BUSY_SHARE * BEAT_SECONDS:
+            pushed, self._pushed_bytes = self._pushed_bytes, message.pushed_bytes
+            is_idle = 0 <= message.busy_seconds - busy < _BUSY_SHARE * BEAT_SECONDS
+            # A long upload over a slow network needs hardly any processor time.
+            if not is_idle or message.pushed_bytes != pushed:
                 self._stalled = 0.0
         else:
             self._stalled = 0.0

@@ -48,6 +48,14 @@ def test_messages_and_processor_time_are_progress() -> None:
         assert watch.count(1) is None
 
 
+def test_bytes_that_a_push_has_sent_are_progress() -> None:
+    watch = WorkerWatch(10, 0)
+    for second in range(1000):
+        watch.hear(Beat(0.0, pushed_bytes=second * 100))
+        assert watch.count(1) is None
+    assert seconds_until_failure(watch, Beat(0.0, pushed_bytes=5))[0] == 10 * STALL_FACTOR
+
+
 def test_in_a_hurry_both_limits_are_short() -> None:
     for messages in [(), (Beat(0.0),)]:
         watch = WorkerWatch(None, None)
