@@ -222,14 +222,14 @@ def test_an_error_on_entering_is_raised_and_leaves_no_thread(
 
 
 def test_methods_have_the_parameters_of_async_live() -> None:
-    for name in ("submit", "log_artifact", "drain", "statistics"):
+    for name in ("submit", "log_artifact", "push", "drain", "statistics"):
         ours = inspect.signature(getattr(BlockingLive, name)).parameters
         theirs = inspect.signature(getattr(AsyncLive, name)).parameters
         assert {n: (p.kind, p.default) for n, p in ours.items()} == {
             n: (p.kind, p.default) for n, p in theirs.items()
         }, name
     assert {n for n in dir(BlockingHandle) if not n.startswith("_")} == {
-        *("cancel", "done", "name", "path", "result", "stage")
+        *("cancel", "done", "name", "path", "pushed", "result", "stage")
     }
 
 

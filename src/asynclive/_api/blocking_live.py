@@ -14,6 +14,8 @@ import anyio
 import anyio.abc
 from anyio.from_thread import start_blocking_portal
 
+from .._artifact.push_policy import VerifyOrPolicy
+from .._artifact.push_records import PushResult
 from .._artifact.records import LoggedArtifact
 from .._calls.call import Stage
 from .._calls.drain import DrainResult
@@ -33,6 +35,9 @@ class LiveMethods(Protocol):
 
     @property
     def log_artifact(self) -> Callable[..., Coroutine[Any, Any, LoggedArtifact]]: ...
+
+    @property
+    def push(self) -> Callable[..., Coroutine[Any, Any, PushResult]]: ...
 
     @property
     def drain(self) -> Callable[[float | None], Coroutine[Any, Any, DrainResult]]: ...
@@ -185,6 +190,31 @@ class BlockingLive:
                 reread=reread,
             )
         )
+
+    def push(
+        self,
+        *artifacts: str | os.PathLike[str] | LoggedArtifact,
+        remote: str | None = None,
+        verify: VerifyOrPolicy = "policy",
+    ) -> PushResult:
+        """Push tracked artifacts to a DVC remote, as ``dvc push`` does, and prove each object.
+
+        Arguments and errors are those of :meth:`AsyncLive.push`.
+
+        Raises:
+            NotActiveError: the call is outside of the ``with`` block, or in a forked child.
+
+        Interrupted (Ctrl-C): the push is cancelled. Objects that are in the remote stay there. The
+            next push sends the rest.
+
+        Example::
+
+            with AsyncLive.blocking() as live:
+                logged = live.log_artifact("model.pt")
+                result = live.push(logged)
+                print(result.objects, result.skipped)
+        """
+        return self._loop.run(partial(self._live.push, *artifacts, remote=remote, verify=verify))
 
     def drain(self, deadline: float | None) -> DrainResult:
         """Refuse new calls, finish the artifacts that fit into ``deadline``, and cancel the rest.
@@ -339,8 +369,7 @@ class BlockingHandle:
                 except TimeoutError:
                     print(handle.stage)
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must not be negative, not {timeout}")
+        _check_timeout(timeout)
         if self.done and self._loop.ended:
             return self._handle._call.outcome()
         return self._loop.run(partial(self._result, math.inf if timeout is None else timeout))
@@ -354,5 +383,50 @@ class BlockingHandle:
             return self._handle._call.outcome()
         raise TimeoutError(f"'{self.path}' is not logged after {timeout:g} s: {self.stage}")
 
+    def pushed(self, timeout: float | None = None) -> PushResult:
+        """Wait until the artifact is logged, and its objects are in the remote and proven.
+
+        See :meth:`ArtifactHandle.pushed`.
+
+        Args:
+            timeout: maximum number of seconds to wait; 0: do not wait. None: no limit.
+
+        Raises:
+            TimeoutError: the push has not ended in time. It goes on; ask again later.
+            AsyncLiveError: any error that :meth:`ArtifactHandle.pushed` raises.
+            ValueError: ``timeout`` is negative.
+
+        Interrupted (Ctrl-C): ends the wait. The artifact is pushed all the same, unless the
+            interrupt also leaves the block.
+
+        Example::
+
+            with AsyncLive.blocking(push=True) as live:
+                handle = live.submit("model.pt")
+                print(handle.pushed().objects)
+        """
+        _check_timeout(timeout)
+        if self.done and self._loop.ended:
+            self._handle._call.outcome()
+            return self._handle._push_of_logged().outcome()
+        return self._loop.run(partial(self._pushed, math.inf if timeout is None else timeout))
+
+    async def _pushed(self, timeout: float) -> PushResult:
+        with anyio.move_on_after(timeout):
+            return await self._handle.pushed()
+        stage: str = self.stage
+        if self.done:
+            self._handle._call.outcome()
+            push = self._handle._push_of_logged()
+            if push.is_done:
+                return push.outcome()
+            stage = push.stage
+        raise TimeoutError(f"'{self.path}' is not pushed after {timeout:g} s: {stage}")
+
     def __repr__(self) -> str:
         return repr(self._handle).replace("ArtifactHandle", "BlockingHandle", 1)
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"timeout must not be negative, not {timeout}")

@@ -13,6 +13,7 @@ from .._artifact.records import LoggedArtifact
 from .._errors import ArtifactCancelledError, PushError
 from .call import Call, Stage
 from .home_loop import HomeLoop
+from .push import Push
 
 
 class ArtifactHandle:
@@ -127,6 +128,18 @@ class ArtifactHandle:
         Cancellation: ends the wait alone. The artifact is still logged and pushed.
         """
         await self.wait()
+        push = self._push_of_logged()
+        if push.is_done:
+            return push.outcome()
+        self._home.check("A wait for a push")
+        return await push.result()
+
+    def _push_of_logged(self) -> Push:
+        """Return the push of an artifact that is logged.
+
+        Raises:
+            PushError: the session pushes nothing.
+        """
         push = self._call.last.push
         if push is None:
             raise PushError(
@@ -134,10 +147,7 @@ class ArtifactHandle:
                 f"'{self._call.request.given}' is logged, and this session pushes nothing. Pass "
                 "push=True to AsyncLive, or call live.push().",
             )
-        if push.is_done:
-            return push.outcome()
-        self._home.check("A wait for a push")
-        return await push.result()
+        return push
 
     def __await__(self) -> Generator[Any, Any, LoggedArtifact]:
         return self.wait().__await__()
