@@ -124,7 +124,7 @@ class ProcessEngine:
         self._lifecycle.need_worker()
 
     def _mirror_push(self, number: int, push: Push) -> None:
-        """Apply to the push what the worker reports under this number."""
+        """Let the messages of the worker with this number change the push."""
         self._pushes[number] = push
         push.bind_work(partial(self._lifecycle.channel.post, CancelPush(number)))
 
