@@ -17,6 +17,7 @@ for module in ("disk", "invariants", "killing", "logged", "model"):
     pytest.register_assert_rewrite(module)
 
 from reference import Reference  # noqa: E402
+from s3_proxy import S3Proxy  # noqa: E402
 from s3_server import Bucket, S3Server  # noqa: E402
 from tally import hand_on, say, take  # noqa: E402
 from twin import Templates  # noqa: E402
@@ -127,6 +128,14 @@ def bucket(s3_server: S3Server) -> Iterator[Bucket]:
     bucket = s3_server.make_bucket()
     yield bucket
     s3_server.forget(bucket.name)
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
+    """Start a proxy of S3: ``bucket.add_remote(repo, endpoint=proxy.endpoint)`` goes through it."""
+    proxy = S3Proxy(s3_server.port)
+    yield proxy
+    proxy.stop()
 
 
 @pytest.fixture
