@@ -1,8 +1,9 @@
-"""Counts and rows of the artifacts for a display, updated by their events."""
+"""Counts and rows of the artifacts and pushes for a display, updated by their events."""
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -14,17 +15,29 @@ from .._instrumentation.events import (
     ArtifactStaged,
     ArtifactStaging,
     ArtifactSuperseded,
+    Pushed,
+    PushEvent,
+    PushFailed,
+    PushProgress,
 )
 
 END_EVENTS = (ArtifactLogged, ArtifactFailed, ArtifactSuperseded, ArtifactCancelled)
 
 
+RowKey = tuple[int, int]
+"""The number of a call and 0, or 0 and the number of a push. Both are counted from 1."""
+
+
 @dataclass(eq=False, slots=True)
 class Row:
-    """The state of one artifact in flight."""
+    """The state of one artifact or push in flight."""
 
-    call: int
+    key: RowKey
     name: str
+    call: int | None
+    """The number of the call; None: a push that belongs to no call."""
+    place: tuple[int, int]
+    """The rows are shown in this order. The push of a call has the place of the call."""
     stage: str = "queued"
     bytes_done: int = 0
     bytes_total: int = 0
@@ -36,9 +49,22 @@ class Row:
         return self.bytes_total - self.bytes_done
 
     @property
+    def is_push(self) -> bool:
+        return self.key[0] == 0
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether its bytes are staged or sent in this stage."""
+        return self.stage in ("staging", "pushing")
+
+    @property
+    def is_size_known(self) -> bool:
+        return self.stage != "queued" and (not self.is_push or self.files_total > 0)
+
+    @property
     def is_working(self) -> bool:
-        """Whether bytes of the artifact are being staged. If not, it waits for a worker thread."""
-        return self.stage == "staging" and (self.bytes_done > 0 or self.files_done > 0)
+        """Whether bytes are being staged or sent. If not, it waits for a thread or a request."""
+        return self.is_moving and (self.bytes_done > 0 or self.files_done > 0)
 
     @property
     def label(self) -> str:
@@ -50,7 +76,7 @@ class Row:
 
 @dataclass(eq=False, slots=True)
 class Burst:
-    """The counts since the last moment at which no artifact was in flight."""
+    """The counts since the last moment at which nothing was in flight."""
 
     calls: int = 0
     logged: int = 0
@@ -59,38 +85,50 @@ class Burst:
     superseded: int = 0
     ended_bytes: int = 0
     """Staged bytes of the artifacts that are no longer in flight."""
+    pushes: int = 0
+    pushed: int = 0
+    not_pushed: int = 0
+    ended_push_bytes: int = 0
+    """Bytes in the remote, of the pushes that have ended."""
     began_at: float = 0.0
 
 
 class Tally:
-    """The counts of a session, and a row for each artifact in flight.
+    """The counts of a session, and a row for each artifact and each push in flight.
 
     The event loop writes, and the drawing thread reads without a lock. One number may be newer
     than another by an event, which is not visible in a drawing.
     """
 
     def __init__(self) -> None:
-        self.rows: dict[int, Row] = {}
-        """The artifacts in flight, by the number of their call. The calls in flight bound it."""
+        self.rows: dict[RowKey, Row] = {}
+        """The artifacts and pushes in flight, which bound it."""
         self.burst = Burst()
         self.logged = self.failed = self.cancelled = self.superseded = 0
-        self.bytes_logged = 0
+        self.pushed = self.not_pushed = 0
+        self.bytes_logged = self.bytes_pushed = 0
         self.busy_seconds = 0.0
-        """Seconds during which artifacts were in flight, without the current burst."""
+        """Seconds during which something was in flight, without the current burst."""
+        self._last_call = 0
 
     def update(self, event: ArtifactEvent) -> None:
-        """Count an event. Ignore the end of an artifact that has no row."""
-        row = self.rows.get(event.call)
+        """Count an event. Ignore the end of an artifact or a push that has no row."""
+        if isinstance(event, PushEvent):
+            self._update_push(event)
+        else:
+            self._update_artifact(event)
+
+    def _update_artifact(self, event: ArtifactEvent) -> None:
+        row = self.rows.get((event.call, 0))
         if isinstance(event, END_EVENTS):
             if row is not None:
-                self._end(row, event)
+                self._end_artifact(row, event)
             return
         if row is None:
-            if not self.rows:
-                self.burst = Burst(began_at=monotonic())
-            row = Row(event.call, event.name)
+            self._last_call = event.call
+            key = (event.call, 0)
+            row = self._begin(Row(key, event.name, event.call, key))
             self.burst.calls += 1
-            self.rows[event.call] = row
         if isinstance(event, ArtifactStaging):
             row.bytes_done, row.bytes_total = event.bytes_done, event.bytes_total
             row.files_done, row.files_total = event.files_done, event.files_total
@@ -100,7 +138,29 @@ class Tally:
             row.files_done = row.files_total = event.nfiles
         row.stage = event.stage
 
-    def _end(self, row: Row, event: ArtifactEvent) -> None:
+    def _update_push(self, event: PushEvent) -> None:
+        key = (0, event.push)
+        row = self.rows.get(key)
+        if isinstance(event, (Pushed, PushFailed)):
+            if row is not None:
+                self._end_push(row, event)
+            return
+        if row is None:
+            place = (event.call or self._last_call, event.push)
+            row = self._begin(Row(key, event.name or "all outputs", event.call or None, place))
+            self.burst.pushes += 1
+        if isinstance(event, PushProgress):
+            row.bytes_done, row.bytes_total = event.bytes_done, event.bytes_total
+            row.files_done, row.files_total = event.objects_done, event.objects_total
+        row.stage = "pushing"
+
+    def _begin(self, row: Row) -> Row:
+        if not self.rows:
+            self.burst = Burst(began_at=monotonic())
+        self.rows[row.key] = row
+        return row
+
+    def _end_artifact(self, row: Row, event: ArtifactEvent) -> None:
         burst = self.burst
         if isinstance(event, ArtifactLogged):
             burst.logged += 1
@@ -116,13 +176,29 @@ class Tally:
             burst.cancelled += 1
             self.cancelled += 1
         burst.ended_bytes += row.bytes_done
-        del self.rows[row.call]
+        self._end(row)
+
+    def _end_push(self, row: Row, event: PushEvent) -> None:
+        burst = self.burst
+        if isinstance(event, Pushed):
+            burst.pushed += 1
+            self.pushed += 1
+            self.bytes_pushed += event.result.bytes
+            row.bytes_done = row.bytes_total
+        else:
+            burst.not_pushed += 1
+            self.not_pushed += 1
+        burst.ended_push_bytes += row.bytes_done
+        self._end(row)
+
+    def _end(self, row: Row) -> None:
+        del self.rows[row.key]
         if not self.rows:
-            self.busy_seconds += monotonic() - burst.began_at
+            self.busy_seconds += monotonic() - self.burst.began_at
 
     @property
     def seconds(self) -> float:
-        """Seconds during which artifacts were in flight, until now."""
+        """Seconds during which something was in flight, until now."""
         return self.busy_seconds + (monotonic() - self.burst.began_at if self.rows else 0.0)
 
 
@@ -133,31 +209,33 @@ class RowSelection:
     """
 
     def __init__(self) -> None:
-        self._calls: set[int] = set()
+        self._keys: set[RowKey] = set()
 
     def select(self, rows: list[Row], limit: int) -> list[Row]:
         """Return at most ``limit`` rows in the order of the calls.
 
         1. Working rows of the last selection.
         2. Other working rows.
-        3. Rows that wait to be staged.
+        3. Rows that wait to be staged or sent.
         4. Rows that are staged or committing.
         """
         if len(rows) > limit:
-            kept = [row for row in rows if row.call in self._calls and row.is_working][:limit]
-            calls = {row.call for row in kept}
-            others = (row for row in rows if row.call not in calls)
+            kept = [row for row in rows if row.key in self._keys and row.is_working][:limit]
+            keys = {row.key for row in kept}
+            others = (row for row in rows if row.key not in keys)
             rows = kept + heapq.nsmallest(limit - len(kept), others, key=_idleness)
-            rows.sort(key=lambda row: row.call)
-        self._calls = {row.call for row in rows}
-        return rows
+        self._keys = {row.key for row in rows}
+        return sorted(rows, key=_place)
 
 
-def _idleness(row: Row) -> tuple[bool, bool, int]:
-    return not row.is_working, row.stage not in ("queued", "staging"), row.call
+def _idleness(row: Row) -> tuple[bool, bool, tuple[int, int]]:
+    return not row.is_working, not (row.is_moving or row.stage == "queued"), row.place
 
 
-def format_outcomes(logged: int, failed: int, cancelled: int, superseded: int) -> str:
+def _place(row: Row) -> tuple[int, int]:
+    return row.place
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
     """Return the counts as text, without those that are 0: ``3 logged, 1 failed``."""
-    counts = {"logged": logged, "superseded": superseded, "failed": failed, "cancelled": cancelled}
     return ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items() if count)

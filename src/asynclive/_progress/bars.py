@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
-from .artifact_tally import Row, RowSelection, Tally, format_outcomes
+from .artifact_tally import Burst, Row, RowKey, RowSelection, Tally, format_counts
 from .line_layout import Fields, Layout, shorten
 from .screens import Line
 
@@ -24,8 +24,9 @@ from .screens import Line
 MAX_ROWS = 8
 # Limit of the width of a line, in cells: the eye must find the numbers that belong to a name.
 MAX_WIDTH = 120
-# The key of the rate of all artifacts. Calls are numbered from 1.
-_SUM = 0
+# The keys of the rates of all artifacts and of all pushes. Calls and pushes are numbered from 1.
+_LOG_SUM: RowKey = (0, 0)
+_PUSH_SUM: RowKey = (-1, 0)
 _HTML = '<pre style="overflow-x:auto;line-height:normal">{code}</pre>'
 # Rates are smoothed over this time: about half of a rate is from the last second.
 _SMOOTHING_SECONDS = 1.5
@@ -49,9 +50,9 @@ class Rates:
     """Smoothed rates in bytes a second, one for each key."""
 
     def __init__(self) -> None:
-        self._last: dict[int, _Measurement] = {}
+        self._last: dict[RowKey, _Measurement] = {}
 
-    def update(self, key: int, bytes_done: int, now: float) -> float | None:
+    def update(self, key: RowKey, bytes_done: int, now: float) -> float | None:
         """Add a measurement and return the rate, or None if it is not known yet."""
         last = self._last.get(key)
         if last is None or bytes_done < last.bytes_done:
@@ -69,7 +70,7 @@ class Rates:
         self._last[key] = _Measurement(now, bytes_done, rate)
         return rate
 
-    def keep_only(self, keys: set[int]) -> None:
+    def keep_only(self, keys: set[RowKey]) -> None:
         """Drop the rates of all other keys."""
         self._last = {key: last for key, last in self._last.items() if key in keys}
 
@@ -95,7 +96,11 @@ class Bars:
         self._burst: object = None
 
     def lines(self, tally: Tally, columns: int, limit: int, now: float) -> list[Line]:
-        """Return at most ``limit`` lines, each of at most ``columns - 1`` cells."""
+        """Return the lines of one moment, each of at most ``columns - 1`` cells.
+
+        There are at most ``limit`` lines, except that the sum of the artifacts and that of the
+        pushes are shown together.
+        """
         # Copied in one step, because the event loop changes the dict at any time.
         rows = list(tally.rows.values())
         if not rows or limit < 1:
@@ -104,20 +109,21 @@ class Bars:
         if burst is not self._burst:
             self._burst, self._rates = burst, Rates()
         width = max(1, min(columns - 1, MAX_WIDTH))
-        has_sum = burst.calls != 1
-        row_limit = min(MAX_ROWS, limit - 1 if has_sum else limit)
-        if len(rows) > row_limit:
+        sums = self._sums(burst, rows, now)
+        shown = _without_pushed_calls(rows)
+        row_limit = min(MAX_ROWS, limit - len(sums))
+        if len(shown) > row_limit:
             row_limit -= 1  # for the line that counts the others
-        selected = self._selection.select(rows, max(0, row_limit))
-        fields = [self._row_fields(row, now) for row in selected]
-        self._rates.keep_only({_SUM, *(row.call for row in selected)})
-        if has_sum:
-            fields.append(self._sum_fields(tally, rows, now))
-        layout = Layout.fitting(width, fields)
-        lines = [layout.line(field) for field in fields]
-        if len(rows) > len(selected) and row_limit >= 0:
-            lines.insert(len(selected), _count_others(rows, selected, width))
-        return lines[-limit:]
+        selected = self._selection.select(shown, max(0, row_limit))
+        fields = [self._row_fields(row, now) for row in selected] + sums
+        self._rates.keep_only({_LOG_SUM, _PUSH_SUM, *(row.key for row in selected)})
+        lines: list[Line] = []
+        if fields:
+            layout = Layout.fitting(width, fields)
+            lines = [layout.line(field) for field in fields]
+        if len(shown) > len(selected) and row_limit >= 0:
+            lines.insert(len(selected), _count_others(shown, selected, width))
+        return lines[-max(limit, len(sums)) :]
 
     def ansi(self, lines: Sequence[Line]) -> list[str]:
         """Return the lines with the escape sequences of their styles, for a terminal."""
@@ -139,27 +145,43 @@ class Bars:
         return self._console.export_html(inline_styles=True, code_format=_HTML)
 
     def _row_fields(self, row: Row, now: float) -> Fields:
-        is_staging = row.stage == "staging"
-        rate = self._rates.update(row.call, row.bytes_done, now) if is_staging else None
+        rate = self._rates.update(row.key, row.bytes_done, now) if row.is_moving else None
         return Fields(
             name=replace_unprintable(row.name),
             stage=row.label,
             done=row.bytes_done,
-            total=row.bytes_total if row.stage != "queued" else None,
+            total=row.bytes_total if row.is_size_known else None,
             rate=rate,
-            remaining=row.bytes_remaining if is_staging else None,
+            remaining=row.bytes_remaining if row.is_moving else None,
         )
 
-    def _sum_fields(self, tally: Tally, rows: list[Row], now: float) -> Fields:
-        burst = tally.burst
-        done = burst.ended_bytes + sum(row.bytes_done for row in rows)
-        total = burst.ended_bytes + sum(row.bytes_total for row in rows)
-        others = format_outcomes(0, burst.failed, burst.cancelled, burst.superseded)
-        rate = self._rates.update(_SUM, done, now)
-        # The sizes of queued artifacts are not known yet.
-        total_is_known = all(row.stage != "queued" for row in rows)
+    def _sums(self, burst: Burst, rows: list[Row], now: float) -> list[Fields]:
+        """Return the sum of the artifacts and that of the pushes, where there are several."""
+        sums = []
+        if burst.calls > 1:
+            others = {
+                "superseded": burst.superseded,
+                "failed": burst.failed,
+                "cancelled": burst.cancelled,
+            }
+            name = _sum_name(burst.logged, burst.calls, "logged", others)
+            artifacts = [row for row in rows if not row.is_push]
+            sums.append(self._sum_fields(_LOG_SUM, name, burst.ended_bytes, artifacts, now))
+        if burst.pushes > 1:
+            name = _sum_name(burst.pushed, burst.pushes, "pushed", {"failed": burst.not_pushed})
+            pushes = [row for row in rows if row.is_push]
+            sums.append(self._sum_fields(_PUSH_SUM, name, burst.ended_push_bytes, pushes, now))
+        return sums
+
+    def _sum_fields(
+        self, key: RowKey, name: str, ended_bytes: int, rows: list[Row], now: float
+    ) -> Fields:
+        done = ended_bytes + sum(row.bytes_done for row in rows)
+        total = ended_bytes + sum(row.bytes_total for row in rows)
+        rate = self._rates.update(key, done, now)
+        total_is_known = all(row.is_size_known for row in rows)
         return Fields(
-            name=f"{burst.logged:,} of {burst.calls:,} logged{', ' if others else ''}{others}",
+            name=name,
             stage="",
             done=done,
             total=total,
@@ -169,10 +191,20 @@ class Bars:
         )
 
 
+def _sum_name(done: int, of: int, outcome: str, others: Mapping[str, int]) -> str:
+    return ", ".join(filter(None, (f"{done:,} of {of:,} {outcome}", format_counts(others))))
+
+
+def _without_pushed_calls(rows: list[Row]) -> list[Row]:
+    """Return the rows without the artifacts whose push has a row: an artifact has one bar."""
+    pushed = {row.call for row in rows if row.is_push}
+    return [row for row in rows if row.is_push or row.call not in pushed]
+
+
 def _count_others(rows: list[Row], selected: list[Row], width: int) -> Line:
     """Return the line that counts the rows that are not selected, by stage."""
-    calls = {row.call for row in selected}
-    stages = Counter(row.label for row in rows if row.call not in calls).most_common()
+    keys = {row.key for row in selected}
+    stages = Counter(row.label for row in rows if row.key not in keys).most_common()
     counts = ", ".join(f"{count:,} {stage}" for stage, count in stages)
     return [(shorten(f"and {counts}", width), "dim")]
 

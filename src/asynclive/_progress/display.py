@@ -14,7 +14,7 @@ from logging import getLogger
 from typing import TYPE_CHECKING, TextIO
 
 from .._instrumentation.events import ArtifactEvent
-from .artifact_tally import Tally, format_outcomes
+from .artifact_tally import Tally, format_counts
 from .screens import UNWRITABLE, Line, Log, Notebook, Screen, can_draw, in_notebook
 from .terminal import Terminal
 from .units import format_duration, format_size
@@ -134,13 +134,22 @@ def make_display(stream: TextIO | None) -> Progress:
 
 
 def format_summary(tally: Tally) -> str:
-    """Return one line with the counts of all artifacts, or "" if there were none."""
-    outcomes = format_outcomes(tally.logged, tally.failed, tally.cancelled, tally.superseded)
-    if tally.rows:
-        outcomes += f"{', ' if outcomes else ''}{len(tally.rows):,} unfinished"
+    """Return one line with the counts of all artifacts and pushes, or "" if there were none."""
+    outcomes = format_counts(
+        {
+            "logged": tally.logged,
+            "superseded": tally.superseded,
+            "failed": tally.failed,
+            "cancelled": tally.cancelled,
+            "pushed": tally.pushed,
+            "not pushed": tally.not_pushed,
+            "unfinished": len(tally.rows),
+        }
+    )
     if not outcomes:
         return ""
     seconds = tally.seconds
     time_text = f"{seconds:.1f} s" if seconds < 60 else format_duration(seconds)
-    rate = f" ({format_size(tally.bytes_logged / seconds)}/s)" if seconds > 0.1 else ""
-    return f"asynclive: {outcomes}, {format_size(tally.bytes_logged)} in {time_text}{rate}"
+    size = tally.bytes_logged or tally.bytes_pushed
+    rate = f" ({format_size(size / seconds)}/s)" if seconds > 0.1 else ""
+    return f"asynclive: {outcomes}, {format_size(size)} in {time_text}{rate}"

@@ -107,7 +107,7 @@ class Layout:
         line = [(name, "bold" if fields.is_sum else "")]
         if has_stage:
             stage = fields.stage.ljust(cells["stage"])
-            line += [_GAP, (stage, "cyan" if fields.stage == "staging" else "dim")]
+            line += [_GAP, (stage, "cyan" if fields.stage in ("staging", "pushing") else "dim")]
         if cells["bar"]:
             line += [_GAP, *bar(fields.done, fields.total, cells["bar"])]
         for text, width, style in (

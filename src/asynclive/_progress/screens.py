@@ -95,7 +95,7 @@ class Notebook:
 
 
 class Log:
-    """Writes the sum as a new line at long intervals, for streams that are no terminal.
+    """Writes the sums as new lines at long intervals, for streams that are no terminal.
 
     Args:
         stream: the stream to write to.
@@ -113,7 +113,7 @@ class Log:
         return 120, 1
 
     def draw(self, lines: Sequence[Line]) -> None:
-        self.finish(plain_text(lines[-1]))
+        self.finish("\n".join(map(plain_text, lines)))
 
     def erase(self) -> None:
         pass

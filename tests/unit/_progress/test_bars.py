@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,20 @@ from asynclive import (
     ArtifactStaged,
     ArtifactStaging,
     LoggedArtifact,
+    PushError,
+    PushResult,
+)
+from asynclive._instrumentation.events import (
+    ArtifactCommitting,
+    Pushed,
+    PushFailed,
+    PushProgress,
+    PushStarted,
 )
 from asynclive._progress.artifact_tally import RowSelection, Tally
 from asynclive._progress.bars import Bars
 from asynclive._progress.display import format_summary
-from asynclive._progress.screens import plain_text
+from asynclive._progress.screens import Log, plain_text
 
 MIB = 2**20
 
@@ -54,6 +64,18 @@ class Story:
         self.take(
             ArtifactStaged(*self.head(call), total, 1), ArtifactLogged(*self.head(call), logged)
         )
+
+    def push(self, number: int, call: int, done: int, total: int) -> None:
+        head = self.push_head(number, call)
+        self.take(PushStarted(*head), PushProgress(*head, 0, done, 1, total))
+
+    def push_head(self, number: int, call: int) -> tuple[float, int, str, Path, int]:
+        """Return the first fields of an event; call 0: the push belongs to no call."""
+        return *(self.head(call) if call else self.head(0, "2 targets")), number
+
+    def pushed(self, number: int, call: int, size: int) -> None:
+        result = PushResult("storage", 1, size, 0, 0, "etag", "obstore", 1.0)
+        self.take(Pushed(*self.push_head(number, call), result))
 
     def lines(self, columns: int = 100, lines: int = 20) -> list[str]:
         self.now += 1.0
@@ -162,3 +184,74 @@ def test_waiting_artifacts_are_selected_in_the_order_of_the_calls() -> None:
     selected = RowSelection().select(list(story.tally.rows.values()), 2)
     assert [row.call for row in selected] == [1, 2]
     assert RowSelection().select(selected, 0) == []
+
+
+def test_the_bar_of_an_artifact_goes_on_with_its_push() -> None:
+    story = Story()
+    for call in (1, 2):
+        story.queue(call)
+        story.stage(call, 10 * MIB, 10 * MIB)
+    story.push(1, 1, 5 * MIB, 10 * MIB)
+    first, second, last = story.lines()
+    assert [first.split()[:2], second.split()[:2]] == [["a1", "pushing"], ["a2", "staging"]]
+    assert "5.0/10.0 MiB" in first
+    assert last.startswith("0 of 2 logged")
+    # The push goes on after the call has ended.
+    story.log(1, 10 * MIB)
+    first, second, last = story.lines()
+    assert [first.split()[:2], second.split()[:2]] == [["a1", "pushing"], ["a2", "staging"]]
+    assert last.startswith("1 of 2 logged")
+    # The push has ended before the commit: the artifact is shown again.
+    story.pushed(1, 1, 10 * MIB)
+    story.push(2, 2, 0, 10 * MIB)
+    story.pushed(2, 2, 10 * MIB)
+    story.take(ArtifactCommitting(*story.head(2)))
+    first, log_sum, push_sum = story.lines()
+    assert first.split()[:2] == ["a2", "committing"]
+    assert log_sum.startswith("1 of 2 logged")
+    assert push_sum.startswith("2 of 2 pushed")
+    assert "20.0/20.0 MiB" in push_sum
+
+
+def test_an_explicit_push_has_a_bar_of_its_own() -> None:
+    story = Story()
+    story.queue(1)
+    story.take(PushStarted(*story.push_head(1, 0)))
+    first, second = story.lines()
+    assert first.split()[:2] == ["a1", "waiting"]
+    assert second.split()[:3] == ["2", "targets", "pushing"]
+    assert "MiB" not in second
+    story.push(1, 0, 3 * MIB, 30 * MIB)
+    assert "3.0/30.0 MiB" in story.lines()[1]
+
+
+def test_of_pushes_alone_the_summary_counts_the_bytes_sent() -> None:
+    story = Story()
+    for number in (1, 2, 3):
+        story.push(number, 0, 0, MIB)
+    story.pushed(1, 0, MIB)
+    story.take(PushFailed(*story.push_head(2, 0), PushError("storage", "it is gone.")))
+    assert story.lines()[-1].startswith("1 of 3 pushed, 1 failed")
+    assert format_summary(story.tally).startswith(
+        "asynclive: 1 pushed, 1 not pushed, 1 unfinished, 1.0 MiB in "
+    )
+
+
+def test_a_log_file_gets_the_sums_of_artifacts_and_of_pushes() -> None:
+    story = Story()
+    for call in (1, 2):
+        story.queue(call)
+        story.push(call, call, MIB, 2 * MIB)
+    stream = io.StringIO()
+    screen = Log(stream)
+    screen.draw(story.bars.lines(story.tally, *screen.size(), 0))
+    log_sum, push_sum = stream.getvalue().splitlines()
+    assert log_sum.startswith("0 of 2 logged")
+    assert push_sum.startswith("0 of 2 pushed")
+
+
+def test_a_log_file_gets_one_line_for_an_artifact_and_the_push_of_another() -> None:
+    story = Story()
+    story.queue(2)
+    story.push(1, 1, MIB, 2 * MIB)
+    assert story.lines(lines=1) == ["and 1 waiting, 1 pushing"]
