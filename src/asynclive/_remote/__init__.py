@@ -10,4 +10,5 @@ It runs on an event loop of asyncio in a thread of its own, whatever loop the ca
 - ``remote_errors``: the refusals of a remote: what they mean, and what to tell the user
 - ``local_remote``: LocalRemote: a directory as a remote
 - ``directory``: the files of such a directory; blocks
+- ``s3``: S3 through aiobotocore: credentials, and large files in parts that can be resumed
 """

@@ -1,0 +1,268 @@
+"""S3Connection: the address, the credentials and the client of one S3 remote, as DVC finds them.
+
+DVC puts the paths of its options into the environment of the process (dvc_s3/__init__.py). Here
+they go to the session of botocore alone, and a variable of the environment wins, as with DVC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import os
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from ..._artifact.push_records import RemoteDescription
+from ..remote_errors import NO_CREDENTIALS, access_error
+
+S3Client = Any
+"""A client of aiobotocore, which publishes no types."""
+
+# The region in which AWS itself, and most other stores, accept a request that names none.
+_FALLBACK_REGION = "us-east-1"
+# Seconds that a store may use credentials before it asks for them again. botocore renews those that
+# expire in the next 10 minutes, so they are valid for as long.
+_CREDENTIALS_LAST = 600
+# As s3fs, which DVC uses: seconds.
+_CONNECT_TIMEOUT, _READ_TIMEOUT = 5, 15
+# S3 refuses a request that is signed 900 seconds from its own time. A correction of less than these
+# seconds does not turn a refusal into success.
+_CLOCKS_DIFFER = 60
+
+
+class S3Address(NamedTuple):
+    """Where a bucket is."""
+
+    endpoint_url: str | None
+    """None: AWS."""
+    region: str
+    path_style: bool
+    """The bucket is part of the path, and not of the host's name."""
+
+
+class S3Connection:
+    """The session of one S3 remote, and its client. Used on one event loop.
+
+    Args:
+        remote: an S3 remote.
+        max_requests: the connections that the client keeps.
+    """
+
+    def __init__(self, remote: RemoteDescription, max_requests: int) -> None:
+        self.remote = remote
+        self.bucket = remote.prefix.partition("/")[0]
+        self.clock_offset = 0.0
+        """Seconds from the clock of this machine to that of the remote, once it refused it."""
+        self._options = remote.options
+        self._max_requests = max_requests
+        self._session: Any = None
+        self._clients: list[S3Client] = []  # the last one is used; the others may have requests
+        self._opening = asyncio.Lock()  # protects _address and _clients from a second maker
+        self._address: S3Address | None = None
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether requests are not signed."""
+        return bool(self._options.get("allow_anonymous_login"))
+
+    async def address(self) -> S3Address:
+        """Return where the bucket is. It may ask AWS for the region, once."""
+        async with self._opening:
+            if self._address is None:
+                self._address = await self._find_address()
+            return self._address
+
+    async def credentials(self) -> dict[str, Any]:
+        """Return credentials as obstore takes them: it is a ``credential_provider``.
+
+        Raises:
+            RemoteAccessError: there are none.
+        """
+        options = self._options
+        if options.get("access_key_id") and options.get("secret_access_key"):
+            return {
+                "access_key_id": options["access_key_id"],
+                "secret_access_key": options["secret_access_key"],
+                "token": options.get("session_token"),
+                "expires_at": None,
+            }
+        found = await self._botocore().get_credentials()
+        if found is None:
+            raise access_error(self.remote, NO_CREDENTIALS)
+        frozen = await found.get_frozen_credentials()
+        expires_at = datetime.datetime.now(datetime.timezone.utc)
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": expires_at + datetime.timedelta(seconds=_CREDENTIALS_LAST),
+        }
+
+    async def client(self) -> S3Client:
+        """Return the client. It makes each request once; the caller repeats it."""
+        if self._clients:
+            return self._clients[-1]
+        address = await self.address()
+        async with self._opening:
+            if not self._clients:
+                self._clients.append(await self._new_client(address.region))
+            return self._clients[-1]
+
+    async def renew(self, used: S3Client | None = None) -> bool:
+        """Read the credentials again, where they come from; return whether that may help.
+
+        Args:
+            used: the client that was refused. If it has been replaced already, nothing is read.
+        """
+        if self._options.get("access_key_id") or self.is_anonymous:
+            return False
+        if used is None or used in self._clients[-1:]:
+            self._session = None
+            address = await self.address()
+            async with self._opening:
+                self._clients.append(await self._new_client(address.region))
+        return True
+
+    def correct_clock(self, date: str) -> bool:
+        """Sign with the time of the remote from now on; return whether that changes anything.
+
+        Args:
+            date: the header ``Date`` of a reply.
+        """
+        try:
+            offset = parsedate_to_datetime(date).timestamp() - time.time()
+        except ValueError:
+            return False
+        changed = abs(offset - self.clock_offset) > _CLOCKS_DIFFER
+        if changed:
+            self.clock_offset = offset
+        return changed
+
+    def _get_clock_offset(self) -> float:
+        return self.clock_offset
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        while self._clients:
+            await self._clients.pop().__aexit__(None, None, None)
+
+    def sse_options(self) -> dict[str, Any]:
+        """Return the parameters of a new object: how the store encrypts it."""
+        options = self._options
+        found = {
+            "ServerSideEncryption": options.get("sse"),
+            "SSEKMSKeyId": options.get("sse_kms_key_id"),
+            **self.customer_key(),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def customer_key(self) -> dict[str, Any]:
+        """Return the parameters of each request about an object with a key of the customer."""
+        key = self._options.get("sse_customer_key")
+        if not key:
+            return {}
+        algorithm = self._options.get("sse_customer_algorithm") or "AES256"
+        return {"SSECustomerAlgorithm": algorithm, "SSECustomerKey": base64.b64decode(key)}
+
+    def _botocore(self) -> Any:
+        """Return the session of botocore, which knows profiles, files and the environment."""
+        if self._session is None:
+            from aiobotocore.session import AioSession
+
+            self._session = AioSession(profile=self._options.get("profile"))
+            for option, variable, name in (
+                ("credentialpath", "AWS_SHARED_CREDENTIALS_FILE", "credentials_file"),
+                ("configpath", "AWS_CONFIG_FILE", "config_file"),
+            ):
+                path = self._options.get(option)
+                if path and variable not in os.environ:
+                    self._session.set_config_variable(name, path)
+        return self._session
+
+    def _has_no_configuration(self) -> bool:
+        """Return whether nothing but the options says anything: then botocore is not imported."""
+        config_file = os.environ.get("AWS_CONFIG_FILE") or self._options.get("configpath")
+        return (
+            not self._options.get("profile")
+            and not any(name.startswith("AWS_") for name in os.environ)
+            and not os.path.exists(config_file or os.path.expanduser("~/.aws/config"))
+        )
+
+    async def _find_address(self) -> S3Address:
+        endpoint_url = self._options.get("endpointurl")
+        region = self._options.get("region")
+        if endpoint_url and self._has_no_configuration():
+            return S3Address(endpoint_url, region or _FALLBACK_REGION, path_style=True)
+        session = self._botocore()
+        region = region or session.get_config_variable("region")
+        if not endpoint_url and _configures_an_endpoint(session):
+            # Only a client knows which of the files and variables counts.
+            client = await self._new_client(region or _FALLBACK_REGION)
+            self._clients.append(client)
+            endpoint_url = client.meta.endpoint_url
+        if not region:
+            region = _FALLBACK_REGION if endpoint_url else await self._ask_for_region()
+        style = (session.get_config_variable("s3") or {}).get("addressing_style")
+        path_style = style != "virtual" if endpoint_url else style == "path"
+        return S3Address(endpoint_url, region, path_style)
+
+    async def _ask_for_region(self) -> str:
+        """Return the region of a bucket of AWS. Even a refusal names it."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = await self._new_client(_FALLBACK_REGION)
+        try:
+            reply = await client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            reply = error.response
+        except BotoCoreError:  # the first request that matters says it
+            return _FALLBACK_REGION
+        finally:
+            await client.__aexit__(None, None, None)
+        headers = reply.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return str(headers.get("x-amz-bucket-region") or _FALLBACK_REGION)
+
+    async def _new_client(self, region: str) -> S3Client:
+        from aiobotocore.config import AioConfig
+        from botocore import UNSIGNED
+        from botocore.handlers import add_expect_header
+
+        from .signing_clock import install_clock
+
+        options = self._options
+        session = self._botocore()
+        config = AioConfig(
+            connect_timeout=options.get("connect_timeout", _CONNECT_TIMEOUT),
+            read_timeout=options.get("read_timeout", _READ_TIMEOUT),
+            max_pool_connections=self._max_requests,
+            # A retry in there would wait with a permit, and would not read the file again.
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            # Many stores know no checksum but MD5, which each part has.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            **({"signature_version": UNSIGNED} if self.is_anonymous else {}),
+        )
+        client = await session.create_client(
+            "s3",
+            region_name=region,
+            endpoint_url=options.get("endpointurl"),
+            use_ssl=options.get("use_ssl", True),
+            verify=options.get("ssl_verify"),
+            aws_access_key_id=options.get("access_key_id"),
+            aws_secret_access_key=options.get("secret_access_key"),
+            aws_session_token=options.get("session_token"),
+            config=config,
+        ).__aenter__()
+        # Some stores never answer it, and the request would hang.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        install_clock(client, self._get_clock_offset, self.credentials)
+        return client
+
+
+def _configures_an_endpoint(session: Any) -> bool:
+    """Return whether a variable or a file may name an endpoint in place of AWS."""
+    if any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ):
+        return True
+    return bool({"endpoint_url", "services"} & set(session.get_scoped_config()))
