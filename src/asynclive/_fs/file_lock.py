@@ -11,6 +11,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
+
+from .file_io import WRITE, write_all
 
 try:
     import fcntl
@@ -83,3 +86,74 @@ class FileLock:
             os.close(fd)
             return None
         return fd
+
+
+class LockedFile:
+    """A small file whose lock this process holds: it is both the lock and the content.
+
+    Args:
+        path: the file.
+        fd: its descriptor, with the lock.
+    """
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self._fd = fd
+
+    def read(self) -> bytes:
+        """Return the whole content."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return b"".join(iter(partial(os.read, self._fd, 65536), b""))
+
+    def append(self, data: bytes) -> None:
+        """Write at the end."""
+        os.lseek(self._fd, 0, os.SEEK_END)
+        write_all(self._fd, data)
+
+    def truncate(self) -> None:
+        """Remove the content."""
+        os.ftruncate(self._fd, 0)
+
+    def release(self, remove: bool = False) -> None:
+        """Release the lock and close the file.
+
+        Args:
+            remove: whether to remove the file as well.
+        """
+        if remove and fcntl is not None:  # before others can lock it
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                # Closing alone would not release it if a forked process has the descriptor too.
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        os.close(self._fd)
+        if remove and fcntl is None:  # Windows removes no open file
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+
+
+def lock_if_free(path: str) -> LockedFile | None:
+    """Open a file, which is made if it does not exist, and lock it; None: it is locked already.
+
+    It excludes threads of this process too. Where there are no file locks, it excludes none.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    while True:
+        fd = os.open(path, WRITE | os.O_CREAT, 0o666)
+        if fcntl is None:
+            return LockedFile(path, fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except OSError:  # a file system without locks
+            return LockedFile(path, fd)
+        # The holder may have removed the file after it was opened here.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return LockedFile(path, fd)
+        os.close(fd)

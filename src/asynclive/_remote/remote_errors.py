@@ -38,6 +38,10 @@ NO_ANSWER = "NoAnswer"
 """In place of a code: the connection was refused, cut off, or too slow."""
 NO_CREDENTIALS = "NoCredentials"
 """In place of a code: there is nothing to sign a request with."""
+NO_PROFILE = "NoProfile"
+"""In place of a code: the profile is in no file of AWS."""
+BAD_OPTION = "BadOption"
+"""In place of a code: a setting cannot be used."""
 BAD_CERTIFICATE = "BadCertificate"
 """In place of a code: the certificate of the remote is not accepted."""
 
@@ -133,6 +137,17 @@ _ADVICE = {
         _SECRET,
         "Or set a profile, or the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
     ),
+    NO_PROFILE: _Advice(
+        "its profile is not in the configuration of AWS",
+        "profile",
+        ("--local {name} profile PROFILE",),
+    ),
+    BAD_OPTION: _Advice(
+        "one of its options, or a setting of AWS, cannot be used",
+        "endpointurl",
+        ("{name} endpointurl URL",),
+        "Or change the setting that the message names.",
+    ),
     BAD_CERTIFICATE: _Advice(
         "its certificate is not accepted", "ssl_verify", ("{name} ssl_verify CA_FILE",)
     ),
@@ -191,7 +206,7 @@ def access_error(remote: RemoteDescription, code: str, detail: str = "") -> Remo
     return RemoteAccessError(remote.name, " ".join(filter(None, sentences)), option=advice.option)
 
 
-_OWN_WORDS = {NO_ANSWER, NO_CREDENTIALS, BAD_CERTIFICATE}
+_OWN_WORDS = {NO_ANSWER, NO_CREDENTIALS, NO_PROFILE, BAD_OPTION, BAD_CERTIFICATE}
 
 
 def code_in(text: str) -> str:

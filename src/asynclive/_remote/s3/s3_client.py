@@ -14,8 +14,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from ..._artifact.push_records import RemoteDescription
-from ..remote_errors import NO_CREDENTIALS, access_error
+from ..._artifact.push_records import PushObject, RemoteDescription
+from ..remote_errors import BAD_OPTION, NO_CREDENTIALS, access_error
 
 S3Client = Any
 """A client of aiobotocore, which publishes no types."""
@@ -25,6 +25,13 @@ _FALLBACK_REGION = "us-east-1"
 # Seconds that a store may use credentials before it asks for them again. botocore renews those that
 # expire in the next 10 minutes, so they are valid for as long.
 _CREDENTIALS_LAST = 600
+# These variables say nothing about the address of a bucket.
+_SAY_NOT_WHERE = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_EC2_METADATA_DISABLED",
+}
 # As s3fs, which DVC uses: seconds.
 _CONNECT_TIMEOUT, _READ_TIMEOUT = 5, 15
 # S3 refuses a request that is signed 900 seconds from its own time. A correction of less than these
@@ -66,6 +73,11 @@ class S3Connection:
     def is_anonymous(self) -> bool:
         """Whether requests are not signed."""
         return bool(self._options.get("allow_anonymous_login"))
+
+    def key(self, obj: PushObject) -> str:
+        """Return the key of an object in the bucket."""
+        prefix = self.remote.prefix.partition("/")[2]
+        return f"{prefix}/{obj.md5[:2]}/{obj.md5[2:]}".lstrip("/")
 
     async def address(self) -> S3Address:
         """Return where the bucket is. It may ask AWS for the region, once."""
@@ -182,12 +194,14 @@ class S3Connection:
         return self._session
 
     def _has_no_configuration(self) -> bool:
-        """Return whether nothing but the options says anything: then botocore is not imported."""
+        """Return whether nothing but the options says where: then botocore is not imported."""
         config_file = os.environ.get("AWS_CONFIG_FILE") or self._options.get("configpath")
-        return (
-            not self._options.get("profile")
-            and not any(name.startswith("AWS_") for name in os.environ)
-            and not os.path.exists(config_file or os.path.expanduser("~/.aws/config"))
+        return not (
+            self._options.get("profile")
+            or self._options.get("credentialpath")
+            or any(name.startswith("AWS_") for name in os.environ.keys() - _SAY_NOT_WHERE)
+            or os.path.exists(config_file or os.path.expanduser("~/.aws/config"))
+            or os.path.exists(os.path.expanduser("~/.aws/credentials"))
         )
 
     async def _find_address(self) -> S3Address:
@@ -244,17 +258,20 @@ class S3Connection:
             response_checksum_validation="when_required",
             **({"signature_version": UNSIGNED} if self.is_anonymous else {}),
         )
-        client = await session.create_client(
-            "s3",
-            region_name=region,
-            endpoint_url=options.get("endpointurl"),
-            use_ssl=options.get("use_ssl", True),
-            verify=options.get("ssl_verify"),
-            aws_access_key_id=options.get("access_key_id"),
-            aws_secret_access_key=options.get("secret_access_key"),
-            aws_session_token=options.get("session_token"),
-            config=config,
-        ).__aenter__()
+        try:
+            client = await session.create_client(
+                "s3",
+                region_name=region,
+                endpoint_url=options.get("endpointurl"),
+                use_ssl=options.get("use_ssl", True),
+                verify=options.get("ssl_verify"),
+                aws_access_key_id=options.get("access_key_id"),
+                aws_secret_access_key=options.get("secret_access_key"),
+                aws_session_token=options.get("session_token"),
+                config=config,
+            ).__aenter__()
+        except ValueError as error:  # an address that is none
+            raise access_error(self.remote, BAD_OPTION, str(error)) from None
         # Some stores never answer it, and the request would hang.
         client.meta.events.unregister("before-call.s3", add_expect_header)
         install_clock(client, self._get_clock_offset, self.credentials)
