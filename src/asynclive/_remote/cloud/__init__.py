@@ -1,0 +1,10 @@
+"""Object storage by obstore: S3, Google Cloud Storage and Azure. Start with ``object_storage``.
+
+- ``object_storage``: ObjectStorage: finds, sends, proves and reads back objects
+- ``object_search``: looks for objects by HEAD, or by pages of a listing that skip ahead
+- ``retried_requests``: RetriedRequests: a request with its permit, time limit and tries
+- ``store_access``: StoreAccess: the store of obstore, opened again with new credentials or region
+- ``store_arguments``: DVC's options of a remote, as arguments of obstore
+- ``credentials``: credentials that DVC would find: profiles, files, the environment
+- ``obstore_errors``: reads the errors of obstore
+"""

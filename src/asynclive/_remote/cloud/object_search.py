@@ -1,0 +1,117 @@
+"""Looks for objects: by one HEAD each, or by pages of a listing that skip ahead."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from ..._workers.bounded_gather import run_together
+from .retried_requests import MissingInRemoteError, RetriedRequests
+
+# A listing is read in pages of this size by S3 and by Google Cloud Storage.
+PAGE = 1000
+# So few objects are asked for one by one. A page costs a server as much as a few HEADs.
+_FEW = 8
+# A page of a listing must find so many objects to be worth it. Otherwise the remote has many others
+# between them, and the rest is asked for one by one.
+_WORTH_A_PAGE = 4
+
+
+class Listed(NamedTuple):
+    """An object in the remote."""
+
+    size: int
+    etag: str
+    """Without quotes; empty if the remote gives none."""
+
+
+class ObjectSearch:
+    """Finds out which of some keys are in a remote. It needs no more requests than keys.
+
+    The names of objects are hashes, so they are spread evenly. The first page of a listing tells
+    how many pages the others need.
+
+    Args:
+        requests: makes the requests.
+        skips: whether a listing can begin after any key, and is in the order of the keys.
+    """
+
+    def __init__(self, requests: RetriedRequests, skips: bool) -> None:
+        self._requests = requests
+        self._skips = skips
+        self._found: dict[str, Listed] = {}
+
+    async def run(self, keys: Sequence[str]) -> dict[str, Listed]:
+        """Return the objects that are there, by key."""
+        wanted = sorted(keys)
+        if len(wanted) <= _FEW or not self._skips:
+            await self._head(wanted)
+            return self._found
+        rest = await self._read_page(wanted)
+        if rest:
+            by_page = len(wanted) - len(rest)
+            if by_page < _WORTH_A_PAGE:
+                await self._head(rest)
+            else:
+                await self._list_segments(rest, by_page)
+        return self._found
+
+    async def _list_segments(self, wanted: list[str], by_page: int) -> None:
+        """List the keys in parallel, in as many segments as there are pages or permits."""
+        pages = -(-len(wanted) // by_page)
+        segments = min(pages, self._requests.budget.max_requests)
+        bounds = [len(wanted) * number // segments for number in range(segments + 1)]
+        jobs = [partial(self._list, wanted[first:end]) for first, end in pairwise(bounds)]
+        await run_together(jobs, segments)
+
+    async def _list(self, wanted: list[str]) -> None:
+        while wanted:
+            wanted = await self._read_page(wanted)
+
+    async def _read_page(self, wanted: list[str]) -> list[str]:
+        """Read the page that begins at the first key; return the keys after it."""
+        page = await self._requests.run(partial(_list_after, after=wanted[0][:-1]))
+        listed = {each["path"]: each for each in page}
+        last = page[-1]["path"] if len(page) >= PAGE else None
+        end = len(wanted) if last is None else bisect_left(wanted, last)
+        if end < len(wanted) and wanted[end] == last:
+            end += 1
+        for key in wanted[:end]:
+            if key in listed:
+                self._found[key] = read_meta(listed[key])
+        return wanted[end:]
+
+    async def _head(self, wanted: list[str]) -> None:
+        jobs = (partial(self._head_one, key) for key in wanted)
+        await run_together(jobs, self._requests.budget.max_requests)
+
+    async def _head_one(self, key: str) -> None:
+        try:
+            meta = await self._requests.run(partial(head, key=key))
+        except MissingInRemoteError:
+            return
+        self._found[key] = read_meta(meta)
+
+
+def read_meta(meta: Any) -> Listed:
+    """Return what obstore reports of an object."""
+    return Listed(meta["size"], (meta["e_tag"] or "").removeprefix("W/").strip('"'))
+
+
+async def head(store: Any, key: str) -> Any:
+    """Ask for the size and the ETag of an object."""
+    import obstore
+
+    return await obstore.head_async(store, key)
+
+
+async def _list_after(store: Any, after: str) -> Any:
+    """Return the first page of the objects whose keys come after ``after``."""
+    import obstore
+
+    async for page in obstore.list(store, offset=after, chunk_size=PAGE):
+        return page
+    return []

@@ -1,0 +1,212 @@
+"""ObjectStorage: a bucket of S3 or Google Cloud Storage, or a container of Azure, as a remote."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from ..._artifact.push_policy import DEFAULT_PART_SIZE, Verify
+from ..._artifact.push_records import PushObject, VerifiedBy
+from ..store import (
+    OnBytes,
+    Sent,
+    UnreadableObjectError,
+    WrongObjectError,
+    explain_unreadable,
+)
+from .object_search import Listed, ObjectSearch, head, read_meta
+from .retried_requests import MissingInRemoteError, RetriedRequests
+from .store_access import StoreAccess
+
+# A read of a file, and of a thread that hashes: long enough to be worth the switch.
+_CHUNK = 1024 * 1024
+
+
+class ObjectStorage:
+    """Implements ``RemoteStore`` by obstore.
+
+    The name of an object is the MD5 of its bytes, and so is the ETag of a plain object on S3 and
+    on Google Cloud Storage. A reply to a PUT, and each line of a listing, is a proof. Where ETags
+    are no MD5, as with KMS, the first one is found out by reading the object back once.
+
+    Args:
+        access: opens the store of obstore.
+        requests: makes the requests.
+        part_size: maximum number of bytes of one request.
+        skips: see ``ObjectSearch``.
+    """
+
+    backend = "obstore"
+
+    def __init__(
+        self,
+        access: StoreAccess,
+        requests: RetriedRequests,
+        part_size: int = DEFAULT_PART_SIZE,
+        skips: bool = True,
+    ) -> None:
+        self._access = access
+        self._requests = requests
+        self._part_size = part_size
+        self._skips = skips
+        # Whether an ETag is the MD5 of the bytes. None: it is taken for one until one is not.
+        self._md5_etags: bool | None = None if access.arguments.has_md5_etags else False
+        self._asks_etags = asyncio.Lock()  # protects it while an object is read back to find out
+        # Hashing is as fast as memory. Two threads are enough for any network.
+        self._hashers = anyio.CapacityLimiter(2)
+
+    async def find(
+        self, objects: Sequence[PushObject], verify: Verify | None = "store"
+    ) -> Mapping[str, VerifiedBy | None]:
+        """Look for objects in the remote; return how each one that is there is proven, by MD5."""
+        keys = {_key(obj): obj for obj in objects}
+        listed = await ObjectSearch(self._requests, self._skips).run(list(keys))
+        found: dict[str, VerifiedBy | None] = {}
+        doubtful: list[PushObject] = []
+        for key, meta in listed.items():
+            obj = keys[key]
+            if meta.size != obj.size:
+                found[obj.md5] = None
+            elif _has_md5(meta, obj):
+                found[obj.md5] = "etag"
+            elif verify != "store" or self._md5_etags is False:
+                found[obj.md5] = "size"
+            else:
+                found[obj.md5] = None
+                doubtful.append(obj)
+        if doubtful and await self._has_opaque_etags(min(doubtful, key=_size)):
+            found |= {obj.md5: "size" for obj in doubtful}
+        return found
+
+    async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
+        """Send the file ``source`` as an object, replacing one that is there, and prove it."""
+        await self._check_size(obj, source)
+        if self._md5_etags is False:
+            await self._check_source(obj, source)
+        reply = await self._requests.run(partial(_put, obj=obj, source=source), obj.size)
+        etag = (reply["e_tag"] or "").strip('"')
+        on_bytes(obj.size)
+        if etag == _md5(obj):
+            self._md5_etags = self._md5_etags is not False
+            return Sent("etag")
+        if self._md5_etags is not False:
+            await self._check_source(obj, source, sent=True)
+            if not await self._has_opaque_etags(obj):
+                await self._remove(obj)
+                raise WrongObjectError(f"the remote has other bytes: their MD5 is {etag}")
+        meta = read_meta(await self._requests.run(partial(head, key=_key(obj))))
+        if meta.size != obj.size:
+            await self._remove(obj)
+            raise WrongObjectError(f"the remote has {meta.size} bytes of {obj.size}")
+        return Sent("size")
+
+    async def check_by_reading(self, obj: PushObject) -> None:
+        """Read the object back, and compare the MD5 of its bytes with its name."""
+        digest = hashlib.md5(usedforsecurity=False)
+        for start in range(0, max(obj.size, 1), self._part_size):
+            length = min(self._part_size, obj.size - start)
+            read = partial(_read_range, obj=obj, start=start, length=length)
+            try:
+                size, data = await self._requests.run(read, replied_bytes=length)
+            except MissingInRemoteError:
+                raise WrongObjectError("it is not in the remote") from None
+            if size != obj.size:
+                raise WrongObjectError(f"the remote has {size} bytes of {obj.size}")
+            await anyio.to_thread.run_sync(digest.update, data, limiter=self._hashers)
+        if digest.hexdigest() != _md5(obj):
+            raise WrongObjectError(f"the remote has other bytes: their MD5 is {digest.hexdigest()}")
+
+    async def aclose(self) -> None:
+        """Close connections. Nothing is in flight."""
+        await self._access.aclose()
+
+    async def _has_opaque_etags(self, obj: PushObject) -> bool:
+        """Tell whether the ETag of an object, which is not its MD5, says nothing about its bytes.
+
+        It is read back once. If its bytes are right, the remote computes ETags in another way.
+        """
+        async with self._asks_etags:
+            if self._md5_etags is None:
+                try:
+                    await self.check_by_reading(obj)
+                except WrongObjectError:
+                    return False
+                self._md5_etags = False
+        return self._md5_etags is False
+
+    async def _check_size(self, obj: PushObject, source: str) -> None:
+        try:
+            size = os.stat(source).st_size
+        except OSError as error:
+            raise explain_unreadable(error) from error
+        if size != obj.size:
+            raise UnreadableObjectError(f"it has {size} bytes in the cache, not {obj.size}")
+
+    async def _check_source(self, obj: PushObject, source: str, sent: bool = False) -> None:
+        """Raise an error if the file does not have the bytes that its name promises."""
+        try:
+            found = await anyio.to_thread.run_sync(_file_md5, source, limiter=self._hashers)
+        except OSError as error:
+            raise explain_unreadable(error) from error
+        if found != _md5(obj):
+            if sent:
+                await self._remove(obj)
+            raise UnreadableObjectError(f"its bytes in the cache have the MD5 {found}")
+
+    async def _remove(self, obj: PushObject) -> None:
+        """Remove an object whose bytes are wrong."""
+        await self._requests.run(partial(_delete, key=_key(obj)))
+
+
+def _md5(obj: PushObject) -> str:
+    return obj.md5.removesuffix(".dir")
+
+
+def _key(obj: PushObject) -> str:
+    return f"{obj.md5[:2]}/{obj.md5[2:]}"
+
+
+def _size(obj: PushObject) -> int:
+    return obj.size
+
+
+def _has_md5(meta: Listed, obj: PushObject) -> bool:
+    return meta.etag.lower() == _md5(obj)
+
+
+def _file_md5(path: str) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+async def _put(store: Any, obj: PushObject, source: str) -> Any:
+    import obstore
+
+    # In parts, obstore would leave an open upload behind if it is cancelled.
+    return await obstore.put_async(store, _key(obj), Path(source), use_multipart=False)
+
+
+async def _delete(store: Any, key: str) -> None:
+    import obstore
+
+    await obstore.delete_async(store, [key])
+
+
+async def _read_range(store: Any, obj: PushObject, start: int, length: int) -> tuple[int, Any]:
+    """Return the size of an object, and some of its bytes."""
+    import obstore
+
+    options: Any = {"range": (start, start + length)} if length < obj.size else None
+    reply = await obstore.get_async(store, _key(obj), options=options)
+    return reply.meta["size"], await reply.bytes_async()

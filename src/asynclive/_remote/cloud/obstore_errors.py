@@ -1,0 +1,81 @@
+"""Reads the errors of obstore. Their texts hold URLs and replies, so they are never shown whole."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import NamedTuple
+
+from ..remote_errors import BAD_CERTIFICATE, NO_ANSWER, NO_CREDENTIALS, code_in
+
+# obstore has one class for most errors. Its text is the only place that has the status and the
+# body of the reply: "... status code: 503 Service Unavailable: <body>", then a dump of the error.
+_STATUS = re.compile(r"status code: (\d{3})")
+_DUMP = "\n\nDebug source:"
+_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
+_OS_WORDS = re.compile(r'(?:message|error): "([^"]*)"')
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_REGION = re.compile(r"<Region>([\w-]+)</Region>")
+_TIMES = re.compile(r"<(RequestTime|ServerTime)>([^<]*)</")
+
+
+class Failure(NamedTuple):
+    """A request that did not succeed."""
+
+    code: str
+    """The code of the reply, or a word of ``remote_errors``. Empty if there is none."""
+    status: int | None
+    """The status of the reply. None: there was no reply."""
+    detail: str
+    """The words of the remote, or of the system. They contain no secrets."""
+    region: str | None = None
+    """The region of the bucket, where the reply says it."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Tell whether the remote answers that it has no such object."""
+        return self.status == 404 and self.code in ("", "NoSuchKey", "BlobNotFound")
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Tell whether the reply has no body, as those to HEAD, and none that explains itself."""
+        return not self.code and self.status in (301, 307, 400, 401, 403)
+
+
+def read_failure(error: Exception) -> Failure:
+    """Return the failure that an error of obstore, or a time-out, tells of."""
+    if isinstance(error, TimeoutError):
+        return Failure(NO_ANSWER, None, "it took too long")
+    said, _, dump = str(error).partition(_DUMP)
+    status = _STATUS.search(said)
+    if status is not None:
+        code = code_in(said)
+        message = _MESSAGE.search(said)
+        detail = _explain(said, "" if message is None else message[1])
+        region = _REGION.search(said)
+        return Failure(code, int(status[1]), detail, None if region is None else region[1])
+    if isinstance(error, FileNotFoundError):
+        return Failure("", 404, "")
+    if "without LOCATION" in said:
+        return Failure("PermanentRedirect", 301, "")
+    certificate = _CERTIFICATE.search(dump)
+    if certificate is not None:
+        return Failure(BAD_CERTIFICATE, None, certificate[1])
+    if "credential" in said.lower() or "InstanceCredential" in dump:
+        return Failure(NO_CREDENTIALS, None, "")
+    words = _OS_WORDS.findall(dump)
+    timed_out = "kind: Timeout" in dump
+    return Failure(NO_ANSWER, None, words[-1] if words else "it took too long" if timed_out else "")
+
+
+def _explain(said: str, message: str) -> str:
+    """Return the message of a reply; for a skewed clock, say how far it is off."""
+    times = dict(_TIMES.findall(said))
+    try:
+        ours = datetime.strptime(times["RequestTime"], "%Y%m%dT%H%M%SZ")
+        theirs = datetime.strptime(times["ServerTime"], "%Y-%m-%dT%H:%M:%SZ")
+    except (KeyError, ValueError):
+        return message
+    seconds = (ours - theirs).total_seconds()
+    side = "ahead of" if seconds > 0 else "behind"
+    return f"the clock of this machine is {abs(seconds) / 60:.0f} minutes {side} its clock"

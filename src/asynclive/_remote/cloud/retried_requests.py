@@ -1,0 +1,154 @@
+"""RetriedRequests: each request to one remote, with its permit, its time limit and its tries."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, TypeVar
+
+import anyio
+
+from ..._artifact.push_records import RemoteDescription
+from ..._errors import RemoteAccessError
+from ..remote_errors import (
+    NO_ANSWER,
+    Refusal,
+    RequestFailedError,
+    access_error,
+    classify,
+)
+from ..request_budget import RequestBudget
+from .obstore_errors import Failure, read_failure
+from .store_access import StoreAccess
+
+T = TypeVar("T")
+
+# Of a server that refuses a fifth of all requests, it refuses one request in 240 million so often.
+_TRIES = 12
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# A remote that answers no request for this many seconds is gone; one that never answered is sooner.
+OUTAGE_SECONDS = 30.0
+FIRST_OUTAGE_SECONDS = 6.0
+# A body may take this much longer than a request without one.
+_BYTES_PER_SECOND = 128 * 1024
+_READ_TIMEOUT = 60.0
+
+
+class MissingInRemoteError(Exception):
+    """The remote answers that it has no object of this name."""
+
+
+class RetriedRequests:
+    """Makes the requests to one remote.
+
+    obstore itself tries each request once: here a further try is signed again, waits without a
+    permit, and lets the budget shrink. A request that is tried in vain ends in
+    ``RemoteAccessError`` if others would fare the same, else in ``RequestFailedError``.
+
+    Args:
+        remote: for the messages.
+        access: gives the store of obstore, with credentials and region.
+        budget: gives the permits.
+        read_timeout: maximum number of seconds without a byte of the reply.
+        outage_seconds: see ``OUTAGE_SECONDS``.
+        first_outage_seconds: the same, as long as the remote has not answered at all.
+    """
+
+    def __init__(
+        self,
+        remote: RemoteDescription,
+        access: StoreAccess,
+        budget: RequestBudget,
+        read_timeout: float = _READ_TIMEOUT,
+        outage_seconds: float = OUTAGE_SECONDS,
+        first_outage_seconds: float = FIRST_OUTAGE_SECONDS,
+    ) -> None:
+        self.budget = budget
+        self._remote = remote
+        self._access = access
+        self._read_timeout = read_timeout
+        self._outage_seconds = outage_seconds
+        self._first_outage_seconds = first_outage_seconds
+        self._answered: float | None = None
+
+    async def run(
+        self, request: Callable[[Any], Awaitable[T]], sent_bytes: int = 0, replied_bytes: int = 0
+    ) -> T:
+        """Make a request until it succeeds, and return its reply.
+
+        Args:
+            request: makes it, with a store of obstore.
+            sent_bytes: the bytes of its body.
+            replied_bytes: the bytes of the body of its reply.
+
+        Raises:
+            MissingInRemoteError: there is no object of this name.
+            RequestFailedError: it is refused for this object, or each try failed.
+            RemoteAccessError: no other request will succeed either.
+        """
+        began = time.monotonic()
+        seconds = self._read_timeout + (sent_bytes + replied_bytes) / _BYTES_PER_SECOND
+        for tries in count(1):
+            store = await self._access.store()
+            async with self.budget.request(sent_bytes):
+                try:
+                    with anyio.fail_after(seconds):
+                        reply = await request(store)
+                except (Exception, TimeoutError) as error:
+                    failure = read_failure(error)
+                else:
+                    self._answered = time.monotonic()
+                    return reply
+                # In the task and the permit of the request that failed.
+                refusal = classify(failure.code, failure.status)
+                if refusal is Refusal.BUSY or failure.code == NO_ANSWER:
+                    self.budget.slow_down()
+            # `from None`: the text of obstore's error has URLs, and a URL may hold a signature.
+            if failure.is_missing:
+                self._answered = time.monotonic()
+                raise MissingInRemoteError from None
+            await self._prepare_next(failure, refusal, tries, began, store)
+        raise AssertionError  # the loop does not end
+
+    async def _prepare_next(
+        self, failure: Failure, refusal: Refusal, tries: int, began: float, store: Any
+    ) -> None:
+        """Wait until another try may succeed, or raise the error that ends the request."""
+        if refusal in (Refusal.BUSY, Refusal.TEMPORARY):
+            if failure.status not in (None, 429, 503):
+                self._answered = time.monotonic()
+            self._check_outage(failure, began)
+            if tries == _TRIES:
+                raise RequestFailedError(
+                    f"the remote failed {tries} times ({failure.code or failure.status}"
+                    f"{': ' if failure.detail else ''}{failure.detail})"
+                )
+            longest = min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
+            # The clients that were refused together must not come again together.
+            await anyio.sleep(random.uniform(longest / 2, longest))
+        elif refusal is Refusal.OBJECT and not failure.is_unexplained:
+            raise RequestFailedError(
+                f"the remote refuses it ({failure.code or failure.status}): {failure.detail}"
+            )
+        elif tries > 2 or not await self._access.renew(store, failure, refusal):
+            raise access_error(self._remote, failure.code, failure.detail)
+
+    def _check_outage(self, failure: Failure, began: float) -> None:
+        """Raise the error of a remote that is gone, if it has answered nothing for too long."""
+        if self._answered is None:
+            since, limit = began, self._first_outage_seconds
+        else:
+            since, limit = max(began, self._answered), self._outage_seconds
+        if time.monotonic() - since < limit:
+            return
+        if failure.code == NO_ANSWER:
+            raise access_error(self._remote, NO_ANSWER, failure.detail)
+        raise RemoteAccessError(
+            self._remote.name,
+            f"it asks for fewer requests ({failure.code or failure.status}) and has answered none "
+            f"for {limit:.0f} s. Push again later, or run "
+            f"'dvc remote modify {self._remote.name} jobs 1'.",
+            option="jobs",
+        )

@@ -1,0 +1,249 @@
+"""Turns DVC's options of a remote into the arguments of obstore's stores. Plain data, no I/O."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..._artifact.push_records import RemoteDescription
+from ..._errors import RemoteAccessError
+
+# obstore limits the whole request to 30 s if it is told nothing. RetriedRequests limits requests,
+# by their size.
+_NO_TIMEOUT = "87600h"
+_CONNECT_TIMEOUT = 10
+_DEFAULT_REGION = "us-east-1"
+# With these, the ETag of an object is not the MD5 of its bytes.
+_OPAQUE_ENCRYPTIONS = {"aws:kms", "aws:kms:dsse", "sse-c"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreArguments:
+    """The arguments of a store of obstore."""
+
+    kind: str
+    """The name of the class in ``obstore.store``."""
+    bucket: str
+    prefix: str
+    config: dict[str, Any] = field(repr=False)
+    client: dict[str, Any] = field(repr=False)
+    explicit_credentials: bool
+    """Whether the options name the credentials, or say that there are none."""
+
+    @property
+    def has_md5_etags(self) -> bool:
+        """Tell whether the ETag of an object can be the MD5 of its bytes."""
+        return self.config.get("server_side_encryption") not in _OPAQUE_ENCRYPTIONS
+
+
+def make_arguments(remote: RemoteDescription, region: str | None = None) -> StoreArguments:
+    """Return the arguments that DVC's options of a remote mean.
+
+    Args:
+        remote: its scheme is ``s3``, ``gs`` or ``azure``.
+        region: the region of the bucket, where the options name none.
+
+    Raises:
+        RemoteAccessError: an option has a value that obstore cannot use.
+    """
+    make = {"s3": _s3_arguments, "gs": _gs_arguments, "azure": _azure_arguments}[remote.scheme]
+    return make(remote, region)
+
+
+def _s3_arguments(remote: RemoteDescription, region: str | None) -> StoreArguments:
+    options = remote.options
+    bucket, prefix = _bucket_and_prefix(remote)
+    region = options.get("region") or region or region_of_environment() or _DEFAULT_REGION
+    config: dict[str, Any] = {"region": region}
+    endpoint = options.get("endpointurl")
+    if endpoint:
+        # As DVC does: a server of one's own rarely has a host name for each bucket.
+        config |= {"endpoint": endpoint.rstrip("/"), "virtual_hosted_style_request": False}
+    elif not options.get("use_ssl", True):
+        config["endpoint"] = f"http://s3.{region}.amazonaws.com"
+    else:
+        # A certificate of AWS does not fit a bucket whose name has dots.
+        config["virtual_hosted_style_request"] = "." not in bucket
+    key, secret = options.get("access_key_id"), options.get("secret_access_key")
+    if options.get("allow_anonymous_login"):
+        config["skip_signature"] = True
+    elif key or secret:
+        if not (key and secret):
+            missing = "access_key_id" if secret else "secret_access_key"
+            raise RemoteAccessError(
+                remote.name,
+                f"its options name half of the credentials. "
+                f"Run 'dvc remote modify --local {remote.name} {missing} VALUE'.",
+                option=missing,
+            )
+        config |= {"access_key_id": key, "secret_access_key": secret}
+        if options.get("session_token"):
+            config["session_token"] = options["session_token"]
+    config |= _encryption(remote)
+    return StoreArguments(
+        kind="S3Store",
+        bucket=bucket,
+        prefix=prefix,
+        config=config,
+        client=_client_options(remote, config.get("endpoint"), "connect_timeout"),
+        explicit_credentials=bool(key or options.get("allow_anonymous_login")),
+    )
+
+
+def region_of_environment() -> str | None:
+    """Return the region that the environment names for AWS."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+def _encryption(remote: RemoteDescription) -> dict[str, Any]:
+    """Return how objects are encrypted."""
+    options = remote.options
+    sse, kms_key = options.get("sse"), options.get("sse_kms_key_id")
+    customer_key = options.get("sse_customer_key")
+    if customer_key:
+        if kms_key:
+            raise RemoteAccessError(
+                remote.name,
+                "its options sse_kms_key_id and sse_customer_key exclude each other. "
+                f"Run 'dvc remote modify --unset {remote.name} sse_kms_key_id'.",
+                option="sse_kms_key_id",
+            )
+        return {"server_side_encryption": "sse-c", "sse_customer_key_base64": customer_key}
+    config: dict[str, Any] = {}
+    if sse or kms_key:
+        config["server_side_encryption"] = sse or "aws:kms"
+    if kms_key:
+        config["sse_kms_key_id"] = kms_key
+    return config
+
+
+def _gs_arguments(remote: RemoteDescription, _region: str | None) -> StoreArguments:
+    options = remote.options
+    bucket, prefix = _bucket_and_prefix(remote)
+    config: dict[str, Any] = {}
+    endpoint = options.get("endpointurl") or os.environ.get("STORAGE_EMULATOR_HOST")
+    if endpoint:
+        config["base_url"] = endpoint.rstrip("/")
+    if options.get("credentialpath"):
+        config["application_credentials"] = os.fspath(options["credentialpath"])
+    if options.get("allow_anonymous_login"):
+        config["skip_signature"] = True
+    return StoreArguments(
+        kind="GCSStore",
+        bucket=bucket,
+        prefix=prefix,
+        config=config,
+        client=_client_options(remote, endpoint, "connect_timeout"),
+        explicit_credentials=True,
+    )
+
+
+def _azure_arguments(remote: RemoteDescription, _region: str | None) -> StoreArguments:
+    options = {**_azure_environment(), **{k: v for k, v in remote.options.items() if v}}
+    bucket, prefix = _bucket_and_prefix(remote)
+    config = _parse_connection_string(options.get("connection_string") or "")
+    if not config:
+        config = {"account_name": options.get("account_name")}
+        principal = ("tenant_id", "client_id", "client_secret")
+        if all(options.get(name) for name in principal):
+            config |= {name: options[name] for name in principal}
+        elif options.get("account_key"):
+            config["account_key"] = options["account_key"]
+        elif options.get("sas_token"):
+            config["sas_key"] = options["sas_token"].lstrip("?")
+        elif options.get("allow_anonymous_login"):
+            config["skip_signature"] = True
+    if not config.get("account_name"):
+        raise RemoteAccessError(
+            remote.name,
+            "its options name no storage account. "
+            f"Run 'dvc remote modify {remote.name} account_name NAME'.",
+            option="account_name",
+        )
+    return StoreArguments(
+        kind="AzureStore",
+        bucket=bucket,
+        prefix=prefix,
+        config=config,
+        client=_client_options(remote, config.get("endpoint"), "connection_timeout"),
+        explicit_credentials=len(config.keys() - {"account_name", "endpoint"}) > 0,
+    )
+
+
+# DVC reads these by the configuration of Azure's command line.
+_AZURE_VARIABLES = {
+    "connection_string": "AZURE_STORAGE_CONNECTION_STRING",
+    "account_name": "AZURE_STORAGE_ACCOUNT",
+    "account_key": "AZURE_STORAGE_KEY",
+    "sas_token": "AZURE_STORAGE_SAS_TOKEN",
+}
+
+
+def _azure_environment() -> dict[str, str]:
+    found = {name: os.environ.get(variable) for name, variable in _AZURE_VARIABLES.items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def _parse_connection_string(text: str) -> dict[str, Any]:
+    """Return the account, its key or SAS token, and the endpoint of a connection string."""
+    fields = {
+        name.strip().lower(): value
+        for name, equals, value in (field.partition("=") for field in text.split(";"))
+        if equals
+    }
+    if not fields:
+        return {}
+    config: dict[str, Any] = {"account_name": fields.get("accountname")}
+    endpoint = fields.get("blobendpoint")
+    if endpoint:
+        config["endpoint"] = endpoint.rstrip("/")
+        host = endpoint.partition("//")[2].partition(".")[0].partition(":")[0]
+        config["account_name"] = config["account_name"] or host
+    elif fields.get("endpointsuffix") and config["account_name"]:
+        protocol = fields.get("defaultendpointsprotocol", "https")
+        config["endpoint"] = (
+            f"{protocol}://{config['account_name']}.blob.{fields['endpointsuffix']}"
+        )
+    if fields.get("accountkey"):
+        config["account_key"] = fields["accountkey"]
+    elif fields.get("sharedaccesssignature"):
+        config["sas_key"] = fields["sharedaccesssignature"].lstrip("?")
+    return config
+
+
+def _bucket_and_prefix(remote: RemoteDescription) -> tuple[str, str]:
+    bucket, _, prefix = remote.prefix.partition("/")
+    return bucket, prefix
+
+
+def _client_options(
+    remote: RemoteDescription, endpoint: str | None, connect_timeout: str
+) -> dict[str, Any]:
+    options: Mapping[str, Any] = remote.options
+    client: dict[str, Any] = {
+        "timeout": _NO_TIMEOUT,
+        "connect_timeout": f"{options.get(connect_timeout) or _CONNECT_TIMEOUT}s",
+    }
+    if endpoint and endpoint.startswith("http://"):
+        client["allow_http"] = True
+    trusted = options.get("ssl_verify")
+    if trusted is False:
+        client["allow_invalid_certificates"] = True
+    elif isinstance(trusted, str):
+        client["root_certificate"] = _read_certificate(remote, trusted)
+    return client
+
+
+def _read_certificate(remote: RemoteDescription, path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise RemoteAccessError(
+            remote.name,
+            f"the certificates in '{path}' cannot be read: {error}. "
+            f"Run 'dvc remote modify {remote.name} ssl_verify FILE'.",
+            option="ssl_verify",
+        ) from error

@@ -1,0 +1,38 @@
+"""Opens the store of a remote that asynclive sends to itself."""
+
+from __future__ import annotations
+
+from .._artifact.push_policy import DEFAULT_PART_SIZE, PushPolicy
+from .._artifact.push_records import RemoteDescription
+from .request_budget import RequestBudget
+from .store import RemoteStore
+
+
+async def open_store(
+    description: RemoteDescription, budget: RequestBudget, policy: PushPolicy
+) -> RemoteStore:
+    """Return the store of a remote whose ``only_dvc`` is None. Close it with ``aclose``.
+
+    Args:
+        description: the remote.
+        budget: the permits and the bandwidth that all pushes share.
+        policy: how the session pushes.
+
+    Raises:
+        RemoteAccessError: an option cannot be used, there are no credentials, or obstore is not
+            installed.
+    """
+    from .cloud.object_storage import ObjectStorage
+    from .cloud.retried_requests import RetriedRequests
+    from .cloud.store_access import StoreAccess
+
+    access = StoreAccess(description)
+    requests = RetriedRequests(description, access, budget)
+    await access.store()
+    return ObjectStorage(
+        access,
+        requests,
+        part_size=policy.part_size or DEFAULT_PART_SIZE,
+        # A listing of Azure always begins with the first object.
+        skips=description.scheme != "azure",
+    )

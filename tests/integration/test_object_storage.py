@@ -1,0 +1,86 @@
+"""ObjectStorage on a server of S3: objects that are sent and found, and the requests it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backends import on_asyncio
+from s3_server import Bucket
+
+from asynclive._artifact.push_policy import PushPolicy
+from asynclive._artifact.push_records import PushObject, RemoteDescription
+from asynclive._remote.open_store import open_store
+from asynclive._remote.request_budget import RequestBudget
+from asynclive._remote.store import RemoteStore, WrongObjectError
+
+pytestmark = [pytest.mark.anyio, on_asyncio]
+
+
+def describe(bucket: Bucket, **options: Any) -> RemoteDescription:
+    found = {**bucket.options(), **options}
+    url = found["url"]
+    path = url.partition("://")[2]
+    return RemoteDescription("storage", url, "s3", f"{path}/files/md5", found)
+
+
+async def open_bucket(bucket: Bucket, **options: Any) -> RemoteStore:
+    return await open_store(describe(bucket, **options), RequestBudget(), PushPolicy())
+
+
+def make_object(cache: Path, content: bytes, listing: bool = False) -> PushObject:
+    md5 = hashlib.md5(content).hexdigest() + (".dir" if listing else "")
+    (cache / md5).write_bytes(content)
+    return PushObject(md5, len(content), f"{md5}.txt")
+
+
+def key_of(obj: PushObject) -> str:
+    return f"dvc/files/md5/{obj.md5[:2]}/{obj.md5[2:]}"
+
+
+def ignore_bytes(_sent: int) -> None:
+    pass
+
+
+async def test_objects_are_sent_where_dvc_looks_and_proven_by_their_etag(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    objects = [make_object(tmp_path, os.urandom(size)) for size in (0, 1, 1000)]
+    objects.append(make_object(tmp_path, b"[]", listing=True))
+    store = await open_bucket(bucket)
+    assert await store.find(objects, "store") == {}
+    for obj in objects:
+        sent = await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
+        assert sent.verified_by == "etag"
+    assert bucket.keys() == {key_of(obj) for obj in objects}
+    assert await store.find(objects, "store") == {obj.md5: "etag" for obj in objects}
+    for obj in objects:
+        await store.check_by_reading(obj)
+    await store.aclose()
+
+
+@pytest.mark.parametrize("content", [b"", b"cut off", b"other bytes"])
+async def test_an_object_with_other_bytes_is_found_and_replaced(
+    bucket: Bucket, tmp_path: Path, content: bytes
+) -> None:
+    obj = make_object(tmp_path, b"right bytes")
+    bucket.put(key_of(obj), content)
+    store = await open_bucket(bucket)
+    assert await store.find([obj], "store") == {obj.md5: None}
+    with pytest.raises(WrongObjectError):
+        await store.check_by_reading(obj)
+    await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
+    assert bucket.get(key_of(obj)) == b"right bytes"
+    await store.aclose()
+
+
+async def test_the_path_of_a_remote_may_have_any_characters(bucket: Bucket, tmp_path: Path) -> None:
+    obj = make_object(tmp_path, b"bytes")
+    store = await open_bucket(bucket, url=f"s3://{bucket.name}/a b/ä~#%+/c")
+    await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
+    assert await store.find([obj], "store") == {obj.md5: "etag"}
+    assert bucket.keys() == {f"a b/ä~#%+/c/files/md5/{obj.md5[:2]}/{obj.md5[2:]}"}
+    await store.aclose()

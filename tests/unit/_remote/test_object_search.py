@@ -1,0 +1,73 @@
+"""Tests of the search for objects in a listing, by the number of its requests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import pytest
+from backends import on_asyncio
+from cloud_store import CountingBudget, make_requests
+from obstore.store import MemoryStore
+
+from asynclive._remote.cloud.object_search import ObjectSearch
+
+pytestmark = [pytest.mark.anyio, on_asyncio]
+
+
+def make_keys(count: int, kind: str = "") -> list[str]:
+    hashes = (hashlib.md5(f"{kind}{number}".encode()).hexdigest() for number in range(count))
+    return [f"{md5[:2]}/{md5[2:]}" for md5 in hashes]
+
+
+async def search(stored: Iterable[str], wanted: list[str], skips: bool = True) -> int:
+    """Search, check the outcome, and return the number of requests."""
+    store = MemoryStore()
+    there = set(stored)
+    for key in there:
+        await store.put_async(key, key.encode())
+    budget = CountingBudget()
+    found = await ObjectSearch(make_requests(store, budget), skips).run(wanted)
+    assert {key: meta.size for key, meta in found.items()} == {
+        key: len(key) for key in wanted if key in there
+    }
+    return budget.requests
+
+
+async def test_few_objects_are_asked_for_one_by_one() -> None:
+    keys = make_keys(5)
+    assert await search(keys[:3], keys) == 5
+    assert await search([], []) == 0
+
+
+async def test_an_empty_remote_needs_one_request() -> None:
+    assert await search([], make_keys(2500)) == 1
+
+
+async def test_a_remote_with_the_same_objects_is_listed_once() -> None:
+    keys = make_keys(2500)
+    # Three pages, and one more at most for each segment that is listed in parallel.
+    assert await search(keys, keys) <= 5
+
+
+async def test_a_remote_with_many_other_objects_is_not_listed() -> None:
+    keys = make_keys(30)
+    stored = [*make_keys(12_000, "other"), *keys[:20]]
+    assert await search(stored, keys) <= len(keys)
+
+
+async def test_the_listing_skips_ahead_to_the_next_object() -> None:
+    keys = make_keys(100)
+    stored = [*make_keys(8_000, "other"), *keys]
+    assert await search(stored, keys) <= 12
+
+
+async def test_the_listing_of_a_directory_is_found_next_to_its_namesake() -> None:
+    keys = make_keys(20)
+    listings = [f"{key}.dir" for key in keys]
+    assert await search([*keys, *listings[:10]], [*keys, *listings]) <= 2
+
+
+async def test_a_remote_that_cannot_skip_is_asked_one_by_one() -> None:
+    keys = make_keys(20)
+    assert await search(keys, keys, skips=False) == 20

@@ -1,0 +1,123 @@
+"""Tests of ObjectStorage on a store in memory. Its ETags are no MD5s, as those of KMS."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from backends import on_asyncio
+from cloud_store import CountingBudget, FixedAccess
+from obstore.store import MemoryStore
+
+from asynclive._artifact.push_records import PushObject
+from asynclive._remote.cloud.object_storage import ObjectStorage
+from asynclive._remote.cloud.retried_requests import RetriedRequests
+from asynclive._remote.store import UnreadableObjectError, WrongObjectError
+
+pytestmark = [pytest.mark.anyio, on_asyncio]
+
+
+class InMemory:
+    def __init__(self, cache: Path) -> None:
+        self.store = MemoryStore()
+        self.budget = CountingBudget()
+        access = FixedAccess(self.store)
+        requests = RetriedRequests(access.remote, access, self.budget)
+        self.storage = ObjectStorage(access, requests, part_size=1000)
+        self._cache = cache
+        self.sent = 0
+
+    def make(self, content: bytes, listing: bool = False) -> PushObject:
+        md5 = hashlib.md5(content).hexdigest() + (".dir" if listing else "")
+        (self._cache / md5).write_bytes(content)
+        return PushObject(md5, len(content), f"{md5}.txt")
+
+    def source(self, obj: PushObject) -> str:
+        return str(self._cache / obj.md5)
+
+    async def send(self, obj: PushObject) -> str:
+        sent = await self.storage.send(obj, self.source(obj), self._count)
+        return sent.verified_by
+
+    def _count(self, sent: int) -> None:
+        self.sent += sent
+
+    def keys(self) -> set[str]:
+        return {meta["path"] for page in self.store.list() for meta in page}
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> InMemory:
+    return InMemory(tmp_path)
+
+
+async def test_an_object_lies_where_dvc_looks_for_it(memory: InMemory) -> None:
+    objects = [memory.make(b"bytes"), memory.make(b"[]", listing=True)]
+    for obj in objects:
+        await memory.send(obj)
+    assert memory.keys() == {f"{obj.md5[:2]}/{obj.md5[2:]}" for obj in objects}
+    assert memory.sent == sum(obj.size for obj in objects)
+
+
+async def test_an_etag_of_another_kind_is_found_out_once(memory: InMemory) -> None:
+    objects = [memory.make(b"first"), memory.make(b"second")]
+    # Sent, read back, and asked for its size; then no longer read back.
+    assert await memory.send(objects[0]) == "size"
+    assert memory.budget.requests == 3
+    assert await memory.send(objects[1]) == "size"
+    assert memory.budget.requests == 5
+    assert await memory.storage.find(objects) == {obj.md5: "size" for obj in objects}
+
+
+async def test_objects_found_with_such_etags_count_by_their_size(memory: InMemory) -> None:
+    right, short = memory.make(b"right bytes"), memory.make(b"other bytes")
+    absent = memory.make(b"absent")
+    for obj, content in ((right, b"right bytes"), (short, b"")):
+        await memory.store.put_async(f"{obj.md5[:2]}/{obj.md5[2:]}", content)
+    found = await memory.storage.find([right, short, absent])
+    assert found == {right.md5: "size", short.md5: None}
+
+
+async def test_other_bytes_of_the_same_size_are_found(memory: InMemory) -> None:
+    obj = memory.make(b"right bytes")
+    await memory.store.put_async(f"{obj.md5[:2]}/{obj.md5[2:]}", b"wrong bytes")
+    assert await memory.storage.find([obj]) == {obj.md5: None}
+
+
+async def test_without_verify_the_size_is_enough(memory: InMemory) -> None:
+    obj = memory.make(b"right bytes")
+    await memory.store.put_async(f"{obj.md5[:2]}/{obj.md5[2:]}", b"wrong bytes")
+    assert await memory.storage.find([obj], None) == {obj.md5: "size"}
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"0123456789" * 250], ids=["0", "1", "2500"])
+async def test_an_object_is_read_back_in_parts(memory: InMemory, content: bytes) -> None:
+    obj = memory.make(content)
+    await memory.send(obj)
+    await memory.storage.check_by_reading(obj)
+
+
+@pytest.mark.parametrize("stored", [None, b"", b"short", b"other bytes", b"longer than it was"])
+async def test_wrong_bytes_are_found_by_reading(memory: InMemory, stored: bytes | None) -> None:
+    obj = memory.make(b"right bytes")
+    if stored is not None:
+        await memory.store.put_async(f"{obj.md5[:2]}/{obj.md5[2:]}", stored)
+    with pytest.raises(WrongObjectError):
+        await memory.storage.check_by_reading(obj)
+
+
+async def test_damaged_bytes_in_the_cache_are_not_left_in_the_remote(memory: InMemory) -> None:
+    obj = memory.make(b"right bytes")
+    Path(memory.source(obj)).write_bytes(b"wrong bytes")
+    with pytest.raises(UnreadableObjectError, match="MD5"):
+        await memory.send(obj)
+    assert memory.keys() == set()
+
+
+async def test_a_cut_off_object_in_the_cache_is_not_sent(memory: InMemory) -> None:
+    obj = memory.make(b"right bytes")
+    Path(memory.source(obj)).write_bytes(b"")
+    with pytest.raises(UnreadableObjectError, match="0 bytes"):
+        await memory.send(obj)
+    assert memory.budget.requests == 0
