@@ -26,7 +26,12 @@ async def open_store(
     from .cloud.retried_requests import RetriedRequests
     from .cloud.store_access import StoreAccess
 
-    access = StoreAccess(description)
+    connection = None
+    if description.scheme == "s3":
+        from .s3.s3_client import S3Connection
+
+        connection = S3Connection(description, budget.max_requests)
+    access = StoreAccess(description, connection)
     requests = RetriedRequests(description, access, budget)
     await access.store()
     return ObjectStorage(

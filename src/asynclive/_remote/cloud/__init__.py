@@ -5,6 +5,6 @@
 - ``retried_requests``: RetriedRequests: a request with its permit, time limit and tries
 - ``store_access``: StoreAccess: the store of obstore, opened again with new credentials or region
 - ``store_arguments``: DVC's options of a remote, as arguments of obstore
-- ``credentials``: credentials that DVC would find: profiles, files, the environment
+- ``azure_credentials``: AzureDefaultCredentials: the default chain of Azure
 - ``obstore_errors``: reads the errors of obstore
 """

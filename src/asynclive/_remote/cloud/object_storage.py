@@ -25,6 +25,7 @@ from ..store import (
 from .object_search import Listed, ObjectSearch, head, read_meta
 from .retried_requests import MissingInRemoteError, RetriedRequests
 from .store_access import StoreAccess
+from .store_arguments import has_md5_etags
 
 # A read of a file, and of a thread that hashes: long enough to be worth the switch.
 _CHUNK = 1024 * 1024
@@ -58,7 +59,7 @@ class ObjectStorage:
         self._part_size = part_size
         self._skips = skips
         # Whether an ETag is the MD5 of the bytes. None: it is taken for one until one is not.
-        self._md5_etags: bool | None = None if access.arguments.has_md5_etags else False
+        self._md5_etags: bool | None = None if has_md5_etags(access.remote) else False
         self._asks_etags = asyncio.Lock()  # protects it while an object is read back to find out
         # Hashing is as fast as memory. Two threads are enough for any network.
         self._hashers = anyio.CapacityLimiter(2)

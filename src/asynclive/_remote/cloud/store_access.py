@@ -9,16 +9,16 @@ from typing import Any
 from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import Refusal
-from .credentials import AzureDefaultCredentials, S3SessionCredentials, environment_credentials
+from ..s3.s3_client import S3Connection
+from .azure_credentials import AzureDefaultCredentials
 from .obstore_errors import Failure
-from .store_arguments import StoreArguments, make_arguments, region_of_environment
+from .store_arguments import StoreArguments, azure_arguments, gs_arguments, s3_arguments
 
 _WRONG_REGION = {
     "PermanentRedirect",
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
 }
-_EXTRAS = {"s3": "s3", "gs": "gs", "azure": "azure"}
 
 
 class StoreAccess:
@@ -26,26 +26,24 @@ class StoreAccess:
 
     Args:
         remote: an object storage that asynclive sends to itself.
+        connection: for S3, finds the address and the credentials. The caller closes it.
     """
 
-    def __init__(self, remote: RemoteDescription) -> None:
+    def __init__(self, remote: RemoteDescription, connection: S3Connection | None = None) -> None:
         self.remote = remote
-        self._store: Any = None
-        self._opens = asyncio.Lock()  # protects the store: it is opened once for all requests
+        self._connection = connection
+        self._azure = AzureDefaultCredentials(remote)
         self._region: str | None = None
         self._renewed = False
-        self._azure: AzureDefaultCredentials | None = None
-
-    @property
-    def arguments(self) -> StoreArguments:
-        """The arguments of the store, without credentials that are looked for."""
-        return make_arguments(self.remote, self._region)
+        self._store: Any = None
+        self._opens = asyncio.Lock()  # protects the store: it is opened once for all requests
 
     async def store(self) -> Any:
         """Return the store.
 
         Raises:
-            RemoteAccessError: an option cannot be used, or there are no credentials.
+            RemoteAccessError: an option cannot be used, there are no credentials, or obstore is
+                not installed.
         """
         if self._store is None:
             async with self._opens:
@@ -66,47 +64,40 @@ class StoreAccess:
         async with self._opens:
             if store is not self._store:
                 return True
-            if refusal is Refusal.EXPIRED and not self._renewed:
+            if refusal is Refusal.EXPIRED and not self._renewed and self._connection is not None:
                 self._renewed = True
+                may_help = await self._connection.renew()
+            else:
+                may_help = failure.code in _WRONG_REGION and self._choose_region(failure.region)
+            if may_help:
                 self._store = None
-                return True
-            region = failure.region
-            if failure.code in _WRONG_REGION and region and self._may_choose(region):
-                self._region = region
-                self._store = None
-                return True
-        return False
+            return may_help
 
     async def aclose(self) -> None:
         """Close the connections of credentials. obstore closes its own."""
-        if self._azure is not None:
-            await self._azure.aclose()
+        await self._azure.aclose()
 
-    def _may_choose(self, region: str) -> bool:
-        return not self.remote.options.get("region") and region != self._region
+    def _choose_region(self, region: str | None) -> bool:
+        """Use another region from now on, unless the options name one."""
+        if region is None or region == self._region or self.remote.options.get("region"):
+            return False
+        self._region = region
+        return True
 
     async def _open(self) -> Any:
         try:
             import obstore.store
         except ImportError:
-            extra = _EXTRAS[self.remote.scheme]
             raise RemoteAccessError(
                 self.remote.name,
-                f"obstore is not installed. Run pip install 'asynclive[{extra}]'.",
+                f"obstore is not installed. Run pip install 'asynclive[{self.remote.scheme}]'.",
             ) from None
-        arguments = self.arguments
-        config = dict(arguments.config)
-        provider: S3SessionCredentials | AzureDefaultCredentials | None = None
-        if self.remote.scheme == "s3":
-            provider = await self._find_s3_credentials(arguments, config)
-        elif self.remote.scheme == "azure" and not arguments.explicit_credentials:
-            provider = self._azure = AzureDefaultCredentials(self.remote)
-            await self._azure()  # its error says more here than in a request of obstore
+        arguments, provider = await self._find_arguments()
         try:
             return getattr(obstore.store, arguments.kind)(
                 arguments.bucket,
                 prefix=arguments.prefix,
-                config=config,
+                config=arguments.config,
                 client_options=arguments.client,
                 # RetriedRequests tries again itself.
                 retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},
@@ -116,23 +107,24 @@ class StoreAccess:
             # Its text may hold the value of an option.
             raise RemoteAccessError(
                 self.remote.name,
-                f"obstore refuses its options ({type(error).__name__}). Compare them with "
-                f"'dvc remote list --show-origin' and with DVC's page on remotes.",
+                f"obstore refuses the options of the remote ({type(error).__name__}). "
+                "Compare 'dvc config --list' with DVC's page on this kind of remote.",
             ) from None
 
-    async def _find_s3_credentials(
-        self, arguments: StoreArguments, config: dict[str, Any]
-    ) -> S3SessionCredentials | None:
-        """Complete the configuration, or return the provider of credentials."""
-        if arguments.explicit_credentials:
-            return None
-        found = environment_credentials(self.remote.options)
-        if found is not None:
-            config.update(found)
-            return None
-        provider = S3SessionCredentials(self.remote)
+    async def _find_arguments(self) -> tuple[StoreArguments, Any]:
+        """Return the arguments of the store, and the provider of credentials that they need."""
+        provider: Any = None
+        if self._connection is not None:
+            address = await self._connection.address()
+            if self._region is not None:
+                address = address._replace(region=self._region)
+            arguments, provider = s3_arguments(self.remote, address), self._connection.credentials
+        elif self.remote.scheme == "gs":
+            arguments = gs_arguments(self.remote)
+        else:
+            arguments, provider = azure_arguments(self.remote), self._azure.token
+        if not arguments.needs_credentials:
+            return arguments, None
+        # An error of the provider says more here than within a request of obstore.
         await provider()
-        region = await provider.find_setting("region")
-        if region and self._may_choose(region) and not region_of_environment():
-            config["region"] = self._region or region
-        return provider
+        return arguments, provider

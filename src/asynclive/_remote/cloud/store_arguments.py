@@ -10,14 +10,12 @@ from typing import Any
 
 from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
+from ..s3.s3_client import S3Address
 
 # obstore limits the whole request to 30 s if it is told nothing. RetriedRequests limits requests,
 # by their size.
 _NO_TIMEOUT = "87600h"
 _CONNECT_TIMEOUT = 10
-_DEFAULT_REGION = "us-east-1"
-# With these, the ETag of an object is not the MD5 of its bytes.
-_OPAQUE_ENCRYPTIONS = {"aws:kms", "aws:kms:dsse", "sse-c"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,72 +28,54 @@ class StoreArguments:
     prefix: str
     config: dict[str, Any] = field(repr=False)
     client: dict[str, Any] = field(repr=False)
-    explicit_credentials: bool
-    """Whether the options name the credentials, or say that there are none."""
-
-    @property
-    def has_md5_etags(self) -> bool:
-        """Tell whether the ETag of an object can be the MD5 of its bytes."""
-        return self.config.get("server_side_encryption") not in _OPAQUE_ENCRYPTIONS
+    needs_credentials: bool
+    """Whether the credentials must be looked for. Otherwise they are in ``config``, or obstore
+    finds them itself, or requests are not signed."""
 
 
-def make_arguments(remote: RemoteDescription, region: str | None = None) -> StoreArguments:
-    """Return the arguments that DVC's options of a remote mean.
+def s3_arguments(remote: RemoteDescription, address: S3Address) -> StoreArguments:
+    """Return the arguments for a bucket of S3.
 
     Args:
-        remote: its scheme is ``s3``, ``gs`` or ``azure``.
-        region: the region of the bucket, where the options name none.
+        remote: its scheme is ``s3``.
+        address: where the bucket is.
 
     Raises:
         RemoteAccessError: an option has a value that obstore cannot use.
     """
-    make = {"s3": _s3_arguments, "gs": _gs_arguments, "azure": _azure_arguments}[remote.scheme]
-    return make(remote, region)
-
-
-def _s3_arguments(remote: RemoteDescription, region: str | None) -> StoreArguments:
     options = remote.options
     bucket, prefix = _bucket_and_prefix(remote)
-    region = options.get("region") or region or region_of_environment() or _DEFAULT_REGION
-    config: dict[str, Any] = {"region": region}
-    endpoint = options.get("endpointurl")
-    if endpoint:
-        # As DVC does: a server of one's own rarely has a host name for each bucket.
-        config |= {"endpoint": endpoint.rstrip("/"), "virtual_hosted_style_request": False}
-    elif not options.get("use_ssl", True):
-        config["endpoint"] = f"http://s3.{region}.amazonaws.com"
-    else:
-        # A certificate of AWS does not fit a bucket whose name has dots.
-        config["virtual_hosted_style_request"] = "." not in bucket
-    key, secret = options.get("access_key_id"), options.get("secret_access_key")
+    config: dict[str, Any] = {"region": address.region}
+    endpoint = address.endpoint_url
+    if endpoint is None and not options.get("use_ssl", True):
+        endpoint = f"http://s3.{address.region}.amazonaws.com"
+    # A certificate of AWS does not fit a bucket whose name has dots.
+    path_style = address.path_style or "." in bucket
+    config["virtual_hosted_style_request"] = not path_style
+    if endpoint is not None:
+        scheme, _, host = endpoint.rstrip("/").partition("://")
+        config["endpoint"] = f"{scheme}://{host}" if path_style else f"{scheme}://{bucket}.{host}"
     if options.get("allow_anonymous_login"):
         config["skip_signature"] = True
-    elif key or secret:
-        if not (key and secret):
-            missing = "access_key_id" if secret else "secret_access_key"
-            raise RemoteAccessError(
-                remote.name,
-                f"its options name half of the credentials. "
-                f"Run 'dvc remote modify --local {remote.name} {missing} VALUE'.",
-                option=missing,
-            )
-        config |= {"access_key_id": key, "secret_access_key": secret}
-        if options.get("session_token"):
-            config["session_token"] = options["session_token"]
     config |= _encryption(remote)
     return StoreArguments(
         kind="S3Store",
         bucket=bucket,
         prefix=prefix,
         config=config,
-        client=_client_options(remote, config.get("endpoint"), "connect_timeout"),
-        explicit_credentials=bool(key or options.get("allow_anonymous_login")),
+        client=_client_options(remote, endpoint, "connect_timeout"),
+        needs_credentials=not options.get("allow_anonymous_login"),
     )
 
 
-def region_of_environment() -> str | None:
-    """Return the region that the environment names for AWS."""
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+def has_md5_etags(remote: RemoteDescription) -> bool:
+    """Tell whether the options let the ETag of an object be the MD5 of its bytes."""
+    options = remote.options
+    return not (
+        options.get("sse_customer_key")
+        or options.get("sse_kms_key_id")
+        or str(options.get("sse") or "").startswith("aws:kms")
+    )
 
 
 def _encryption(remote: RemoteDescription) -> dict[str, Any]:
@@ -120,7 +100,8 @@ def _encryption(remote: RemoteDescription) -> dict[str, Any]:
     return config
 
 
-def _gs_arguments(remote: RemoteDescription, _region: str | None) -> StoreArguments:
+def gs_arguments(remote: RemoteDescription) -> StoreArguments:
+    """Return the arguments for a bucket of Google Cloud Storage."""
     options = remote.options
     bucket, prefix = _bucket_and_prefix(remote)
     config: dict[str, Any] = {}
@@ -137,11 +118,16 @@ def _gs_arguments(remote: RemoteDescription, _region: str | None) -> StoreArgume
         prefix=prefix,
         config=config,
         client=_client_options(remote, endpoint, "connect_timeout"),
-        explicit_credentials=True,
+        needs_credentials=False,
     )
 
 
-def _azure_arguments(remote: RemoteDescription, _region: str | None) -> StoreArguments:
+def azure_arguments(remote: RemoteDescription) -> StoreArguments:
+    """Return the arguments for a container of Azure.
+
+    Raises:
+        RemoteAccessError: the options name no account.
+    """
     options = {**_azure_environment(), **{k: v for k, v in remote.options.items() if v}}
     bucket, prefix = _bucket_and_prefix(remote)
     config = _parse_connection_string(options.get("connection_string") or "")
@@ -169,7 +155,7 @@ def _azure_arguments(remote: RemoteDescription, _region: str | None) -> StoreArg
         prefix=prefix,
         config=config,
         client=_client_options(remote, config.get("endpoint"), "connection_timeout"),
-        explicit_credentials=len(config.keys() - {"account_name", "endpoint"}) > 0,
+        needs_credentials=not config.keys() - {"account_name", "endpoint"},
     )
 
 
