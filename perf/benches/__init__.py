@@ -28,6 +28,7 @@ NAMES = (
     "dvc_status",
     "isolation",
     "events",
+    "push",
     "training_stall",
     "chunk_size",
 )

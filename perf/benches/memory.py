@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from perf.harness.bench import Bench, Job
-from perf.harness.clock import peak_rss_mib
+from perf.harness.peak_memory import peak_mib, resident_mib
 from perf.harness.repository import Repository
 from perf.harness.turns import Run, take_turns_in_repositories
 from perf.harness.units import MIB
@@ -119,32 +119,9 @@ async def _log(source: str, *, copy: bool) -> dict[str, float]:
     from asynclive import AsyncLive
 
     async with AsyncLive(isolation="thread") as live:  # all of its memory is in this process
-        start = _resident_mib()
+        start = resident_mib()
         await live.log_artifact(source, type="dataset", name="artifact", copy=copy)
-        return {"start_mib": start, "peak_mib": _peak_mib()}
-
-
-def _resident_mib() -> float:
-    """Return the memory of the process, and make ``_peak_mib`` count from here."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # the peak starts again from here
-        return _status_mib("VmRSS")
-    except OSError:  # not on Linux: the peak so far, which is a little more
-        return peak_rss_mib()
-
-
-def _peak_mib() -> float:
-    try:
-        # Not getrusage: there a process starts with the peak of the one that started it.
-        return _status_mib("VmHWM")
-    except OSError:
-        return peak_rss_mib()
-
-
-def _status_mib(name: str) -> float:
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+        return {"start_mib": start, "peak_mib": peak_mib()}
 
 
 BENCH = Memory()

@@ -15,6 +15,8 @@ from typing import Any
 
 from perf.harness.child_process import run_child, with_python_path
 
+_FROM_OUTSIDE = ("GIT_", "DVC", "PYTEST_", "AWS_")
+
 
 @dataclass(frozen=True)
 class Repository:
@@ -59,8 +61,8 @@ def make_repository(path: Path, env: dict[str, str]) -> None:
 
 
 def environment(run_dir: Path) -> dict[str, str]:
-    """Return the environment without variables that point Git and DVC elsewhere."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DVC", "PYTEST_"))}
+    """Return the environment without variables that point Git, DVC and clients of S3 elsewhere."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(_FROM_OUTSIDE)}
     env["DVC_SITE_CACHE_DIR"] = str(run_dir / "site-cache")
     env["DVC_NO_ANALYTICS"] = "1"
     for role in ("AUTHOR", "COMMITTER"):

@@ -24,6 +24,10 @@ _WORKLOADS = (
     "dir-10k-changed",
 )
 _STALLS = ("10mb", "200mb", "1gb", "10k-files")
+_PUSHES = (
+    *("small-10k", "large-4", "nothing-new", "one-new"),
+    *("overlap", "memory", "killed", "bandwidth"),
+)
 
 
 def workload_documents(directory: Path) -> list[Document]:
@@ -34,6 +38,11 @@ def workload_documents(directory: Path) -> list[Document]:
 def training_stall_documents(directory: Path) -> list[Document]:
     """Return the results of ``training_stall``, in the order of the rows."""
     return _documents(directory, "training_stall-", _STALLS)
+
+
+def push_documents(directory: Path) -> list[Document]:
+    """Return the results of ``push``, in the order of the rows."""
+    return _documents(directory, "push-", _PUSHES)
 
 
 def growth(document: Document) -> dict[str, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from perf.harness import results
 from perf.report import bench_tables, workload_tables
 from perf.report.missed_goals import missed_goals, missed_training_goals
+from perf.report.push_table import push
 from perf.report.training_stall_table import training_stall
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "dvc_status": bench_tables.dvc_status,
     "isolation": bench_tables.isolation,
     "events": bench_tables.events,
+    "push": push,
     "training_stall": training_stall,
     "chunk_size": bench_tables.chunk_size,
 }

@@ -12,6 +12,7 @@ from perf.report.documents import (
     Document,
     growth,
     has_stall_goals,
+    push_documents,
     training_stall_documents,
     workload_documents,
 )
@@ -31,6 +32,7 @@ def missed_goals(directory: Path) -> str:
         *_memory(results.read("memory", directory)),
         *_import_time(results.read("import_time", directory)),
         *_events(results.read("events", directory)),
+        *(row for each in push_documents(directory) for row in _push(each)),
     )
 
 
@@ -109,6 +111,17 @@ def _events(document: Document | None) -> Iterator[Row]:
         for listener, share in shares.items():
             what = f"{titles[case]}: share of the CPU time that `{listener}` takes"
             yield from _at_most(what, 100 * share, round(100 * (document["goal"] - 1), 2), 2, " %")
+
+
+def _push(document: Document) -> Iterator[Row]:
+    side = "log and push" if "log and push" in document["sides"] else "asynclive"
+    measured = {**document["sides"].get(side, {}), **document["compared"]}
+    for name, goal in document["goals"].items():
+        if name not in measured:
+            continue
+        what = f"push, {document['title']}: {name.replace('_', ' ')}"
+        compare = _at_least if name == "times_faster_than_dvc" else _at_most
+        yield from compare(what, measured[name]["median"], goal, 2)
 
 
 def _stall(document: Document) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from perf.benches import loop_lag
+from perf.benches import loop_lag, push
 from perf.harness import child_process, results, training
+from perf.harness.byte_relay import relaying
 from perf.harness.ratios import ratio
 from perf.harness.sources import make
 from perf.report import markers
@@ -200,6 +202,69 @@ def test_a_missed_goal_is_listed_and_one_that_is_met_is_not(tmp_path: Path) -> N
     assert markers.PARTS["missed-goals"](tmp_path).splitlines()[2:] == [
         "| 10,000 files of 16 KiB in a directory, in place: times the floor | 1.31 | ≤ 1.3 |"
     ]
+
+
+def _push_document(case: str, runs: dict[str, list[dict[str, float]]], **goals: float) -> str:
+    sides = push.describe_sides(runs, {"rclone": "it failed"})
+    compared = push.compare(runs)
+    return json.dumps({"title": case, "goals": goals, "sides": sides, "compared": compared})
+
+
+def test_a_push_is_compared_with_the_other_programs_and_its_goals(tmp_path: Path) -> None:
+    files = {
+        "asynclive": [{"seconds": 4.0}] * 3,
+        "dvc push": [{"seconds": 8.0}] * 3,
+        "s5cmd": [{"seconds": 2.0}] * 3,
+        "rclone": [],
+    }
+    (tmp_path / "push-small-10k.json").write_text(
+        _push_document("files", files, times_faster_than_dvc=2.5, times_s5cmd=2.0)
+    )
+    both = {
+        "log": [{"seconds": 3.0, "lag_p99_ms": 1.0}] * 3,
+        "push": [{"seconds": 4.0, "lag_p99_ms": 1.0}] * 3,
+        "log and push": [{"seconds": 5.0, "lag_p99_ms": 9.0}] * 3,
+    }
+    (tmp_path / "push-overlap.json").write_text(
+        _push_document("both", both, times_the_slower=1.2, lag_p99_ms=5.0)
+    )
+
+    assert markers.PARTS["push"](tmp_path).splitlines()[2:] == [
+        "| files | asynclive | 4.00 (4.00 to 4.00) | **2.00** (2.00 to 2.00) times s5cmd; "
+        "**2.00** (2.00 to 2.00) times faster than `dvc push` |",
+        "| files | dvc push | 8.00 (8.00 to 8.00) |  |",
+        "| files | s5cmd | 2.00 (2.00 to 2.00) |  |",
+        *(
+            f"| both | {side} | {seconds:.2f} ({seconds:.2f} to {seconds:.2f}) | "
+            "lag of the event loop, p99: 1.00 (1.00 to 1.00) ms |"
+            for side, seconds in (("log", 3), ("push", 4))
+        ),
+        "| both | log and push | 5.00 (5.00 to 5.00) | lag of the event loop, p99: 9.00 (9.00 to "
+        "9.00) ms; **1.25** (1.25 to 1.25) times the slower of the two |",
+    ]
+    assert markers.PARTS["missed-goals"](tmp_path).splitlines()[2:] == [
+        "| push, files: times faster than dvc | 2.00 | ≥ 2.5 |",
+        "| push, both: times the slower | 1.25 | ≤ 1.2 |",
+        "| push, both: lag p99 ms | 9.00 | ≤ 5 |",
+    ]
+
+
+def test_a_relay_counts_bytes_and_stops_at_half() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        relaying(server.getsockname()[1], stop_after=100) as relay,
+        socket.create_connection(("127.0.0.1", relay.port)) as client,
+    ):
+        passed, _ = server.accept()
+        with passed:
+            client.sendall(bytes(60))
+            assert passed.recv(60, socket.MSG_WAITALL) == bytes(60)
+            passed.sendall(b"answer")
+            assert client.recv(6, socket.MSG_WAITALL) == b"answer"
+            assert not relay.stopped.is_set()
+            client.sendall(bytes(60))
+            assert relay.stopped.wait(60)
+            assert relay.sent_bytes == 120
 
 
 @pytest.mark.parametrize("name", ["speed_short", "readme-speed"])
