@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from backends import on_asyncio
+from object_storages import describe, ignore_bytes, key_of, make_object
 from s3_server import Bucket
 
 from asynclive._artifact.push_policy import PushPolicy
-from asynclive._artifact.push_records import PushObject, RemoteDescription
 from asynclive._remote.open_store import open_store
 from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.store import RemoteStore, WrongObjectError
@@ -20,29 +19,8 @@ from asynclive._remote.store import RemoteStore, WrongObjectError
 pytestmark = [pytest.mark.anyio, on_asyncio]
 
 
-def describe(bucket: Bucket, **options: Any) -> RemoteDescription:
-    found = {**bucket.options(), **options}
-    url = found["url"]
-    path = url.partition("://")[2]
-    return RemoteDescription("storage", url, "s3", f"{path}/files/md5", found)
-
-
 async def open_bucket(bucket: Bucket, **options: Any) -> RemoteStore:
     return await open_store(describe(bucket, **options), RequestBudget(), PushPolicy())
-
-
-def make_object(cache: Path, content: bytes, listing: bool = False) -> PushObject:
-    md5 = hashlib.md5(content).hexdigest() + (".dir" if listing else "")
-    (cache / md5).write_bytes(content)
-    return PushObject(md5, len(content), f"{md5}.txt")
-
-
-def key_of(obj: PushObject) -> str:
-    return f"dvc/files/md5/{obj.md5[:2]}/{obj.md5[2:]}"
-
-
-def ignore_bytes(_sent: int) -> None:
-    pass
 
 
 async def test_objects_are_sent_where_dvc_looks_and_proven_by_their_etag(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from .._artifact.push_policy import DEFAULT_PART_SIZE, PushPolicy
 from .._artifact.push_records import RemoteDescription
+from .._errors import RemoteAccessError
 from .request_budget import RequestBudget
 from .store import RemoteStore
 
@@ -22,6 +25,11 @@ async def open_store(
         RemoteAccessError: an option cannot be used, there are no credentials, or obstore is not
             installed.
     """
+    if find_spec("obstore") is None:
+        raise RemoteAccessError(
+            description.name,
+            f"obstore is not installed. Run pip install 'asynclive[{description.scheme}]'.",
+        )
     from .cloud.object_storage import ObjectStorage
     from .cloud.retried_requests import RetriedRequests
     from .cloud.store_access import StoreAccess
@@ -32,7 +40,7 @@ async def open_store(
 
         connection = S3Connection(description, budget.max_requests)
     access = StoreAccess(description, connection)
-    requests = RetriedRequests(description, access, budget)
+    requests = RetriedRequests(access, budget)
     await access.store()
     return ObjectStorage(
         access,

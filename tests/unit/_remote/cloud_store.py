@@ -54,4 +54,4 @@ class FixedAccess(StoreAccess):
 
 
 def make_requests(store: Any, budget: RequestBudget) -> RetriedRequests:
-    return RetriedRequests(REMOTE, FixedAccess(store), budget)
+    return RetriedRequests(FixedAccess(store), budget)

@@ -23,7 +23,7 @@ class InMemory:
         self.store = MemoryStore()
         self.budget = CountingBudget()
         access = FixedAccess(self.store)
-        requests = RetriedRequests(access.remote, access, self.budget)
+        requests = RetriedRequests(access, self.budget)
         self.storage = ObjectStorage(access, requests, part_size=1000)
         self._cache = cache
         self.sent = 0

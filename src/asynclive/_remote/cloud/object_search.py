@@ -8,6 +8,8 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import obstore
+
 from ..._workers.bounded_gather import run_together
 from .retried_requests import MissingInRemoteError, RetriedRequests
 
@@ -103,15 +105,11 @@ def read_meta(meta: Any) -> Listed:
 
 async def head(store: Any, key: str) -> Any:
     """Ask for the size and the ETag of an object."""
-    import obstore
-
     return await obstore.head_async(store, key)
 
 
 async def _list_after(store: Any, after: str) -> Any:
     """Return the first page of the objects whose keys come after ``after``."""
-    import obstore
-
     async for page in obstore.list(store, offset=after, chunk_size=PAGE):
         return page
     return []

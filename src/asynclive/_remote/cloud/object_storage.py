@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import obstore
 
 from ..._artifact.push_policy import DEFAULT_PART_SIZE, Verify
 from ..._artifact.push_records import PushObject, VerifiedBy
@@ -92,7 +93,10 @@ class ObjectStorage:
         await self._check_size(obj, source)
         if self._md5_etags is False:
             await self._check_source(obj, source)
-        reply = await self._requests.run(partial(_put, obj=obj, source=source), obj.size)
+        try:
+            reply = await self._requests.run(partial(_put, obj=obj, source=source), obj.size)
+        except OSError as error:
+            raise explain_unreadable(error) from error
         etag = (reply["e_tag"] or "").strip('"')
         on_bytes(obj.size)
         if etag == _md5(obj):
@@ -192,22 +196,16 @@ def _file_md5(path: str) -> str:
 
 
 async def _put(store: Any, obj: PushObject, source: str) -> Any:
-    import obstore
-
     # In parts, obstore would leave an open upload behind if it is cancelled.
     return await obstore.put_async(store, _key(obj), Path(source), use_multipart=False)
 
 
 async def _delete(store: Any, key: str) -> None:
-    import obstore
-
     await obstore.delete_async(store, [key])
 
 
 async def _read_range(store: Any, obj: PushObject, start: int, length: int) -> tuple[int, Any]:
     """Return the size of an object, and some of its bytes."""
-    import obstore
-
     options: Any = {"range": (start, start + length)} if length < obj.size else None
     reply = await obstore.get_async(store, _key(obj), options=options)
     return reply.meta["size"], await reply.bytes_async()

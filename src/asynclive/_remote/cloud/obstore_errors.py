@@ -6,6 +6,8 @@ import re
 from datetime import datetime
 from typing import NamedTuple
 
+from obstore.exceptions import BaseError
+
 from ..remote_errors import BAD_CERTIFICATE, NO_ANSWER, NO_CREDENTIALS, code_in
 
 # obstore has one class for most errors. Its text is the only place that has the status and the
@@ -16,7 +18,12 @@ _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _OS_WORDS = re.compile(r'(?:message|error): "([^"]*)"')
 _CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _REGION = re.compile(r"<Region>([\w-]+)</Region>")
+_TOO_LONG = "it took too long"
 _TIMES = re.compile(r"<(RequestTime|ServerTime)>([^<]*)</")
+
+
+REQUEST_ERRORS = (BaseError, OSError)  # a time-out is an OSError
+"""The errors of a request, by obstore and by its time limit."""
 
 
 class Failure(NamedTuple):
@@ -28,6 +35,8 @@ class Failure(NamedTuple):
     """The status of the reply. None: there was no reply."""
     detail: str
     """The words of the remote, or of the system. They contain no secrets."""
+    is_slow: bool = False
+    """Whether the time for an answer is over."""
     region: str | None = None
     """The region of the bucket, where the reply says it."""
 
@@ -42,10 +51,22 @@ class Failure(NamedTuple):
         return not self.code and self.status in (301, 307, 400, 401, 403)
 
 
+def is_of_this_machine(error: Exception) -> bool:
+    """Tell whether an error concerns a file that obstore reads, and not the remote.
+
+    obstore raises FileNotFoundError for both.
+    """
+    return (
+        isinstance(error, OSError)
+        and not isinstance(error, TimeoutError)
+        and not str(error).startswith("Object at location")
+    )
+
+
 def read_failure(error: Exception) -> Failure:
     """Return the failure that an error of obstore, or a time-out, tells of."""
     if isinstance(error, TimeoutError):
-        return Failure(NO_ANSWER, None, "it took too long")
+        return Failure(NO_ANSWER, None, _TOO_LONG, is_slow=True)
     said, _, dump = str(error).partition(_DUMP)
     status = _STATUS.search(said)
     if status is not None:
@@ -53,7 +74,7 @@ def read_failure(error: Exception) -> Failure:
         message = _MESSAGE.search(said)
         detail = _explain(said, "" if message is None else message[1])
         region = _REGION.search(said)
-        return Failure(code, int(status[1]), detail, None if region is None else region[1])
+        return Failure(code, int(status[1]), detail, region=None if region is None else region[1])
     if isinstance(error, FileNotFoundError):
         return Failure("", 404, "")
     if "without LOCATION" in said:
@@ -63,9 +84,10 @@ def read_failure(error: Exception) -> Failure:
         return Failure(BAD_CERTIFICATE, None, certificate[1])
     if "credential" in said.lower() or "InstanceCredential" in dump:
         return Failure(NO_CREDENTIALS, None, "")
+    if "kind: Timeout" in dump:
+        return Failure(NO_ANSWER, None, _TOO_LONG, is_slow=True)
     words = _OS_WORDS.findall(dump)
-    timed_out = "kind: Timeout" in dump
-    return Failure(NO_ANSWER, None, words[-1] if words else "it took too long" if timed_out else "")
+    return Failure(NO_ANSWER, None, words[-1] if words else "")
 
 
 def _explain(said: str, message: str) -> str:

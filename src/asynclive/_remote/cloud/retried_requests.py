@@ -9,8 +9,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 import anyio
+import obstore
 
-from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import (
     NO_ANSWER,
@@ -20,7 +20,7 @@ from ..remote_errors import (
     classify,
 )
 from ..request_budget import RequestBudget
-from .obstore_errors import Failure, read_failure
+from .obstore_errors import REQUEST_ERRORS, Failure, is_of_this_machine, read_failure
 from .store_access import StoreAccess
 
 T = TypeVar("T")
@@ -48,7 +48,6 @@ class RetriedRequests:
     ``RemoteAccessError`` if others would fare the same, else in ``RequestFailedError``.
 
     Args:
-        remote: for the messages.
         access: gives the store of obstore, with credentials and region.
         budget: gives the permits.
         read_timeout: maximum number of seconds without a byte of the reply.
@@ -58,7 +57,6 @@ class RetriedRequests:
 
     def __init__(
         self,
-        remote: RemoteDescription,
         access: StoreAccess,
         budget: RequestBudget,
         read_timeout: float = _READ_TIMEOUT,
@@ -66,7 +64,7 @@ class RetriedRequests:
         first_outage_seconds: float = FIRST_OUTAGE_SECONDS,
     ) -> None:
         self.budget = budget
-        self._remote = remote
+        self._remote = access.remote
         self._access = access
         self._read_timeout = read_timeout
         self._outage_seconds = outage_seconds
@@ -84,6 +82,7 @@ class RetriedRequests:
             replied_bytes: the bytes of the body of its reply.
 
         Raises:
+            OSError: a file of this machine cannot be read.
             MissingInRemoteError: there is no object of this name.
             RequestFailedError: it is refused for this object, or each try failed.
             RemoteAccessError: no other request will succeed either.
@@ -96,19 +95,23 @@ class RetriedRequests:
                 try:
                     with anyio.fail_after(seconds):
                         reply = await request(store)
-                except (Exception, TimeoutError) as error:
+                except REQUEST_ERRORS as error:
+                    if is_of_this_machine(error):
+                        raise
                     failure = read_failure(error)
                 else:
                     self._answered = time.monotonic()
                     return reply
                 # In the task and the permit of the request that failed.
-                refusal = classify(failure.code, failure.status)
-                if refusal is Refusal.BUSY or failure.code == NO_ANSWER:
+                if failure.is_slow or classify(failure.code, failure.status) is Refusal.BUSY:
                     self.budget.slow_down()
-            # `from None`: the text of obstore's error has URLs, and a URL may hold a signature.
+            # No error has obstore's as its cause: that names URLs, which may hold a signature.
             if failure.is_missing:
                 self._answered = time.monotonic()
-                raise MissingInRemoteError from None
+                raise MissingInRemoteError
+            if failure.is_unexplained:
+                failure = await self._explain(store, failure)
+            refusal = classify(failure.code, failure.status)
             await self._prepare_next(failure, refusal, tries, began, store)
         raise AssertionError  # the loop does not end
 
@@ -128,12 +131,24 @@ class RetriedRequests:
             longest = min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
             # The clients that were refused together must not come again together.
             await anyio.sleep(random.uniform(longest / 2, longest))
-        elif refusal is Refusal.OBJECT and not failure.is_unexplained:
+        elif refusal is Refusal.OBJECT:
             raise RequestFailedError(
                 f"the remote refuses it ({failure.code or failure.status}): {failure.detail}"
             )
         elif tries > 2 or not await self._access.renew(store, failure, refusal):
             raise access_error(self._remote, failure.code, failure.detail)
+
+    async def _explain(self, store: Any, failure: Failure) -> Failure:
+        """Ask again in a way that has a reply with a body: a HEAD is refused without a word."""
+        async with self.budget.request():
+            try:
+                with anyio.fail_after(self._read_timeout):
+                    await list_first(store)
+            except REQUEST_ERRORS as error:
+                return read_failure(error)
+        # The credentials are good, and may list. Without that right, S3 says of an object that is
+        # not there that it is forbidden.
+        return failure if failure.status == 400 else failure._replace(code="AccessDenied")
 
     def _check_outage(self, failure: Failure, began: float) -> None:
         """Raise the error of a remote that is gone, if it has answered nothing for too long."""
@@ -152,3 +167,9 @@ class RetriedRequests:
             f"'dvc remote modify {self._remote.name} jobs 1'.",
             option="jobs",
         )
+
+
+async def list_first(store: Any) -> None:
+    """Ask for the first page of a listing."""
+    async for _ in obstore.list(store, chunk_size=1):
+        return

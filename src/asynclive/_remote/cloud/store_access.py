@@ -6,6 +6,8 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import obstore.store
+
 from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import Refusal
@@ -42,8 +44,7 @@ class StoreAccess:
         """Return the store.
 
         Raises:
-            RemoteAccessError: an option cannot be used, there are no credentials, or obstore is
-                not installed.
+            RemoteAccessError: an option cannot be used, or there are no credentials.
         """
         if self._store is None:
             async with self._opens:
@@ -85,13 +86,6 @@ class StoreAccess:
         return True
 
     async def _open(self) -> Any:
-        try:
-            import obstore.store
-        except ImportError:
-            raise RemoteAccessError(
-                self.remote.name,
-                f"obstore is not installed. Run pip install 'asynclive[{self.remote.scheme}]'.",
-            ) from None
         arguments, provider = await self._find_arguments()
         try:
             return getattr(obstore.store, arguments.kind)(
