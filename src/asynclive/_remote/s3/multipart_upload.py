@@ -1,4 +1,4 @@
-"""MultipartUploader: sends a large file in parts, each one proven, and resumes what was cut off.
+"""MultipartUploader: sends a large file in parts, each one proven, and resumes a cut-off upload.
 
 One upload has three steps:
 
@@ -111,7 +111,7 @@ class MultipartUploader:
     async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
         """Send the file ``source``, or the parts that are missing in the remote, and prove it.
 
-        The memory of ``on_bytes`` may be corrected by a negative number, if an upload is lost.
+        ``on_bytes`` is called with a negative number if an upload is lost and begins again.
 
         Raises:
             WrongObjectError: the remote answers that it has other bytes. They are removed.

@@ -1,7 +1,7 @@
 """UploadJournal: the uploads in parts that are open, so that a later push resumes or aborts them.
 
 Each upload has a file of its own, and the process that sends holds a lock on it. The kernel frees
-the lock of a process that was killed. The first line says what is sent, and is written before the
+the lock of a process that was killed. The first line names the object, and is written before the
 upload begins; the second has its id. Lines are appended, so a kill cuts no earlier one short.
 
 The calls block for as long as it takes to write a few hundred bytes. There is one for each upload.
@@ -61,7 +61,7 @@ class UploadSlot:
         """The upload that a process which has ended left open. None: there is none."""
 
     def begin(self, upload: OpenUpload) -> None:
-        """Write what is sent next. Its id follows."""
+        """Write the record of an upload before it begins. Its id follows."""
         self.upload = upload._replace(upload_id=None)
         self._file.truncate()
         self._file.append(_line(self.upload._asdict()))
