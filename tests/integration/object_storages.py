@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from s3_server import Bucket
 
-from asynclive._artifact.push_records import PushObject, RemoteDescription
+from asynclive._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
+from asynclive._remote.store import RemoteStore
 
 
 def describe(bucket: Bucket, **options: Any) -> RemoteDescription:
@@ -33,3 +35,10 @@ def key_of(obj: PushObject) -> str:
 
 def ignore_bytes(_sent: int) -> None:
     """Stand in for the counter of sent bytes."""
+
+
+async def find(
+    store: RemoteStore, objects: Sequence[PushObject], cache: Path
+) -> Mapping[str, VerifiedBy | None]:
+    """Look for objects, as a push that proves them by the store does."""
+    return await store.find(objects, "store", lambda obj: str(cache / obj.md5))

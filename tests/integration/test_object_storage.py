@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from backends import on_asyncio
-from object_storages import describe, ignore_bytes, key_of, make_object
+from object_storages import describe, find, ignore_bytes, key_of, make_object
 from s3_server import Bucket
 
 from asynclive._artifact.push_policy import PushPolicy
@@ -29,12 +29,12 @@ async def test_objects_are_sent_where_dvc_looks_and_proven_by_their_etag(
     objects = [make_object(tmp_path, os.urandom(size)) for size in (0, 1, 1000)]
     objects.append(make_object(tmp_path, b"[]", listing=True))
     store = await open_bucket(bucket)
-    assert await store.find(objects, "store") == {}
+    assert await find(store, objects, tmp_path) == {}
     for obj in objects:
         sent = await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
         assert sent.verified_by == "etag"
     assert bucket.keys() == {key_of(obj) for obj in objects}
-    assert await store.find(objects, "store") == {obj.md5: "etag" for obj in objects}
+    assert await find(store, objects, tmp_path) == {obj.md5: "etag" for obj in objects}
     for obj in objects:
         await store.check_by_reading(obj)
     await store.aclose()
@@ -47,7 +47,7 @@ async def test_an_object_with_other_bytes_is_found_and_replaced(
     obj = make_object(tmp_path, b"right bytes")
     bucket.put(key_of(obj), content)
     store = await open_bucket(bucket)
-    assert await store.find([obj], "store") == {obj.md5: None}
+    assert await find(store, [obj], tmp_path) == {obj.md5: None}
     with pytest.raises(WrongObjectError):
         await store.check_by_reading(obj)
     await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
@@ -59,6 +59,6 @@ async def test_the_path_of_a_remote_may_have_any_characters(bucket: Bucket, tmp_
     obj = make_object(tmp_path, b"bytes")
     store = await open_bucket(bucket, url=f"s3://{bucket.name}/a b/ä~#%+/c")
     await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
-    assert await store.find([obj], "store") == {obj.md5: "etag"}
+    assert await find(store, [obj], tmp_path) == {obj.md5: "etag"}
     assert bucket.keys() == {f"a b/ä~#%+/c/files/md5/{obj.md5[:2]}/{obj.md5[2:]}"}
     await store.aclose()

@@ -13,7 +13,7 @@ import anyio
 from asynclive._artifact.push_policy import Verify
 from asynclive._artifact.push_records import PushObject, PushUnit, RemoteDescription, VerifiedBy
 from asynclive._remote.request_budget import RequestBudget
-from asynclive._remote.store import OnBytes, Sent, WrongObjectError
+from asynclive._remote.store import OnBytes, Sent, SourceOf, WrongObjectError
 
 
 def make_remote(name: str = "r", path: Path = Path("/remote")) -> RemoteDescription:
@@ -71,7 +71,7 @@ class ScriptedStore:
         self.at_once = self.most_at_once = 0
 
     async def find(
-        self, objects: Sequence[PushObject], verify: Verify | None
+        self, objects: Sequence[PushObject], verify: Verify | None, source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         async with self.budget.request():
             found = {obj.md5: self.proofs[obj.md5] for obj in objects if obj.md5 in self.proofs}

@@ -26,7 +26,7 @@ from .._workspace.temp_directory import TempDirectory
 from .directory.object_copy import STEP_BYTES, ObjectCopy
 from .directory.object_directory import ObjectDirectory, hash_of
 from .request_budget import RequestBudget
-from .store import OnBytes, Sent, WrongObjectError
+from .store import OnBytes, Sent, SourceOf, WrongObjectError
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class LocalRemote:
         self._starts = anyio.Lock()  # protects the temp directory, while it is made
 
     async def find(
-        self, objects: Sequence[PushObject], verify: Verify | None
+        self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects, as ``RemoteStore`` says. Those without a cached proof are read."""
         stamps: dict[str, Stamp | None] = {}

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol
 from .._artifact.push_policy import Verify
 from .._artifact.push_records import PushObject, VerifiedBy
 
+SourceOf = Callable[[PushObject], str]
+"""Returns the path of an object in the cache."""
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that were sent, or that need not be sent again."""
 
@@ -23,6 +25,8 @@ class Sent(NamedTuple):
     verified_by: VerifiedBy
     resumed_bytes: int = 0
     """The bytes that an earlier push had sent."""
+    etag: str = ""
+    """The ETag that proves an object in parts, without quotes. It is not in the object's name."""
 
 
 class WrongObjectError(Exception):
@@ -59,7 +63,7 @@ class RemoteStore(Protocol):
     """As in ``PushResult``."""
 
     async def find(
-        self, objects: Sequence[PushObject], verify: Verify | None
+        self, objects: Sequence[PushObject], verify: Verify | None, source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects in the remote; return how each one that is there is proven, by MD5.
 
@@ -70,6 +74,7 @@ class RemoteStore(Protocol):
             objects: all objects of one push to this remote. Their names differ.
             verify: the proof that the push asks for. If it is not ``"store"``, the size may be all
                 that is compared: either it is enough, or ``check_by_reading`` follows.
+            source_of: for a checksum that the name of an object does not tell.
         """
         ...
 

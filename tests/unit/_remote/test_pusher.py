@@ -182,7 +182,7 @@ async def test_an_error_of_looking_for_objects_is_a_push_error() -> None:
     setup, unit = Setup(), make_unit(FILES)
     store = await setup.store()
 
-    async def fail(objects: object, verify: object) -> dict[str, None]:
+    async def fail(*_: object) -> dict[str, None]:
         raise ConnectionError("no route to host")
 
     store.find = fail  # type: ignore[method-assign]

@@ -19,6 +19,7 @@ from ..._artifact.push_records import PushObject, VerifiedBy
 from ..store import (
     OnBytes,
     Sent,
+    SourceOf,
     UnreadableObjectError,
     WrongObjectError,
     explain_unreadable,
@@ -66,7 +67,7 @@ class ObjectStorage:
         self._hashers = anyio.CapacityLimiter(2)
 
     async def find(
-        self, objects: Sequence[PushObject], verify: Verify | None = "store"
+        self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects in the remote; return how each one that is there is proven, by MD5."""
         keys = {_key(obj): obj for obj in objects}

@@ -13,6 +13,7 @@ push has less to do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -104,11 +105,17 @@ class RemotePush:
 
     async def _find(self, store: RemoteStore) -> Found:
         try:
-            return await store.find([*self.objects.values()], self._verify)
+            return await store.find([*self.objects.values()], self._verify, self._source_of)
         except PushError:
             raise
         except Exception as error:
             raise PushError(self.remote.name, f"{reason_of(error)}.") from error
+
+    def _source_of(self, obj: PushObject) -> str:
+        """Return the path of an object in the cache. All outputs have one or two caches."""
+        units = {unit.cache_dir: unit for unit in self.units}
+        paths = [unit.object_path(obj) for unit in units.values()]
+        return next(filter(os.path.exists, paths), paths[0])
 
     def _is_done(self, obj: PushObject, found: Found) -> bool:
         """Return whether it is enough that the object was found."""
