@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from s3_server import Bucket
 
+from asynclive._artifact.push_policy import PushPolicy
 from asynclive._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
+from asynclive._remote.open_store import open_store
+from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.store import RemoteStore
 
 
@@ -42,3 +46,20 @@ async def find(
 ) -> Mapping[str, VerifiedBy | None]:
     """Look for objects, as a push that proves them by the store does."""
     return await store.find(objects, "store", lambda obj: str(cache / obj.md5))
+
+
+@asynccontextmanager
+async def open_storage(
+    remote: RemoteDescription,
+    state_dir: Path,
+    budget: RequestBudget | None = None,
+    policy: PushPolicy | None = None,
+) -> AsyncIterator[RemoteStore]:
+    """Open a store, and close it at the end."""
+    store = await open_store(
+        remote, budget or RequestBudget(), policy or PushPolicy(), str(state_dir)
+    )
+    try:
+        yield store
+    finally:
+        await store.aclose()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from backends import on_asyncio
-from object_storages import describe, find, ignore_bytes, make_object
+from object_storages import describe, find, ignore_bytes, make_object, open_storage
 from s3_proxy import (
     DENIED,
     EXPIRED,
@@ -27,31 +25,18 @@ from s3_proxy import (
 )
 from s3_server import Bucket
 
-from asynclive._artifact.push_policy import PushPolicy
 from asynclive._artifact.push_records import PushObject
 from asynclive._errors import RemoteAccessError
+from asynclive._remote.cloud.known_etags import KnownEtags
 from asynclive._remote.cloud.object_storage import ObjectStorage
 from asynclive._remote.cloud.retried_requests import RetriedRequests
 from asynclive._remote.cloud.store_access import StoreAccess
-from asynclive._remote.open_store import open_store
 from asynclive._remote.remote_errors import RequestFailedError
 from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.s3.s3_client import S3Connection
 from asynclive._remote.store import RemoteStore
 
 pytestmark = [pytest.mark.anyio, on_asyncio]
-
-
-@asynccontextmanager
-async def open_bucket(
-    bucket: Bucket, proxy: S3Proxy, budget: RequestBudget | None = None, **options: Any
-) -> AsyncIterator[RemoteStore]:
-    remote = describe(bucket, endpointurl=proxy.endpoint, **options)
-    store = await open_store(remote, budget or RequestBudget(), PushPolicy())
-    try:
-        yield store
-    finally:
-        await store.aclose()
 
 
 async def find_and_send(store: RemoteStore, objects: list[PushObject], cache: Path) -> None:
@@ -85,7 +70,7 @@ async def test_a_refusal_of_the_remote_names_the_option_to_change(
 ) -> None:
     objects = [make_object(tmp_path, b"%d" % number) for number in range(count)]
     proxy.rule = always(reply)
-    async with open_bucket(bucket, proxy) as store:
+    async with open_storage(describe(bucket, endpointurl=proxy.endpoint), tmp_path) as store:
         with pytest.raises(RemoteAccessError, match=words) as caught:
             await find_and_send(store, objects, tmp_path)
     assert caught.value.option == option
@@ -100,7 +85,8 @@ async def test_a_server_that_refuses_every_fifth_request_gets_all_objects(
     objects = [make_object(tmp_path, b"%d" % number) for number in range(40)]
     proxy.rule = every(5, SLOW_DOWN)
     budget = RequestBudget()
-    async with open_bucket(bucket, proxy, budget) as store:
+    remote = describe(bucket, endpointurl=proxy.endpoint)
+    async with open_storage(remote, tmp_path, budget) as store:
         for obj in objects:
             await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
         assert set((await find(store, objects, tmp_path)).values()) == {"etag"}
@@ -118,7 +104,7 @@ async def test_a_request_that_failed_on_its_way_is_made_again(
 ) -> None:
     obj = make_object(tmp_path, b"bytes")
     proxy.rule = first(1, action, is_upload)
-    async with open_bucket(bucket, proxy) as store:
+    async with open_storage(describe(bucket, endpointurl=proxy.endpoint), tmp_path) as store:
         sent = await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
     assert sent.verified_by == "etag"
     assert [request.succeeded for request in proxy.uploads] == [False, True]
@@ -129,7 +115,7 @@ async def test_an_object_that_the_remote_refuses_ends_alone(
 ) -> None:
     obj = make_object(tmp_path, b"bytes")
     proxy.rule = always(Reply(400, "EntityTooLarge"), is_upload)
-    async with open_bucket(bucket, proxy) as store:
+    async with open_storage(describe(bucket, endpointurl=proxy.endpoint), tmp_path) as store:
         with pytest.raises(RequestFailedError, match="EntityTooLarge"):
             await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
 
@@ -138,7 +124,7 @@ Impatient = Callable[[float, float], ObjectStorage]
 
 
 @pytest.fixture
-def impatient(bucket: Bucket, proxy: S3Proxy) -> Impatient:
+def impatient(bucket: Bucket, proxy: S3Proxy, tmp_path: Path) -> Impatient:
     """Return a function that opens a store with other limits, in seconds."""
 
     def open_it(outage: float, read: float) -> ObjectStorage:
@@ -151,7 +137,7 @@ def impatient(bucket: Bucket, proxy: S3Proxy) -> Impatient:
             outage_seconds=outage,
             first_outage_seconds=outage,
         )
-        return ObjectStorage(access, requests)
+        return ObjectStorage(access, requests, KnownEtags(str(tmp_path), "storage"))
 
     return open_it
 

@@ -12,7 +12,7 @@ from .store import RemoteStore
 
 
 async def open_store(
-    description: RemoteDescription, budget: RequestBudget, policy: PushPolicy
+    description: RemoteDescription, budget: RequestBudget, policy: PushPolicy, state_dir: str
 ) -> RemoteStore:
     """Return the store of a remote whose ``only_dvc`` is None. Close it with ``aclose``.
 
@@ -20,32 +20,43 @@ async def open_store(
         description: the remote.
         budget: the permits and the bandwidth that all pushes share.
         policy: how the session pushes.
+        state_dir: the directory of the journals of large uploads, and of cached proofs.
 
     Raises:
         RemoteAccessError: an option cannot be used, there are no credentials, or obstore is not
             installed.
     """
+    if description.scheme == "local":
+        from .local_remote import LocalRemote
+
+        return LocalRemote(description, budget, state_dir)
     if find_spec("obstore") is None:
         raise RemoteAccessError(
             description.name,
             f"obstore is not installed. Run pip install 'asynclive[{description.scheme}]'.",
         )
+    from .cloud.known_etags import KnownEtags
     from .cloud.object_storage import ObjectStorage
     from .cloud.retried_requests import RetriedRequests
     from .cloud.store_access import StoreAccess
 
-    connection = None
+    part_size = policy.part_size or DEFAULT_PART_SIZE
+    connection = large_files = None
     if description.scheme == "s3":
+        from .s3.lazy_uploader import LazyUploader
         from .s3.s3_client import S3Connection
 
         connection = S3Connection(description, budget.max_requests)
+        large_files = LazyUploader(connection, budget, state_dir, part_size)
     access = StoreAccess(description, connection)
     requests = RetriedRequests(access, budget)
     await access.store()
     return ObjectStorage(
         access,
         requests,
-        part_size=policy.part_size or DEFAULT_PART_SIZE,
+        KnownEtags(state_dir, f"{description.options.get('endpointurl')} {description.prefix}"),
+        large_files,
+        part_size,
         # A listing of Azure always begins with the first object.
         skips=description.scheme != "azure",
     )

@@ -20,7 +20,8 @@ class PushLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         # Held by a thread while it wakes the loop. No thread waits long: that takes microseconds.
-        self._wakes = threading.Lock()
+        # A finalizer may wake the loop in the middle of that, in the same thread.
+        self._wakes = threading.RLock()
 
     # The type of the standard library is generic in `args`, which Python 3.10 cannot express.
     def call_soon_threadsafe(  # type: ignore[override]

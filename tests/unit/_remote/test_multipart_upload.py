@@ -72,7 +72,7 @@ def sender(bucket: Bucket, tmp_path: Path) -> Sender:
 
 def test_a_file_is_sent_in_parts_and_proven(sender: Sender) -> None:
     sent = sender.run(sender.send)
-    assert sent == Sent("etag")
+    assert sent == Sent("etag", 0, sender.bucket.objects()[sender.key].etag)
     assert sender.bucket.get(sender.key) == sender.content
     stored = sender.bucket.objects()[sender.key]
     assert stored.etag == multipart_etag(str(sender.path), sender.obj.size, PART)

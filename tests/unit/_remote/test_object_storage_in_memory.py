@@ -13,6 +13,7 @@ from obstore.store import MemoryStore
 
 from asynclive._artifact.push_policy import Verify
 from asynclive._artifact.push_records import PushObject, VerifiedBy
+from asynclive._remote.cloud.known_etags import KnownEtags
 from asynclive._remote.cloud.object_storage import ObjectStorage
 from asynclive._remote.cloud.retried_requests import RetriedRequests
 from asynclive._remote.store import UnreadableObjectError, WrongObjectError
@@ -26,7 +27,9 @@ class InMemory:
         self.budget = CountingBudget()
         access = FixedAccess(self.store)
         requests = RetriedRequests(access, self.budget)
-        self.storage = ObjectStorage(access, requests, part_size=1000)
+        self.storage = ObjectStorage(
+            access, requests, KnownEtags(str(cache), "memory"), part_size=1000
+        )
         self._cache = cache
         self.sent = 0
 

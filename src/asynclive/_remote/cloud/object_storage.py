@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -16,6 +16,8 @@ import obstore
 
 from ..._artifact.push_policy import DEFAULT_PART_SIZE, Verify
 from ..._artifact.push_records import PushObject, VerifiedBy
+from ..._workers.bounded_gather import run_together
+from ..s3.multipart_etag import has_multipart_etag, is_in_parts
 from ..store import (
     OnBytes,
     Sent,
@@ -24,13 +26,30 @@ from ..store import (
     WrongObjectError,
     explain_unreadable,
 )
+from .known_etags import KnownEtags
 from .object_search import Listed, ObjectSearch, head, read_meta
+from .obstore_errors import REQUEST_ERRORS
 from .retried_requests import MissingInRemoteError, RetriedRequests
 from .store_access import StoreAccess
 from .store_arguments import has_md5_etags
+from .whole_file import send_whole
 
+# Hashing is as fast as memory. Two threads are enough for any network.
+_HASHERS = 2
 # A read of a file, and of a thread that hashes: long enough to be worth the switch.
 _CHUNK = 1024 * 1024
+
+
+class LargeFiles(Protocol):
+    """Sends the files that are larger than one request."""
+
+    async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
+        """Send a file, and prove it, as ``RemoteStore`` says."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. No file is in flight."""
+        ...
 
 
 class ObjectStorage:
@@ -43,6 +62,8 @@ class ObjectStorage:
     Args:
         access: opens the store of obstore.
         requests: makes the requests.
+        known_etags: the ETags of objects in parts.
+        large_files: sends files of more than ``part_size``. None: obstore does, in parts.
         part_size: maximum number of bytes of one request.
         skips: see ``ObjectSearch``.
     """
@@ -53,26 +74,30 @@ class ObjectStorage:
         self,
         access: StoreAccess,
         requests: RetriedRequests,
+        known_etags: KnownEtags,
+        large_files: LargeFiles | None = None,
         part_size: int = DEFAULT_PART_SIZE,
         skips: bool = True,
     ) -> None:
         self._access = access
         self._requests = requests
+        self._known_etags = known_etags
+        self._large_files = large_files
         self._part_size = part_size
         self._skips = skips
         # Whether an ETag is the MD5 of the bytes. None: it is taken for one until one is not.
         self._md5_etags: bool | None = None if has_md5_etags(access.remote) else False
         self._asks_etags = asyncio.Lock()  # protects it while an object is read back to find out
-        # Hashing is as fast as memory. Two threads are enough for any network.
-        self._hashers = anyio.CapacityLimiter(2)
+        self._hashers = anyio.CapacityLimiter(_HASHERS)
 
     async def find(
-        self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
+        self, objects: Sequence[PushObject], verify: Verify | None, source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects in the remote; return how each one that is there is proven, by MD5."""
         keys = {_key(obj): obj for obj in objects}
         listed = await ObjectSearch(self._requests, self._skips).run(list(keys))
         found: dict[str, VerifiedBy | None] = {}
+        in_parts: list[tuple[PushObject, Listed]] = []
         doubtful: list[PushObject] = []
         for key, meta in listed.items():
             obj = keys[key]
@@ -82,37 +107,87 @@ class ObjectStorage:
                 found[obj.md5] = "etag"
             elif verify != "store" or self._md5_etags is False:
                 found[obj.md5] = "size"
+            elif is_in_parts(meta.etag):
+                in_parts.append((obj, meta))
             else:
                 found[obj.md5] = None
                 doubtful.append(obj)
+        jobs = [partial(self._prove_parts, obj, meta, source_of, found) for obj, meta in in_parts]
+        await run_together(jobs, _HASHERS)
         if doubtful and await self._has_opaque_etags(min(doubtful, key=_size)):
             found |= {obj.md5: "size" for obj in doubtful}
         return found
 
     async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
         """Send the file ``source`` as an object, replacing one that is there, and prove it."""
-        await self._check_size(obj, source)
+        self._check_size(obj, source)
+        if obj.size > self._part_size:
+            return await self._send_large(obj, source, on_bytes)
         if self._md5_etags is False:
             await self._check_source(obj, source)
         try:
             reply = await self._requests.run(partial(_put, obj=obj, source=source), obj.size)
         except OSError as error:
             raise explain_unreadable(error) from error
-        etag = (reply["e_tag"] or "").strip('"')
         on_bytes(obj.size)
-        if etag == _md5(obj):
-            self._md5_etags = self._md5_etags is not False
+        meta = Listed(obj.size, (reply["e_tag"] or "").strip('"'))
+        if _has_md5(meta, obj):
             return Sent("etag")
         if self._md5_etags is not False:
             await self._check_source(obj, source, sent=True)
             if not await self._has_opaque_etags(obj):
                 await self._remove(obj)
-                raise WrongObjectError(f"the remote has other bytes: their MD5 is {etag}")
+                raise WrongObjectError(f"the remote has other bytes: their MD5 is {meta.etag}")
+        return await self._prove_size(obj)
+
+    async def _send_large(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
+        if self._large_files is not None:
+            sent = await self._large_files.send(obj, source, on_bytes)
+            if sent.etag:
+                self._known_etags.add(obj.md5, sent.etag)
+            return sent
+        await self._check_source(obj, source)
+        budget = self._requests.budget
+        store = await self._access.store()
+        try:
+            await send_whole(store, _key(obj), source, self._part_size, budget, on_bytes)
+        except REQUEST_ERRORS as error:
+            failed = self._requests.error_of(error)
+        else:
+            return await self._prove_size(obj)
+        raise failed
+
+    async def _prove_parts(
+        self,
+        obj: PushObject,
+        meta: Listed,
+        source_of: SourceOf,
+        found: dict[str, VerifiedBy | None],
+    ) -> None:
+        """Compare the ETag of an object in parts with that of the file, and put it into ``found``.
+
+        One without a file in the cache, and one whose parts have an unusual size, is not proven.
+        """
+        if not self._known_etags.has(obj.md5, meta.etag):
+            check = partial(
+                has_multipart_etag, source_of(obj), obj.size, meta.etag, self._part_size
+            )
+            try:
+                fits = await anyio.to_thread.run_sync(check, limiter=self._hashers)
+            except OSError:
+                fits = False
+            if not fits:
+                found[obj.md5] = None
+                return
+            self._known_etags.add(obj.md5, meta.etag)
+        found[obj.md5] = "etag"
+
+    async def _prove_size(self, obj: PushObject) -> Sent:
         meta = read_meta(await self._requests.run(partial(head, key=_key(obj))))
         if meta.size != obj.size:
             await self._remove(obj)
             raise WrongObjectError(f"the remote has {meta.size} bytes of {obj.size}")
-        return Sent("size")
+        return Sent("etag" if _has_md5(meta, obj) else "size")
 
     async def check_by_reading(self, obj: PushObject) -> None:
         """Read the object back, and compare the MD5 of its bytes with its name."""
@@ -133,6 +208,8 @@ class ObjectStorage:
     async def aclose(self) -> None:
         """Close connections. Nothing is in flight."""
         await self._access.aclose()
+        if self._large_files is not None:
+            await self._large_files.aclose()
 
     async def _has_opaque_etags(self, obj: PushObject) -> bool:
         """Tell whether the ETag of an object, which is not its MD5, says nothing about its bytes.
@@ -148,7 +225,7 @@ class ObjectStorage:
                 self._md5_etags = False
         return self._md5_etags is False
 
-    async def _check_size(self, obj: PushObject, source: str) -> None:
+    def _check_size(self, obj: PushObject, source: str) -> None:
         try:
             size = os.stat(source).st_size
         except OSError as error:

@@ -115,6 +115,13 @@ class RetriedRequests:
             await self._prepare_next(failure, refusal, tries, began, store)
         raise AssertionError  # the loop does not end
 
+    def error_of(self, error: Exception) -> Exception:
+        """Return the error of a request that obstore itself has tried again, in vain."""
+        failure = read_failure(error)
+        if classify(failure.code, failure.status) is Refusal.OBJECT:
+            return _refused(failure)
+        return access_error(self._remote, failure.code, failure.detail)
+
     async def _prepare_next(
         self, failure: Failure, refusal: Refusal, tries: int, began: float, store: Any
     ) -> None:
@@ -132,9 +139,7 @@ class RetriedRequests:
             # The clients that were refused together must not come again together.
             await anyio.sleep(random.uniform(longest / 2, longest))
         elif refusal is Refusal.OBJECT:
-            raise RequestFailedError(
-                f"the remote refuses it ({failure.code or failure.status}): {failure.detail}"
-            )
+            raise _refused(failure)
         elif tries > 2 or not await self._access.renew(store, failure, refusal):
             raise access_error(self._remote, failure.code, failure.detail)
 
@@ -167,6 +172,11 @@ class RetriedRequests:
             f"'dvc remote modify {self._remote.name} jobs 1'.",
             option="jobs",
         )
+
+
+def _refused(failure: Failure) -> RequestFailedError:
+    code = failure.code or failure.status
+    return RequestFailedError(f"the remote refuses it ({code}): {failure.detail}")
 
 
 async def list_first(store: Any) -> None:

@@ -11,7 +11,7 @@ import obstore.store
 from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import Refusal
-from ..s3.s3_client import S3Connection
+from ..s3.s3_client import S3Address, S3Connection
 from .azure_credentials import AzureDefaultCredentials
 from .obstore_errors import Failure
 from .store_arguments import StoreArguments, azure_arguments, gs_arguments, s3_arguments
@@ -93,8 +93,7 @@ class StoreAccess:
                 prefix=arguments.prefix,
                 config=arguments.config,
                 client_options=arguments.client,
-                # RetriedRequests tries again itself.
-                retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=1)},
+                retry_config=self._retry_config(),
                 credential_provider=provider,
             )
         except Exception as error:
@@ -105,14 +104,21 @@ class StoreAccess:
                 "Compare 'dvc config --list' with DVC's page on this kind of remote.",
             ) from None
 
+    def _retry_config(self) -> dict[str, Any]:
+        """Return how often obstore itself makes a request again.
+
+        RetriedRequests does that, except for the parts of a large file that obstore sends.
+        """
+        if self._connection is not None:
+            return {"max_retries": 0}
+        return {"max_retries": 10, "retry_timeout": timedelta(seconds=30)}
+
     async def _find_arguments(self) -> tuple[StoreArguments, Any]:
         """Return the arguments of the store, and the provider of credentials that they need."""
         provider: Any = None
         if self._connection is not None:
-            address = await self._connection.address()
-            if self._region is not None:
-                address = address._replace(region=self._region)
-            arguments, provider = s3_arguments(self.remote, address), self._connection.credentials
+            arguments = s3_arguments(self.remote, await self._find_address(self._connection))
+            provider = self._connection.credentials
         elif self.remote.scheme == "gs":
             arguments = gs_arguments(self.remote)
         else:
@@ -120,5 +126,31 @@ class StoreAccess:
         if not arguments.needs_credentials:
             return arguments, None
         # An error of the provider says more here than within a request of obstore.
-        await provider()
+        try:
+            await provider()
+        except Exception as error:
+            raise self._explain(error) from None
         return arguments, provider
+
+    async def _find_address(self, connection: S3Connection) -> S3Address:
+        try:
+            address = await connection.address()
+        except Exception as error:
+            raise self._explain(error) from None
+        return address if self._region is None else address._replace(region=self._region)
+
+    def _explain(self, error: Exception) -> Exception:
+        """Return the error that tells the user of one that came up before any request."""
+        if isinstance(error, RemoteAccessError):
+            return error
+        if self.remote.scheme == "s3":
+            # It imports botocore, which has raised the error.
+            from ..s3.s3_requests import explain
+
+            return explain(self.remote, error)
+        return RemoteAccessError(
+            self.remote.name,
+            f"Azure gives no token: {error}. Log in with 'az login', or run "
+            f"'dvc remote modify --local {self.remote.name} account_key KEY'.",
+            option="account_key",
+        )

@@ -4,6 +4,7 @@
 - ``s3_client``: S3Connection: address, credentials and client of one remote, as DVC finds them
 - ``signing_clock``: signs with the time of the remote, if the clock of this machine is wrong
 - ``s3_requests``: S3Requests: each request, with its permit and its tries
+- ``lazy_uploader``: LazyUploader: makes the uploader when a push has the first large file
 - ``multipart_upload``: MultipartUploader: sends a large file in parts, proven and resumable
 - ``multipart_etag``: the ETag of an object in parts, and guesses at the size of its parts
 - ``upload_journal``: UploadJournal: the uploads that are open, to resume or abort them

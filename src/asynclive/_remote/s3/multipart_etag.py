@@ -62,6 +62,11 @@ def multipart_etag(
     return combine_md5s(md5s)
 
 
+def is_in_parts(etag: str) -> bool:
+    """Return whether an ETag, without quotes, is that of an object in parts."""
+    return _MULTIPART_ETAG.fullmatch(etag.lower()) is not None
+
+
 def guess_part_sizes(size: int, etag: str, own: int) -> list[int]:
     """Return the part sizes that an object with this ETag may have, the most likely first.
 

@@ -357,7 +357,8 @@ class MultipartUploader:
         if verified_by is None:
             await self._requests.send(partial(_delete, bucket=self._bucket, key=upload.key))
             raise WrongObjectError("the remote has other bytes in the object that it completed")
-        return Sent(verified_by, upload.resumed_bytes)
+        etag = str(reply["ETag"]).strip('"') if verified_by == "etag" else ""
+        return Sent(verified_by, upload.resumed_bytes, etag)
 
     async def _head(self, key: str) -> dict[str, Any] | None:
         async def head(client: S3Client) -> Any:

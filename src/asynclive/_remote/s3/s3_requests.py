@@ -23,6 +23,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from ..._artifact.push_records import RemoteDescription
+from ..._errors import RemoteAccessError
 from ..remote_errors import (
     BAD_CERTIFICATE,
     BAD_OPTION,
@@ -155,6 +157,12 @@ class S3Requests:
         if refusal is Refusal.EXPIRED and tries == 1:
             return await self.connection.renew(client)
         return False
+
+
+def explain(remote: RemoteDescription, error: Exception) -> RemoteAccessError:
+    """Return the error that tells the user of an error of botocore, before any request."""
+    failure = _read(error)
+    return access_error(remote, failure.code, failure.detail)
 
 
 def _read(error: Exception) -> _Failure:
