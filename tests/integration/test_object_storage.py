@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 from backends import on_asyncio
 from object_storages import describe, find, ignore_bytes, key_of, make_object, open_storage
+from s3_proxy import Hold, S3Proxy, first, is_upload
 from s3_server import Bucket
 
+from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.store import WrongObjectError
+from asynclive._workers.bounded_gather import run_together
 
 pytestmark = [pytest.mark.anyio, on_asyncio]
 
@@ -53,3 +59,37 @@ async def test_the_path_of_a_remote_may_have_any_characters(bucket: Bucket, tmp_
         await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
         assert await find(store, [obj], tmp_path) == {obj.md5: "etag"}
         assert bucket.keys() == {f"a b/ä~#%+/c/files/md5/{obj.md5[:2]}/{obj.md5[2:]}"}
+
+
+async def test_looking_for_many_objects_takes_one_request_a_page(
+    bucket: Bucket, proxy: S3Proxy, tmp_path: Path
+) -> None:
+    objects = [make_object(tmp_path, b"%d" % number) for number in range(1200)]
+    budget = RequestBudget()
+    remote = describe(bucket, endpointurl=proxy.endpoint)
+    async with open_storage(remote, tmp_path, budget) as store:
+        sends = (partial(store.send, obj, str(tmp_path / obj.md5), ignore_bytes) for obj in objects)
+        await run_together(sends, budget.max_requests)
+        proxy.forget()
+        absent = [make_object(tmp_path, b"absent %d" % number) for number in range(100)]
+        found = await find(store, [*objects, *absent], tmp_path)
+    assert found == {obj.md5: "etag" for obj in objects}
+    # Two pages, and one more if two segments are listed in parallel.
+    assert len(proxy.requests) <= 3
+
+
+async def test_a_cancelled_request_gives_its_permit_back(
+    bucket: Bucket, proxy: S3Proxy, tmp_path: Path
+) -> None:
+    obj = make_object(tmp_path, b"bytes")
+    hold = Hold()
+    proxy.rule = first(1, hold, is_upload)
+    remote = describe(bucket, endpointurl=proxy.endpoint)
+    async with open_storage(remote, tmp_path, RequestBudget(max_requests=1)) as store:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.send, obj, str(tmp_path / obj.md5), ignore_bytes)
+            await anyio.to_thread.run_sync(hold.wait_until_reached)
+            tasks.cancel_scope.cancel()
+        hold.drop()
+        await store.send(obj, str(tmp_path / obj.md5), ignore_bytes)
+    assert bucket.get(key_of(obj)) == b"bytes"

@@ -58,7 +58,7 @@ async def find_and_send(store: RemoteStore, objects: list[PushObject], cache: Pa
     ],
     ids=lambda value: value.code if isinstance(value, Reply) else "",
 )
-@pytest.mark.parametrize("count", [1, 20], ids=["head", "list"])
+@pytest.mark.parametrize("count", [1, 60], ids=["head", "list"])
 async def test_a_refusal_of_the_remote_names_the_option_to_change(
     bucket: Bucket,
     proxy: S3Proxy,

@@ -51,8 +51,8 @@ async def test_a_remote_with_the_same_objects_is_listed_once() -> None:
 
 
 async def test_a_remote_with_many_other_objects_is_not_listed() -> None:
-    keys = make_keys(30)
-    stored = [*make_keys(12_000, "other"), *keys[:20]]
+    keys = make_keys(60)
+    stored = [*make_keys(24_000, "other"), *keys[:40]]
     assert await search(stored, keys) <= len(keys)
 
 
@@ -63,11 +63,11 @@ async def test_the_listing_skips_ahead_to_the_next_object() -> None:
 
 
 async def test_the_listing_of_a_directory_is_found_next_to_its_namesake() -> None:
-    keys = make_keys(20)
+    keys = make_keys(40)
     listings = [f"{key}.dir" for key in keys]
     assert await search([*keys, *listings[:10]], [*keys, *listings]) <= 2
 
 
 async def test_a_remote_that_cannot_skip_is_asked_one_by_one() -> None:
-    keys = make_keys(20)
-    assert await search(keys, keys, skips=False) == 20
+    keys = make_keys(60)
+    assert await search(keys, keys, skips=False) == 60

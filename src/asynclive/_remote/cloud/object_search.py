@@ -15,8 +15,9 @@ from .retried_requests import MissingInRemoteError, RetriedRequests
 
 # A listing is read in pages of this size by S3 and by Google Cloud Storage.
 PAGE = 1000
-# So few objects are asked for one by one. A page costs a server as much as a few HEADs.
-_FEW = 8
+# So few objects are asked for one by one. With 16 permits, that takes as long as a page, and costs
+# as much at AWS as three of them.
+_FEW = 50
 # A page of a listing must find so many objects to be worth it. Otherwise the remote has many others
 # between them, and the rest is asked for one by one.
 _WORTH_A_PAGE = 4
