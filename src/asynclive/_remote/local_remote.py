@@ -6,6 +6,7 @@ blocks, and runs in threads.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -19,11 +20,14 @@ from .._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
 from .._cache.remote_proofs import RemoteProofs
 from .._errors import RemoteAccessError
 from .._fs.change_detection import Stamp
+from .._fs.file_io import remove_file
 from .._workers.bounded_gather import run_together
 from .._workers.file_workers import default_workers
+from .._workers.processors import usable_processors
+from .._workers.shared_hops import SharedHops
 from .._workers.thread_start import run_in_any_thread, run_in_thread
 from .._workspace.temp_directory import TempDirectory
-from .directory.object_copy import STEP_BYTES, ObjectCopy
+from .directory.object_copy import SMALL_BYTES, STEP_BYTES, ObjectCopy, copy_small
 from .directory.object_directory import ObjectDirectory, hash_of
 from .request_budget import RequestBudget
 from .store import OnBytes, Sent, SourceOf, WrongObjectError
@@ -32,6 +36,8 @@ T = TypeVar("T")
 
 # The most objects that one hop to a thread looks at or reads.
 _STEP_OBJECTS = 256
+# The most small objects that one hop stores. A cancelled push waits for them.
+_SMALL_OBJECTS = 32
 # The most proofs that are only in memory. A kill loses them: the objects are then read again.
 _UNSAVED_PROOFS = 1000
 # After these, no other object can be stored either.
@@ -58,6 +64,11 @@ class LocalRemote:
         self._unsaved: dict[str, Stamp] = {}
         self._temp: TempDirectory | None = None
         self._starts = anyio.Lock()  # protects the temp directory, while it is made
+        # Whether a file can share blocks with one of the cache; the first objects tell.
+        self._shares_blocks = True
+        self._small: SharedHops[Stamp] = SharedHops(
+            self._run_hop, usable_processors(), _SMALL_OBJECTS, STEP_BYTES
+        )
 
     async def find(
         self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
@@ -84,18 +95,13 @@ class LocalRemote:
 
     async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
         """Copy an object into the directory, as ``RemoteStore`` says."""
-        temp = await self._temp_directory()
-        copy = ObjectCopy(obj, source, temp.new_path())
-        stamp = None
-        try:
-            while stamp is None:
-                count = copy.next_bytes
-                stamp = await self._request(partial(self._step, copy, obj), count)
-                on_bytes(count)
-        finally:
-            if stamp is None:
-                with anyio.CancelScope(shield=True):
-                    await run_in_any_thread(copy.discard, self._limiter)
+        temp = (await self._temp_directory()).new_path()
+        if obj.size <= SMALL_BYTES and not self._shares_blocks:
+            store = partial(self._store_small, obj, source, temp)
+            stamp = await self._small.call(store, obj.size)
+            on_bytes(obj.size)
+        else:
+            stamp = await self._store_large(ObjectCopy(obj, source, temp), obj, on_bytes)
         await self._keep_proofs({obj.md5: stamp})
         return Sent("checksum")
 
@@ -135,16 +141,52 @@ class LocalRemote:
         self._directory.make()
         return TempDirectory.start(self._directory.path)
 
-    def _step(self, copy: ObjectCopy, obj: PushObject) -> Stamp | None:
-        """Copy the next bytes; return the stamp of the object once it is complete."""
+    def _store_small(self, obj: PushObject, source: str, temp: str) -> Stamp:
+        """Store a small object, in a thread; return its stamp."""
+        with self._refusal_as_error():
+            stamp = copy_small(obj, source, temp)
+            try:
+                self._directory.publish(temp, obj.md5)
+            except BaseException:
+                remove_file(temp)
+                raise
+            return stamp
+
+    async def _store_large(self, copy: ObjectCopy, obj: PushObject, on_bytes: OnBytes) -> Stamp:
+        """Store an object step by step; return its stamp."""
+        stamp = None
         try:
-            if copy.step(from_thread.check_cancelled):
-                return self._directory.publish(copy.temp, obj.md5)
+            while stamp is None:
+                count = copy.next_bytes
+                stamp = await self._request(partial(self._step, copy, obj), count)
+                on_bytes(count)
+        finally:
+            if stamp is None:
+                with anyio.CancelScope(shield=True):
+                    await run_in_any_thread(copy.discard, self._limiter)
+        self._shares_blocks = copy.has_shared or (self._shares_blocks and not obj.size)
+        return stamp
+
+    def _step(self, copy: ObjectCopy, obj: PushObject) -> Stamp | None:
+        """Copy the next bytes, in a thread; return the stamp of the object once it is stored."""
+        with self._refusal_as_error():
+            stamp = copy.step(from_thread.check_cancelled)
+            if stamp is not None:
+                self._directory.publish(copy.temp, obj.md5)
+            return stamp
+
+    async def _run_hop(self, func: Callable[[], None], size: int) -> None:
+        await self._request(func, size)
+
+    @contextlib.contextmanager
+    def _refusal_as_error(self) -> Iterator[None]:
+        """Translate an error that any other object would meet too."""
+        try:
+            yield
         except OSError as error:
             if error.errno in _NO_STORING:
                 raise self._access_error(error) from error
             raise
-        return None
 
     def _access_error(self, error: OSError) -> RemoteAccessError:
         return RemoteAccessError(

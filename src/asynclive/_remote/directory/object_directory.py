@@ -17,10 +17,9 @@ from ..._fs.file_io import READ, make_dir, set_mode
 
 # Bytes of one read. The thread checks for cancellation in between.
 READ_BYTES = 2**18
-_OBJECT_MODE = 0o444
+OBJECT_MODE = 0o444
 _SHARED_DIR_MODE = 0o2775
-# A write within one tick of the file system's clock leaves the mtime as it is. So an object gets an
-# mtime that is older than the longest tick, which is 2 seconds: each later write changes it.
+# More than the longest tick, which is 2 seconds.
 _TICK_NS = 3 * 10**9
 
 
@@ -48,7 +47,7 @@ class ObjectDirectory:
             except OSError:  # it is missing, or its directory cannot be entered
                 continue
             fits = stat.S_ISREG(found.st_mode) and found.st_size == obj.size
-            stamps[obj.md5] = _stamp(found) if fits else None
+            stamps[obj.md5] = stamp_from(found) if fits else None
         return stamps
 
     def read(self, obj: PushObject, checkpoint: Callable[[], None]) -> str:
@@ -82,7 +81,7 @@ class ObjectDirectory:
         stamps: dict[str, Stamp] = {}
         for obj, stamp in objects:
             checkpoint()
-            is_settled = stamp[2] < time.time_ns() - _TICK_NS
+            is_settled = stamp[2] <= settled_mtime_ns()
             try:
                 is_right = self.read(obj, checkpoint) == hash_of(obj)
             except OSError:  # it cannot be read, so it is replaced
@@ -103,19 +102,14 @@ class ObjectDirectory:
         for path in reversed(missing):
             self._make_dir(path)
 
-    def publish(self, temp: str, md5: str) -> Stamp:
-        """Rename a complete file, whose bytes are right, to its object; return its stamp."""
-        set_mode(temp, _OBJECT_MODE)
-        before = time.time_ns() - _TICK_NS
-        os.utime(temp, ns=(before, before))
-        stamp = _stamp(os.stat(temp))
+    def publish(self, temp: str, md5: str) -> None:
+        """Rename a complete file, whose bytes are right, to its object."""
         path = self.object_path(md5)
         try:
             os.replace(temp, path)
         except FileNotFoundError:
             self._make_dir(os.path.dirname(path))
             os.replace(temp, path)
-        return stamp
 
     def _make_dir(self, path: str) -> None:
         if self._is_shared:
@@ -138,5 +132,13 @@ def hash_of(obj: PushObject) -> str:
     return obj.md5.partition(".")[0]
 
 
-def _stamp(found: os.stat_result) -> Stamp:
+def stamp_from(found: os.stat_result) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def settled_mtime_ns() -> int:
+    """Return the latest mtime that a file may have if each write from now on is to change it.
+
+    A write within one tick of the file system's clock leaves the mtime as it is.
+    """
+    return time.time_ns() - _TICK_NS
