@@ -74,6 +74,7 @@ class LocalRemote:
         self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects, as ``RemoteStore`` says. Those without a cached proof are read."""
+        await self._drop_removed_temp()
         stamps: dict[str, Stamp | None] = {}
         for start in range(0, len(objects), _STEP_OBJECTS):
             some = objects[start : start + _STEP_OBJECTS]
@@ -136,6 +137,13 @@ class LocalRemote:
                 except OSError as error:
                     raise self._access_error(error) from error
             return self._temp
+
+    async def _drop_removed_temp(self) -> None:
+        """Forget the temp directory if the whole remote was removed: the next push makes both."""
+        temp = self._temp
+        if temp is not None and not await run_in_thread(temp.exists, self._limiter):
+            self._temp = None
+            await run_in_any_thread(temp.close, self._limiter)
 
     def _start(self) -> TempDirectory:
         self._directory.make()

@@ -45,6 +45,10 @@ class TempDirectory:
                 raise
         return cls(path, lock, heartbeat)
 
+    def exists(self) -> bool:
+        """Return whether the directory is there: a user may have removed it."""
+        return os.path.isdir(self.path)
+
     def new_path(self) -> str:
         """Return a new temp path in the directory."""
         return os.path.join(self.path, str(next(self._numbers)))

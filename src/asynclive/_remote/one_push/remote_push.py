@@ -250,7 +250,8 @@ class _Sending:
 def reason_of(error: Exception) -> str:
     """Return the reason of a failure as a clause for a message."""
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        where = f": '{error.filename}'" if isinstance(error.filename, str) else ""
+        return f"{error.strerror}{where}"
     return str(error).rstrip(".") or type(error).__name__
 
 
