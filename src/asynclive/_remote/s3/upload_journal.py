@@ -40,6 +40,8 @@ class OpenUpload(NamedTuple):
     size: int
     """The bytes of the whole object."""
     part_size: int
+    uses_sha256: bool
+    """The remote stores the SHA-256 of each part, since its ETags are no MD5."""
     begun: float
     """Seconds since the epoch."""
     upload_id: str | None = None
@@ -145,10 +147,18 @@ def _released(file: LockedFile) -> Iterator[UploadSlot]:
 
 
 def new_upload(
-    remote: str, endpoint: str | None, bucket: str, key: str, size: int, part_size: int
+    remote: str,
+    endpoint: str | None,
+    bucket: str,
+    key: str,
+    size: int,
+    part_size: int,
+    uses_sha256: bool,
 ) -> OpenUpload:
     """Return the record of an upload that begins now."""
-    return OpenUpload(remote, endpoint or "", bucket, key, size, part_size, time.time())
+    return OpenUpload(
+        remote, endpoint or "", bucket, key, size, part_size, uses_sha256, time.time()
+    )
 
 
 def _name(endpoint: str, bucket: str, key: str) -> str:
