@@ -11,6 +11,7 @@ import base64
 import datetime
 import os
 import time
+from collections.abc import Container
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -32,8 +33,9 @@ _SAY_NOT_WHERE = {
     "AWS_SESSION_TOKEN",
     "AWS_EC2_METADATA_DISABLED",
 }
-# As s3fs, which DVC uses: seconds.
-_CONNECT_TIMEOUT, _READ_TIMEOUT = 5, 15
+# Seconds. The last MB of a part wait in the kernel after the client has sent them, so the reply
+# comes late on a slow line.
+_CONNECT_TIMEOUT, _READ_TIMEOUT = 5.0, 60.0
 # S3 refuses a request that is signed 900 seconds from its own time. A correction of less than these
 # seconds does not turn a refusal into success.
 _CLOCKS_DIFFER = 60
@@ -68,6 +70,11 @@ class S3Connection:
         self._clients: list[S3Client] = []  # the last one is used; the others may have requests
         self._opening = asyncio.Lock()  # protects _address and _clients from a second maker
         self._address: S3Address | None = None
+
+    @property
+    def read_timeout(self) -> float:
+        """The seconds to wait for a reply after the request is sent."""
+        return float(self._options.get("read_timeout") or _READ_TIMEOUT)
 
     @property
     def is_anonymous(self) -> bool:
@@ -248,14 +255,12 @@ class S3Connection:
         options = self._options
         session = self._botocore()
         config = AioConfig(
-            connect_timeout=options.get("connect_timeout", _CONNECT_TIMEOUT),
-            read_timeout=options.get("read_timeout", _READ_TIMEOUT),
+            connect_timeout=options.get("connect_timeout") or _CONNECT_TIMEOUT,
+            read_timeout=self.read_timeout,
             max_pool_connections=self._max_requests,
             # A retry in there would wait with a permit, and would not read the file again.
             retries={"total_max_attempts": 1, "mode": "standard"},
-            # Many stores know no checksum but MD5, which each part has.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
+            **_no_other_checksums(AioConfig.OPTION_DEFAULTS),
             **({"signature_version": UNSIGNED} if self.is_anonymous else {}),
         )
         try:
@@ -283,3 +288,12 @@ def _configures_an_endpoint(session: Any) -> bool:
     if any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ):
         return True
     return bool({"endpoint_url", "services"} & set(session.get_scoped_config()))
+
+
+def _no_other_checksums(known: Container[str]) -> dict[str, str]:
+    """Return the options that ask for no checksum but MD5, which each part has.
+
+    Many stores know no other. Before 1.36, botocore sent none, and had no such options.
+    """
+    names = ("request_checksum_calculation", "response_checksum_validation")
+    return {name: "when_required" for name in names if name in known}

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import NamedTuple, TypeVar
 
+import anyio
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -40,6 +41,10 @@ from ..request_budget import RequestBudget
 from .s3_client import S3Client, S3Connection
 
 T = TypeVar("T")
+
+# A body that is sent more slowly is cut off, and sent again with fewer at a time: no other limit
+# ends a request whose server has stopped reading.
+_SLOWEST_BYTES_PER_SECOND = 64 * 1024
 
 
 class Patience(NamedTuple):
@@ -104,13 +109,15 @@ class S3Requests:
             RemoteAccessError: no other request succeeds either.
         """
         began = time.monotonic()
+        seconds = self.connection.read_timeout + sent_bytes / _SLOWEST_BYTES_PER_SECOND
         for tries in count(1):
             client = None
             async with self.budget.request(sent_bytes):
                 try:
                     client = await self.connection.client()
-                    reply = await request(client)
-                except (ClientError, BotoCoreError) as error:
+                    with anyio.fail_after(seconds):
+                        reply = await request(client)
+                except (ClientError, BotoCoreError, TimeoutError) as error:
                     failure = _read(error)
                 else:
                     self._answered = time.monotonic()
@@ -176,6 +183,8 @@ def _read(error: Exception) -> _Failure:
             str(reply.get("Message") or ""),
             http.get("HTTPHeaders", {}).get("date", ""),
         )
+    if isinstance(error, TimeoutError):
+        return _Failure(NO_ANSWER, None, "it took too long", is_slow=True)
     detail = str(error)
     if isinstance(error, SSLError) and "certificate" in detail.lower():
         return _Failure(BAD_CERTIFICATE, None, detail)
