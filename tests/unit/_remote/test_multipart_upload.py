@@ -72,10 +72,12 @@ class Sender:
         self.hooks: dict[str, Hook] = {}
         """Called with each request of an operation. A reply that is returned is taken as the
         remote's; None: the request is sent."""
+        self.s3: S3Requests
+        """Set while a push runs."""
         self.on_bytes: Callable[[int], None] = self.done.append
 
-    def run(self, work: Callable[[MultipartUploader], Awaitable[T]] | None = None) -> T:
-        async def main() -> T:
+    def run(self, work: Callable[[MultipartUploader], Awaitable[T]] | None = None) -> Any:
+        async def main() -> Any:
             remote = RemoteDescription(
                 "storage",
                 "s3://bucket/dvc",
@@ -84,11 +86,11 @@ class Sender:
                 self.options,
             )
             connection = S3Connection(remote, 4)
-            requests = S3Requests(connection, self.budget, QUICK)
+            self.s3 = S3Requests(connection, self.budget, QUICK)
             try:
                 client = await connection.client()
                 client.meta.events.register_first("before-send.s3", self._before_send)
-                return await (work or self.send)(MultipartUploader(requests, self.journal, PART))
+                return await (work or self.send)(MultipartUploader(self.s3, self.journal, PART))
             finally:
                 await connection.aclose()
 
@@ -268,9 +270,9 @@ def test_uploads_that_are_not_needed_any_more_are_aborted(sender: Sender) -> Non
     sender.run_until(parts=1)
 
     async def abort(uploader: MultipartUploader) -> list[str]:
-        kept = await abort_uploads(uploader.requests, sender.journal, lambda _: False)
+        kept = await abort_uploads(sender.s3, sender.journal, lambda _: False)
         assert kept == []
-        gone = await abort_uploads(uploader.requests, sender.journal, lambda _: True)
+        gone = await abort_uploads(sender.s3, sender.journal, lambda _: True)
         return [upload.md5 for upload in gone]
 
     assert sender.run(abort) == [sender.obj.md5]
@@ -440,7 +442,7 @@ def test_memory_holds_no_more_parts_than_permits(bucket: Bucket, tmp_path: Path)
         most = max(most, inside)
 
     async def send(uploader: MultipartUploader) -> Any:
-        client = await uploader.requests.connection.client()
+        client = await sender.s3.connection.client()
 
         def end(**_: Any) -> None:
             nonlocal inside

@@ -103,7 +103,7 @@ class MultipartUploader:
     def __init__(
         self, requests: S3Requests, journal: UploadJournal, part_size: int = DEFAULT_PART_SIZE
     ) -> None:
-        self.requests = requests
+        self._requests = requests
         self._connection = requests.connection
         self._bucket = requests.connection.bucket
         self._journal = journal
@@ -148,7 +148,7 @@ class MultipartUploader:
                 else:
                     # Another process that was killed may have sent it too.
                     await abort_uploads(
-                        self.requests, self._journal, lambda other: other.key == key
+                        self._requests, self._journal, lambda other: other.key == key
                     )
                     return sent
                 # Another program aborted it. Begin again.
@@ -173,10 +173,10 @@ class MultipartUploader:
         assert entry is not None
         if entry.upload_id is None:
             # A kill came while the upload began. No part of it was sent.
-            await abort_empty(self.requests, self._journal, key)
+            await abort_empty(self._requests, self._journal, key)
             return None
         try:
-            listed = await list_parts(self.requests, key, entry.upload_id)
+            listed = await list_parts(self._requests, key, entry.upload_id)
         except RefusedError as error:
             logger.info("The upload of '%s' cannot be resumed: %s", obj.path, error)
             return None
@@ -185,7 +185,7 @@ class MultipartUploader:
             if error.option != "profile":
                 raise
             logger.info("The upload of '%s' cannot be resumed: %s", obj.path, error)
-            await try_to_abort(self.requests, key, entry.upload_id)
+            await try_to_abort(self._requests, key, entry.upload_id)
             return None
         return _Upload(
             obj,
@@ -224,16 +224,16 @@ class MultipartUploader:
                 **({"ChecksumAlgorithm": "SHA256"} if self._uses_sha256 else {}),
             )
 
-        reply = await self.requests.send(create)
+        reply = await self._requests.send(create)
         upload_id = reply["UploadId"]
         slot.opened(upload_id)
         if tries > 1:  # the reply to an earlier try may have been lost
-            await abort_empty(self.requests, self._journal, key)
+            await abort_empty(self._requests, self._journal, key)
         encrypts = reply.get("ServerSideEncryption", "AES256") != "AES256"
         if encrypts and not self._uses_sha256:
             # The bucket encrypts with a key, which the options do not say.
             self._uses_sha256 = True
-            await try_to_abort(self.requests, key, upload_id)
+            await try_to_abort(self._requests, key, upload_id)
             return await self._begin(obj, key, source, slot)
         return _Upload(obj, key, source, upload_id, part_size, self._uses_sha256, stored={})
 
@@ -304,7 +304,7 @@ class MultipartUploader:
         stored = upload.stored.get(number)
         if stored is None or stored.get("Size") != size:
             return None
-        async with self.requests.budget.request():  # for the memory of the part
+        async with self._requests.budget.request():  # for the memory of the part
             sent = _compare(upload, await read(), stored)
         return sent if sent is not None and sent.is_proven else None
 
@@ -325,7 +325,7 @@ class MultipartUploader:
             return _compare(upload, part, reply)
 
         for _ in range(_MOST_SENDINGS):
-            sent = await self.requests.send(put, size)
+            sent = await self._requests.send(put, size)
             if sent is not None:
                 return sent
         raise WrongObjectError(f"the remote has other bytes in part {number}")
@@ -350,7 +350,7 @@ class MultipartUploader:
             )
 
         try:
-            reply = await self.requests.send(complete)
+            reply = await self._requests.send(complete)
         except RefusedError as error:
             # An earlier try may have completed it, and its reply was lost.
             reply = await self._head(upload.key) if error.code == "NoSuchUpload" else None
@@ -363,7 +363,7 @@ class MultipartUploader:
             is_whole = reply.get("ContentLength") == upload.obj.size
             verified_by = _prove(upload, reply) if is_whole else None
         if verified_by is None:
-            await self.requests.send(partial(_delete, bucket=self._bucket, key=upload.key))
+            await self._requests.send(partial(_delete, bucket=self._bucket, key=upload.key))
             raise WrongObjectError("the remote has other bytes in the object that it completed")
         etag = str(reply["ETag"]).strip('"') if verified_by == "etag" else ""
         return Sent(verified_by, upload.resumed_bytes, etag)
@@ -378,7 +378,7 @@ class MultipartUploader:
             )
 
         try:
-            reply: dict[str, Any] = await self.requests.send(head)
+            reply: dict[str, Any] = await self._requests.send(head)
         except RefusedError:
             return None
         return reply
@@ -389,7 +389,7 @@ class MultipartUploader:
         return {"Bucket": self._bucket, "Key": upload.key, "UploadId": upload.upload_id}
 
     async def _abort(self, upload: _Upload, slot: UploadSlot) -> None:
-        if await try_to_abort(self.requests, upload.key, upload.upload_id):
+        if await try_to_abort(self._requests, upload.key, upload.upload_id):
             slot.forget()
 
 
