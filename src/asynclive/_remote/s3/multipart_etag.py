@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 MIB = 2**20
 MAX_PARTS = 10_000
-_MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-(\d{1,5})")
+_MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-([1-9]\d{0,4})")
 # The sizes that programs use where the user gives none, the most likely first: DVC (by s3fs), the
 # command of AWS and asynclive, rclone and obstore, then mc, s5cmd, and settings that users like.
 _COMMON_MIB = (50, 8, 5, 16, 64, 10, 15, 25, 32, 100, 128, 256, 512, 1024)
