@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 import random
@@ -20,10 +21,10 @@ from asynclive._remote.remote_errors import RequestFailedError
 from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.s3.multipart_etag import multipart_etag
 from asynclive._remote.s3.multipart_upload import MultipartUploader
-from asynclive._remote.s3.open_uploads import abort_uploads
+from asynclive._remote.s3.open_uploads import abort_all, abort_uploads
 from asynclive._remote.s3.s3_client import S3Connection
 from asynclive._remote.s3.s3_requests import Patience, S3Requests
-from asynclive._remote.s3.upload_journal import UploadJournal
+from asynclive._remote.s3.upload_journal import OpenUpload, UploadJournal
 from asynclive._remote.store import (
     MissingObjectError,
     Sent,
@@ -78,14 +79,7 @@ class Sender:
 
     def run(self, work: Callable[[MultipartUploader], Awaitable[T]] | None = None) -> Any:
         async def main() -> Any:
-            remote = RemoteDescription(
-                "storage",
-                "s3://bucket/dvc",
-                "s3",
-                f"{self.bucket.name}/dvc/files/md5",
-                self.options,
-            )
-            connection = S3Connection(remote, 4)
+            connection = S3Connection(self.remote, 4)
             self.s3 = S3Requests(connection, self.budget, QUICK)
             try:
                 client = await connection.client()
@@ -95,6 +89,11 @@ class Sender:
                 await connection.aclose()
 
         return asyncio.run(main())
+
+    @property
+    def remote(self) -> RemoteDescription:
+        prefix = f"{self.bucket.name}/dvc/files/md5"
+        return RemoteDescription("storage", "s3://bucket/dvc", "s3", prefix, self.options)
 
     async def send(self, uploader: MultipartUploader) -> Any:
         return await uploader.send(self.obj, str(self.path), self.on_bytes)
@@ -277,6 +276,28 @@ def test_uploads_that_are_not_needed_any_more_are_aborted(sender: Sender) -> Non
 
     assert sender.run(abort) == [sender.obj.md5]
     sender.check_nothing_open()
+
+
+def test_all_open_uploads_of_a_remote_are_aborted_on_demand(sender: Sender) -> None:
+    sender.run_until(parts=1)
+    state_dir = str(sender.path.parent / "tmp")
+    other = dataclasses.replace(sender.remote, prefix="other/dvc/files/md5")
+    assert abort_all(other, state_dir) == []
+    assert [upload.key for upload in abort_all(sender.remote, state_dir)] == [sender.key]
+    sender.check_nothing_open()
+
+
+def test_an_upload_that_cannot_be_aborted_stays_in_the_journal(sender: Sender) -> None:
+    sender.run_until(parts=1)
+    sender.hooks["AbortMultipartUpload"] = lambda _: Reply(403, "AccessDenied")
+
+    async def abort(_: MultipartUploader) -> list[OpenUpload]:
+        return await abort_uploads(sender.s3, sender.journal, lambda _: True)
+
+    assert sender.run(abort) == []
+    assert len(sender.journal.entries()) == 1
+    sender.hooks.clear()
+    assert sender.run().resumed_bytes
 
 
 @pytest.mark.parametrize(

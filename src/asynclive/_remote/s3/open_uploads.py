@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 from typing import Any
 
+from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import RequestFailedError
-from .s3_client import S3Client
+from ..request_budget import RequestBudget
+from .s3_client import S3Client, S3Connection
 from .s3_requests import RefusedError, S3Requests
 from .upload_journal import OpenUpload, UploadJournal
 
 logger = logging.getLogger(__name__)
+
+# An upload is not resumed after so long: it costs money, and some stores have removed it by then.
+_KEPT_SECONDS = 7 * 24 * 3600.0
+
+
+def is_abandoned(
+    upload: OpenUpload, is_in_cache: Callable[[str], bool], in_remote: Container[str], now: float
+) -> bool:
+    """Return whether no push goes on with an upload.
+
+    Args:
+        is_in_cache: returns whether the cache has an object, by MD5.
+        in_remote: the MD5s of objects that are in the remote, and are proven.
+        now: seconds since the epoch.
+    """
+    return (
+        upload.md5 in in_remote or now - upload.begun > _KEPT_SECONDS or not is_in_cache(upload.md5)
+    )
 
 
 async def abort_uploads(
@@ -46,6 +67,46 @@ async def abort_uploads(
                 slot.forget()
                 aborted.append(upload)
     return aborted
+
+
+def abort_all(remote: RemoteDescription, state_dir: str) -> list[OpenUpload]:
+    """Abort the open uploads to one S3 remote that no process sends now; return them.
+
+    It blocks, and runs an event loop of its own.
+
+    Raises:
+        RemoteAccessError: the address of the remote is not found.
+    """
+
+    async def abort() -> list[OpenUpload]:
+        budget = RequestBudget(1)
+        connection = S3Connection(remote, budget.max_requests)
+        try:
+            requests = S3Requests(connection, budget)
+            return await abort_uploads(requests, UploadJournal(state_dir), lambda _: True)
+        finally:
+            await connection.aclose()
+
+    return asyncio.run(abort())
+
+
+def forget_lost(journal: UploadJournal, remotes: Container[str]) -> list[OpenUpload]:
+    """Remove the uploads to remotes that are configured no more, and return them.
+
+    There are no credentials to abort them with, so the caller reports them.
+
+    Args:
+        remotes: the names of the remotes of the configuration.
+    """
+    lost = []
+    for path, upload in journal.entries().items():
+        if upload.remote in remotes:
+            continue
+        with journal.claim_abandoned(path) as slot:
+            if slot is not None and slot.upload is not None:
+                lost.append(slot.upload)
+                slot.forget()
+    return lost
 
 
 async def try_to_abort(requests: S3Requests, key: str, upload_id: str) -> bool:
