@@ -4,4 +4,7 @@
 - ``push_outputs``: PushOutputs: which outputs a push sends, and to which remote
 - ``listed_objects``: the objects that the listing of a directory names
 - ``artifact_names``: the path of an artifact by its name in dvc.yaml
+- ``dvc_store``: DvcStore: sends by DVC's own classes, in threads
+- ``object_database``: ObjectDatabase: the objects of a remote, by DVC's own classes
+- ``byte_counter``: ByteCounter: counts the bytes of one transfer, and can stop it
 """
