@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from directory_remote import DirectoryRemote
 from examples import Examples, blocks, in_docstring
 
 import asynclive
@@ -67,6 +68,8 @@ def inputs(repo: Path) -> Path:
         (repo / "shards" / f"part-{number}.bin").write_bytes(bytes([number]) * 1000)
     (repo / "data").mkdir()
     (repo / "data" / "a.txt").write_text("a")
+    DirectoryRemote(repo)
+    DirectoryRemote(repo, "backup", default=False)
     return repo
 
 

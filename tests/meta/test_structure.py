@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "_artifact _fs _errors",
     "_engine": "_engine.pushing _stage _dvc.repository _calls _dvcyaml _dvclive _workspace "
     "_cache _instrumentation _workers _artifact _fs _errors",
-    "_engine.pushing": "_remote _dvc.remote _calls _instrumentation _workers _artifact _errors",
+    "_engine.pushing": "_remote _dvc.remote _calls _instrumentation _workers _artifact _fs _errors",
     "_dvc.remote": "_remote _dvc _index _dvcyaml _cache _workers _artifact _fs _errors",
     "_doctor": "_dvc.repository _workspace _fs _errors",
     "_stage": "_ingest _workspace _cache _instrumentation _workers _artifact _fs",

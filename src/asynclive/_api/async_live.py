@@ -422,6 +422,13 @@ class AsyncLive:
 
         Cancellation: cancels the push, and waits until it has ended. Objects that are in the remote
             stay there. The next push sends the rest.
+
+        Example::
+
+            async with AsyncLive() as live:
+                logged = await live.log_artifact("model.pt")
+                result = await live.push(logged)
+                print(result.objects, result.skipped)
         """
         if remote is not None and not remote:
             raise ValueError("remote must name a remote, and not be empty")

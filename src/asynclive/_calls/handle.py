@@ -126,6 +126,12 @@ class ArtifactHandle:
             AsyncLiveError: the artifact is not logged: any error that :meth:`wait` raises.
 
         Cancellation: ends the wait alone. The artifact is still logged and pushed.
+
+        Example::
+
+            async with AsyncLive(push=True) as live:
+                handle = await live.submit("model.pt")
+                print((await handle.pushed()).objects)
         """
         await self.wait()
         push = self._push_of_logged()

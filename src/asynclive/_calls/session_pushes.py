@@ -62,7 +62,7 @@ class SessionPushes:
     def make_for(self, call: Call) -> Push | None:
         """Return the push of the artifact of a new call; None: it is not pushed."""
         policy = self._policy
-        if policy is None or not call.request.cache:
+        if policy is None:
             return None
         request = PushRequest(None, policy.remote, policy.verify)
         return self._make(request, call.request.name, call.request.path, call.number)
@@ -91,11 +91,11 @@ class SessionPushes:
             self._traces[push] = trace
         return push
 
-    def adopt(self, path: str) -> Push:
-        """Return a push, in flight, of a path that an earlier session did not push."""
+    def adopt(self, path: str, remote: str) -> Push:
+        """Return a push, in flight, of a path that an earlier session did not push to a remote."""
         policy = self._policy
         assert policy is not None
-        request = PushRequest(None, policy.remote, policy.verify)
+        request = PushRequest(None, remote, policy.verify)
         push = self._make(request, Path(path).name, path)
         self.in_flight[push] = None
         return push

@@ -25,9 +25,9 @@ class Listener(NamedTuple):
     """The artifact is tracked, under this MD5, and recorded."""
     on_ended: Callable[[Call], None]
     """The call has ended. Its waiters resume after this."""
-    adopt_push: Callable[[str], Push]
-    """Return the push of a path that an earlier session committed and did not push. The engine
-    works on it, and leaving the block waits for it."""
+    adopt_push: Callable[[str, str], Push]
+    """Return the push of a path that an earlier session committed and did not push, to the remote
+    of a name. The engine works on it, and leaving the block waits for it."""
 
 
 class Engine(Protocol):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import anyio
 import anyio.abc
@@ -38,6 +37,7 @@ from .interface import Listener
 from .pipeline import Pipeline
 from .pushing.artifact_pushes import ArtifactPushes
 from .pushing.make_pusher import make_pusher
+from .pushing.pending_pushes import PendingPushes
 from .pushing.push_service import PushService
 from .record_group import Outcomes, Recorder
 from .settings import Settings
@@ -200,12 +200,17 @@ class LocalEngine:
             DeferredRemoval(workers, tasks.start_soon),
             repository.session.temp_dir_for,
         )
-        push_service = PushService(partial(make_pusher, settings.push))
-        source: Any = repository  # its methods for pushes belong to the next change
-        pushes = ArtifactPushes(
-            settings.push, source, dvc_thread.run, push_service, tasks.start_soon
+        push_service = PushService(
+            partial(make_pusher, settings.push, repository.layout.hash_cache_dir)
         )
-        await pushes.check_remote()
+        pushes = ArtifactPushes(
+            settings.push,
+            repository,
+            push_service,
+            PendingPushes(repository.layout.root, repository.session.workspace_tmp),
+            self._listener.adopt_push,
+            tasks.start_soon,
+        )
         back_pressure = BackPressure(
             settings.max_pending_bytes,
             settings.max_pending,
@@ -230,6 +235,7 @@ class LocalEngine:
         )
         try:
             async with tasks:
+                await pushes.enter()
                 tasks.start_soon(committer.run)
                 task_status.started()
         finally:

@@ -131,7 +131,8 @@ class Pipeline:
         2. Stage: copy and hash the files into the cache. No ``.dvc`` file names them yet.
         3. Commit: DVC tracks the artifact, with its group, under one hold of DVC's lock.
         4. Record: dvc.yaml names the artifact, before the group releases the lock.
-        5. Push: the session goes on with that when the call has returned.
+        5. Push: that goes on when the call has returned. With ``when="before_commit"``, the push
+           comes before 3., and the call waits for it.
 
         Raises:
             AsyncLiveError: the artifact is not logged. Nothing of it is left but objects in the
@@ -158,7 +159,7 @@ class Pipeline:
                 call.advance("staged")
                 del source  # the plan of a large directory is larger than the staged artifact
                 tracked = await self._commit_and_record(call, staged)  # 3. and 4.
-                self._pushes.start(call, tracked)  # 5.
+                await self._pushes.after_commit(call, tracked)  # 5.
                 return LoggedArtifact.from_tracked(tracked)
 
     async def _without_outputs_of_repro(self, request: ArtifactRequest) -> ArtifactRequest:
@@ -265,11 +266,13 @@ class Pipeline:
         try:
             await call.wait_for_earlier()
             bytes_of = staged
-            if call.options.move:
-                is_last = not any(self._conflicts.others_at_path(call))
-                placed = self._placed.get(staged.request.path)
-                staged = decide_on_restored(staged, placed, wanted=is_last)
-            tracked = await self._commit(call, staged, bytes_of)
+            restore = partial(self._restore_missing, staged)
+            async with self._pushes.before_commit(call, staged, restore):
+                if call.options.move:
+                    is_last = not any(self._conflicts.others_at_path(call))
+                    placed = self._placed.get(staged.request.path)
+                    staged = decide_on_restored(staged, placed, wanted=is_last)
+                tracked = await self._commit(call, staged, bytes_of)
             self._listener.on_committed(call, tracked.md5)
             await self._stager.remember(tracked)
         except Exception:
@@ -306,3 +309,10 @@ class Pipeline:
                 if not await self._stager.restore(bytes_of, error.hashes):
                     raise CommitError(staged.request.path, _GONE) from error
         raise CommitError(staged.request.path, _GONE_AGAIN)
+
+    async def _restore_missing(self, staged: StagedArtifact) -> bool:
+        """Store objects again that were removed; return whether there were any."""
+        missing = await self._stager.find_missing(staged)
+        if missing and not await self._stager.restore(staged, missing):
+            raise CommitError(staged.request.path, _GONE)
+        return bool(missing)

@@ -153,6 +153,7 @@ class PushAdopted(NamedTuple):
     push: int
     """A number below zero: the worker has chosen it."""
     path: str
+    remote: str
 
 
 class PushBegan(NamedTuple):

@@ -194,7 +194,9 @@ class ProcessEngine:
             case PushEnded():
                 _end_push(self._pushes.pop(message.push), message)
             case PushAdopted():
-                self._mirror_push(message.push, self._listener.adopt_push(message.path))
+                self._mirror_push(
+                    message.push, self._listener.adopt_push(message.path, message.remote)
+                )
             case LogRecord():
                 _handle_log_record(message)
             case Entered():

@@ -266,11 +266,11 @@ class _Worker:
         errors = [] if last.error is None else errors_to_send(last.error)
         self._channel.post(Done(number, call.stage, logged, errors, successor))
 
-    def _adopt_push(self, adopt: Callable[[str], Push], path: str) -> Push:
+    def _adopt_push(self, adopt: Callable[[str, str], Push], path: str, remote: str) -> Push:
         """Follow a push that an earlier session did not end."""
-        push = adopt(path)
+        push = adopt(path, remote)
         number = -push.number
-        self._channel.post(PushAdopted(number, path))
+        self._channel.post(PushAdopted(number, path, remote))
         self._follow_push(number, push)
         return push
 

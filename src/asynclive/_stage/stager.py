@@ -241,6 +241,11 @@ class Stager:
         path = cause.filename
         return is_inside(path, layout.cache_dir) and not is_inside(path, layout.cache_tmp)
 
+    async def find_missing(self, staged: StagedArtifact) -> set[str]:
+        """Return the MD5s of its objects that were removed from the cache in between."""
+        look = partial(self._store.missing, staged.object_sizes)
+        return await self._workers.run(look, bulk=staged.nfiles > 1)
+
     async def restore(self, staged: StagedArtifact, missing: set[str]) -> bool:
         """Store objects of a staged artifact again that were removed from the cache since.
 

@@ -48,8 +48,8 @@ class Parent:
         listener = Listener(lambda *_: None, lambda _: None, self._adopt)
         self.engine = ProcessEngine(settings, Counters(), listener, SessionExperiment())
 
-    def _adopt(self, path: str) -> Push:
-        self.adopted.append(Push(PushRequest(), 1, "adopted", path))
+    def _adopt(self, path: str, remote: str) -> Push:
+        self.adopted.append(Push(PushRequest(remote=remote), 1, "adopted", path))
         return self.adopted[-1]
 
     def accept(self) -> Call:
@@ -130,9 +130,12 @@ async def test_a_push_is_cancelled_in_the_worker(parent: Parent) -> None:
 
 
 async def test_a_push_that_the_worker_adopts_is_followed_too(parent: Parent) -> None:
-    parent.hear(PushAdopted(-1, "/root/old"), PushBegan(-1), PushEnded(-1, "pushed", RESULT, []))
+    parent.hear(
+        PushAdopted(-1, "/root/old", "far"), PushBegan(-1), PushEnded(-1, "pushed", RESULT, [])
+    )
     (push,) = parent.adopted
-    assert (push.path, await push.result()) == ("/root/old", RESULT)
+    assert (push.path, push.request.remote) == ("/root/old", "far")
+    assert await push.result() == RESULT
 
 
 async def test_pushes_of_a_killed_worker_fail_unless_their_calls_do(parent: Parent) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-import anyio
-
 from ..._artifact.push_policy import Verify
-from ..._artifact.push_records import PushResult, PushUnit
+from ..._artifact.push_records import PushResult, PushUnit, RemoteDescription
 from ..._instrumentation.push_progress import PushCounts
 from .push_thread import PushThread
 
@@ -28,14 +26,14 @@ class PushService:
     """Sends units for the tasks of a session. Used on the event loop of the session.
 
     Args:
-        make_pusher: makes the pusher, in the push thread: its imports take a while.
+        make_pusher: makes the pusher, in the push thread: its imports take a while. It is given
+            the first remote.
     """
 
-    def __init__(self, make_pusher: Callable[[], Awaitable[UnitPusher]]) -> None:
+    def __init__(self, make_pusher: Callable[[RemoteDescription], UnitPusher]) -> None:
         self._make_pusher = make_pusher
         self._thread = PushThread()
         self._pusher: UnitPusher | None = None  # made and used in the push thread
-        self._making: anyio.Lock | None = None  # protects ``_pusher``, in the push thread
 
     async def push(
         self, units: Sequence[PushUnit], verify: Verify | None, counts: PushCounts, remote: str
@@ -59,16 +57,15 @@ class PushService:
 
     async def aclose(self) -> None:
         """Close the connections, and end the push thread. No push is in flight."""
-        if self._pusher is not None:
-            await self._thread.run(self._pusher.aclose)
-        await self._thread.aclose()
+        try:
+            if self._pusher is not None:
+                await self._thread.run(self._pusher.aclose)
+        finally:
+            await self._thread.aclose()
 
     async def _push(
         self, units: Sequence[PushUnit], verify: Verify | None, counts: PushCounts
     ) -> PushResult:
-        if self._making is None:
-            self._making = anyio.Lock()
-        async with self._making:
-            if self._pusher is None:
-                self._pusher = await self._make_pusher()
+        if self._pusher is None:
+            self._pusher = self._make_pusher(units[0].remote)
         return await self._pusher.push(units, verify, counts)

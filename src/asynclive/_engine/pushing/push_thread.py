@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
@@ -47,11 +49,12 @@ class PushThread:
         """
         async with self._starting:
             if self._opened is None:
-                await run_in_thread(self._open, self._limiter)
+                # Without the context of this task, which says that trio runs it.
+                await run_in_thread(partial(Context().run, self._open), self._limiter)
         opened = self._opened
         assert opened is not None
         job = _Job(func, self._home)
-        opened.call_soon(opened.tasks.start_soon, job.run)
+        opened.call_soon(job.start, opened.tasks)
         await job.wait(opened)
         return job.result()
 
@@ -61,34 +64,39 @@ class PushThread:
             await run_in_any_thread(self._close, self._limiter)
 
     def _open(self) -> None:
-        context = start_blocking_portal("asyncio")
+        # Late: it imports asyncio, which a session on trio may not need.
+        from ..._remote.push_loop import PushLoop
+
+        context = start_blocking_portal("asyncio", {"loop_factory": PushLoop})
         with refusal_as_error():
             portal = context.__enter__()
         # Not by the portal itself: it blocks the calling thread until its loop has answered.
-        _, (loop, tasks, closed) = portal.start_task(_own_tasks)
-        self._opened = _Opened(context, portal, loop, tasks, closed)
+        _, loop = portal.start_task(_own_tasks)
+        self._opened = _Opened(context, *loop)
 
     def _close(self) -> None:
         opened = self._opened
         assert opened is not None
         opened.call_soon(opened.closed.set)
-        opened.context.__exit__(None, None, None)
+        opened.portal_context.__exit__(None, None, None)
 
 
 @dataclass(frozen=True)
 class _Opened:
     """The loop of the thread, once it runs."""
 
-    context: AbstractContextManager[BlockingPortal]
-    portal: BlockingPortal
+    portal_context: AbstractContextManager[BlockingPortal]
+    """Keeps the loop running until it is left."""
     loop: asyncio.AbstractEventLoop
+    loop_context: Context
+    """The context of its tasks, which says that asyncio runs them."""
     tasks: anyio.abc.TaskGroup
     closed: anyio.Event
 
     def call_soon(self, func: Callable[..., object], *args: Any) -> None:
         """Call a function in the loop, unless the loop has ended with the program."""
         with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(func, *args)
+            self.loop.call_soon_threadsafe(func, *args, context=self.loop_context)
 
 
 async def _own_tasks(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
@@ -97,7 +105,7 @@ async def _own_tasks(*, task_status: anyio.abc.TaskStatus[Any]) -> None:
 
     async with anyio.create_task_group() as tasks:
         closed = anyio.Event()
-        task_status.started((asyncio.get_running_loop(), tasks, closed))
+        task_status.started((asyncio.get_running_loop(), copy_context(), tasks, closed))
         await closed.wait()
 
 
@@ -113,8 +121,17 @@ class _Job(Generic[T]):
         self._results: list[T] = []
         self._error: BaseException | None = None
 
-    async def run(self) -> None:
-        """Run the function, in the loop of the thread."""
+    # These three run in the loop of the thread.
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Run the function in a task."""
+        try:
+            tasks.start_soon(self._run)
+        except BaseException as error:  # otherwise the home loop would wait for ever
+            self._error = error
+            self._home.call_soon(self._ended.set)
+
+    async def _run(self) -> None:
         try:
             with anyio.CancelScope() as self._scope:
                 if self._is_cancelled:
@@ -125,8 +142,15 @@ class _Job(Generic[T]):
         finally:
             self._home.call_soon(self._ended.set)
 
+    def _cancel(self) -> None:
+        self._is_cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    # These two run in the home loop.
+
     async def wait(self, opened: _Opened) -> None:
-        """Wait in the home loop until the function has ended.
+        """Wait until the function has ended.
 
         Cancellation: takes effect after the wait, and cancels the function.
         """
@@ -154,8 +178,3 @@ class _Job(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._results[0]
-
-    def _cancel(self) -> None:
-        self._is_cancelled = True
-        if self._scope is not None:
-            self._scope.cancel()
