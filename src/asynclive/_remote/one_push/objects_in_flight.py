@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 
 from ..store import Sent
 
@@ -81,9 +82,9 @@ class ObjectsInFlight:
 
     def _forget(self) -> None:
         """Drop the objects that were sent before the oldest running push has begun."""
-        oldest = next(iter(self._running), self._begun + 1)
-        while self._sent:
-            md5, (begun, _) = next(iter(self._sent.items()))
-            if begun >= oldest:
-                break
+        if not self._running:
+            self._sent.clear()
+            return
+        oldest = next(iter(self._running))
+        for md5 in [*takewhile(lambda md5: self._sent[md5][0] < oldest, self._sent)]:
             del self._sent[md5]
