@@ -108,6 +108,9 @@ class Objects:
         path.write_bytes(data)
         return PushObject(md5, len(data), f"data/{md5}"), str(path)
 
+    def source_of(self, obj: PushObject) -> str:
+        return str(self._cache / obj.md5[:2] / obj.md5[2:])
+
 
 @pytest.fixture
 def objects(tmp_path: Path) -> Objects:
@@ -117,8 +120,9 @@ def objects(tmp_path: Path) -> Objects:
 class Opened:
     """A store of a side, and the bytes that it reported."""
 
-    def __init__(self, store: RemoteStore) -> None:
+    def __init__(self, store: RemoteStore, objects: Objects) -> None:
         self.store = store
+        self._objects = objects
         self.bytes: list[int] = []
 
     async def send(self, obj: PushObject, source: str) -> VerifiedBy:
@@ -127,15 +131,15 @@ class Opened:
     async def find(
         self, *objects: PushObject, verify: Verify | None = "store"
     ) -> dict[str, object]:
-        return dict(await self.store.find(objects, verify))
+        return dict(await self.store.find(objects, verify, self._objects.source_of))
 
 
 @pytest.fixture
-async def opened(side: Side) -> AsyncIterator[Opened]:
+async def opened(side: Side, objects: Objects) -> AsyncIterator[Opened]:
     # With one permit, a store that acquires a second one inside the first one would hang.
     store = await side.open(RequestBudget(1))
     try:
-        yield Opened(store)
+        yield Opened(store, objects)
     finally:
         await store.aclose()
         assert side.leftovers() == []
@@ -260,7 +264,7 @@ async def test_objects_are_sent_at_the_same_time(
 async def test_two_stores_send_the_same_objects_at_the_same_time(
     side: Side, opened: Opened, objects: Objects
 ) -> None:
-    other = Opened(await side.open(RequestBudget(2)))
+    other = Opened(await side.open(RequestBudget(2)), objects)
     some = [objects.make(data) for data in CONTENTS.values()]
     async with anyio.create_task_group() as tasks:
         for obj, source in some:

@@ -78,6 +78,8 @@ class RemotePush:
         }
         self.failed: dict[str, Exception] = {}
         """The objects that are not proven, by MD5."""
+        # One output of each directory of objects.
+        self._caches = {unit.cache_dir: unit for unit in units}
         self._verify = verify
         self._tally = tally
         # By MD5: the directories that wait for an object. Bounded by the files of the push.
@@ -113,8 +115,7 @@ class RemotePush:
 
     def _source_of(self, obj: PushObject) -> str:
         """Return the path of an object in the cache. All outputs have one or two caches."""
-        units = {unit.cache_dir: unit for unit in self.units}
-        paths = [unit.object_path(obj) for unit in units.values()]
+        paths = [unit.object_path(obj) for unit in self._caches.values()]
         return next(filter(os.path.exists, paths), paths[0])
 
     def _is_done(self, obj: PushObject, found: Found) -> bool:
