@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,12 @@ from disk import leftovers
 from twin import Templates, dvc
 
 from asynclive import AsyncLive
+from asynclive._artifact.push_records import PushObject, PushUnit, RemoteDescription
 from asynclive._doctor.diagnosis import diagnose
+from asynclive._instrumentation.push_progress import PushCounts
+from asynclive._remote.local_remote import LocalRemote
+from asynclive._remote.pusher import Pusher
+from asynclive._remote.request_budget import RequestBudget
 from perf.harness.loop_filesystem import NotPossibleError, mounted, used_bytes
 
 pytestmark = pytest.mark.anyio
@@ -151,3 +157,31 @@ def test_doctor_reports_shared_blocks(repo: Path) -> None:
     assert found.links.cache_reflinks
     assert found.cache is not None
     assert found.cache.kind in ("xfs", "btrfs")
+
+
+async def test_a_push_to_a_directory_on_the_same_disk_shares_all_blocks(base: Path) -> None:
+    sizes = [FILE_BYTES // 2, *[400 * 2**10] * 60]
+    objects = []
+    for size in sizes:
+        data = os.urandom(size)
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        path = base / "cache" / md5[:2] / md5[2:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        objects.append(PushObject(md5, size, "data"))
+    remote = RemoteDescription("r", "remote", "local", str(base / "remote" / "files" / "md5"))
+    budget = RequestBudget()
+
+    async def open_store(description: RemoteDescription) -> LocalRemote:
+        return LocalRemote(description, budget, str(base / "hash cache"))
+
+    pusher = Pusher(open_store, budget)
+    before = used_bytes(base)
+    unit = PushUnit("data", remote, str(base / "cache"), objects)
+    result = await pusher.push([unit], "store", PushCounts())
+    await pusher.aclose()
+    assert used_bytes(base) - before < LITTLE
+    assert (result.objects, result.verified_by) == (len(sizes), "checksum")
+    for obj in objects:
+        stored = base / "remote" / "files" / "md5" / obj.md5[:2] / obj.md5[2:]
+        assert stored.read_bytes() == Path(unit.object_path(obj)).read_bytes()

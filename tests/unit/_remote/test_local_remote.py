@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -32,6 +33,7 @@ class Place:
     """A cache, and a directory as a remote."""
 
     def __init__(self, base: Path) -> None:
+        self.base = base
         self.cache = base / "cache"
         self.top = base / "ein rémote" / "deep"
         self.objects = self.top / "files" / "md5"
@@ -51,12 +53,17 @@ class Place:
         return self.objects / md5_of(data)[:2] / md5_of(data)[2:]
 
     async def push(self, files: dict[str, bytes] = FILES, **options: Any) -> PushResult:
-        """Push in a session of its own."""
+        """Push in a session of its own, which leaves no temp file."""
+        try:
+            return await self.push_and_close(files)
+        finally:
+            assert self.temp_directories() == []
+
+    async def push_and_close(self, files: dict[str, bytes]) -> PushResult:
         try:
             return await self.pusher.push([self.unit(files)], "store", PushCounts())
         finally:
             await self.pusher.aclose()
-            assert self.temp_directories() == []
 
     def temp_directories(self) -> list[Path]:
         return [*self.objects.glob(".asynclive*")]
@@ -172,6 +179,48 @@ os._exit(1)
         await place.pusher.aclose()
         [left] = place.temp_directories()
         assert (left / "0").read_bytes() == b"half"
+
+
+_PUSH = """
+import asyncio, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from test_local_remote import Place
+files = {str(number): b"%d" % number * (1 + number % 7 * 30_000) for number in range(300)}
+place = Place(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+result = asyncio.run(place.push_and_close(files))
+print(result.objects + result.skipped, flush=True)
+"""
+
+
+async def test_two_processes_push_the_same_objects_at_the_same_time(place: Place) -> None:
+    arguments = [str(place.base), *(path for path in sys.path if path)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _PUSH, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    with contextlib.ExitStack() as stack:
+        for process in processes:
+            stack.enter_context(process)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert [process.communicate()[0] for process in processes] == ["301\n"] * 2
+    assert place.temp_directories() == []
+    for path in place.objects.glob("??/*"):
+        md5 = path.parent.name + path.name
+        assert md5_of(path.read_bytes()) == md5.removesuffix(".dir")
+    assert len([*place.objects.glob("??/*")]) == 301
 
 
 async def test_a_push_of_nothing_new_writes_nothing_to_the_remote(place: Place) -> None:
