@@ -73,20 +73,30 @@ class RequestBudget:
         """Hold one permit. A request is made, and signed, only inside this block.
 
         Args:
-            sent_bytes: the bytes of the body; the block begins when the bandwidth has them left.
+            sent_bytes: the bytes of the body, at most one part; the block begins when the bandwidth
+                has them left. A longer body pays for each part before it sends it: see ``pay``.
         """
         await self._acquire()
         try:
             began = self._halvings
             _began.set(began)
-            if sent_bytes and self._bandwidth is not None:
-                await self._pay(self._bandwidth, sent_bytes)
+            await self.pay(sent_bytes)
             yield
             if began == self._halvings:
                 self._limit = min(self.max_requests, self._limit + 1 / self._limit)
         finally:
             self._in_use -= 1
             self._grant()
+
+    async def pay(self, sent_bytes: int) -> None:
+        """Wait until the bandwidth has this many bytes left. Called while a permit is held."""
+        if not sent_bytes or self._bandwidth is None:
+            return
+        async with self._pays:
+            paid_at = self._bandwidth.paid_at(sent_bytes, self._clock())
+            while (seconds := paid_at - self._clock()) > 0:
+                await self._sleep(seconds)
+            self._bandwidth.pay(paid_at)
 
     def slow_down(self) -> None:
         """Take note that the remote asks for fewer requests (503, SlowDown, a time-out).
@@ -128,14 +138,6 @@ class RequestBudget:
                 self._waiting[share] = requests
             self._in_use += 1
             granted.set()
-
-    async def _pay(self, bandwidth: Bandwidth, sent_bytes: int) -> None:
-        """Wait until the bandwidth has this many bytes left."""
-        async with self._pays:
-            paid_at = bandwidth.paid_at(sent_bytes, self._clock())
-            while (seconds := paid_at - self._clock()) > 0:
-                await self._sleep(seconds)
-            bandwidth.pay(paid_at)
 
 
 class Bandwidth:

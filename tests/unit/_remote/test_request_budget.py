@@ -246,6 +246,23 @@ async def test_an_idle_time_is_made_up_for_by_one_request_alone() -> None:
     assert begun == [8, 108, 116, 124]
 
 
+async def test_a_long_body_pays_part_by_part_and_lets_others_in_between() -> None:
+    clock = Clock()
+    budget = RequestBudget(16, MIB, clock, clock.sleep)
+    sent: list[tuple[str, float]] = []
+
+    async def send(name: str) -> None:
+        async with budget.request():
+            for _ in range(3):
+                await budget.pay(8 * MIB)
+                sent.append((name, clock.now - 1000))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send, "a")
+        tasks.start_soon(send, "b")
+    assert sent == [("a", 8), ("b", 16), ("a", 24), ("b", 32), ("a", 40), ("b", 48)]
+
+
 async def test_requests_without_a_body_do_not_wait_for_the_bandwidth() -> None:
     clock = Clock()
     budget = RequestBudget(2, 1, clock, clock.sleep)
