@@ -44,7 +44,7 @@ async def test_objects_are_kept_until_each_push_that_had_begun_has_ended() -> No
         assert objects._sent == {}
 
 
-async def test_a_push_that_begins_later_keeps_only_what_is_sent_since_then() -> None:
+async def test_a_push_that_begins_later_keeps_only_the_objects_sent_since_then() -> None:
     objects = ObjectsInFlight()
     with ExitStack() as first, ExitStack() as second:
         push = first.enter_context(objects.push())
