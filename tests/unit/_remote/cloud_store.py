@@ -18,7 +18,7 @@ REMOTE = RemoteDescription(
     "s3://bucket/dvc",
     "s3",
     "bucket/dvc/files/md5",
-    {"access_key_id": "k", "secret_access_key": "s"},
+    {"access_key_id": "k", "endpointurl": "http://host", "secret_access_key": "s"},
 )
 
 
