@@ -16,7 +16,7 @@ import pytest
 from s3_server import Bucket
 
 from asynclive import RemoteAccessError
-from asynclive._artifact.push_records import PushObject, RemoteDescription
+from asynclive._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
 from asynclive._remote.remote_errors import RequestFailedError
 from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.s3.multipart_etag import multipart_etag
@@ -27,7 +27,6 @@ from asynclive._remote.s3.s3_requests import Patience, S3Requests
 from asynclive._remote.s3.upload_journal import OpenUpload, UploadJournal
 from asynclive._remote.store import (
     MissingObjectError,
-    Sent,
     UnreadableObjectError,
     WrongObjectError,
 )
@@ -95,8 +94,10 @@ class Sender:
         prefix = f"{self.bucket.name}/dvc/files/md5"
         return RemoteDescription("storage", "s3://bucket/dvc", "s3", prefix, self.options)
 
-    async def send(self, uploader: MultipartUploader) -> Any:
-        return await uploader.send(self.obj, str(self.path), self.on_bytes)
+    async def send(self, uploader: MultipartUploader) -> tuple[VerifiedBy, int]:
+        """Send the file; return the proof, and the bytes that were resumed."""
+        sent = await uploader.send(self.obj, str(self.path), self.on_bytes)
+        return sent.verified_by, sent.resumed_bytes
 
     def _before_send(self, request: Any, event_name: str, **_: Any) -> Any:
         operation = event_name.rpartition(".")[2]
@@ -146,7 +147,7 @@ def sender(bucket: Bucket, tmp_path: Path) -> Sender:
 
 
 def test_a_file_is_sent_in_parts_and_proven(sender: Sender) -> None:
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     sender.check_sent()
     stored = sender.bucket.objects()[sender.key]
     assert stored.etag == multipart_etag(str(sender.path), sender.obj.size, PART)
@@ -160,7 +161,7 @@ def test_a_push_that_was_cut_off_is_resumed(sender: Sender) -> None:
     assert sender.bucket.uploaded_bytes(upload) == 2 * PART
     [entry] = sender.journal.entries().values()
     assert entry.upload_id == upload.upload_id
-    assert sender.run() == Sent("etag", resumed_bytes=2 * PART)
+    assert sender.run() == ("etag", 2 * PART)
     assert sender.requests.count("UploadPart") == 2
     sender.check_sent()
 
@@ -176,7 +177,7 @@ def test_a_part_in_the_remote_that_has_other_bytes_is_sent_again(sender: Sender)
         PartNumber=1,
         Body=bytes(PART),
     )
-    assert sender.run() == Sent("etag", resumed_bytes=PART)
+    assert sender.run() == ("etag", PART)
     sender.check_sent()
 
 
@@ -186,7 +187,7 @@ def test_an_upload_that_is_gone_begins_again(sender: Sender) -> None:
         sender.bucket.client.abort_multipart_upload(
             Bucket=sender.bucket.name, Key=upload.key, UploadId=upload.upload_id
         )
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     sender.check_sent()
 
 
@@ -195,7 +196,7 @@ def test_an_upload_that_vanishes_while_it_is_sent_begins_again(
     sender: Sender, operation: str
 ) -> None:
     sender.hooks[operation] = times(1, Reply(404, "NoSuchUpload"))
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     assert sender.requests.count("CreateMultipartUpload") == 2
     assert sender.bucket.get(sender.key) == sender.content
     assert sum(sender.done) == sender.obj.size
@@ -220,7 +221,7 @@ def test_the_reply_to_a_completed_upload_may_be_lost(sender: Sender) -> None:
         return Reply(500, "InternalError")
 
     sender.hooks["CompleteMultipartUpload"] = complete
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     assert sender.requests.count("CreateMultipartUpload") == 1
     sender.check_sent()
 
@@ -250,16 +251,16 @@ def test_an_upload_of_a_process_that_was_killed_at_its_beginning_is_aborted(
     [entry] = sender.journal.entries().values()
     assert entry.upload_id is None
     sender.hooks.clear()
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     assert [upload.upload_id for upload in sender.bucket.uploads()] == [other]
     assert sender.journal.entries() == {}
 
 
 def test_two_that_send_one_object_at_once_do_not_share_an_upload(sender: Sender) -> None:
-    async def both(uploader: MultipartUploader) -> list[Sent]:
+    async def both(uploader: MultipartUploader) -> list[Any]:
         return await asyncio.gather(sender.send(uploader), sender.send(uploader))
 
-    assert sender.run(both) == [Sent("etag"), Sent("etag")]
+    assert sender.run(both) == [("etag", 0), ("etag", 0)]
     assert sender.requests.count("CreateMultipartUpload") == 2
     assert sender.bucket.get(sender.key) == sender.content
     sender.check_nothing_open()
@@ -297,7 +298,7 @@ def test_an_upload_that_cannot_be_aborted_stays_in_the_journal(sender: Sender) -
     assert sender.run(abort) == []
     assert len(sender.journal.entries()) == 1
     sender.hooks.clear()
-    assert sender.run().resumed_bytes
+    assert sender.run()[1]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +313,7 @@ def test_an_upload_that_cannot_be_aborted_stays_in_the_journal(sender: Sender) -
 )
 def test_a_part_that_fails_for_now_is_sent_again(sender: Sender, reply: Reply) -> None:
     sender.hooks["UploadPart"] = times(3, reply)
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     assert sender.requests.count("UploadPart") == 4 + 3
     sender.check_sent()
     assert (sender.budget.limit < 4) == (reply.status_code == 503)
@@ -327,7 +328,7 @@ def test_a_part_that_fails_each_time_keeps_the_upload_for_later(sender: Sender) 
     assert len(sender.bucket.uploads()) == len(sender.journal.entries()) == 1
     sender.hooks.clear()
     sender.done.clear()
-    assert sender.run().resumed_bytes >= 2 * PART
+    assert sender.run()[1] >= 2 * PART
     sender.check_sent()
 
 
@@ -366,7 +367,7 @@ def test_expired_credentials_are_read_again(
 
     # A client that is made anew has no hooks.
     sender.hooks["UploadPart"] = refuse
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     sender.check_sent()
 
 
@@ -381,7 +382,7 @@ def test_a_wrong_clock_is_corrected_by_the_time_of_the_remote(sender: Sender) ->
 
     for operation in ("CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"):
         sender.hooks[operation] = check
-    assert sender.run() == Sent("etag")
+    assert sender.run() == ("etag", 0)
     assert [date[:8] for date in dates[1:]] == ["20010909"] * 6
     sender.check_sent()
 
@@ -448,7 +449,7 @@ def test_an_object_that_is_wrong_after_all_is_removed(sender: Sender) -> None:
 
 def test_a_key_of_the_remote_makes_checksums_the_proof(sender: Sender) -> None:
     sender.options["sse"] = "aws:kms"
-    assert sender.run() == Sent("checksum")
+    assert sender.run() == ("checksum", 0)
     sender.check_sent()
 
 
@@ -473,5 +474,5 @@ def test_memory_holds_no_more_parts_than_permits(bucket: Bucket, tmp_path: Path)
         return await sender.send(uploader)
 
     sender.hooks["UploadPart"] = begin
-    assert sender.run(send) == Sent("etag")
+    assert sender.run(send) == ("etag", 0)
     assert most <= 2
