@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from s3_server import Bucket
 
-from asynclive._remote.s3.open_uploads import forget_lost, is_abandoned
+from asynclive._artifact.push_records import RemoteDescription
+from asynclive._remote.request_budget import RequestBudget
+from asynclive._remote.s3.lazy_uploader import LazyUploader
+from asynclive._remote.s3.open_uploads import forget_lost
+from asynclive._remote.s3.s3_client import S3Connection
 from asynclive._remote.s3.upload_journal import UploadJournal, new_upload
 
 DAY = 24 * 3600
-UPLOAD = new_upload("storage", None, "bucket", "dvc/files/md5/ab/cd", 100, 10, uses_sha256=False)
+KEY = "dvc/files/md5/ab/cd"
 
 
 @pytest.mark.parametrize(
-    ("in_cache", "in_remote", "days", "abandoned"),
+    ("in_cache", "proven", "days", "is_kept"),
     [
-        (True, set(), 0, False),
-        (True, set(), 6, False),
-        (True, set(), 8, True),
-        (False, set(), 0, True),
-        (True, {"abcd"}, 0, True),
-        (True, {"other"}, 0, False),
+        (True, set(), 0, True),
+        (True, set(), 6, True),
+        (True, set(), 8, False),
+        (False, set(), 0, False),
+        (True, {"abcd"}, 0, False),
+        (True, {"other"}, 0, True),
     ],
 )
-def test_an_upload_is_abandoned_if_no_push_goes_on_with_it(
-    in_cache: bool, in_remote: set[str], days: int, abandoned: bool
+def test_an_upload_is_aborted_if_no_push_goes_on_with_it(
+    bucket: Bucket,
+    tmp_path: Path,
+    in_cache: bool,
+    proven: set[str],
+    days: int,
+    is_kept: bool,
 ) -> None:
-    now = UPLOAD.begun + days * DAY
-    assert is_abandoned(UPLOAD, lambda md5: in_cache and md5 == "abcd", in_remote, now) == abandoned
+    upload_id = bucket.client.create_multipart_upload(Bucket=bucket.name, Key=KEY)["UploadId"]
+    journal = UploadJournal(str(tmp_path))
+    upload = new_upload("storage", bucket.endpoint, bucket.name, KEY, 100, 10, uses_sha256=False)
+    with journal.claim(bucket.endpoint, bucket.name, KEY) as slot:
+        slot.begin(upload._replace(begun=upload.begun - days * DAY))
+        slot.opened(upload_id)
+    if in_cache:
+        (tmp_path / "abcd").touch()
+    remote = RemoteDescription(
+        "storage", "s3://b/dvc", "s3", f"{bucket.name}/dvc/files/md5", bucket.options()
+    )
+
+    async def abort() -> None:
+        uploader = LazyUploader(S3Connection(remote, 1), RequestBudget(1), str(tmp_path), 10)
+        await uploader.abort_abandoned(lambda obj: str(tmp_path / obj.md5), proven)
+        await uploader.aclose()
+
+    asyncio.run(abort())
+    assert bool(bucket.uploads()) == bool(journal.entries()) == is_kept
 
 
 def test_uploads_to_a_remote_that_is_configured_no_more_are_reported_and_forgotten(
     tmp_path: Path,
 ) -> None:
+    upload = new_upload("storage", None, "bucket", KEY, 100, 10, uses_sha256=False)
     journal = UploadJournal(str(tmp_path))
     for remote in ("storage", "gone"):
         with journal.claim(None, "bucket", f"dvc/files/md5/ab/{remote}") as slot:
-            slot.begin(UPLOAD._replace(remote=remote))
+            slot.begin(upload._replace(remote=remote))
             slot.opened("id")
     with journal.claim(None, "bucket", "dvc/files/md5/ab/sent-now") as slot:
-        slot.begin(UPLOAD._replace(remote="gone"))
-        assert [upload.remote for upload in forget_lost(journal, {"storage"})] == ["gone"]
+        slot.begin(upload._replace(remote="gone"))
+        assert [lost.remote for lost in forget_lost(journal, {"storage"})] == ["gone"]
         assert len(journal.entries()) == 2
-    assert {upload.remote for upload in journal.entries().values()} == {"storage", "gone"}
+        slot.forget()
+    assert [left.remote for left in journal.entries().values()] == ["storage"]

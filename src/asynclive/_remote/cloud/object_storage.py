@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,6 +45,15 @@ class LargeFiles(Protocol):
 
     async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
         """Send a file, and prove it, as ``RemoteStore`` says."""
+        ...
+
+    async def abort_abandoned(self, source_of: SourceOf, proven: Collection[str]) -> None:
+        """Abort the uploads of earlier pushes that no push goes on with.
+
+        Args:
+            source_of: the path of an object in the cache.
+            proven: the MD5s of objects that are in the remote.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -116,6 +125,9 @@ class ObjectStorage:
         await run_together(jobs, _HASHERS)
         if doubtful and await self._has_opaque_etags(min(doubtful, key=_size)):
             found |= {obj.md5: "size" for obj in doubtful}
+        if self._large_files is not None:
+            proven = {md5 for md5, proof in found.items() if proof is not None}
+            await self._large_files.abort_abandoned(source_of, proven)
         return found
 
     async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:

@@ -5,15 +5,23 @@ It imports botocore, which a push without large files does without.
 
 from __future__ import annotations
 
+import logging
+import os
+import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..._artifact.push_records import PushObject
 from ..request_budget import RequestBudget
-from ..store import OnBytes, Sent
+from ..store import OnBytes, Sent, SourceOf
 from .s3_client import S3Connection
+from .upload_journal import OpenUpload, UploadJournal
 
 if TYPE_CHECKING:
     from .multipart_upload import MultipartUploader
+    from .s3_requests import S3Requests
+
+logger = logging.getLogger(__name__)
 
 
 class LazyUploader:
@@ -31,7 +39,7 @@ class LazyUploader:
     ) -> None:
         self._connection = connection
         self._budget = budget
-        self._state_dir = state_dir
+        self._journal = UploadJournal(state_dir)
         self._part_size = part_size
         self._uploader: MultipartUploader | None = None
 
@@ -39,14 +47,35 @@ class LazyUploader:
         """Send a file in parts, and prove it. See ``MultipartUploader.send``."""
         if self._uploader is None:
             from .multipart_upload import MultipartUploader
-            from .s3_requests import S3Requests
-            from .upload_journal import UploadJournal
 
-            requests = S3Requests(self._connection, self._budget)
-            journal = UploadJournal(self._state_dir)
-            self._uploader = MultipartUploader(requests, journal, self._part_size)
+            self._uploader = MultipartUploader(self._requests(), self._journal, self._part_size)
         return await self._uploader.send(obj, source, on_bytes)
+
+    async def abort_abandoned(self, source_of: SourceOf, proven: Collection[str]) -> None:
+        """Abort the uploads of earlier pushes that no push goes on with, as far as it succeeds.
+
+        Args:
+            source_of: the path of an object in the cache.
+            proven: the MD5s of objects that are in the remote.
+        """
+        now = time.time()
+
+        def is_needless(upload: OpenUpload) -> bool:
+            source = source_of(PushObject(upload.md5, upload.size, ""))
+            return upload.md5 in proven or upload.is_old(now) or not os.path.exists(source)
+
+        if not any(map(is_needless, self._journal.entries().values())):
+            return
+        from .open_uploads import abort_uploads
+
+        for upload in await abort_uploads(self._requests(), self._journal, is_needless):
+            logger.info("Aborted an upload of '%s' that no push goes on with", upload.key)
 
     async def aclose(self) -> None:
         """Close the connections of the client."""
         await self._connection.aclose()
+
+    def _requests(self) -> S3Requests:
+        from .s3_requests import S3Requests
+
+        return S3Requests(self._connection, self._budget)

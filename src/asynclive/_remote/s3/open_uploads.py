@@ -18,24 +18,6 @@ from .upload_journal import OpenUpload, UploadJournal
 
 logger = logging.getLogger(__name__)
 
-# An upload is not resumed after so long: it costs money, and some stores have removed it by then.
-_KEPT_SECONDS = 7 * 24 * 3600.0
-
-
-def is_abandoned(
-    upload: OpenUpload, is_in_cache: Callable[[str], bool], in_remote: Container[str], now: float
-) -> bool:
-    """Return whether no push goes on with an upload.
-
-    Args:
-        is_in_cache: returns whether the cache has an object, by MD5.
-        in_remote: the MD5s of objects that are in the remote, and are proven.
-        now: seconds since the epoch.
-    """
-    return (
-        upload.md5 in in_remote or now - upload.begun > _KEPT_SECONDS or not is_in_cache(upload.md5)
-    )
-
 
 async def abort_uploads(
     requests: S3Requests, journal: UploadJournal, is_unneeded: Callable[[OpenUpload], bool]

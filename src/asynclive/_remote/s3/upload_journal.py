@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # The processes that send one object at the same time, each with an upload of its own.
 _MOST_SLOTS = 16
+# An upload is not kept longer: it costs money, and some stores have removed it by then.
+_KEPT_SECONDS = 7 * 24 * 3600.0
 _FILE = re.compile(r"([0-9a-f]{32})-(\d{1,2})\.jsonl")
 
 
@@ -52,6 +54,10 @@ class OpenUpload(NamedTuple):
         """The name of the object in the cache."""
         first, _, rest = self.key.rpartition("/")
         return first.rpartition("/")[2] + rest
+
+    def is_old(self, now: float) -> bool:
+        """Return whether it began too long ago to go on with it. ``now``: seconds."""
+        return now - self.begun > _KEPT_SECONDS
 
 
 class UploadSlot:
