@@ -46,11 +46,11 @@ class Reply:
     def __init__(self, status: int, code: str = "", **headers: str) -> None:
         self.status_code = status
         self.headers = headers
-        self._body = f"<Error><Code>{code}</Code><Message>scripted</Message></Error>".encode()
+        self.body = f"<Error><Code>{code}</Code><Message>scripted</Message></Error>".encode()
 
     @property
     async def content(self) -> bytes:
-        return self._body
+        return self.body
 
 
 class Sender:
@@ -450,6 +450,23 @@ def test_an_object_that_is_wrong_after_all_is_removed(sender: Sender) -> None:
 def test_a_key_of_the_remote_makes_checksums_the_proof(sender: Sender) -> None:
     sender.options["sse"] = "aws:kms"
     assert sender.run() == ("checksum", 0)
+    sender.check_sent()
+
+
+def test_a_bucket_that_encrypts_with_a_key_of_its_own_is_noticed(sender: Sender) -> None:
+    def create(_: Any) -> Reply | None:
+        if sender.requests.count("CreateMultipartUpload") > 1:
+            return None
+        upload_id = sender.bucket.client.create_multipart_upload(
+            Bucket=sender.bucket.name, Key=sender.key
+        )["UploadId"]
+        reply = Reply(200, **{"x-amz-server-side-encryption": "aws:kms"})
+        reply.body = f"<Result><UploadId>{upload_id}</UploadId></Result>".encode()
+        return reply
+
+    sender.hooks["CreateMultipartUpload"] = create
+    assert sender.run() == ("checksum", 0)
+    assert sender.requests.count("CreateMultipartUpload") == 2
     sender.check_sent()
 
 

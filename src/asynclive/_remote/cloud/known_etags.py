@@ -13,9 +13,14 @@ import contextlib
 import hashlib
 import os
 
+from ..._artifact.push_records import VerifiedBy
 from ..._fs.file_io import write_all
 
 _APPEND: int = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+
+_PROOFS: dict[str, VerifiedBy] = {"etag": "etag", "checksum": "checksum"}
+Known = tuple[str, VerifiedBy]
+"""The ETag of an object, and how the object was proven."""
 
 
 class KnownEtags:
@@ -29,32 +34,34 @@ class KnownEtags:
     def __init__(self, state_dir: str, identity: str) -> None:
         name = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:32]
         self._path = os.path.join(state_dir, f"etags-{name}")
-        self._etags: dict[str, str] | None = None
+        self._known: dict[str, Known] | None = None
 
-    def has(self, md5: str, etag: str) -> bool:
-        """Tell whether an object with this ETag was proven."""
-        if self._etags is None:
-            self._etags = self._load()
-        return self._etags.get(md5) == etag
+    def proof_of(self, md5: str, etag: str) -> VerifiedBy | None:
+        """Return how an object with this ETag was proven; None: it was not."""
+        if self._known is None:
+            self._known = self._load()
+        known = self._known.get(md5)
+        return known[1] if known is not None and known[0] == etag else None
 
-    def add(self, md5: str, etag: str) -> None:
+    def add(self, md5: str, etag: str, proof: VerifiedBy) -> None:
         """Keep the ETag of a proven object. Errors are ignored: it is then computed again."""
-        if self.has(md5, etag) or self._etags is None:
+        if self.proof_of(md5, etag) == proof or self._known is None:
             return
-        self._etags[md5] = etag
+        self._known[md5] = etag, proof
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(self._path), 0o700, exist_ok=True)
             fd = os.open(self._path, _APPEND, 0o600)
             try:
-                write_all(fd, f"{md5} {etag}\n".encode())
+                write_all(fd, f"{md5} {etag} {proof}\n".encode())
             finally:
                 os.close(fd)
 
-    def _load(self) -> dict[str, str]:
-        etags: dict[str, str] = {}
-        # Latin-1, which decodes any bytes. A line that a kill has cut short fits no ETag.
+    def _load(self) -> dict[str, Known]:
+        found: dict[str, Known] = {}
+        # Latin-1, which decodes any bytes. A line that a kill has cut short names no proof.
         with contextlib.suppress(OSError), open(self._path, encoding="latin-1") as lines:
             for line in lines:
-                md5, _, etag = line.rstrip("\n").partition(" ")
-                etags[md5] = etag
-        return etags
+                md5, etag, proof = (*line.split(), "", "", "")[:3]
+                if proof in _PROOFS:
+                    found[md5] = etag, _PROOFS[proof]
+        return found

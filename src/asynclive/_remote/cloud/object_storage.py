@@ -156,7 +156,7 @@ class ObjectStorage:
         if self._large_files is not None:
             sent = await self._large_files.send(obj, source, on_bytes)
             if sent.etag:
-                self._known_etags.add(obj.md5, sent.etag)
+                self._known_etags.add(obj.md5, sent.etag, sent.verified_by)
             return sent
         await self._check_source(obj, source)
         budget = self._requests.budget
@@ -180,19 +180,18 @@ class ObjectStorage:
 
         One without a file in the cache, and one whose parts have an unusual size, is not proven.
         """
-        if not self._known_etags.has(obj.md5, meta.etag):
+        proof = self._known_etags.proof_of(obj.md5, meta.etag)
+        if proof is None:
             check = partial(
                 has_multipart_etag, source_of(obj), obj.size, meta.etag, self._part_size
             )
             try:
-                fits = await anyio.to_thread.run_sync(check, limiter=self._hashers)
+                if await anyio.to_thread.run_sync(check, limiter=self._hashers):
+                    proof = "etag"
+                    self._known_etags.add(obj.md5, meta.etag, proof)
             except OSError:
-                fits = False
-            if not fits:
-                found[obj.md5] = None
-                return
-            self._known_etags.add(obj.md5, meta.etag)
-        found[obj.md5] = "etag"
+                pass
+        found[obj.md5] = proof
 
     async def _prove_size(self, obj: PushObject) -> Sent:
         meta = read_meta(await self._requests.run(partial(head, key=_key(obj))))

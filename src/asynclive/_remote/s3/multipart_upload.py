@@ -365,7 +365,8 @@ class MultipartUploader:
         if verified_by is None:
             await self._requests.send(partial(_delete, bucket=self._bucket, key=upload.key))
             raise WrongObjectError("the remote has other bytes in the object that it completed")
-        etag = str(reply["ETag"]).strip('"') if verified_by == "etag" else ""
+        # With it, the next push knows the object again, whatever the ETag is computed from.
+        etag = str(reply["ETag"]).strip('"') if verified_by != "size" else ""
         return Sent(verified_by, upload.resumed_bytes, etag)
 
     async def _head(self, key: str) -> dict[str, Any] | None:
