@@ -30,6 +30,15 @@ class PushObject(NamedTuple):
     path: str
     """The path in the workspace that it belongs to, for messages. Relative to the repository."""
 
+    @property
+    def known_size(self) -> int:
+        """Its size in bytes; 0: it is unknown."""
+        return max(self.size, 0)
+
+    def fits(self, size: int) -> bool:
+        """Return whether it can have this size."""
+        return self.size in (size, -1)
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteDescription:

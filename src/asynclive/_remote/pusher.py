@@ -71,7 +71,7 @@ class Pusher:
         counts.set_totals(
             ", ".join(push.remote.name for push in pushes),
             sum(len(push.objects) for push in pushes),
-            sum(obj.size for push in pushes for obj in push.objects.values()),
+            sum(obj.known_size for push in pushes for obj in push.objects.values()),
         )
         with self._budget.share():
             # Each in a task of its own: a native cancellation of this one would abandon threads.

@@ -15,7 +15,7 @@ import anyio
 from ..._artifact.push_policy import Verify
 from ..._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
 from ..._remote.request_budget import RequestBudget
-from ..._remote.store import OnBytes, Sent, WrongObjectError
+from ..._remote.store import OnBytes, Sent, SourceOf, WrongObjectError
 from ..._workers.bounded_gather import run_together
 from ..._workers.thread_start import run_in_any_thread, run_in_thread
 from .byte_counter import ByteCounter
@@ -66,7 +66,7 @@ class DvcStore:
         return self._opened
 
     async def find(
-        self, objects: Sequence[PushObject], verify: Verify | None
+        self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects, as ``RemoteStore`` says: one request each."""
         self._objects.forget_listings()

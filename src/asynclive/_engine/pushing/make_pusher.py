@@ -38,10 +38,6 @@ async def _open(
     budget: RequestBudget, policy: PushPolicy, state_dir: str, remote: RemoteDescription
 ) -> RemoteStore:
     """Open the store of a remote."""
-    if remote.scheme == "local":
-        from ..._remote.local_remote import LocalRemote
-
-        return LocalRemote(remote, budget, state_dir)
     from ..._remote.open_store import open_store
 
-    return await open_store(remote, budget, policy)
+    return await open_store(remote, budget, policy, state_dir)

@@ -110,10 +110,12 @@ class ObjectStorage:
         doubtful: list[PushObject] = []
         for key, meta in listed.items():
             obj = keys[key]
-            if meta.size != obj.size:
+            if not obj.fits(meta.size):
                 found[obj.md5] = None
             elif _has_md5(meta, obj):
                 found[obj.md5] = "etag"
+            elif obj.size < 0:  # nothing to compare; to prove it, it must be read back
+                found[obj.md5] = "size" if verify == "read" else None
             elif verify != "store" or self._md5_etags is False:
                 found[obj.md5] = "size"
             elif is_in_parts(meta.etag):
@@ -178,7 +180,8 @@ class ObjectStorage:
     ) -> None:
         """Compare the ETag of an object in parts with that of the file, and put it into ``found``.
 
-        One without a file in the cache, and one whose parts have an unusual size, is not proven.
+        One whose parts have an unusual size is not proven. If the file is not in the cache, it
+        cannot be sent again either, and the size must do.
         """
         proof = self._known_etags.proof_of(obj.md5, meta.etag)
         if proof is None:
@@ -189,6 +192,8 @@ class ObjectStorage:
                 if await anyio.to_thread.run_sync(check, limiter=self._hashers):
                     proof = "etag"
                     self._known_etags.add(obj.md5, meta.etag, proof)
+            except FileNotFoundError:
+                proof = "size"
             except OSError:
                 pass
         found[obj.md5] = proof
@@ -202,6 +207,9 @@ class ObjectStorage:
 
     async def check_by_reading(self, obj: PushObject) -> None:
         """Read the object back, and compare the MD5 of its bytes with its name."""
+        if obj.size < 0:
+            meta = read_meta(await self._requests.run(partial(head, key=_key(obj))))
+            obj = obj._replace(size=meta.size)
         digest = hashlib.md5(usedforsecurity=False)
         for start in range(0, max(obj.size, 1), self._part_size):
             length = min(self._part_size, obj.size - start)

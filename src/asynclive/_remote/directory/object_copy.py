@@ -72,7 +72,7 @@ class ObjectCopy:
     @property
     def next_bytes(self) -> int:
         """The number of bytes that the next step copies."""
-        return min(STEP_BYTES, self._obj.size - self._hashed_bytes)
+        return min(STEP_BYTES, self._obj.known_size - self._hashed_bytes)
 
     @property
     def has_shared(self) -> bool:

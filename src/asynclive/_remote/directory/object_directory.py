@@ -46,7 +46,7 @@ class ObjectDirectory:
                 found = os.stat(self.object_path(obj.md5))
             except OSError:  # it is missing, or its directory cannot be entered
                 continue
-            fits = stat.S_ISREG(found.st_mode) and found.st_size == obj.size
+            fits = stat.S_ISREG(found.st_mode) and obj.fits(found.st_size)
             stamps[obj.md5] = stamp_from(found) if fits else None
         return stamps
 

@@ -36,7 +36,7 @@ class PushTally:
     def add_sent(self, obj: PushObject, proof: VerifiedBy, resumed_bytes: int) -> None:
         """Count an object that this push has sent, and that is proven."""
         self.sent += 1
-        self.sent_bytes += obj.size
+        self.sent_bytes += obj.known_size
         self.resumed_bytes += resumed_bytes
         self._add_proven(obj, proof)
 
@@ -48,7 +48,7 @@ class PushTally:
     def _add_proven(self, obj: PushObject, proof: VerifiedBy) -> None:
         self._proofs.add(proof)
         self._done += 1
-        self.add_progress(obj.size)
+        self.add_progress(obj.known_size)
 
     @property
     def weakest_proof(self) -> VerifiedBy:
