@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol
 
 import anyio
 import pytest
 from backends import on_asyncio
+from s3_server import Bucket
 
-from asynclive._artifact.push_policy import Verify
+from asynclive._artifact.push_policy import PushPolicy, Verify
 from asynclive._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
 from asynclive._remote.local_remote import LocalRemote
+from asynclive._remote.open_store import open_store
 from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.store import (
     MissingObjectError,
@@ -80,18 +81,50 @@ class LocalSide:
         return self._objects / md5[:2] / md5[2:]
 
 
-@contextmanager
-def local(base: Path) -> Iterator[Side]:
-    yield LocalSide(base)
+class S3Side:
+    """A bucket of S3."""
+
+    proof: VerifiedBy = "etag"
+
+    def __init__(self, base: Path, bucket: Bucket) -> None:
+        self._base = base
+        self._bucket = bucket
+
+    async def open(self, budget: RequestBudget) -> RemoteStore:
+        options = self._bucket.options()
+        prefix = f"{self._bucket.name}/dvc/files/md5"
+        remote = RemoteDescription("r", options["url"], "s3", prefix, options)
+        return await open_store(remote, budget, PushPolicy(), str(self._base / "state"))
+
+    def put(self, md5: str, data: bytes) -> None:
+        self._bucket.put(self._key(md5), data)
+
+    def get(self, md5: str) -> bytes | None:
+        key = self._key(md5)
+        return self._bucket.get(key) if key in self._bucket.keys(key) else None
+
+    def leftovers(self) -> list[str]:
+        strange = [key for key in self._bucket.objects() if not key.startswith("dvc/files/md5/")]
+        return strange + [upload.key for upload in self._bucket.uploads()]
+
+    def _key(self, md5: str) -> str:
+        return f"dvc/files/md5/{md5[:2]}/{md5[2:]}"
 
 
-SIDES: dict[str, Callable[[Path], AbstractContextManager[Side]]] = {"local": local}
+def local(base: Path, request: pytest.FixtureRequest) -> Side:
+    return LocalSide(base)
+
+
+def s3(base: Path, request: pytest.FixtureRequest) -> Side:
+    return S3Side(base, request.getfixturevalue("bucket"))
+
+
+SIDES: dict[str, Callable[[Path, pytest.FixtureRequest], Side]] = {"local": local, "s3": s3}
 
 
 @pytest.fixture(params=SIDES)
-def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Side]:
-    with SIDES[request.param](tmp_path) as side:
-        yield side
+def side(request: pytest.FixtureRequest, tmp_path: Path) -> Side:
+    return SIDES[request.param](tmp_path, request)
 
 
 class Objects:
@@ -99,6 +132,9 @@ class Objects:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+
+    def source(self, obj: PushObject) -> str:
+        return str(self._cache / obj.md5[:2] / obj.md5[2:])
 
     def make(self, data: bytes, suffix: str = "") -> tuple[PushObject, str]:
         """Put an object into the cache; return it and its path."""
