@@ -133,9 +133,6 @@ class Objects:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
 
-    def source(self, obj: PushObject) -> str:
-        return str(self._cache / obj.md5[:2] / obj.md5[2:])
-
     def make(self, data: bytes, suffix: str = "") -> tuple[PushObject, str]:
         """Put an object into the cache; return it and its path."""
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() + suffix
