@@ -13,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from .._fs.change_detection import Stamp
 from .._fs.file_io import write_all
 
+_CHECKED_LINES = 256
 _APPEND: int = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -33,12 +34,19 @@ class RemoteProofs:
         name = hashlib.sha256(os.fsencode(remote)).hexdigest()[:32]
         self.path = os.path.join(cache_dir, f"proofs-{name}")
 
-    def load(self, wanted: Container[str]) -> dict[str, Stamp]:
-        """Return the stamps of those objects that are wanted and known, by MD5."""
+    def load(
+        self, wanted: Container[str], checkpoint: Callable[[], None] = lambda: None
+    ) -> dict[str, Stamp]:
+        """Return the stamps of those objects that are wanted and known, by MD5.
+
+        ``checkpoint`` is called every few hundred lines, and raises to stop.
+        """
         stamps: dict[str, Stamp] = {}
         # Latin-1, which decodes any bytes: a damaged file has no valid line.
         with contextlib.suppress(OSError), open(self.path, encoding="latin-1") as lines:
-            for line in lines:
+            for number, line in enumerate(lines):
+                if not number % _CHECKED_LINES:
+                    checkpoint()
                 md5, _, rest = line.partition(" ")
                 if md5 in wanted:
                     with contextlib.suppress(ValueError):

@@ -13,7 +13,6 @@ from functools import partial
 from typing import TypeVar
 
 import anyio
-from anyio import from_thread
 
 from .._artifact.push_policy import Verify
 from .._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
@@ -22,6 +21,7 @@ from .._errors import RemoteAccessError
 from .._fs.change_detection import Stamp
 from .._fs.file_io import remove_file
 from .._workers.bounded_gather import run_together
+from .._workers.fairness import checkpoint_in_thread
 from .._workers.file_workers import default_workers
 from .._workers.processors import usable_processors
 from .._workers.shared_hops import SharedHops
@@ -64,6 +64,8 @@ class LocalRemote:
         self._unsaved: dict[str, Stamp] = {}
         self._temp: TempDirectory | None = None
         self._starts = anyio.Lock()  # protects the temp directory, while it is made
+        # Limit on large objects in progress, since each keeps two files open between its steps.
+        self._large = anyio.CapacityLimiter(budget.max_requests)
         # Whether a file can share blocks with one of the cache; the first objects tell.
         self._shares_blocks = True
         self._small: SharedHops[Stamp] = SharedHops(
@@ -76,9 +78,11 @@ class LocalRemote:
         """Look for objects, as ``RemoteStore`` says. Those without a cached proof are read."""
         await self._drop_removed_temp()
         stamps: dict[str, Stamp | None] = {}
-        for start in range(0, len(objects), _STEP_OBJECTS):
-            some = objects[start : start + _STEP_OBJECTS]
-            stamps.update(await self._request(partial(self._directory.look_at, some)))
+        looks = (
+            partial(self._look_at, objects[start : start + _STEP_OBJECTS], stamps)
+            for start in range(0, len(objects), _STEP_OBJECTS)
+        )
+        await run_together(looks, self._budget.max_requests)
         # Without its size, only its bytes can prove an object.
         if verify == "read" or (verify is None and all(obj.size >= 0 for obj in objects)):
             return {md5: None if stamp is None else "size" for md5, stamp in stamps.items()}
@@ -103,13 +107,14 @@ class LocalRemote:
             stamp = await self._small.call(store, obj.size)
             on_bytes(obj.size)
         else:
-            stamp = await self._store_large(ObjectCopy(obj, source, temp), obj, on_bytes)
+            async with self._large:
+                stamp = await self._store_large(ObjectCopy(obj, source, temp), obj, on_bytes)
         await self._keep_proofs({obj.md5: stamp})
         return Sent("checksum")
 
     async def check_by_reading(self, obj: PushObject) -> None:
         """Read an object back, as ``RemoteStore`` says."""
-        read = partial(self._directory.read, obj, from_thread.check_cancelled)
+        read = partial(self._directory.read, obj, checkpoint_in_thread)
         try:
             md5 = await self._request(read)
         except OSError as error:
@@ -179,7 +184,7 @@ class LocalRemote:
     def _step(self, copy: ObjectCopy, obj: PushObject) -> Stamp | None:
         """Copy the next bytes, in a thread; return the stamp of the object once it is stored."""
         with self._refusal_as_error():
-            stamp = copy.step(from_thread.check_cancelled)
+            stamp = copy.step(checkpoint_in_thread)
             if stamp is not None:
                 self._directory.publish(copy.temp, obj.md5)
             return stamp
@@ -207,11 +212,16 @@ class LocalRemote:
 
     # --- Proofs ----------------------------------------------------------------------------
 
+    async def _look_at(self, some: Sequence[PushObject], stamps: dict[str, Stamp | None]) -> None:
+        """Put the stamps of those objects that are in the remote into ``stamps``."""
+        look = partial(self._directory.look_at, some, checkpoint_in_thread)
+        stamps.update(await self._request(look))
+
     async def _prove(
         self, some: Sequence[tuple[PushObject, Stamp]], found: dict[str, VerifiedBy | None]
     ) -> None:
         """Read objects, and put those that are right into ``found``."""
-        prove = partial(self._directory.prove, some, from_thread.check_cancelled)
+        prove = partial(self._directory.prove, some, checkpoint_in_thread)
         right, stamps = await self._request(prove)
         found.update(dict.fromkeys(right, "checksum"))
         await self._keep_proofs(stamps)
@@ -219,7 +229,9 @@ class LocalRemote:
     async def _load_proofs(self, stamps: Mapping[str, Stamp | None]) -> Mapping[str, Stamp]:
         if not any(stamps.values()):
             return {}
-        known = await run_in_thread(partial(self._proofs.load, stamps), self._limiter)
+        known = await run_in_thread(
+            partial(self._proofs.load, stamps, checkpoint_in_thread), self._limiter
+        )
         return known | self._unsaved
 
     async def _keep_proofs(self, stamps: dict[str, Stamp]) -> None:
@@ -243,10 +255,10 @@ def _in_steps(
 ) -> Iterator[Sequence[tuple[PushObject, Stamp]]]:
     """Divide objects to read into steps: many small ones, or one that is large."""
     start = size = 0
-    for end, (obj, _) in enumerate(objects):
-        if end > start and (size + obj.size > STEP_BYTES or end - start >= _STEP_OBJECTS):
+    for end, (_, (_, object_size, _)) in enumerate(objects):
+        if end > start and (size + object_size > STEP_BYTES or end - start >= _STEP_OBJECTS):
             yield objects[start:end]
             start, size = end, 0
-        size += obj.size
+        size += object_size
     if start < len(objects):
         yield objects[start:]

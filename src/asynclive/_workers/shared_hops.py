@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
+from .fairness import yield_gil
+
 T = TypeVar("T")
 
 RunHop = Callable[[Callable[[], None], int], Coroutine[Any, Any, None]]
@@ -43,6 +45,7 @@ class _Hop(Generic[T]):
         """Make all calls, in a thread."""
         self.has_begun = True
         for call in self.calls:
+            yield_gil()
             try:
                 call.result = call.func()
             except Exception as error:

@@ -23,6 +23,7 @@ from asynclive._remote.directory import object_copy, object_directory
 from asynclive._remote.local_remote import LocalRemote
 from asynclive._remote.pusher import Pusher
 from asynclive._remote.request_budget import RequestBudget
+from perf.harness.loop_filesystem import NotPossibleError, mounted
 
 pytestmark = [pytest.mark.anyio, on_asyncio]
 
@@ -312,6 +313,27 @@ async def test_a_full_disk_is_an_error_of_access_and_leaves_nothing(
     assert not [path for path in place.objects.glob("??/*") if path.suffix == ".dir"]
     monkeypatch.undo()
     await place.push()
+
+
+async def test_a_disk_that_becomes_full_keeps_whole_objects_alone(
+    place: Place, tmp_path: Path
+) -> None:
+    files = {str(number): bytes([number]) * 2**20 for number in range(12)}
+    with contextlib.ExitStack() as stack:
+        try:
+            disk = stack.enter_context(mounted("tmpfs", 8 * 2**20, tmp_path))
+        except NotPossibleError as error:
+            pytest.skip(str(error))
+        place.top.parent.mkdir()
+        place.top.symlink_to(disk)
+        with pytest.raises(RemoteAccessError, match="No space left on device"):
+            await place.push(files)
+        stored = [*place.objects.glob("??/*")]
+        assert 0 < len(stored) <= 8
+        assert all(md5_of(path.read_bytes()) == path.parent.name + path.name for path in stored)
+        # With some files less, the rest fits.
+        result = await place.push({name: files[name] for name in list(files)[:6]})
+        assert result.objects + result.skipped == 7
 
 
 @pytest.mark.usefixtures("unprivileged")

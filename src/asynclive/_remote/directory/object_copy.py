@@ -23,8 +23,6 @@ from .object_directory import (
 # Bytes of one step, which is one hop to a thread: enough that the hop costs nothing, and few enough
 # that other objects get the thread every few hundredths of a second.
 STEP_BYTES = 8 * 2**20
-
-
 # An object of at most so many bytes is read into memory, if blocks cannot be shared.
 SMALL_BYTES = 2**19
 

@@ -17,6 +17,7 @@ from ..._fs.file_io import READ, make_dir, set_mode
 
 # Bytes of one read. The thread checks for cancellation in between.
 READ_BYTES = 2**18
+_CHECKED_OBJECTS = 16
 OBJECT_MODE = 0o444
 _SHARED_DIR_MODE = 0o2775
 # More than the longest tick, which is 2 seconds.
@@ -38,10 +39,17 @@ class ObjectDirectory:
     def object_path(self, md5: str) -> str:
         return os.path.join(self.path, md5[:2], md5[2:])
 
-    def look_at(self, objects: Iterable[PushObject]) -> dict[str, Stamp | None]:
-        """Return the stamps of those objects that exist, by MD5; None: its size does not fit."""
+    def look_at(
+        self, objects: Iterable[PushObject], checkpoint: Callable[[], None]
+    ) -> dict[str, Stamp | None]:
+        """Return the stamps of those objects that exist, by MD5; None: its size does not fit.
+
+        ``checkpoint`` is called now and then, and raises to stop.
+        """
         stamps: dict[str, Stamp | None] = {}
-        for obj in objects:
+        for number, obj in enumerate(objects):
+            if not number % _CHECKED_OBJECTS:
+                checkpoint()
             try:
                 found = os.stat(self.object_path(obj.md5))
             except OSError:  # it is missing, or its directory cannot be entered
