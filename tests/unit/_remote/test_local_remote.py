@@ -14,6 +14,7 @@ import anyio
 import pytest
 from backends import on_asyncio
 from gate import Gate
+from limits import at_most_more_open_files
 from remotes import make_remote, make_unit, md5_of
 
 from asynclive._artifact.push_records import PushResult, PushUnit, RemoteDescription
@@ -395,3 +396,17 @@ async def test_an_object_that_cannot_be_read_in_the_remote_is_sent_again(
     with monkeypatch.context() as patch:
         patch.setattr(object_directory.ObjectDirectory, "read", fail)
         assert (await place.push()).objects == 4
+
+
+async def test_many_pushes_of_large_objects_open_few_files(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_copy, "STEP_BYTES", 2**18)
+    contents = [b"%d" % at * 400_000 for at in range(30)]
+    units = [place.unit({"": data}) for data in contents]
+    with at_most_more_open_files(40):
+        async with anyio.create_task_group() as tasks:
+            for unit in units:
+                tasks.start_soon(place.pusher.push, [unit], "store", PushCounts())
+    await place.pusher.aclose()
+    assert all(place.path(data).exists() for data in contents)
