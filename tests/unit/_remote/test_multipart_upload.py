@@ -20,7 +20,7 @@ from asynclive._artifact.push_records import PushObject, RemoteDescription, Veri
 from asynclive._remote.remote_errors import RequestFailedError
 from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.s3.multipart_etag import multipart_etag
-from asynclive._remote.s3.multipart_upload import MultipartUploader
+from asynclive._remote.s3.multipart_upload import MultipartUploader, count_in_flight
 from asynclive._remote.s3.open_uploads import abort_all, abort_uploads
 from asynclive._remote.s3.s3_client import S3Connection
 from asynclive._remote.s3.s3_requests import Patience, S3Requests
@@ -493,3 +493,19 @@ def test_memory_holds_no_more_parts_than_permits(bucket: Bucket, tmp_path: Path)
     sender.hooks["UploadPart"] = begin
     assert sender.run(send) == ("etag", 0)
     assert most <= 2
+
+
+@pytest.mark.parametrize(
+    ("size_mib", "part_mib", "in_flight"),
+    [
+        (400, 8, 4),  # a kill loses 32 MiB
+        (24, 5, 4),
+        (8000, 8, 16),  # as many as there are permits
+        (1_000_000, 105, 1),  # the memory for 16 parts of 8 MiB holds one
+    ],
+)
+def test_the_parts_in_flight_are_few_enough_for_a_kill_and_for_the_memory(
+    size_mib: int, part_mib: int, in_flight: int
+) -> None:
+    count = -(-size_mib // part_mib)
+    assert min(16, count_in_flight(count, part_mib * MIB, 16 * 8 * MIB)) == in_flight

@@ -6,6 +6,8 @@
 - ``s3_requests``: S3Requests: each request, with its permit and its tries
 - ``lazy_uploader``: LazyUploader: makes the uploader when a push has the first large file
 - ``multipart_upload``: MultipartUploader: sends a large file in parts, proven and resumable
+- ``file_parts``: reads a file part by part, and hashes each part and the whole file
+- ``part_proofs``: compares the replies of a remote with the parts that were sent
 - ``multipart_etag``: the ETag of an object in parts, and guesses at the size of its parts
 - ``upload_journal``: UploadJournal: the uploads that are open, to resume or abort them
 - ``open_uploads``: finds and aborts uploads that no push goes on with

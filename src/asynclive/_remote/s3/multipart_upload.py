@@ -10,20 +10,16 @@ One upload has three steps:
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 
 from ..._artifact.push_policy import DEFAULT_PART_SIZE
-from ..._artifact.push_records import PushObject, VerifiedBy
+from ..._artifact.push_records import PushObject
 from ..._errors import RemoteAccessError
 from ..._workers.file_workers import default_workers
 from ..._workers.thread_start import run_in_thread
@@ -34,39 +30,21 @@ from ..store import (
     Sent,
     UnreadableObjectError,
     WrongObjectError,
-    explain_unreadable,
 )
-from .multipart_etag import combine_md5s, grow_part_size
+from .file_parts import FileMd5, FilePart, hash_part, read_part
+from .multipart_etag import grow_part_size
 from .open_uploads import abort_empty, abort_uploads, list_parts, try_to_abort
+from .part_proofs import SentPart, compare_part, prove_object, to_base64
 from .s3_client import S3Client
 from .s3_requests import RefusedError, S3Requests
 from .upload_journal import UploadJournal, UploadSlot, new_upload
 
 logger = logging.getLogger(__name__)
 
-# Parts of one file that are in flight. A kill loses them, so they are at most a twelfth of a large
-# file: a push that is killed halfway sends little more than the other half. The parts of a smaller
-# file fill a few connections.
-_LEAST_IN_FLIGHT, _IN_FLIGHT_SHARE = 4, 12
+# See ``count_in_flight``.
+_FEW_IN_FLIGHT, _LOST_SHARE = 4, 12
 # An upload that another program aborts is begun again so often, and a damaged part sent so often.
 _MOST_UPLOADS, _MOST_SENDINGS = 3, 3
-_MD5 = re.compile(r"[0-9a-f]{32}")
-_MULTIPART_ETAG = re.compile(r"[0-9a-f]{32}-\d+")
-
-
-class _Part(NamedTuple):
-    """A part that was read."""
-
-    body: io.BytesIO
-    md5: bytes
-    sha256: bytes
-
-
-class _SentPart(NamedTuple):
-    etag: str
-    md5: bytes
-    sha256: bytes
-    is_proven: bool
 
 
 @dataclass
@@ -82,8 +60,8 @@ class _Upload:
     """The ETags are no MD5, since a key encrypts the object: the remote stores SHA-256 instead."""
     stored: dict[int, dict[str, Any]]
     """The parts that the remote has, by number, as ``ListParts`` has them."""
-    whole: Any = field(default_factory=partial(hashlib.md5, usedforsecurity=False))
-    parts: dict[int, _SentPart] = field(default_factory=dict)
+    whole: FileMd5 = field(default_factory=FileMd5)
+    parts: dict[int, SentPart] = field(default_factory=dict)
     resumed_bytes: int = 0
     done_bytes: int = 0
     """The bytes that were passed to ``on_bytes``."""
@@ -177,12 +155,9 @@ class MultipartUploader:
             return None
         try:
             listed = await list_parts(self._requests, key, entry.upload_id)
-        except RefusedError as error:
-            logger.info("The upload of '%s' cannot be resumed: %s", obj.path, error)
-            return None
-        except RemoteAccessError as error:
+        except (RefusedError, RemoteAccessError) as error:
             # Credentials may be allowed to send objects, but not to list parts.
-            if error.option != "profile":
+            if isinstance(error, RemoteAccessError) and error.option != "profile":
                 raise
             logger.info("The upload of '%s' cannot be resumed: %s", obj.path, error)
             await try_to_abort(self._requests, key, entry.upload_id)
@@ -242,7 +217,8 @@ class MultipartUploader:
     async def _send_parts(self, upload: _Upload, on_bytes: OnBytes) -> None:
         size, part_size = upload.obj.size, upload.part_size
         count = -(-size // part_size)
-        in_flight = anyio.Semaphore(max(_LEAST_IN_FLIGHT, count // _IN_FLIGHT_SHARE))
+        buffer_bytes = self._requests.budget.max_requests * self._part_size
+        in_flight = anyio.Semaphore(count_in_flight(count, part_size, buffer_bytes))
         errors: list[Exception] = []
 
         async def send_part(number: int, was_read: anyio.Event) -> None:
@@ -259,11 +235,11 @@ class MultipartUploader:
                 await in_flight.acquire()
                 was_read = anyio.Event()
                 tasks.start_soon(send_part, number, was_read)
-                # The next one follows in the file, so the MD5 of the whole file can be taken.
+                # The MD5 of the whole file takes its parts in order.
                 await was_read.wait()
         if errors:
             raise errors[0]
-        found = upload.whole.hexdigest()
+        found = upload.whole.md5.hexdigest()
         if found != upload.obj.md5.removesuffix(".dir"):
             raise UnreadableObjectError(f"its bytes in the cache have the MD5 {found}")
 
@@ -275,17 +251,16 @@ class MultipartUploader:
         size = min(upload.part_size, upload.obj.size - start)
         md5: bytes | None = None
 
-        async def read() -> _Part:
+        async def read() -> FilePart:
             nonlocal md5
-            whole = upload.whole if md5 is None else None
-            part = await run_in_thread(
-                partial(_read_part, upload.source, start, size, whole, upload.uses_sha256),
-                self._readers,
+            data = await run_in_thread(
+                partial(read_part, upload.source, start, size, upload.whole), self._readers
             )
+            was_read.set()
+            part = await run_in_thread(partial(hash_part, data, upload.uses_sha256), self._readers)
             if md5 not in (None, part.md5):
                 raise UnreadableObjectError("it changed in the cache while it was sent")
             md5 = part.md5
-            was_read.set()
             return part
 
         sent = await self._find_stored(upload, number, size, read)
@@ -298,31 +273,31 @@ class MultipartUploader:
         on_bytes(size)
 
     async def _find_stored(
-        self, upload: _Upload, number: int, size: int, read: Callable[[], Awaitable[_Part]]
-    ) -> _SentPart | None:
+        self, upload: _Upload, number: int, size: int, read: Callable[[], Awaitable[FilePart]]
+    ) -> SentPart | None:
         """Return a part that the remote has already; None: it has none, or other bytes."""
         stored = upload.stored.get(number)
         if stored is None or stored.get("Size") != size:
             return None
         async with self._requests.budget.request():  # for the memory of the part
-            sent = _compare(upload, await read(), stored)
+            sent = compare_part(await read(), stored)
         return sent if sent is not None and sent.is_proven else None
 
     async def _put(
-        self, upload: _Upload, number: int, size: int, read: Callable[[], Awaitable[_Part]]
-    ) -> _SentPart:
-        async def put(client: S3Client) -> _SentPart | None:
+        self, upload: _Upload, number: int, size: int, read: Callable[[], Awaitable[FilePart]]
+    ) -> SentPart:
+        async def put(client: S3Client) -> SentPart | None:
             part = await read()
-            checksum = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(part.sha256)}
+            checksum = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": to_base64(part.sha256)}
             reply = await client.upload_part(
                 **self._names(upload),
                 PartNumber=number,
                 Body=part.body,
-                ContentMD5=_base64(part.md5),
+                ContentMD5=to_base64(part.md5),
                 **(checksum if upload.uses_sha256 else {}),
                 **self._connection.customer_key(),
             )
-            return _compare(upload, part, reply)
+            return compare_part(part, reply)
 
         for _ in range(_MOST_SENDINGS):
             sent = await self._requests.send(put, size)
@@ -333,19 +308,20 @@ class MultipartUploader:
     # ── 3. complete ──
 
     async def _complete(self, upload: _Upload, slot: UploadSlot) -> Sent:
-        parts = [
+        parts = [part for _, part in sorted(upload.parts.items())]
+        named = [
             {
                 "PartNumber": number,
                 "ETag": part.etag,
-                **({"ChecksumSHA256": _base64(part.sha256)} if upload.uses_sha256 else {}),
+                **({"ChecksumSHA256": to_base64(part.sha256)} if part.sha256 else {}),
             }
-            for number, part in sorted(upload.parts.items())
+            for number, part in enumerate(parts, start=1)
         ]
 
         async def complete(client: S3Client) -> Any:
             return await client.complete_multipart_upload(
                 **self._names(upload),
-                MultipartUpload={"Parts": parts},
+                MultipartUpload={"Parts": named},
                 **self._connection.customer_key(),
             )
 
@@ -354,14 +330,15 @@ class MultipartUploader:
         except RefusedError as error:
             # An earlier try may have completed it, and its reply was lost.
             reply = await self._head(upload.key) if error.code == "NoSuchUpload" else None
-            if reply is None or not _prove(upload, reply):
+            # The size alone may be that of a wrong object, which this one replaces.
+            if reply is None or prove_object(parts, reply) not in ("etag", "checksum"):
                 raise
         slot.forget()
-        verified_by = _prove(upload, reply)
+        verified_by = prove_object(parts, reply)
         if verified_by == "size":
             reply = await self._head(upload.key) or {}
             is_whole = reply.get("ContentLength") == upload.obj.size
-            verified_by = _prove(upload, reply) if is_whole else None
+            verified_by = prove_object(parts, reply) if is_whole else None
         if verified_by is None:
             await self._requests.send(partial(_delete, bucket=self._bucket, key=upload.key))
             raise WrongObjectError("the remote has other bytes in the object that it completed")
@@ -394,65 +371,18 @@ class MultipartUploader:
             slot.forget()
 
 
-def _read_part(source: str, start: int, size: int, whole: Any, with_sha256: bool) -> _Part:
-    """Read and hash one part. Blocks.
+def count_in_flight(count: int, part_size: int, buffer_bytes: int) -> int:
+    """Return how many parts of one file are in flight at most.
+
+    A kill loses them, so they are at most a twelfth of a large file: a push that is killed halfway
+    sends little more than the other half again. The parts of a smaller file fill a few connections.
 
     Args:
-        whole: the hash of the file up to this part, which is updated; None: it has the part.
+        count: the number of parts.
+        part_size: the bytes of one, which are more if there would be too many.
+        buffer_bytes: the memory for the parts of all files.
     """
-    try:
-        with open(source, "rb") as file:
-            file.seek(start)
-            data = file.read(size)
-    except OSError as error:
-        raise explain_unreadable(error) from error
-    if len(data) < size:
-        raise UnreadableObjectError("it has fewer bytes in the cache than its record says")
-    if whole is not None:
-        whole.update(data)
-    return _Part(
-        io.BytesIO(data),
-        hashlib.md5(data, usedforsecurity=False).digest(),
-        hashlib.sha256(data).digest() if with_sha256 else b"",
-    )
-
-
-def _compare(upload: _Upload, part: _Part, reply: dict[str, Any]) -> _SentPart | None:
-    """Return the part that the remote says it has; None: its bytes are others."""
-    etag = reply["ETag"]
-    found, expected = etag.strip('"').lower(), part.md5.hex()
-    is_comparable = _MD5.fullmatch(found) is not None
-    if upload.uses_sha256:
-        found, expected = reply.get("ChecksumSHA256"), _base64(part.sha256)
-        is_comparable = found is not None
-    if is_comparable and found != expected:
-        return None
-    return _SentPart(etag, part.md5, part.sha256, is_comparable)
-
-
-def _prove(upload: _Upload, reply: dict[str, Any]) -> VerifiedBy | None:
-    """Return how a reply proves the whole object; None: it has other bytes.
-
-    ``"size"``: the reply has nothing to compare, and the size has to be asked for.
-    """
-    parts = [part for _, part in sorted(upload.parts.items())]
-    if not all(part.is_proven for part in parts):
-        return "size"
-    if upload.uses_sha256:
-        digest = hashlib.sha256(b"".join(part.sha256 for part in parts)).digest()
-        found = reply.get("ChecksumSHA256")
-        if found is None:
-            return "size"
-        # Some stores leave out the number of parts, which follows.
-        return "checksum" if found.partition("-")[0] == _base64(digest) else None
-    etag = str(reply.get("ETag")).strip('"').lower()
-    if _MULTIPART_ETAG.fullmatch(etag) is None:
-        return "size"
-    return "etag" if etag == combine_md5s(part.md5 for part in parts) else None
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()
+    return max(1, min(max(_FEW_IN_FLIGHT, count // _LOST_SHARE), buffer_bytes // part_size))
 
 
 async def _delete(client: S3Client, bucket: str, key: str) -> None:

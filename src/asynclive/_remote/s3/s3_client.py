@@ -137,10 +137,10 @@ class S3Connection:
         """
         if self._options.get("access_key_id") or self.is_anonymous:
             return False
-        if used is None or used in self._clients[-1:]:
-            self._session = None
-            address = await self.address()
-            async with self._opening:
+        address = await self.address()
+        async with self._opening:
+            if used is None or used in self._clients[-1:]:
+                self._session = None
                 self._clients.append(await self._new_client(address.region))
         return True
 
