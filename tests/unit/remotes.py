@@ -37,8 +37,9 @@ def make_unit(
     if cache is not None:
         for obj, data in zip((*objects, listing), (*files.values(), text), strict=True):
             path = cache / obj.md5[:2] / obj.md5[2:]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
     return PushUnit(f"/repo/{name}", remote or make_remote(), str(cache), objects, listing)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from logging import getLogger
 from typing import TypeVar
 
 import anyio
@@ -26,11 +27,14 @@ from .._workers.file_workers import default_workers
 from .._workers.processors import usable_processors
 from .._workers.shared_hops import SharedHops
 from .._workers.thread_start import run_in_any_thread, run_in_thread
+from .._workspace.crash_recovery import remove_dead_sessions
 from .._workspace.temp_directory import TempDirectory
 from .directory.object_copy import SMALL_BYTES, STEP_BYTES, ObjectCopy, copy_small
 from .directory.object_directory import ObjectDirectory, hash_of
 from .request_budget import RequestBudget
 from .store import OnBytes, Sent, SourceOf, WrongObjectError
+
+logger = getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -62,6 +66,7 @@ class LocalRemote:
         self._limiter = anyio.CapacityLimiter(default_workers())
         self._proofs = RemoteProofs(cache_dir, remote.prefix)
         self._unsaved: dict[str, Stamp] = {}
+        self._is_cleared = False
         self._temp: TempDirectory | None = None
         self._starts = anyio.Lock()  # protects the temp directory, while it is made
         # Limit on large objects in progress, since each keeps two files open between its steps.
@@ -76,7 +81,7 @@ class LocalRemote:
         self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
         """Look for objects, as ``RemoteStore`` says. Those without a cached proof are read."""
-        await self._drop_removed_temp()
+        await run_in_thread(self._clear_up, self._limiter)
         stamps: dict[str, Stamp | None] = {}
         looks = (
             partial(self._look_at, objects[start : start + _STEP_OBJECTS], stamps)
@@ -125,12 +130,12 @@ class LocalRemote:
             raise WrongObjectError(f"the bytes in the remote have the MD5 {md5}")
 
     async def aclose(self) -> None:
-        """Remove the temp directory, and save the proofs."""
+        """Remove the temp directory, and save the proofs. An error is logged."""
         await self._save_proofs()
         if self._temp is not None:
+            temp, self._temp = self._temp, None
             with anyio.CancelScope(shield=True):
-                await run_in_any_thread(self._temp.close, self._limiter)
-            self._temp = None
+                await run_in_any_thread(partial(_close, temp), self._limiter)
 
     # --- Sending ---------------------------------------------------------------------------
 
@@ -144,12 +149,18 @@ class LocalRemote:
                     raise self._access_error(error) from error
             return self._temp
 
-    async def _drop_removed_temp(self) -> None:
-        """Forget the temp directory if the whole remote was removed: the next push makes both."""
+    def _clear_up(self) -> None:
+        """Remove the temp files of killed pushes, once; forget a temp directory that is gone.
+
+        A user may have removed the whole remote. This push then makes it again.
+        """
+        if not self._is_cleared:
+            self._is_cleared = True
+            remove_dead_sessions([self._directory.path])
         temp = self._temp
-        if temp is not None and not await run_in_thread(temp.exists, self._limiter):
+        if temp is not None and not temp.exists():
             self._temp = None
-            await run_in_any_thread(temp.close, self._limiter)
+            _close(temp)
 
     def _start(self) -> TempDirectory:
         self._directory.make()
@@ -248,6 +259,13 @@ class LocalRemote:
         """Run a function in a thread, with a permit."""
         async with self._budget.request(sent_bytes):
             return await run_in_thread(func, self._limiter)
+
+
+def _close(temp: TempDirectory) -> None:
+    try:
+        temp.close()
+    except OSError as error:
+        logger.warning("'%s' cannot be removed now: %s", temp.path, error)
 
 
 def _in_steps(

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .crash_recovery import remove_dead_sessions
 from .heartbeat import Heartbeat
 from .temp_session import make_locked, remove_session
 
@@ -27,13 +26,12 @@ class TempDirectory:
 
     @classmethod
     def start(cls, parent: str) -> TempDirectory:
-        """Make a temp directory in ``parent``; remove those of processes that were killed.
+        """Make a temp directory in ``parent``.
 
         Raises:
             OSError: it cannot be made. None is left.
             ResourceLimitError: no thread can be started for the heartbeat. None is left.
         """
-        remove_dead_sessions([parent])
         locks: dict[str, int] = {}
         path = make_locked(os.path.join(parent, ".asynclive-"), locks)
         lock, heartbeat = locks.get(path), None

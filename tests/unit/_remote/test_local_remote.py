@@ -183,21 +183,22 @@ os._exit(1)
         assert (left / "0").read_bytes() == b"half"
 
 
+MANY = {str(number): b"%d" % number * (1 + number % 7 * 30_000) for number in range(300)}
 _PUSH = """
 import asyncio, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-from test_local_remote import Place
-files = {str(number): b"%d" % number * (1 + number % 7 * 30_000) for number in range(300)}
+from test_local_remote import MANY, Place
 place = Place(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
-result = asyncio.run(place.push_and_close(files))
+result = asyncio.run(place.push_and_close(MANY))
 print(result.objects + result.skipped, flush=True)
 """
 
 
 async def test_two_processes_push_the_same_objects_at_the_same_time(place: Place) -> None:
+    place.unit(MANY)
     arguments = [str(place.base), *(path for path in sys.path if path)]
     processes = [
         subprocess.Popen(

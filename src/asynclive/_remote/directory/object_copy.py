@@ -156,10 +156,16 @@ def _open_source(obj: PushObject, source: str) -> io.FileIO:
         file = io.FileIO(os.open(source, READ))
     except OSError as error:
         raise explain_unreadable(error) from error
-    size = os.fstat(file.fileno()).st_size
-    if size != obj.size:
+    try:
+        size = os.fstat(file.fileno()).st_size
+        if size != obj.size:
+            raise _wrong(source, f"{size:,} bytes instead of {obj.size:,}")
+    except OSError as error:
         file.close()
-        raise _wrong(source, f"{size:,} bytes instead of {obj.size:,}")
+        raise explain_unreadable(error) from error
+    except BaseException:
+        file.close()
+        raise
     return file
 
 
