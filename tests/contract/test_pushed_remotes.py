@@ -16,7 +16,6 @@ from twin import dvc, git
 
 from asynclive._artifact.push_policy import PushPolicy
 from asynclive._artifact.push_records import RemoteDescription
-from asynclive._dvc.remote.dvc_store import open_dvc_store
 from asynclive._remote.local_remote import LocalRemote
 from asynclive._remote.open_store import open_store
 from asynclive._remote.request_budget import RequestBudget
@@ -41,7 +40,7 @@ OUTPUTS = ("model.pt", "empty.bin", "same.pt", "data", "other", "run.sh")
 class Remotes(Protocol):
     """Two remotes of one kind: ``ours`` and ``theirs``."""
 
-    open_store: OpenStore
+    open_store: OpenStore | None
 
     def add(self, repo: Path, name: str) -> None:
         """Make one of them the default remote of a repository."""
@@ -61,7 +60,7 @@ class Directories:
 
     def __init__(self, base: Path, *, by_dvc: bool) -> None:
         self._base = base
-        self.open_store: OpenStore = open_dvc_store if by_dvc else self._open
+        self.open_store: OpenStore | None = None if by_dvc else self._open
 
     async def _open(self, remote: RemoteDescription, budget: RequestBudget) -> RemoteStore:
         return LocalRemote(remote, budget, str(self._base / "proofs"))
@@ -86,7 +85,7 @@ class Buckets:
     def __init__(self, bucket: Bucket, base: Path, *, by_dvc: bool) -> None:
         self._bucket = bucket
         self._state_dir = str(base / "state")
-        self.open_store: OpenStore = open_dvc_store if by_dvc else self._open
+        self.open_store: OpenStore | None = None if by_dvc else self._open
 
     async def _open(self, remote: RemoteDescription, budget: RequestBudget) -> RemoteStore:
         return await open_store(remote, budget, PushPolicy(), self._state_dir)

@@ -85,6 +85,11 @@ class PushUnit:
     """The files. The listing is not among them."""
     listing: PushObject | None = None
     """The object of a directory's listing. None: the output is a file."""
+    dvc_file: str = ""
+    """The file that declares the output."""
+    versions: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """For a cloud-versioned remote: the versions that the ``.dvc`` file names, by the paths of the
+    objects."""
 
     def object_path(self, obj: PushObject) -> str:
         """Return the path of an object in the cache."""

@@ -17,6 +17,7 @@ from .._workers.bounded_gather import run_together
 from .one_push.objects_in_flight import ObjectsInFlight
 from .one_push.push_tally import PushTally
 from .one_push.remote_push import RemotePush, reason_of
+from .one_push.versioned_push import VersionedPush
 from .request_budget import RequestBudget
 from .store import RemoteStore, UnreadableObjectError, WrongObjectError
 
@@ -67,7 +68,12 @@ class Pusher:
         """
         started = time.monotonic()
         tally = PushTally(counts)
-        pushes = [RemotePush(remote, some, verify, tally) for remote, some in _by_remote(units)]
+        pushes = [
+            (VersionedPush if remote.is_cloud_versioned else RemotePush)(
+                remote, some, verify, tally
+            )
+            for remote, some in _by_remote(units)
+        ]
         counts.set_totals(
             ", ".join(push.remote.name for push in pushes),
             sum(len(push.objects) for push in pushes),

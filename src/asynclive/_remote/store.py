@@ -7,11 +7,12 @@ remote. It acquires a permit for each request, and pays for each byte that it se
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from .._artifact.push_policy import Verify
-from .._artifact.push_records import PushObject, VerifiedBy
+from .._artifact.push_records import PushObject, PushUnit, VerifiedBy
 
 SourceOf = Callable[[PushObject], str]
 """Returns the path of an object in the cache."""
@@ -98,4 +99,25 @@ class RemoteStore(Protocol):
 
     async def aclose(self) -> None:
         """Close connections. Nothing is in flight."""
+        ...
+
+
+class VersionedStore(RemoteStore, Protocol):
+    """A cloud-versioned remote: files lie under their paths, and each write makes a version."""
+
+    turns: asyncio.Lock
+    """Held by the push that uses the store."""
+
+    def note_version(self, path: str, version: str | None) -> None:
+        """Take note of the version of an object that its ``.dvc`` file names, before ``find``."""
+        ...
+
+    async def record(self, units: Sequence[PushUnit]) -> None:
+        """Write the versions of all files into the ``.dvc`` files of outputs, under DVC's lock.
+
+        An output that has other bytes by then is left alone.
+
+        Raises:
+            LockTimeoutError: another process holds DVC's lock.
+        """
         ...

@@ -24,41 +24,33 @@ from .object_database import ObjectDatabase, hash_of, translate
 T = TypeVar("T")
 
 
-async def open_dvc_store(remote: RemoteDescription, budget: RequestBudget) -> DvcStore:
-    """Return the store of a remote whose ``only_dvc`` is not None. Close it with ``aclose``.
-
-    Args:
-        remote: the remote.
-        budget: the permits and the bandwidth that all pushes share.
-
-    Raises:
-        RemoteAccessError: DVC cannot use the remote: packages, options or credentials are missing.
-    """
-    store = DvcStore(remote, budget)
-    await store.open()
-    return store
-
-
 class DvcStore:
     """A remote of any kind that DVC supports. It implements ``RemoteStore``.
 
     Args:
         remote: the remote.
         budget: the permits that all pushes share.
+        connect: connects to the remote.
     """
 
     backend = "dvc"
 
-    def __init__(self, remote: RemoteDescription, budget: RequestBudget) -> None:
+    def __init__(
+        self,
+        remote: RemoteDescription,
+        budget: RequestBudget,
+        connect: Callable[[RemoteDescription], ObjectDatabase] = ObjectDatabase,
+    ) -> None:
         self._remote = remote
         self._budget = budget
         # Each thread holds a permit.
         self._limiter = anyio.CapacityLimiter(budget.max_requests)
+        self._connect = connect
         self._opened: ObjectDatabase | None = None
 
     async def open(self) -> None:
         """Connect. The store is used only after that."""
-        self._opened = await self._request(partial(ObjectDatabase, self._remote))
+        self._opened = await self._request(partial(self._connect, self._remote))
 
     @property
     def _objects(self) -> ObjectDatabase:

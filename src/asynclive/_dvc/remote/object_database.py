@@ -50,8 +50,17 @@ class ObjectDatabase:
         fs.fs  # noqa: B018  connects, once: DVC's classes do not guard that
         options = {key: value for key, value in remote.options.items() if key != "worktree"}
         self._odb = get_odb(fs, remote.prefix, **{**options, "hash_name": remote.hash_name})
-        # The directories that are made, or need not be. At most 256.
+        # The directories that are made, or need not be.
         self._directories: set[str] = set()
+
+    def path_of(self, obj: PushObject) -> str:
+        """Return the path of an object, as DVC's file system names it."""
+        path: str = self._odb.oid_to_path(obj.md5)
+        return path
+
+    def read_path_of(self, obj: PushObject) -> str:
+        """Return the path to read an object back from."""
+        return self.path_of(obj)
 
     def forget_listings(self) -> None:
         """Forget the listings that DVC's file systems keep."""
@@ -67,13 +76,13 @@ class ObjectDatabase:
     def look_at(self, obj: PushObject) -> Mapping[str, Any] | None:
         """Return what the remote reports of an object; None: it does not have it."""
         try:
-            info: Mapping[str, Any] = self._odb.fs.info(self._odb.oid_to_path(obj.md5))
+            info: Mapping[str, Any] = self._odb.fs.info(self.path_of(obj))
         except (FileNotFoundError, NotADirectoryError):
             return None
         return info
 
     def put(self, obj: PushObject, source: str, counter: ByteCounter) -> None:
-        odb, path = self._odb, self._odb.oid_to_path(obj.md5)
+        odb, path = self._odb, self.path_of(obj)
         directory = odb.fs.parent(path)
         try:
             if directory not in self._directories:
@@ -129,15 +138,14 @@ class ObjectDatabase:
     def read(self, obj: PushObject, counter: ByteCounter) -> str | None:
         """Return the hash of the bytes in the remote; None: it does not have the object."""
         try:
-            path = self._odb.oid_to_path(obj.md5)
-            return _hash_file(path, self._remote.hash_name, counter, self._odb.fs)
+            return _hash_file(self.read_path_of(obj), self._remote.hash_name, counter, self._odb.fs)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def remove(self, obj: PushObject) -> None:
         # Not all remotes can. The next push finds that the object does not fit.
         with suppress(NotImplementedError, FileNotFoundError):
-            self._odb.delete(obj.md5)
+            self._odb.fs.remove(self.path_of(obj))
 
 
 def hash_of(obj: PushObject) -> str:

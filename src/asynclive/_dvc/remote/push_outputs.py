@@ -29,16 +29,31 @@ from .listed_objects import read_listed_objects, size_of
 from .remote_description import LEGACY_HASH_NAME, describe_remote, legacy_description
 
 
+class FileState(NamedTuple):
+    """A file that an output names itself, as of a cloud-versioned remote."""
+
+    key: str
+    """Its path in the output, with slashes; empty if the output is the file."""
+    md5: str
+    size: int
+    remote: str | None
+    version: str | None
+
+
 class OutputState(NamedTuple):
-    """What a push needs to know of an output, read while no other thread uses DVC."""
+    """The state of an output for a push, read while no other thread uses DVC."""
 
     path: str
     md5: str
-    size: int | None
+    dvc_file: str
+    """The file that declares it."""
+    size: int | None = None
     """Of a file. None: it is unknown, or the output is a directory."""
-    remote: str | None
+    remote: str | None = None
     """The remote that its ``.dvc`` file names."""
-    is_legacy: bool
+    is_legacy: bool = False
+    files: tuple[FileState, ...] = ()
+    """The files that it names, if it has been in a cloud-versioned remote."""
 
     @property
     def isdir(self) -> bool:
@@ -123,12 +138,16 @@ class PushOutputs:
             remote: the name of the remote.
         """
         if output is None:
-            state: OutputState | None = OutputState(staged.request.path, md5, None, None, False)
+            state: OutputState | None = OutputState(
+                staged.request.path, md5, f"{staged.request.path}.dvc"
+            )
         else:
             state = _state_of(output)
         if state is None:
             return None
-        planned = self._with_remotes([state._replace(md5=md5, size=None)], remote)
+        if state.md5 != md5:
+            state = state._replace(md5=md5, size=None, files=())
+        planned = self._with_remotes([state], remote)
         return planned[0] if planned else None
 
     def _find_target(self, target: PushTarget, outputs: OutputIndex[Any]) -> Sequence[Any]:
@@ -236,7 +255,12 @@ class PushOutputs:
     def _read_unit(self, planned: PlannedUnit) -> PushUnit:
         output = planned.output
         label = self._label(output.path)
-        if output.isdir:
+        if output.isdir and output.files:
+            objects: Sequence[PushObject] = [
+                PushObject(file.md5, file.size, _path_below(label, file.key))
+                for file in output.files
+            ]
+        elif output.isdir:
             objects = read_listed_objects(
                 self._cache_dir_of(output), output.md5, label, planned.remote.name
             )
@@ -253,7 +277,15 @@ class PushOutputs:
         if output.isdir:
             size = size_of(cache_dir, output.md5)
             listing = PushObject(output.md5, size, self._label(output.path))
-        return PushUnit(output.path, remote, cache_dir, objects, listing)
+        versions = {}
+        if remote.is_cloud_versioned:
+            label = self._label(output.path)
+            versions = {
+                _path_below(label, file.key): file.version
+                for file in output.files
+                if file.version is not None and file.remote == remote.name
+            }
+        return PushUnit(output.path, remote, cache_dir, objects, listing, output.dvc_file, versions)
 
     def _cache_dir_of(self, output: OutputState) -> str:
         return self._legacy_cache_dir if output.is_legacy else self._cache_dir
@@ -276,7 +308,7 @@ def _state_of(output: Any) -> OutputState | None:
     """Return the state of an output; None: ``dvc push`` does not push it."""
     if isinstance(output, DvcFileOutput):
         size = None if output.md5.endswith(".dir") else output.size
-        return OutputState(output.fs_path, output.md5, size, None, False)
+        return OutputState(output.fs_path, output.md5, output.stage.path, size)
     if not (output.is_in_repo and output.use_cache and output.can_push and output.hash_info):
         return None
     stage = output.stage
@@ -287,7 +319,32 @@ def _state_of(output: Any) -> OutputState | None:
     return OutputState(
         output.fs_path,
         md5,
+        stage.path,
         None if output.hash_info.isdir else output.meta.size,
         output.remote,
         output.hash_name == LEGACY_HASH_NAME,
+        _files_of(output),
     )
+
+
+def _files_of(output: Any) -> tuple[FileState, ...]:
+    """Return the files that an output names itself."""
+    if output.files is not None:
+        return tuple(
+            FileState(
+                file["relpath"],
+                file["md5"],
+                file.get("size", -1),
+                file.get("remote"),
+                file.get("version_id"),
+            )
+            for file in output.files
+        )
+    meta = output.meta
+    if output.hash_info.isdir or meta.version_id is None:
+        return ()
+    return (FileState("", output.hash_info.value, meta.size, meta.remote, meta.version_id),)
+
+
+def _path_below(label: str, key: str) -> str:
+    return os.path.join(label, *key.split("/")) if key else label

@@ -69,9 +69,18 @@ def describe_remote(config: Any, name: str | None) -> RemoteDescription:
             name, f"DVC cannot use its configuration: {plain_text(error)}."
         ) from error
     scheme = fs_class.protocol
+    if options.get("worktree"):
+        if options.get("version_aware") is False:
+            raise RemoteAccessError(
+                name,
+                f"a worktree remote must be version-aware. Run 'dvc remote modify {name} "
+                "version_aware true'.",
+                option="version_aware",
+            )
+        options["version_aware"] = True
     # Without what DVC reads from the url: the host of an S3 remote is its bucket.
     named = {key: value for key, value in options.items() if key in configured}
-    if options.get("version_aware"):  # the url may say so too
+    if options.get("version_aware") and not options.get("worktree"):  # the url may say so too
         named["version_aware"] = True
     return RemoteDescription(
         name=name,

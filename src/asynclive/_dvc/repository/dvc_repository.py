@@ -21,6 +21,7 @@ from ..._workspace.source_scan import IgnoreFilter
 from ..dvc_errors import unreadable_error
 from ..process_guard import dvc_guard, preserve_process_settings
 from ..remote.push_outputs import PushOutputs
+from ..remote.record_versions import RecordedOutput, record_versions
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
 from ..tracking.git_staging import GitStaging
@@ -253,6 +254,31 @@ class DvcRepository:
         if planned is None:
             return None
         return self._push_outputs.read_unit_of(planned, staged)
+
+    def record_versions(
+        self, lock_timeout: float | None, remote: str, outputs: Sequence[RecordedOutput]
+    ) -> None:
+        """Write the versions of pushed files into ``.dvc`` files, under DVC's lock.
+
+        Blocks until the lock is free. Call it in another thread than that of ``commit``, which may
+        hold the lock.
+
+        Args:
+            lock_timeout: seconds to wait for DVC's lock; None: no limit.
+            remote: the name of the remote.
+            outputs: the outputs; those that have changed since are left alone.
+
+        Raises:
+            LockTimeoutError: another process held the lock all the time.
+            StorageError: the lock file cannot be created or opened.
+        """
+        with self._lock.hold(lock_timeout), dvc_guard.hold():
+            try:
+                self._rules.reset()
+                with self._repo.scm_context(quiet=True):
+                    record_versions(self._repo, remote, outputs)
+            finally:
+                self._repo._reset()
 
     def _commit(self, group: Sequence[StagedArtifact]) -> list[TrackedArtifact | AsyncLiveError]:
         results = self._committer.commit(group)

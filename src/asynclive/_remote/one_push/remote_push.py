@@ -101,7 +101,7 @@ class RemotePush:
         with in_flight.push() as number:
             found = await self._find(store)
             self._warn_of_wrong(found)
-            sending = _Sending(store, in_flight, number, found)
+            sending = Sending(store, in_flight, number, found)
             jobs = (partial(self._push, sending, *work) for work in self._plan(found))
             await run_together(jobs, at_once)
 
@@ -156,7 +156,7 @@ class RemotePush:
         assert proof is not None
         self._tally.add_skipped(obj, proof)
 
-    async def _push(self, sending: _Sending, obj: PushObject, unit: PushUnit) -> None:
+    async def _push(self, sending: Sending, obj: PushObject, unit: PushUnit) -> None:
         """Prove one object; then the listings of the directories that waited for it last."""
         is_proven = await self._prove(sending, obj, unit)
         for directory in self._waiting.pop(obj.md5, ()):
@@ -166,7 +166,7 @@ class RemotePush:
                 await anyio.lowlevel.checkpoint()  # the push may have just been cancelled
                 await self._prove(sending, directory.listing, directory.unit)
 
-    async def _prove(self, sending: _Sending, obj: PushObject, unit: PushUnit) -> bool:
+    async def _prove(self, sending: Sending, obj: PushObject, unit: PushUnit) -> bool:
         """Send an object if that is needed, and prove it; return whether it is proven."""
         try:
             if self._is_done(obj, sending.found):  # a listing
@@ -180,7 +180,7 @@ class RemotePush:
             return False
         return True
 
-    async def _is_read_back(self, sending: _Sending, obj: PushObject) -> bool:
+    async def _is_read_back(self, sending: Sending, obj: PushObject) -> bool:
         """Return whether the object is in the remote, and its bytes were read and are right."""
         if sending.found.get(obj.md5) is None:
             return False
@@ -192,7 +192,7 @@ class RemotePush:
         self._tally.add_skipped(obj, "read")
         return True
 
-    async def _send(self, sending: _Sending, obj: PushObject, unit: PushUnit) -> None:
+    async def _send(self, sending: Sending, obj: PushObject, unit: PushUnit) -> None:
         progress = 0
 
         def on_bytes(count: int) -> None:
@@ -238,7 +238,7 @@ class RemotePush:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sending:
+class Sending:
     """The objects that are in the remote, and the means to send the others."""
 
     store: RemoteStore
