@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import anyio
 import pytest
+from directory_remote import DirectoryRemote
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
-from asynclive import ArtifactNotFoundError, AsyncLive
+from asynclive import ArtifactNotFoundError, AsyncLive, PushPolicy, RemoteNotFoundError
 
 pytestmark = pytest.mark.anyio
 
@@ -187,3 +188,46 @@ def test_opentelemetry_is_not_imported_unless_the_program_did(repo: Path) -> Non
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize("when", ["after_commit", "before_commit"])
+async def test_a_push_is_a_span_in_the_trace_of_its_call(
+    repo: Path,
+    spans: InMemorySpanExporter,
+    isolation: Literal["thread", "process"],
+    when: Literal["after_commit", "before_commit"],
+) -> None:
+    (repo / "model.pt").write_bytes(b"weights")
+    DirectoryRemote(repo)
+    async with AsyncLive(root=repo, isolation=isolation, push=PushPolicy(when=when)) as live:
+        await live.log_artifact("model.pt", name="net", type="model")
+    call, children = of_call(spans)
+    (push,) = (span for span in children if span.name == "asynclive.push")
+    assert len(children) == len(STAGES) + 1
+    assert call.context is not None
+    assert push.attributes is not None
+    assert dict(push.attributes) == {
+        "asynclive.name": "net",
+        "asynclive.path": str(repo / "model.pt"),
+        "asynclive.push": 1,
+        "asynclive.remote": "store",
+        "asynclive.objects": 1,
+        "asynclive.bytes": 7,
+        "asynclive.outcome": "pushed",
+    }
+
+
+async def test_an_explicit_push_is_a_span_of_its_caller(
+    repo: Path, spans: InMemorySpanExporter
+) -> None:
+    with (
+        trace.get_tracer("test").start_as_current_span("step") as step,
+        pytest.raises(RemoteNotFoundError),
+    ):
+        async with AsyncLive(root=repo) as live:
+            await live.push()
+    (push,) = (span for span in spans.get_finished_spans() if span.name == "asynclive.push")
+    assert push.parent is not None
+    assert push.parent.span_id == step.get_span_context().span_id
+    assert push.status.status_code is StatusCode.ERROR

@@ -201,7 +201,12 @@ class LocalEngine:
             repository.session.temp_dir_for,
         )
         push_service = PushService(
-            partial(make_pusher, settings.push, repository.layout.hash_cache_dir)
+            partial(
+                make_pusher,
+                settings.push,
+                repository.layout.hash_cache_dir,
+                partial(repository.record_versions, settings.lock_timeout),
+            )
         )
         pushes = ArtifactPushes(
             settings.push,

@@ -177,9 +177,12 @@ class ArtifactPushes:
             return
         if self._policy.when == "before_commit":
             first = self._pushed_first.pop(call, None)
-            if first is None or _md5_of(first) == tracked.output_md5:
+            if first is None:
                 return
-            # Another process has changed the listing of the directory in between.
+            if _md5_of(first) == tracked.output_md5 and not first.remote.is_cloud_versioned:
+                return
+            # Another process has changed the listing of the directory in between, or the .dvc file
+            # must name the versions of its files.
             push = self._adopt(tracked.staged.request.path, self._remote)
         try:
             await self._note(tracked)
