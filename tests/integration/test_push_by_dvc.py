@@ -9,13 +9,14 @@ from pathlib import Path
 
 import anyio
 import pytest
-from backends import on_asyncio
+from backends import Isolation, in_both, on_asyncio
 from disk import tree, write
 from http_remote import HttpRemote
 from pushing import push_all
 from s3_server import Bucket
 from twin import dvc
 
+from asynclive import AsyncLive
 from asynclive._errors import PushError, RemoteAccessError, RemoteVerifyError
 from asynclive._instrumentation.push_progress import PushCounts
 
@@ -229,3 +230,22 @@ async def test_outputs_of_dvc_2_are_pushed_to_their_layout(repo: Path, tmp_path:
     stored.chmod(0o644)
     stored.write_bytes(b"b\r\n")
     assert (await push_all(repo, verify="read")).objects == 1
+
+
+@in_both
+async def test_a_session_pushes_to_any_remote_of_dvc(
+    to_http: Path,
+    http_remote: HttpRemote,
+    monkeypatch: pytest.MonkeyPatch,
+    isolation: Isolation,
+) -> None:
+    monkeypatch.chdir(to_http)
+    write(to_http, {"new.pt": "new"})
+    async with AsyncLive(push=True, isolation=isolation) as live:
+        handle = await live.submit("new.pt")
+        pushed = await handle.pushed()
+        assert (pushed.objects, pushed.backend, pushed.remote) == (1, "dvc", "web")
+        rest = await live.push()
+        assert (rest.objects, rest.skipped) == (5, 1)
+    assert "in sync" in dvc(to_http, "status", "--cloud")
+    assert http_remote.objects[path_of("new")] == b"new"

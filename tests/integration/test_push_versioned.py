@@ -8,13 +8,14 @@ from pathlib import Path
 
 import anyio
 import pytest
-from backends import on_asyncio
+from backends import Isolation, in_both, on_asyncio
 from disk import write
 from pushing import push_all
 from s3_proxy import Hold, S3Proxy, always, is_upload
 from s3_server import Bucket
 from twin import Templates, dvc
 
+from asynclive import AsyncLive
 from asynclive._dvc.remote.record_versions import RecordedOutput
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._errors import PushError, RemoteAccessError
@@ -189,3 +190,25 @@ async def test_a_worktree_that_is_not_version_aware_is_refused(
     bucket.add_remote(tracked, worktree="true", version_aware="false")
     with pytest.raises(RemoteAccessError, match="version_aware true"):
         await push_all(tracked)
+
+
+@in_both
+async def test_a_session_records_the_versions_of_its_artifacts(
+    tracked: Path,
+    bucket: Bucket,
+    monkeypatch: pytest.MonkeyPatch,
+    isolation: Isolation,
+) -> None:
+    monkeypatch.chdir(tracked)
+    write(tracked, {"new.pt": "new", "more/c": "c"})
+    async with AsyncLive(push=True, isolation=isolation) as live:
+        handles = [await live.submit("new.pt"), await live.submit("more")]
+        assert [(await handle.pushed()).objects for handle in handles] == [1, 1]
+        # The next commit finds the file as it is now.
+        (tracked / "new.pt").unlink()
+        (tracked / "new.pt").write_text("newer")
+        assert (await (await live.submit("new.pt")).pushed()).objects == 1
+    versions = versions_in(bucket)
+    assert versions["dvc/new.pt"][-1] in (tracked / "new.pt.dvc").read_text()
+    assert versions["dvc/more/c"][-1] in (tracked / "more.dvc").read_text()
+    assert len(versions["dvc/new.pt"]) == 2
