@@ -41,13 +41,13 @@ async def open_store(
     from .cloud.store_access import StoreAccess
 
     part_size = policy.part_size or DEFAULT_PART_SIZE
-    connection = large_files = None
+    connection = uploader = None
     if description.scheme == "s3":
         from .s3.lazy_uploader import LazyUploader
         from .s3.s3_client import S3Connection
 
         connection = S3Connection(description, budget.max_requests)
-        large_files = LazyUploader(connection, budget, state_dir, part_size)
+        uploader = LazyUploader(connection, budget, state_dir, part_size)
     access = StoreAccess(description, connection)
     requests = RetriedRequests(access, budget)
     await access.store()
@@ -55,8 +55,7 @@ async def open_store(
         access,
         requests,
         KnownEtags(state_dir, f"{description.options.get('endpointurl')} {description.prefix}"),
-        large_files,
+        uploader,
         part_size,
-        # A listing of Azure always begins with the first object.
         skips=description.scheme != "azure",
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from .._artifact.push_policy import Verify
 from .._artifact.push_records import PushObject, PushUnit, VerifiedBy
@@ -20,13 +21,14 @@ OnBytes = Callable[[int], None]
 """Called with the number of bytes that were sent, or that need not be sent again."""
 
 
-class Sent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sent:
     """An object that was sent, and is proven."""
 
     verified_by: VerifiedBy
     resumed_bytes: int = 0
     """The bytes that an earlier push had sent."""
-    etag: str = ""
+    etag: str = field(default="", compare=False)
     """The ETag that proves an object in parts, without quotes. It is not in the object's name."""
 
 

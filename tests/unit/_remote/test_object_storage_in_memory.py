@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from backends import on_asyncio
-from cloud_store import CountingBudget, FixedAccess
+from cloud_store import REMOTE, CountingBudget, FixedAccess
 from obstore.store import MemoryStore
 
 from asynclive._artifact.push_policy import Verify
@@ -16,19 +17,35 @@ from asynclive._artifact.push_records import PushObject, VerifiedBy
 from asynclive._remote.cloud.known_etags import KnownEtags
 from asynclive._remote.cloud.object_storage import ObjectStorage
 from asynclive._remote.cloud.retried_requests import RetriedRequests
+from asynclive._remote.s3.lazy_uploader import LazyUploader, StoredAs
+from asynclive._remote.s3.s3_client import S3Connection
 from asynclive._remote.store import UnreadableObjectError, WrongObjectError
 
 pytestmark = [pytest.mark.anyio, on_asyncio]
 
 
+class Uploader(LazyUploader):
+    """Says how the remote stores objects, as the test wants it."""
+
+    def __init__(self, stored: StoredAs, state_dir: Path) -> None:
+        connection = S3Connection(REMOTE, 1)
+        super().__init__(connection, CountingBudget(), str(state_dir), 1000)
+        self._stored = stored
+        self.asked = 0
+
+    async def ask(self, obj: PushObject) -> StoredAs:
+        self.asked += 1
+        return self._stored
+
+
 class InMemory:
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, uploader: LazyUploader | None = None) -> None:
         self.store = MemoryStore()
         self.budget = CountingBudget()
         access = FixedAccess(self.store)
         requests = RetriedRequests(access, self.budget)
         self.storage = ObjectStorage(
-            access, requests, KnownEtags(str(cache), "memory"), part_size=1000
+            access, requests, KnownEtags(str(cache), "memory"), uploader, part_size=1000
         )
         self._cache = cache
         self.sent = 0
@@ -131,3 +148,50 @@ async def test_a_cut_off_object_in_the_cache_is_not_sent(memory: InMemory) -> No
     with pytest.raises(UnreadableObjectError, match="0 bytes"):
         await memory.send(obj)
     assert memory.budget.requests == 0
+
+
+def sha256(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+async def test_where_a_key_encrypts_objects_the_checksum_of_the_remote_proves_them(
+    tmp_path: Path,
+) -> None:
+    uploader = Uploader(StoredAs(by_key=True, sha256=sha256(b"second")), tmp_path)
+    memory = InMemory(tmp_path, uploader)
+    first, second, third = (memory.make(text) for text in (b"first", b"second", b"third"))
+    # The first one is sent before it is known that a key encrypts it, and without a checksum.
+    assert await memory.send(first) == "size"
+    assert await memory.send(second) == "checksum"
+    with pytest.raises(WrongObjectError, match="SHA-256"):
+        await memory.send(third)
+    assert len(memory.keys()) == 2
+
+
+async def test_s3_says_that_no_key_encrypts_an_object_with_other_bytes(tmp_path: Path) -> None:
+    memory = InMemory(tmp_path, Uploader(StoredAs(by_key=False, sha256=None), tmp_path))
+    obj = memory.make(b"right bytes")
+    await memory.store.put_async(f"{obj.md5[:2]}/{obj.md5[2:]}", b"wrong bytes")
+    assert await memory.find([obj]) == {obj.md5: None}
+
+
+async def test_a_large_object_of_a_remote_without_md5s_counts_by_its_size(
+    memory: InMemory,
+) -> None:
+    obj = memory.make(b"0123456789" * 250)
+    assert await memory.send(obj) == "size"
+    requests = memory.budget.requests
+    assert await memory.find([obj]) == {obj.md5: "size"}
+    assert memory.budget.requests == requests + 1  # it is not read back
+    await memory.storage.check_by_reading(obj)
+
+
+async def test_a_large_object_whose_sending_fails_is_not_there(memory: InMemory) -> None:
+    obj = memory.make(b"0123456789" * 250)
+
+    def fail(_sent: int) -> None:
+        raise KeyError("on_bytes")
+
+    with pytest.raises(KeyError):
+        await memory.storage.send(obj, memory.source(obj), fail)
+    assert memory.keys() == set()

@@ -113,7 +113,6 @@ def test_an_encryption_with_a_key_has_other_etags(options: dict[str, Any], expec
     [
         ({}, {}),
         ({"endpointurl": "http://host:4443/"}, {"base_url": "http://host:4443"}),
-        ({"allow_anonymous_login": True}, {"skip_signature": True}),
         ({"credentialpath": "/key.json"}, {"application_credentials": "/key.json"}),
     ],
 )

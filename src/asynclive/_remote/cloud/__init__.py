@@ -9,4 +9,5 @@
 - ``store_arguments``: DVC's options of a remote, as arguments of obstore
 - ``azure_credentials``: AzureDefaultCredentials: the default chain of Azure
 - ``obstore_errors``: reads the errors of obstore
+- ``refusal_advice``: the refusals of Google Cloud Storage and Azure
 """

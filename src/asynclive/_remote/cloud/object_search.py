@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import obstore
 
 from ..._workers.bounded_gather import run_together
+from .obstore_errors import REQUEST_ERRORS
 from .retried_requests import MissingInRemoteError, RetriedRequests
 
-# A listing is read in pages of this size by S3 and by Google Cloud Storage.
-PAGE = 1000
+# A listing is read in pages of this size by S3 and by Google Cloud Storage, and by Azure.
+PAGE, LARGEST_PAGE = 1000, 5000
 # So few objects are asked for one by one. With 16 permits, that takes as long as a page, and costs
 # as much at AWS as three of them.
 _FEW = 50
@@ -39,7 +40,7 @@ class ObjectSearch:
 
     Args:
         requests: makes the requests.
-        skips: whether a listing can begin after any key, and is in the order of the keys.
+        skips: whether a listing can begin after any key. That of Azure begins with the first.
     """
 
     def __init__(self, requests: RetriedRequests, skips: bool) -> None:
@@ -50,17 +51,39 @@ class ObjectSearch:
     async def run(self, keys: Sequence[str]) -> dict[str, Listed]:
         """Return the objects that are there, by key."""
         wanted = sorted(keys)
-        if len(wanted) <= _FEW or not self._skips:
+        if len(wanted) <= _FEW:
             await self._head(wanted)
-            return self._found
-        rest = await self._read_page(wanted)
-        if rest:
-            by_page = len(wanted) - len(rest)
-            if by_page < _WORTH_A_PAGE:
-                await self._head(rest)
-            else:
-                await self._list_segments(rest, by_page)
+        elif self._skips:
+            await self._skip_scan(wanted)
+        else:
+            await self._head(await self._list_from_start(wanted))
         return self._found
+
+    async def _skip_scan(self, wanted: list[str]) -> None:
+        """List from the first key on, and skip from the end of each page to the next key."""
+        rest = await self._read_page(wanted)
+        by_page = len(wanted) - len(rest)
+        if by_page < _WORTH_A_PAGE:
+            await self._head(rest)
+        elif rest:
+            await self._list_segments(rest, by_page)
+
+    async def _list_from_start(self, wanted: list[str]) -> list[str]:
+        """List page by page from the first object on, and return the keys that are left.
+
+        It ends after the first page if the others would find too few of the keys.
+        """
+        listing = _Listing()
+        total = len(wanted)
+        while wanted:
+            page = await self._requests.run(listing.next_page)
+            if page is None:
+                return wanted
+            is_last = len(page) < LARGEST_PAGE
+            wanted = self._take(page, wanted, is_last)
+            if not is_last and total * _position(page[-1]["path"]) < _WORTH_A_PAGE:
+                return wanted
+        return wanted
 
     async def _list_segments(self, wanted: list[str], by_page: int) -> None:
         """List the keys in parallel, in as many segments as there are pages or permits."""
@@ -77,11 +100,16 @@ class ObjectSearch:
     async def _read_page(self, wanted: list[str]) -> list[str]:
         """Read the page that begins at the first key; return the keys after it."""
         page = await self._requests.run(partial(_list_after, after=wanted[0][:-1]))
+        if page != sorted(page, key=_path):
+            # S3 keeps the order of the keys, and a few other stores do not.
+            await self._head(wanted)
+            return []
+        return self._take(page, wanted, is_last=len(page) < PAGE)
+
+    def _take(self, page: Any, wanted: list[str], is_last: bool) -> list[str]:
+        """Take the keys of a page; return those that come after it."""
         listed = {each["path"]: each for each in page}
-        last = page[-1]["path"] if len(page) >= PAGE else None
-        end = len(wanted) if last is None else bisect_left(wanted, last)
-        if end < len(wanted) and wanted[end] == last:
-            end += 1
+        end = len(wanted) if is_last else bisect_right(wanted, page[-1]["path"])
         for key in wanted[:end]:
             if key in listed:
                 self._found[key] = read_meta(listed[key])
@@ -107,6 +135,36 @@ def read_meta(meta: Any) -> Listed:
 async def head(store: Any, key: str) -> Any:
     """Ask for the size and the ETag of an object."""
     return await obstore.head_async(store, key)
+
+
+class _Listing:
+    """A listing that is read page by page, each one by a request of its own."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+        self._pages = 0
+
+    async def next_page(self, store: Any) -> Any:
+        """Return the next page; None: an earlier try has broken the listing off."""
+        if self._pages == 0:
+            self._stream = obstore.list(store, chunk_size=LARGEST_PAGE)
+        try:
+            page: Any = await anext(self._stream, [])
+        except REQUEST_ERRORS:
+            if self._pages == 0:
+                raise
+            return None
+        self._pages += 1
+        return page
+
+
+def _path(meta: Any) -> str:
+    return str(meta["path"])
+
+
+def _position(key: str) -> float:
+    """Return which part of all hashes comes before that of a key."""
+    return int(key[:2] + key[3:9], 16) / 16**8
 
 
 async def _list_after(store: Any, after: str) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -17,6 +18,7 @@ import obstore
 from ..._artifact.push_policy import DEFAULT_PART_SIZE, Verify
 from ..._artifact.push_records import PushObject, VerifiedBy
 from ..._workers.bounded_gather import run_together
+from ..s3.lazy_uploader import LazyUploader
 from ..s3.multipart_etag import has_multipart_etag, is_in_parts
 from ..store import (
     OnBytes,
@@ -40,27 +42,6 @@ _HASHERS = 2
 _CHUNK = 1024 * 1024
 
 
-class LargeFiles(Protocol):
-    """Sends the files that are larger than one request."""
-
-    async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
-        """Send a file, and prove it, as ``RemoteStore`` says."""
-        ...
-
-    async def abort_abandoned(self, source_of: SourceOf, proven: Collection[str]) -> None:
-        """Abort the uploads of earlier pushes that no push goes on with.
-
-        Args:
-            source_of: the path of an object in the cache.
-            proven: the MD5s of objects that are in the remote.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Close connections. No file is in flight."""
-        ...
-
-
 class ObjectStorage:
     """Implements ``RemoteStore`` by obstore.
 
@@ -72,7 +53,7 @@ class ObjectStorage:
         access: opens the store of obstore.
         requests: makes the requests.
         known_etags: the ETags of objects in parts.
-        large_files: sends files of more than ``part_size``. None: obstore does, in parts.
+        uploader: for S3, sends files of more than ``part_size``. None: obstore does.
         part_size: maximum number of bytes of one request.
         skips: see ``ObjectSearch``.
     """
@@ -84,14 +65,14 @@ class ObjectStorage:
         access: StoreAccess,
         requests: RetriedRequests,
         known_etags: KnownEtags,
-        large_files: LargeFiles | None = None,
+        uploader: LazyUploader | None = None,
         part_size: int = DEFAULT_PART_SIZE,
         skips: bool = True,
     ) -> None:
         self._access = access
         self._requests = requests
         self._known_etags = known_etags
-        self._large_files = large_files
+        self._uploader = uploader
         self._part_size = part_size
         self._skips = skips
         # Whether an ETag is the MD5 of the bytes. None: it is taken for one until one is not.
@@ -116,7 +97,10 @@ class ObjectStorage:
                 found[obj.md5] = "etag"
             elif obj.size < 0:  # nothing to compare; to prove it, it must be read back
                 found[obj.md5] = "size" if verify == "read" else None
-            elif verify != "store" or self._md5_etags is False:
+            elif verify != "store" or self._is_opaque(obj):
+                found[obj.md5] = "size"
+            elif self._md5_etags is False:
+                found[obj.md5] = self._known_etags.proof_of(obj.md5, meta.etag) or "size"
                 found[obj.md5] = "size"
             elif is_in_parts(meta.etag):
                 in_parts.append((obj, meta))
@@ -127,9 +111,9 @@ class ObjectStorage:
         await run_together(jobs, _HASHERS)
         if doubtful and await self._has_opaque_etags(min(doubtful, key=_size)):
             found |= {obj.md5: "size" for obj in doubtful}
-        if self._large_files is not None:
+        if self._uploader is not None:
             proven = {md5 for md5, proof in found.items() if proof is not None}
-            await self._large_files.abort_abandoned(source_of, proven)
+            await self._uploader.abort_abandoned(source_of, proven)
         return found
 
     async def send(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
@@ -137,8 +121,8 @@ class ObjectStorage:
         self._check_size(obj, source)
         if obj.size > self._part_size:
             return await self._send_large(obj, source, on_bytes)
-        if self._md5_etags is False:
-            await self._check_source(obj, source)
+        # Where the ETag of the reply tells nothing, the file is compared with its name before.
+        sha256 = "" if self._md5_etags is not False else await self._check_source(obj, source)
         try:
             reply = await self._requests.run(partial(_put, obj=obj, source=source), obj.size)
         except OSError as error:
@@ -147,16 +131,24 @@ class ObjectStorage:
         meta = Listed(obj.size, (reply["e_tag"] or "").strip('"'))
         if _has_md5(meta, obj):
             return Sent("etag")
-        if self._md5_etags is not False:
+        if not sha256:
             await self._check_source(obj, source, sent=True)
             if not await self._has_opaque_etags(obj):
                 await self._remove(obj)
                 raise WrongObjectError(f"the remote has other bytes: their MD5 is {meta.etag}")
+        elif self._uploader is not None:
+            stored = await self._uploader.ask(obj)
+            if stored.sha256 == sha256:
+                self._known_etags.add(obj.md5, meta.etag, "checksum")
+                return Sent("checksum")
+            if stored.sha256 is not None:
+                await self._remove(obj)
+                raise WrongObjectError("the remote has other bytes: their SHA-256 differs")
         return await self._prove_size(obj)
 
     async def _send_large(self, obj: PushObject, source: str, on_bytes: OnBytes) -> Sent:
-        if self._large_files is not None:
-            sent = await self._large_files.send(obj, source, on_bytes)
+        if self._uploader is not None:
+            sent = await self._uploader.send(obj, source, on_bytes)
             if sent.etag:
                 self._known_etags.add(obj.md5, sent.etag, sent.verified_by)
             return sent
@@ -199,17 +191,23 @@ class ObjectStorage:
         found[obj.md5] = proof
 
     async def _prove_size(self, obj: PushObject) -> Sent:
-        meta = read_meta(await self._requests.run(partial(head, key=_key(obj))))
+        meta = await self._ask(obj)
         if meta.size != obj.size:
             await self._remove(obj)
             raise WrongObjectError(f"the remote has {meta.size} bytes of {obj.size}")
         return Sent("etag" if _has_md5(meta, obj) else "size")
 
+    async def _ask(self, obj: PushObject) -> Listed:
+        """Ask for the size and the ETag of an object."""
+        try:
+            return read_meta(await self._requests.run(partial(head, key=_key(obj))))
+        except MissingInRemoteError:
+            raise WrongObjectError("it is not in the remote") from None
+
     async def check_by_reading(self, obj: PushObject) -> None:
         """Read the object back, and compare the MD5 of its bytes with its name."""
         if obj.size < 0:
-            meta = read_meta(await self._requests.run(partial(head, key=_key(obj))))
-            obj = obj._replace(size=meta.size)
+            obj = obj._replace(size=(await self._ask(obj)).size)
         digest = hashlib.md5(usedforsecurity=False)
         for start in range(0, max(obj.size, 1), self._part_size):
             length = min(self._part_size, obj.size - start)
@@ -227,22 +225,30 @@ class ObjectStorage:
     async def aclose(self) -> None:
         """Close connections. Nothing is in flight."""
         await self._access.aclose()
-        if self._large_files is not None:
-            await self._large_files.aclose()
+        if self._uploader is not None:
+            await self._uploader.aclose()
 
     async def _has_opaque_etags(self, obj: PushObject) -> bool:
         """Tell whether the ETag of an object, which is not its MD5, says nothing about its bytes.
 
-        It is read back once. If its bytes are right, the remote computes ETags in another way.
+        S3 tells whether a key encrypts it. Otherwise it is read back once: if its bytes are right,
+        the remote computes ETags in another way.
         """
         async with self._asks_etags:
             if self._md5_etags is None:
+                if self._uploader is not None and (await self._uploader.ask(obj)).by_key:
+                    self._md5_etags = False
+                    return True
                 try:
                     await self.check_by_reading(obj)
                 except WrongObjectError:
                     return False
                 self._md5_etags = False
         return self._md5_etags is False
+
+    def _is_opaque(self, obj: PushObject) -> bool:
+        """Tell whether an object is one that only S3 proves: obstore sends it in parts."""
+        return self._uploader is None and obj.size > self._part_size
 
     def _check_size(self, obj: PushObject, source: str) -> None:
         try:
@@ -252,16 +258,23 @@ class ObjectStorage:
         if size != obj.size:
             raise UnreadableObjectError(f"it has {size} bytes in the cache, not {obj.size}")
 
-    async def _check_source(self, obj: PushObject, source: str, sent: bool = False) -> None:
-        """Raise an error if the file does not have the bytes that its name promises."""
+    async def _check_source(self, obj: PushObject, source: str, sent: bool = False) -> str:
+        """Return the SHA-256 of the file, in base64.
+
+        Raises:
+            UnreadableObjectError: it does not have the bytes that its name promises.
+        """
         try:
-            found = await anyio.to_thread.run_sync(_file_md5, source, limiter=self._hashers)
+            found, sha256 = await anyio.to_thread.run_sync(
+                _hash_file, source, limiter=self._hashers
+            )
         except OSError as error:
             raise explain_unreadable(error) from error
         if found != _md5(obj):
             if sent:
                 await self._remove(obj)
             raise UnreadableObjectError(f"its bytes in the cache have the MD5 {found}")
+        return sha256
 
     async def _remove(self, obj: PushObject) -> None:
         """Remove an object whose bytes are wrong."""
@@ -284,12 +297,14 @@ def _has_md5(meta: Listed, obj: PushObject) -> bool:
     return meta.etag.lower() == _md5(obj)
 
 
-def _file_md5(path: str) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
+def _hash_file(path: str) -> tuple[str, str]:
+    """Return the MD5 and, in base64, the SHA-256 of a file."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+            md5.update(chunk)
+            sha256.update(chunk)
+    return md5.hexdigest(), base64.b64encode(sha256.digest()).decode()
 
 
 async def _put(store: Any, obj: PushObject, source: str) -> Any:

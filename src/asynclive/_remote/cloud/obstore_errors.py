@@ -68,11 +68,14 @@ def read_failure(error: Exception) -> Failure:
     if isinstance(error, TimeoutError):
         return Failure(NO_ANSWER, None, _TOO_LONG, is_slow=True)
     said, _, dump = str(error).partition(_DUMP)
+    if "token request" in said:
+        return Failure(NO_CREDENTIALS, None, "")
     status = _STATUS.search(said)
     if status is not None:
         code = code_in(said)
         message = _MESSAGE.search(said)
-        detail = _explain(said, "" if message is None else message[1])
+        # Azure adds an id and the time, in lines of their own.
+        detail = _explain(said, "" if message is None else message[1].partition("\n")[0])
         region = _REGION.search(said)
         return Failure(code, int(status[1]), detail, region=None if region is None else region[1])
     if isinstance(error, FileNotFoundError):

@@ -12,15 +12,10 @@ import anyio
 import obstore
 
 from ..._errors import RemoteAccessError
-from ..remote_errors import (
-    NO_ANSWER,
-    Refusal,
-    RequestFailedError,
-    access_error,
-    classify,
-)
+from ..remote_errors import NO_ANSWER, Refusal, RequestFailedError
 from ..request_budget import RequestBudget
 from .obstore_errors import REQUEST_ERRORS, Failure, is_of_this_machine, read_failure
+from .refusal_advice import error_of, refusal_of
 from .store_access import StoreAccess
 
 T = TypeVar("T")
@@ -103,7 +98,7 @@ class RetriedRequests:
                     self._answered = time.monotonic()
                     return reply
                 # In the task and the permit of the request that failed.
-                if failure.is_slow or classify(failure.code, failure.status) is Refusal.BUSY:
+                if failure.is_slow or refusal_of(failure) is Refusal.BUSY:
                     self.budget.slow_down()
             # No error has obstore's as its cause: that names URLs, which may hold a signature.
             if failure.is_missing:
@@ -111,16 +106,16 @@ class RetriedRequests:
                 raise MissingInRemoteError
             if failure.is_unexplained:
                 failure = await self._explain(store, failure)
-            refusal = classify(failure.code, failure.status)
+            refusal = refusal_of(failure)
             await self._prepare_next(failure, refusal, tries, began, store)
         raise AssertionError  # the loop does not end
 
     def error_of(self, error: Exception) -> Exception:
         """Return the error of a request that obstore itself has tried again, in vain."""
         failure = read_failure(error)
-        if classify(failure.code, failure.status) is Refusal.OBJECT:
+        if refusal_of(failure) is Refusal.OBJECT:
             return _refused(failure)
-        return access_error(self._remote, failure.code, failure.detail)
+        return error_of(self._remote, failure)
 
     async def _prepare_next(
         self, failure: Failure, refusal: Refusal, tries: int, began: float, store: Any
@@ -141,7 +136,7 @@ class RetriedRequests:
         elif refusal is Refusal.OBJECT:
             raise _refused(failure)
         elif tries > 2 or not await self._access.renew(store, failure, refusal):
-            raise access_error(self._remote, failure.code, failure.detail)
+            raise error_of(self._remote, failure)
 
     async def _explain(self, store: Any, failure: Failure) -> Failure:
         """Ask again in a way that has a reply with a body: a HEAD is refused without a word."""
@@ -164,7 +159,7 @@ class RetriedRequests:
         if time.monotonic() - since < limit:
             return
         if failure.code == NO_ANSWER:
-            raise access_error(self._remote, NO_ANSWER, failure.detail)
+            raise error_of(self._remote, failure)
         raise RemoteAccessError(
             self._remote.name,
             f"it asks for fewer requests ({failure.code or failure.status}) and has answered none "

@@ -1,6 +1,6 @@
-"""LazyUploader: makes the MultipartUploader of one remote when it is needed.
+"""LazyUploader: does for one remote, when it is needed, what obstore cannot.
 
-It imports botocore, which a push without large files does without.
+It imports botocore, which a push of small files to a plain bucket does without.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import logging
 import os
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..._artifact.push_records import PushObject
 from ..request_budget import RequestBudget
 from ..store import OnBytes, Sent, SourceOf
-from .s3_client import S3Connection
+from .s3_client import S3Client, S3Connection
 from .upload_journal import OpenUpload, UploadJournal
 
 if TYPE_CHECKING:
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class StoredAs(NamedTuple):
+    """How a remote stores an object, as far as its replies to obstore do not tell."""
+
+    by_key: bool
+    """Whether a key encrypts it. Then its ETag is not the MD5 of its bytes."""
+    sha256: str | None
+    """Its SHA-256 in base64, if the remote has it."""
+
+
 class LazyUploader:
-    """Sends large files to one remote.
+    """Sends large files to one remote, and asks how it stores objects.
 
     Args:
         connection: gives the client.
@@ -50,6 +60,19 @@ class LazyUploader:
 
             self._uploader = MultipartUploader(self._requests(), self._journal, self._part_size)
         return await self._uploader.send(obj, source, on_bytes)
+
+    async def ask(self, obj: PushObject) -> StoredAs:
+        """Ask how the remote stores an object.
+
+        Raises:
+            RequestFailedError: it has no such object, or refuses to tell.
+        """
+        connection = self._connection
+        names = {"Bucket": connection.bucket, "Key": connection.key(obj)}
+        parameters = {**names, "ChecksumMode": "ENABLED", **connection.customer_key()}
+        reply = await self._requests().send(partial(_head, parameters=parameters))
+        by_key = str(reply.get("ServerSideEncryption") or "").startswith("aws:kms")
+        return StoredAs(by_key or "SSECustomerAlgorithm" in reply, reply.get("ChecksumSHA256"))
 
     async def abort_abandoned(self, source_of: SourceOf, proven: Collection[str]) -> None:
         """Abort the uploads of earlier pushes that no push goes on with, as far as it succeeds.
@@ -79,3 +102,7 @@ class LazyUploader:
         from .s3_requests import S3Requests
 
         return S3Requests(self._connection, self._budget)
+
+
+async def _head(client: S3Client, parameters: dict[str, Any]) -> Any:
+    return await client.head_object(**parameters)
