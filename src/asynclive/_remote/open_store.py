@@ -37,7 +37,7 @@ async def open_store(
         )
     from .cloud.known_etags import KnownEtags
     from .cloud.object_storage import ObjectStorage
-    from .cloud.retried_requests import RetriedRequests
+    from .cloud.retried_requests import READ_TIMEOUT, RetriedRequests
     from .cloud.store_access import StoreAccess
 
     part_size = policy.part_size or DEFAULT_PART_SIZE
@@ -49,7 +49,9 @@ async def open_store(
         connection = S3Connection(description, budget.max_requests)
         uploader = LazyUploader(connection, budget, state_dir, part_size)
     access = StoreAccess(description, connection)
-    requests = RetriedRequests(access, budget)
+    requests = RetriedRequests(
+        access, budget, description.options.get("read_timeout") or READ_TIMEOUT
+    )
     await access.store()
     return ObjectStorage(
         access,

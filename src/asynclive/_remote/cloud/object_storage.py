@@ -313,7 +313,7 @@ async def _put(store: Any, obj: PushObject, source: str) -> Any:
 
 
 async def _delete(store: Any, key: str) -> None:
-    await obstore.delete_async(store, [key])
+    await obstore.delete_async(store, key)
 
 
 async def _read_range(store: Any, obj: PushObject, start: int, length: int) -> tuple[int, Any]:

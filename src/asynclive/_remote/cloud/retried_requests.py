@@ -28,7 +28,7 @@ OUTAGE_SECONDS = 30.0
 FIRST_OUTAGE_SECONDS = 6.0
 # A body may take this much longer than a request without one.
 _BYTES_PER_SECOND = 128 * 1024
-_READ_TIMEOUT = 60.0
+READ_TIMEOUT = 60.0
 
 
 class MissingInRemoteError(Exception):
@@ -54,7 +54,7 @@ class RetriedRequests:
         self,
         access: StoreAccess,
         budget: RequestBudget,
-        read_timeout: float = _READ_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
         outage_seconds: float = OUTAGE_SECONDS,
         first_outage_seconds: float = FIRST_OUTAGE_SECONDS,
     ) -> None:

@@ -46,7 +46,8 @@ def s3_arguments(remote: RemoteDescription, address: S3Address) -> StoreArgument
     """
     options = remote.options
     bucket, prefix = _bucket_and_prefix(remote)
-    config: dict[str, Any] = {"region": address.region}
+    # Some stores do not know the request of S3 that removes many objects.
+    config: dict[str, Any] = {"region": address.region, "disable_bulk_delete": True}
     endpoint = address.endpoint_url
     if endpoint is None and not options.get("use_ssl", True):
         endpoint = f"http://s3.{address.region}.amazonaws.com"
