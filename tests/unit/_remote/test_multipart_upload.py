@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from s3_server import Bucket
 
 from asynclive import RemoteAccessError
@@ -72,6 +73,7 @@ class Sender:
         self.hooks: dict[str, Hook] = {}
         """Called with each request of an operation. A reply that is returned is taken as the
         remote's; None: the request is sent."""
+        self.patience = QUICK
         self.s3: S3Requests
         """Set while a push runs."""
         self.on_bytes: Callable[[int], None] = self.done.append
@@ -79,7 +81,7 @@ class Sender:
     def run(self, work: Callable[[MultipartUploader], Awaitable[T]] | None = None) -> Any:
         async def main() -> Any:
             connection = S3Connection(self.remote, 4)
-            self.s3 = S3Requests(connection, self.budget, QUICK)
+            self.s3 = S3Requests(connection, self.budget, self.patience)
             try:
                 client = await connection.client()
                 client.meta.events.register_first("before-send.s3", self._before_send)
@@ -329,6 +331,24 @@ def test_a_part_that_fails_each_time_keeps_the_upload_for_later(sender: Sender) 
     sender.hooks.clear()
     sender.done.clear()
     assert sender.run()[1] >= 2 * PART
+    sender.check_sent()
+
+
+def test_a_remote_that_is_gone_is_an_error_and_the_next_push_goes_on(sender: Sender) -> None:
+    sender.patience = QUICK._replace(outage=0.01)
+    sender.budget = RequestBudget(1)
+
+    def refuse(request: Any) -> None:
+        if sender.requests.count("UploadPart") > 2:
+            raise EndpointConnectionError(endpoint_url=request.url, error=OSError("refused"))
+
+    sender.hooks["UploadPart"] = refuse
+    with pytest.raises(RemoteAccessError, match=r"does not answer \(refused\)") as caught:
+        sender.run()
+    assert caught.value.option == "endpointurl"
+    sender.hooks.clear()
+    sender.done.clear()
+    assert sender.run() == ("etag", 2 * PART)
     sender.check_sent()
 
 

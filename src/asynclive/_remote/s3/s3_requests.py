@@ -139,7 +139,8 @@ class S3Requests:
             limit = patience.first_outage if self._answered is None else patience.outage
             if time.monotonic() - max(began, self._answered or began) > limit:
                 raise access_error(connection.remote, failure.code, failure.detail)
-            if tries >= patience.tries:
+            # While no request is answered at all, there is nothing wrong with this one.
+            if tries >= patience.tries and self._answered is not None and self._answered > began:
                 raise RequestFailedError(
                     f"the remote failed {tries} times ({failure.code}): {failure.detail}"
                 )
@@ -185,7 +186,9 @@ def _read(error: Exception) -> _Failure:
         )
     if isinstance(error, TimeoutError):
         return _Failure(NO_ANSWER, None, "it took too long", is_slow=True)
-    detail = str(error)
+    # The words of botocore have the whole URL. Those of the network are enough.
+    cause = getattr(error, "kwargs", {}).get("error")
+    detail = str(cause) if cause else str(error)
     if isinstance(error, SSLError) and "certificate" in detail.lower():
         return _Failure(BAD_CERTIFICATE, None, detail)
     if isinstance(error, BotoConnectionError | HTTPClientError):
