@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asynclive._artifact.push_policy import Verify
 from asynclive._artifact.push_records import PushRequest, PushResult, RemoteDescription
-from asynclive._dvc.remote.open_dvc_store import open_dvc_store
+from asynclive._dvc.remote.by_dvc.open_dvc_store import open_dvc_store
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._instrumentation.push_progress import PushCounts
 from asynclive._remote.pusher import Pusher

@@ -16,7 +16,7 @@ from s3_server import Bucket
 from twin import Templates, dvc
 
 from asynclive import AsyncLive
-from asynclive._dvc.remote.record_versions import RecordedOutput
+from asynclive._dvc.remote.by_dvc.record_versions import RecordedOutput
 from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._errors import PushError, RemoteAccessError
 

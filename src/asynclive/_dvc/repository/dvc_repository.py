@@ -20,8 +20,8 @@ from ..._index.workspace_index import WorkspaceIndex
 from ..._workspace.source_scan import IgnoreFilter
 from ..dvc_errors import unreadable_error
 from ..process_guard import dvc_guard, preserve_process_settings
+from ..remote.by_dvc.record_versions import RecordedOutput, record_versions
 from ..remote.push_outputs import PushOutputs
-from ..remote.record_versions import RecordedOutput, record_versions
 from ..tracking.committer import Committer
 from ..tracking.dvc_state import OpenDatabases, State
 from ..tracking.git_staging import GitStaging

@@ -13,7 +13,7 @@ from ..._artifact.push_records import RemoteDescription
 from .push_service import UnitPusher
 
 if TYPE_CHECKING:
-    from ..._dvc.remote.versioned_store import Record
+    from ..._dvc.remote.by_dvc.versioned_store import Record
     from ..._remote.request_budget import RequestBudget
     from ..._remote.store import RemoteStore
 
@@ -47,7 +47,7 @@ async def _open(
 ) -> RemoteStore:
     """Open the store of a remote."""
     if remote.only_dvc is not None:
-        from ..._dvc.remote.open_dvc_store import open_dvc_store
+        from ..._dvc.remote.by_dvc.open_dvc_store import open_dvc_store
 
         return await open_dvc_store(remote, budget, record)
     from ..._remote.open_store import open_store

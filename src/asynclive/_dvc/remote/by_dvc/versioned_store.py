@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ..._artifact.push_records import PushObject, PushUnit, RemoteDescription, VerifiedBy
-from ..._remote.request_budget import RequestBudget
-from ..._workers.thread_start import run_in_thread
+from ...._artifact.push_records import PushObject, PushUnit, RemoteDescription, VerifiedBy
+from ...._remote.request_budget import RequestBudget
+from ...._workers.thread_start import run_in_thread
+from ..remote_description import remote_path
 from .byte_counter import ByteCounter
 from .dvc_store import DvcStore
 from .object_database import ObjectDatabase
 from .record_versions import RecordedOutput
-from .remote_description import remote_path
 
 Record = Callable[[str, Sequence[RecordedOutput]], None]
 """Writes versions of the remote of this name into ``.dvc`` files, under DVC's lock. Blocks."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from logging import getLogger
 from typing import Any, NamedTuple
 
-from ..._artifact.push_records import PushUnit
+from ...._artifact.push_records import PushUnit
 
 logger = getLogger(__name__)
 

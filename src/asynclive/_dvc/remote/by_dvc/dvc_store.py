@@ -12,12 +12,12 @@ from typing import TypeVar
 
 import anyio
 
-from ..._artifact.push_policy import Verify
-from ..._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
-from ..._remote.request_budget import RequestBudget
-from ..._remote.store import OnBytes, Sent, SourceOf, WrongObjectError
-from ..._workers.bounded_gather import run_together
-from ..._workers.thread_start import run_in_any_thread, run_in_thread
+from ...._artifact.push_policy import Verify
+from ...._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
+from ...._remote.request_budget import RequestBudget
+from ...._remote.store import OnBytes, Sent, SourceOf, WrongObjectError
+from ...._workers.bounded_gather import run_together
+from ...._workers.thread_start import run_in_any_thread, run_in_thread
 from .byte_counter import ByteCounter
 from .object_database import ObjectDatabase, hash_of, translate
 

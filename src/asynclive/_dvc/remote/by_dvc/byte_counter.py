@@ -7,7 +7,7 @@ from typing import Any
 
 from fsspec.callbacks import Callback
 
-from ..._remote.store import OnBytes
+from ...._remote.store import OnBytes
 
 
 class _StoppedError(Exception):

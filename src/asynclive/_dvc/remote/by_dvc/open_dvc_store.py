@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..._artifact.push_records import RemoteDescription
-from ..._remote.request_budget import RequestBudget
+from ...._artifact.push_records import RemoteDescription
+from ...._remote.request_budget import RequestBudget
 from .dvc_store import DvcStore
 from .versioned_store import Record, VersionedDvcStore
 

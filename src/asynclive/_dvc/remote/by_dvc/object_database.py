@@ -11,10 +11,10 @@ from typing import Any
 
 from fsspec.asyn import sync
 
-from ..._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
-from ..._errors import RemoteAccessError
-from ..._remote.store import UnreadableObjectError, explain_unreadable
-from ..dvc_errors import plain_text
+from ...._artifact.push_records import PushObject, RemoteDescription, VerifiedBy
+from ...._errors import RemoteAccessError
+from ...._remote.store import UnreadableObjectError, explain_unreadable
+from ...dvc_errors import plain_text
 from .byte_counter import ByteCounter
 
 # After these, no other request succeeds.
