@@ -92,10 +92,14 @@ class SessionPushes:
         return push
 
     def adopt(self, path: str, remote: str) -> Push:
-        """Return a push, in flight, of a path that an earlier session did not push to a remote."""
+        """Return a push, in flight, of a path that an earlier session did not push to a remote.
+
+        It may be a session of this block, in a worker process that was killed.
+        """
         policy = self._policy
         assert policy is not None
         request = PushRequest(None, remote, policy.verify)
+        self._unawaited.forget_pushes(path)
         push = self._make(request, Path(path).name, path)
         self.in_flight[push] = None
         return push

@@ -36,8 +36,8 @@ class UnawaitedErrors:
         # Bounded by the calls of the session that were not logged: each must be reported once.
         self._failed: dict[Call, None] = {}
         self._dropped: dict[Call, None] = {}
-        # Bounded by the pushes of the session that failed.
-        self._failed_pushes: dict[Push, None] = {}
+        # Bounded by the pushes of the session that failed. By path.
+        self._failed_pushes: dict[str, list[Push]] = {}
         self._dropped_pushes: dict[Push, None] = {}
 
     def add(self, call: Call) -> None:
@@ -52,9 +52,13 @@ class UnawaitedErrors:
         if push.path is None:
             return  # its caller has waited for it
         if push.stage == "failed":
-            self._failed_pushes[push] = None
+            self._failed_pushes.setdefault(push.path, []).append(push)
         elif push.stage == "cancelled" and not push.cancel_requested:
             self._dropped_pushes[push] = None
+
+    def forget_pushes(self, path: str) -> None:
+        """Forget the errors of pushes of an artifact: another push goes on in their place."""
+        self._failed_pushes.pop(path, None)
 
     def raise_group(self) -> None:
         """Raise the errors that no caller has seen, as one ExceptionGroup."""
@@ -120,7 +124,8 @@ class UnawaitedErrors:
     def _take_push_errors(self) -> list[Exception]:
         errors = [
             push.error
-            for push in self._failed_pushes
+            for pushes in self._failed_pushes.values()
+            for push in pushes
             if push.error is not None and not push.is_awaited
         ]
         self._failed_pushes.clear()

@@ -46,7 +46,8 @@ from .portable_errors import received_error
 from .worker_lifecycle import WorkerLifecycle
 
 _GOES_ON = (
-    "Logged artifacts stay committed. The next session with push=, or 'asynclive push', goes on."
+    "Logged artifacts stay committed. The next worker process, the next session with push=, or "
+    "'asynclive push' goes on."
 )
 
 
