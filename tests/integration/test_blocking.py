@@ -10,10 +10,13 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import anyio.to_thread
 import pytest
 from disk import leftovers, md5
 from gate import locked
+from s3_server import add_remote
 from twin import dvc
 
 from asynclive import (
@@ -24,8 +27,11 @@ from asynclive import (
     BlockingLive,
     DvcYamlError,
     NotActiveError,
+    PushError,
+    RemoteAccessError,
     RepositoryNotFoundError,
 )
+from asynclive._remote.local_remote import LocalRemote
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -134,6 +140,84 @@ def test_leaving_raises_an_error_that_no_call_asked_for(repo: Path, live: Blocki
             gate.open()
     (error,) = raised.value.exceptions  # type: ignore[attr-defined]
     assert isinstance(error, DvcYamlError)
+
+
+# --- Pushes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far(repo: Path) -> Path:
+    """Configure a directory as the default remote of the repository."""
+    far = repo.with_name("far")
+    add_remote(repo, "far", {"url": str(far)})
+    return far
+
+
+class HeldSends:
+    """Holds each object that a push sends, until ``go`` is set."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        self.reached = threading.Event()
+        send = LocalRemote.send
+
+        async def held(*args: Any) -> Any:
+            self.reached.set()
+            await anyio.to_thread.run_sync(self.go.wait)
+            return await send(*args)
+
+        patch.setattr(LocalRemote, "send", held)
+
+
+def test_a_handle_returns_the_result_of_its_push(
+    repo: Path, far: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "model.pt").write_text("weights")
+    sends = HeldSends(monkeypatch)
+    with BlockingLive(AsyncLive(root=repo, push=True), backend=anyio_backend) as live:
+        handle = live.submit("model.pt")
+        with pytest.raises(ValueError, match="timeout must not be negative"):
+            handle.pushed(-1)
+        handle.result()
+        sends.reached.wait()
+        for seconds in (0.01, 0):
+            with pytest.raises(TimeoutError, match=r"model.pt' is not pushed after .*: pushing"):
+                handle.pushed(seconds)
+        sends.go.set()
+        result = handle.pushed()
+        assert (result.remote, result.objects, result.bytes) == ("far", 1, 7)
+        assert live.push("model.pt").skipped == 1
+    assert handle.pushed() is handle.pushed(0) is result
+    assert "in sync" in dvc(repo, "status", "-c")
+
+
+def test_a_handle_raises_the_error_of_its_artifact_or_of_its_push(
+    repo: Path, far: Path, live: BlockingLive, anyio_backend: str
+) -> None:
+    (repo / "model.pt").write_text("weights")
+    with live:
+        handle = live.submit("model.pt")
+        for _ in range(2):
+            with pytest.raises(PushError, match="this session pushes nothing"):
+                handle.pushed()
+    far.write_text("no directory")
+    with BlockingLive(AsyncLive(root=repo, push=True), backend=anyio_backend) as live:
+        (repo / "dvc.yaml").write_text("no: [yaml")
+        failed = live.submit("model.pt", type="model")
+        for _ in range(2):
+            with pytest.raises(DvcYamlError):
+                failed.pushed()
+        (repo / "dvc.yaml").unlink()
+        handle = live.submit("model.pt")
+        with pytest.raises(RemoteAccessError):
+            handle.pushed()
+        with pytest.raises(RemoteAccessError):
+            live.push()
+    with pytest.raises(RemoteAccessError):
+        handle.pushed()
+
+
+# --- Threads, and the end of the block --------------------------------------------------------
 
 
 def test_threads_may_submit_and_wait_at_once(repo: Path, live: BlockingLive) -> None:
