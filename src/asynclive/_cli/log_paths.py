@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from logging import getLogger
 from typing import Any
 
 import anyio
-import anyio.abc
 
 from .._api.async_live import AsyncLive
+from .._artifact.push_records import PushResult
 from .._artifact.records import LoggedArtifact
 from .._errors import AsyncLiveError
-from .._instrumentation.events import ArtifactEvent, ArtifactLogged, ArtifactQueued
+from .._instrumentation.events import (
+    ArtifactEvent,
+    ArtifactLogged,
+    ArtifactQueued,
+    Pushed,
+    PushFailed,
+)
+from .interruption import cancel_on_signal
 
 logger = getLogger(__name__)
 
@@ -43,6 +48,8 @@ class Logged:
     path: str
     """The path that was passed."""
     artifact: LoggedArtifact
+    push: PushResult | Exception | None = None
+    """The outcome of its push. None: no push was asked for, or it was interrupted."""
 
 
 @dataclass(slots=True)
@@ -93,7 +100,7 @@ async def _log_paths(
             outcomes[path] = _not_logged(path, error)
 
     async with anyio.create_task_group() as watch:
-        await watch.start(_cancel_on_signal, work, report)
+        await watch.start(cancel_on_signal, work, report)
         try:
             with work:
                 async with session as live, anyio.create_task_group() as calls:
@@ -106,7 +113,7 @@ async def _log_paths(
     for path in paths:
         outcome = outcomes.get(path) or logged_events.outcome(path) or _interrupted(path)
         if isinstance(outcome, Logged):
-            report.logged.append(outcome)
+            report.logged.append(replace(outcome, push=logged_events.push_outcome(path)))
         else:
             report.failed.append(outcome)
     return report
@@ -114,15 +121,17 @@ async def _log_paths(
 
 @dataclass(slots=True)
 class _LoggedEvents:
-    """The logged artifacts by path, from events.
+    """The logged artifacts and their pushes by path, from events.
 
     A call that is cancelled while its group is committing returns nothing, but its artifact is
-    logged. Only an event has the result then.
+    logged. Only an event has the result then. A push goes on after its call has returned.
     """
 
     _paths: dict[int, str] = field(default_factory=dict)
     """By the number of the call."""
     _logged: dict[str, LoggedArtifact] = field(default_factory=dict)
+    """By the path that was passed."""
+    _pushes: dict[str, PushResult | Exception] = field(default_factory=dict)
     """By the path that was passed."""
 
     def on_event(self, event: ArtifactEvent) -> None:
@@ -130,39 +139,18 @@ class _LoggedEvents:
             self._paths[event.call] = _path_of_task.get()
         elif isinstance(event, ArtifactLogged):
             self._logged[self._paths[event.call]] = event.artifact
+        elif isinstance(event, (Pushed, PushFailed)) and event.call in self._paths:
+            outcome = event.result if isinstance(event, Pushed) else event.error
+            self._pushes[self._paths[event.call]] = outcome
 
     def outcome(self, path: str) -> Logged | None:
         """Return the result for ``path``, or None if it is not logged."""
         artifact = self._logged.get(path)
         return None if artifact is None else Logged(path, artifact)
 
-
-async def _cancel_on_signal(
-    work: anyio.CancelScope, report: Report, *, task_status: anyio.abc.TaskStatus[None]
-) -> None:
-    try:
-        with anyio.open_signal_receiver(*_signals()) as received:
-            task_status.started()
-            async for number in received:
-                if report.signal is not None:
-                    # A second signal: end at once. The next session removes the temp files.
-                    signal.signal(number, signal.SIG_DFL)
-                    os.kill(os.getpid(), number)
-                report.signal = number
-                work.cancel()
-    except NotImplementedError:  # on Windows, KeyboardInterrupt is raised instead
-        task_status.started()
-
-
-def _signals() -> Iterator[signal.Signals]:
-    """Yield the signals that interrupt, except ignored ones.
-
-    ``nohup`` ignores SIGHUP, and a shell ignores SIGINT for background jobs.
-    """
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            yield number
+    def push_outcome(self, path: str) -> PushResult | Exception | None:
+        """Return the result or the error of the push of ``path``, or None if it has none."""
+        return self._pushes.get(path)
 
 
 def _not_logged(path: str, error: Exception) -> NotLogged:

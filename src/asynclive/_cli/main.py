@@ -19,6 +19,7 @@ from click.shell_completion import get_completion_class
 from .doctor_command import doctor
 from .log_command import EXIT_CODES, log
 from .output import OutputError, discard_output, print_problem, show_click_error, write
+from .push_command import push
 
 _SHELLS = ("bash", "zsh", "fish")
 _COMPLETE_VAR = "_ASYNCLIVE_COMPLETE"
@@ -70,7 +71,10 @@ def _broken_pipe_is_output_error() -> Iterator[None]:
 @click.version_option(None, "--version", package_name="asynclive")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Log large artifacts with DVC, many at once. The result is that of 'dvc add'."""
+    """Log large artifacts with DVC, many at once, and push them.
+
+    The result is that of 'dvc add' and 'dvc push'.
+    """
     if context.invoked_subcommand is None:
         raise _MissingCommand("Missing command.", context)
 
@@ -94,6 +98,7 @@ def completion(shell: str) -> None:
 
 
 cli.add_command(log)
+cli.add_command(push)
 cli.add_command(doctor)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,10 @@ from .._artifact import metadata
 from .._errors import AsyncLiveError
 
 T = TypeVar("T")
+
+# Units are powers of 1,024.
+_UNITS = ("", "K", "M", "G", "T")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_meta(
@@ -106,6 +111,45 @@ def parse_paths(_ctx: click.Context, _param: click.Parameter, given: Sequence[st
     if "" in given:
         raise click.BadParameter("'' is not a path.")
     return list({os.path.abspath(path): path for path in reversed(given)}.values())[::-1]
+
+
+def parse_targets(
+    _ctx: click.Context, _param: click.Parameter, given: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the paths and names without duplicates, in the order in which they were given.
+
+    Raises:
+        click.BadParameter: one is empty.
+    """
+    if "" in given:
+        raise click.BadParameter("'' is neither a path nor a name.")
+    return tuple(dict.fromkeys(given))
+
+
+def parse_remote(_ctx: click.Context, _param: click.Parameter, given: str | None) -> str | None:
+    """Return the name of a remote, or None.
+
+    Raises:
+        click.BadParameter: it is empty.
+    """
+    if given == "":
+        raise click.BadParameter("'' is not the name of a remote.")
+    return given
+
+
+def parse_size(_ctx: click.Context, _param: click.Parameter, given: str | None) -> int | None:
+    """Return the number of bytes of a size such as ``500k``, ``20M`` or ``1.5GiB``, or None.
+
+    Raises:
+        click.BadParameter: it is not a size, or less than a byte.
+    """
+    if given is None:
+        return None
+    found = _SIZE.fullmatch(given.strip())
+    size = int(float(found[1]) * 1024 ** _UNITS.index(found[2].upper())) if found else 0
+    if size < 1:
+        raise click.BadParameter(f"{given!r} is not a number of bytes, such as 500k, 20M or 1G.")
+    return size
 
 
 def _check_option(check: Callable[[], T]) -> T:

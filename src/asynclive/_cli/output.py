@@ -190,7 +190,7 @@ def _fit_to_width(
     2. If that is not enough on a narrow terminal, drop the name, which the path shows, and the
        number of files.
     """
-    if _table_width(head, rows) > width:
+    if HASH in head and _table_width(head, rows) > width:
         at = head.index(HASH)
         rows = [[*row[:at], row[at][:_SHORT_HASH_LENGTH], *row[at + 1 :]] for row in rows]
     if _table_width(head, rows) > width and width < _NARROW_COLUMNS:

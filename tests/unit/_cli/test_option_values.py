@@ -1,13 +1,14 @@
-"""The values of ``--meta``: scalars of YAML, and text for anything else."""
+"""The values of options: scalars of YAML for ``--meta``, and sizes."""
 
 from __future__ import annotations
 
 import datetime
 from typing import Any
 
+import click
 import pytest
 
-from asynclive._cli.option_values import parse_yaml_scalar
+from asynclive._cli.option_values import parse_size, parse_yaml_scalar
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,30 @@ def test_a_value_is_read_as_a_yaml_scalar(text: str, expected: Any) -> None:
     value = parse_yaml_scalar(text)
     assert value == expected
     assert type(value) is type(expected)
+
+
+CONTEXT, OPTION = click.Context(click.Command("push")), click.Option(["--max-bandwidth"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("1", 1),
+        ("1000", 1000),
+        ("500k", 500 * 1024),
+        ("20M", 20 * 1024**2),
+        ("20 MiB", 20 * 1024**2),
+        ("1.5g", 3 * 1024**3 // 2),
+        ("1TB", 1024**4),
+        (" 7b ", 7),
+    ],
+)
+def test_a_size_is_read_in_units_of_1024(text: str | None, expected: int | None) -> None:
+    assert parse_size(CONTEXT, OPTION, text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "M", "1.M", "0.1", "ten", "1e6", "20 M/s", "1PB"])
+def test_a_text_that_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not a number of bytes, such as"):
+        parse_size(CONTEXT, OPTION, text)
