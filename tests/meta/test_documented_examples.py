@@ -68,7 +68,7 @@ def inputs(repo: Path) -> Path:
         (repo / "shards" / f"part-{number}.bin").write_bytes(bytes([number]) * 1000)
     (repo / "data").mkdir()
     (repo / "data" / "a.txt").write_text("a")
-    DirectoryRemote(repo)
+    DirectoryRemote(repo, "storage")
     DirectoryRemote(repo, "backup", default=False)
     return repo
 
