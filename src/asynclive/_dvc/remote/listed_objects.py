@@ -48,7 +48,7 @@ def read_listed_objects(cache_dir: str, md5: str, label: str, remote: str) -> Se
     objects = []
     for number, entry in enumerate(json.loads(data)):
         name = entry["md5"]
-        path = os.path.join(label, *entry["relpath"].split("/"))
+        path = f"{label}{os.sep}{entry['relpath'].replace('/', os.sep)}"
         objects.append(PushObject(name, size_of(cache_dir, name), path))
         if number % _FILES_PER_YIELD == 0:
             yield_gil()
