@@ -59,17 +59,17 @@ class AsyncLiveStatistics:
     """Worker threads that are reading, hashing or copying."""
     total_workers: int
     """The limit on worker threads."""
-    pushing: int
+    pushing: int = 0
     """Pushes that look for objects in the remote, and send them."""
-    pushed: int
+    pushed: int = 0
     """Pushes that have ended: their objects are in the remote, and proven."""
-    push_failed: int
+    push_failed: int = 0
     """Pushes that ended by an error."""
-    push_cancelled: int
+    push_cancelled: int = 0
     """Pushes that were cancelled, or dropped when the block was left by an exception."""
-    objects_pushed: int
+    objects_pushed: int = 0
     """Objects that these pushes have sent. Counted when a push has ended."""
-    bytes_pushed: int
+    bytes_pushed: int = 0
     """Bytes of these objects."""
 
     @property

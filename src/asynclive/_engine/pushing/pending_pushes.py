@@ -14,7 +14,7 @@ from contextlib import suppress
 from logging import getLogger
 from typing import NamedTuple
 
-from ..._fs.file_io import remove_file
+from ..._fs.file_io import create, remove_file, write_all
 
 logger = getLogger(__name__)
 
@@ -59,9 +59,15 @@ class PendingPushes:
         # The session in the name: another one may write the same file at this moment.
         temp = f"{path}.{self._session}"
         try:
-            os.makedirs(self._directory, exist_ok=True)
-            with open(temp, "w", encoding="ascii") as file:
-                json.dump(record, file)
+            try:
+                fd = create(temp)
+            except FileNotFoundError:
+                os.makedirs(self._directory, exist_ok=True)
+                fd = create(temp)
+            try:
+                write_all(fd, json.dumps(record).encode())
+            finally:
+                os.close(fd)
             os.replace(temp, path)
         except OSError as error:  # the push goes on; only a kill would make it late
             logger.warning("Cannot note that '%s' is not pushed yet: %s", pending.path, error)
