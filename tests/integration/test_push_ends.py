@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +20,21 @@ from directory_remote import DirectoryRemote
 from disk import md5, write
 from gate import gate_at, locked
 from programs import run_program
+from settling import settled
 from test_push import refuse
 from twin import dvc
 
-from asynclive import ArtifactHandle, AsyncLive, PushError, PushPolicy
+from asynclive import (
+    ArtifactCommitted,
+    ArtifactEvent,
+    ArtifactHandle,
+    AsyncLive,
+    PushError,
+    PushPolicy,
+)
+from asynclive._engine.pushing import artifact_pushes
 from asynclive._engine.pushing.pending_pushes import PendingPushes
+from asynclive._engine.pushing.push_room import PushRoom
 from asynclive._remote.directory.object_directory import ObjectDirectory
 
 if sys.version_info < (3, 11):
@@ -310,6 +321,31 @@ async def test_an_artifact_is_noted_before_its_call_returns(
         await handle
 
 
+async def test_a_call_that_waits_because_too_many_are_not_pushed_is_logged_if_it_is_cancelled(
+    repo: Path, remote: DirectoryRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifact_pushes, "PushRoom", partial(PushRoom, 100))
+    gate = gate_at(monkeypatch, ObjectDirectory, "publish")
+    committed = anyio.Event()
+
+    def on_event(event: ArtifactEvent) -> None:
+        if isinstance(event, ArtifactCommitted) and event.name == "b":
+            committed.set()
+
+    async with AsyncLive(root=repo, push=True, on_event=on_event) as live:
+        with gate.opened_after():
+            await (await live.submit("a.pt"))
+            await gate.reached.wait()
+            waiting = await live.submit("b.pt")
+            await committed.wait()
+            await settled()
+            assert waiting.stage == "committing"
+            waiting.cancel()
+            assert (await waiting).size == 1
+        assert (await waiting.pushed()).objects == 1
+    assert set(remote.objects) == {md5("a"), md5("b")}
+
+
 NEVER_LEFT = """
 import sys
 from asynclive import AsyncLive, BlockingLive
@@ -332,3 +368,43 @@ async def test_a_block_that_is_never_left_waits_for_its_pushes(
         await anyio.to_thread.run_sync(run.communicate)
     assert run.returncode == 0
     assert remote.objects == {md5("a"): b"a"}
+
+
+INTERRUPTED = """
+import sys
+import anyio
+from asynclive import AsyncLive
+from asynclive._remote.local_remote import LocalRemote
+
+async def never(self, *args):
+    print("sending", flush=True)
+    await anyio.sleep_forever()
+
+LocalRemote.send = never
+
+async def main():
+    async with AsyncLive(push=True) as live:
+        handle = await live.submit("a.pt")
+        if sys.argv[2] == "awaited":
+            await handle.pushed()
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to one process there")
+@on_asyncio
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("where", ["awaited", "leaving"])
+async def test_ctrl_c_ends_a_program_that_is_sending(
+    repo: Path, remote: DirectoryRemote, backend: str, where: str
+) -> None:
+    with run_program(repo, INTERRUPTED, backend, where) as run:
+        assert run.stdout is not None
+        assert await anyio.to_thread.run_sync(run.stdout.readline) == "sending\n"
+        run.send_signal(signal.SIGINT)
+        _, stderr = await anyio.to_thread.run_sync(run.communicate)
+    assert "KeyboardInterrupt" in stderr
+    assert f"not pushed (1): '{repo / 'a.pt'}'" in stderr
+    assert run.returncode != 0
+    assert len(pending(repo)) == 1

@@ -105,7 +105,11 @@ class AsyncLive:
         exp_message: message of the Git commit of the experiment. Default: DVC's message.
         push: push each logged artifact to a DVC remote. True: to the default remote. A str: to the
             remote of this name. A :class:`PushPolicy` says more. Leaving the block waits for the
-            pushes. A push that fails undoes nothing: the artifact stays committed.
+            pushes; if an exception ends the block, they are stopped. A push that fails undoes
+            nothing: the artifact stays committed. If no task awaits :meth:`ArtifactHandle.pushed`,
+            leaving the block raises its error. The next session with ``push`` goes on with the
+            pushes that were stopped, failed or killed. While more than 200,000 objects wait to be
+            pushed, calls return later.
 
     Raises:
         ValueError: an argument, or a variable of the environment named above, is out of its range
@@ -120,6 +124,8 @@ class AsyncLive:
         InvalidDvcyamlError: ``dvcyaml`` has another name.
         RepositoryNotFoundError: on entering: there is neither a DVC nor a Git repository. (In a
             Git repository without DVC, DVC is initialised, as DVCLive does.)
+        RemoteNotFoundError: on entering: ``push`` names no remote of DVC's configuration, or there
+            is no default remote.
         RepositoryError: the working directory was removed, and ``root`` is not absolute. On
             entering: DVC cannot open its repository, or cannot read Git's index.
         LockTimeoutError: on entering: DVC must be initialised first, and another process held the
@@ -284,6 +290,7 @@ class AsyncLive:
             StorageError: the disk refused, or the artifact is larger than the free space.
             RepositoryError: Git's index became one that DVC cannot read.
             CommitError: DVC refused, or its cache lacks bytes that the artifact needs.
+            PushError: with ``when="before_commit"``, the objects could not be pushed.
             ResourceLimitError: the system refuses the first thread.
             WorkerDiedError: the worker process was killed. Before this is raised, a new worker
                 process has repaired the repository; it takes the next calls.
@@ -458,7 +465,8 @@ class AsyncLive:
         """Refuse new calls, finish the artifacts that fit into ``deadline``, and cancel the rest.
 
         Use it when the machine is about to be taken away. A cancelled artifact leaves nothing, as
-        if it had never been submitted; its handle raises ArtifactCancelledError.
+        if it had never been submitted; its handle raises ArtifactCancelledError. A cancelled push
+        leaves its artifact committed; :attr:`DrainResult.not_pushed` names it.
 
         Returns at most 3 seconds after the deadline, even if a disk or the worker process does not
         answer. :attr:`DrainResult.unknown` then names the artifacts whose outcome is not known.

@@ -98,10 +98,13 @@ class UnawaitedErrors:
         paths = [call.request.given for call in sorted(dropped, key=attrgetter("number"))]
         not_pushed = [push for push in self._dropped_pushes if not push.is_reported]
         self._dropped_pushes.clear()
+        # Two versions of one artifact may both be in flight.
         pushed_paths = [
-            push.path
-            for push in sorted(not_pushed, key=attrgetter("number"))
-            if push.path is not None
+            *dict.fromkeys(
+                push.path
+                for push in sorted(not_pushed, key=attrgetter("number"))
+                if push.path is not None
+            )
         ]
         if paths or pushed_paths:
             how = (

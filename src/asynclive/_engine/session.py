@@ -230,7 +230,8 @@ class Session:
 
     def unpushed_paths(self) -> list[str]:
         """Return the tracked paths of the pushes in flight."""
-        return [push.path for push in list(self._pushes.in_flight) if push.path is not None]
+        paths = (push.path for push in list(self._pushes.in_flight) if push.path is not None)
+        return list(dict.fromkeys(paths))
 
     def finish_soon(self) -> bool:
         """Accept no call, finish those in flight, and end; return False if no loop runs for that.
