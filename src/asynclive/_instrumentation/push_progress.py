@@ -9,13 +9,13 @@ class PushCounts:
     __slots__ = ("bytes_done", "bytes_total", "objects_done", "objects_total", "remote")
 
     def __init__(self) -> None:
-        self.objects_done = 0
+        self.objects_done: int = 0
         """Objects that are in the remote and proven."""
-        self.bytes_done = 0
+        self.bytes_done: int = 0
         """Their bytes, and those of large objects so far."""
-        self.objects_total = 0
-        self.bytes_total = 0
-        self.remote = ""
+        self.objects_total: int = 0
+        self.bytes_total: int = 0
+        self.remote: str = ""
         """The name of the remote, once it is known."""
 
     @property
