@@ -74,6 +74,10 @@ def reply(status: str, body: str) -> GenericError:
             Failure(BAD_CERTIFICATE, None, "UnknownIssuer"),
         ),
         (
+            GenericError(f"{DUMP}InvalidCertificate(\n Other(\n OtherError(\n CaUsedAsEndEntity"),
+            Failure(BAD_CERTIFICATE, None, "CaUsedAsEndEntity"),
+        ),
+        (
             GenericError(f"Received redirect without LOCATION, this is odd{DUMP}"),
             Failure("PermanentRedirect", 301, ""),
         ),
