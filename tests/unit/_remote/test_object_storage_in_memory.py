@@ -175,6 +175,16 @@ async def test_s3_says_that_no_key_encrypts_an_object_with_other_bytes(tmp_path:
     assert await memory.find([obj]) == {obj.md5: None}
 
 
+async def test_a_large_object_is_not_read_back_to_learn_the_kind_of_its_etag(
+    tmp_path: Path,
+) -> None:
+    memory = InMemory(tmp_path, Uploader(StoredAs(by_key=False, sha256=None), tmp_path))
+    obj = memory.make(b"0123456789" * 250)
+    await memory.store.put_async(f"{obj.md5[:2]}/{obj.md5[2:]}", b"9876543210" * 250)
+    assert await memory.find([obj]) == {obj.md5: None}
+    assert memory.budget.requests == 1
+
+
 async def test_a_large_object_of_a_remote_without_md5s_counts_by_its_size(
     memory: InMemory,
 ) -> None:

@@ -18,6 +18,7 @@ import obstore
 from ..._artifact.push_policy import DEFAULT_PART_SIZE, Verify
 from ..._artifact.push_records import PushObject, VerifiedBy
 from ..._workers.bounded_gather import run_together
+from ..remote_errors import RequestFailedError
 from ..s3.lazy_uploader import LazyUploader
 from ..s3.multipart_etag import has_multipart_etag, is_in_parts
 from ..store import (
@@ -231,20 +232,32 @@ class ObjectStorage:
     async def _has_opaque_etags(self, obj: PushObject) -> bool:
         """Tell whether the ETag of an object, which is not its MD5, says nothing about its bytes.
 
-        S3 tells whether a key encrypts it. Otherwise it is read back once: if its bytes are right,
-        the remote computes ETags in another way.
+        S3 tells whether a key encrypts it. Otherwise it is read back, unless it is large: if its
+        bytes are right, the remote computes ETags in another way.
         """
         async with self._asks_etags:
-            if self._md5_etags is None:
-                if self._uploader is not None and (await self._uploader.ask(obj)).by_key:
-                    self._md5_etags = False
-                    return True
-                try:
-                    await self.check_by_reading(obj)
-                except WrongObjectError:
-                    return False
+            if self._md5_etags is None and (
+                await self._is_encrypted_by_key(obj) or await self._has_right_bytes(obj)
+            ):
                 self._md5_etags = False
         return self._md5_etags is False
+
+    async def _is_encrypted_by_key(self, obj: PushObject) -> bool:
+        if self._uploader is None:
+            return False
+        try:
+            return (await self._uploader.ask(obj)).by_key
+        except RequestFailedError:
+            return False
+
+    async def _has_right_bytes(self, obj: PushObject) -> bool:
+        if obj.size > self._part_size:
+            return False
+        try:
+            await self.check_by_reading(obj)
+        except WrongObjectError:
+            return False
+        return True
 
     def _is_opaque(self, obj: PushObject) -> bool:
         """Tell whether an object is one that only S3 proves: obstore sends it in parts."""
