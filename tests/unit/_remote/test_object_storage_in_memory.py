@@ -166,6 +166,8 @@ async def test_where_a_key_encrypts_objects_the_checksum_of_the_remote_proves_th
     with pytest.raises(WrongObjectError, match="SHA-256"):
         await memory.send(third)
     assert len(memory.keys()) == 2
+    found = await memory.find([first, second, third])
+    assert found == {first.md5: "size", second.md5: "checksum"}
 
 
 async def test_s3_says_that_no_key_encrypts_an_object_with_other_bytes(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
-"""StoreAccess: the store of obstore, opened again with new credentials or with its region."""
+"""StoreAccess: the store of obstore, opened again with new credentials or with its region.
+
+The credentials of S3 come from S3Connection, those of Azure from its default chain, and obstore
+finds those of Google Cloud Storage.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import obstore.store
@@ -12,7 +16,6 @@ from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import Refusal
 from ..s3.s3_client import S3Address, S3Connection
-from .azure_credentials import AzureDefaultCredentials
 from .obstore_errors import Failure
 from .store_arguments import StoreArguments, azure_arguments, gs_arguments, s3_arguments
 
@@ -154,3 +157,39 @@ class StoreAccess:
             f"'dvc remote modify --local {self.remote.name} account_key KEY'.",
             option="account_key",
         )
+
+
+class AzureDefaultCredentials:
+    """The default chain of Azure: environment, the machine's identity, its command line.
+
+    obstore calls ``token``, and again before that expires.
+    """
+
+    def __init__(self, remote: RemoteDescription) -> None:
+        self._remote = remote
+        self._chain: Any = None
+
+    async def token(self) -> dict[str, Any]:
+        """Return a token, as obstore names its parts."""
+        try:
+            from azure.identity.aio import DefaultAzureCredential
+        except ImportError:
+            raise RemoteAccessError(
+                self._remote.name,
+                "its options name no credentials, and azure-identity is not installed. "
+                "Run pip install 'asynclive[azure]', or "
+                f"'dvc remote modify --local {self._remote.name} account_key KEY'.",
+                option="account_key",
+            ) from None
+        if self._chain is None:
+            self._chain = DefaultAzureCredential()
+        token = await self._chain.get_token("https://storage.azure.com/.default")
+        return {
+            "token": token.token,
+            "expires_at": datetime.fromtimestamp(token.expires_on, timezone.utc),
+        }
+
+    async def aclose(self) -> None:
+        """Close the connections of the chain."""
+        if self._chain is not None:
+            await self._chain.close()
