@@ -78,6 +78,23 @@ async def test_keys_are_found_where_dvc_finds_them(
     assert {key_of_signature(each) for each in proxy.requests} == {place}
 
 
+async def test_an_option_counts_more_than_a_variable_that_dvc_does_not_read(
+    bucket: Bucket, proxy: S3Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+        "AWS_REGION": "eu-west-1",
+        "AWS_SESSION_TOKEN": "of-environment",
+        "AWS_SKIP_SIGNATURE": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    remote = describe(bucket, endpointurl=proxy.endpoint)
+    assert await send_one(remote, tmp_path) == "etag"
+    assert {key_of_signature(each) for each in proxy.requests} == {ACCESS_KEY_ID}
+    assert not [each for each in proxy.requests if "x-amz-security-token" in each.headers]
+
+
 async def test_expired_keys_are_read_again_once(
     bucket: Bucket, proxy: S3Proxy, tmp_path: Path
 ) -> None:

@@ -47,7 +47,11 @@ def s3_arguments(remote: RemoteDescription, address: S3Address) -> StoreArgument
     options = remote.options
     bucket, prefix = _bucket_and_prefix(remote)
     # Some stores do not know the request of S3 that removes many objects.
-    config: dict[str, Any] = {"region": address.region, "disable_bulk_delete": True}
+    config: dict[str, Any] = {
+        "region": address.region,
+        "disable_bulk_delete": True,
+        "skip_signature": bool(options.get("allow_anonymous_login")),
+    }
     endpoint = address.endpoint_url
     if endpoint is None and not options.get("use_ssl", True):
         endpoint = f"http://s3.{address.region}.amazonaws.com"
@@ -56,9 +60,10 @@ def s3_arguments(remote: RemoteDescription, address: S3Address) -> StoreArgument
     config["virtual_hosted_style_request"] = not path_style
     if endpoint is not None:
         scheme, _, host = endpoint.rstrip("/").partition("://")
-        config["endpoint"] = f"{scheme}://{host}" if path_style else f"{scheme}://{bucket}.{host}"
-    if options.get("allow_anonymous_login"):
-        config["skip_signature"] = True
+        endpoint = f"{scheme}://{host}" if path_style else f"{scheme}://{bucket}.{host}"
+        config["endpoint"] = endpoint
+        # Of this one alone, obstore takes a variable of the environment before an argument.
+        config["aws_endpoint_url_s3"] = endpoint
     config |= _encryption(remote)
     if not has_md5_etags(remote):
         # The store compares and keeps it, and no ETag tells as much.
