@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from backends import on_asyncio
 from object_storages import describe, find, ignore_bytes, make_object, open_storage
-from s3_proxy import EXPIRED, Request, S3Proxy, first
+from s3_proxy import EXPIRED, Reply, Request, S3Proxy, always, first
 from s3_server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Bucket
 
 from asynclive._artifact.push_records import RemoteDescription
@@ -76,6 +76,20 @@ async def test_keys_are_found_where_dvc_finds_them(
     remote = describe(bucket, endpointurl=proxy.endpoint, **NO_KEYS, **options)
     assert await send_one(remote, tmp_path) == "etag"
     assert {key_of_signature(each) for each in proxy.requests} == {place}
+
+
+async def test_the_region_of_the_bucket_is_asked_for_if_that_of_the_environment_is_wrong(
+    bucket: Bucket, proxy: S3Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    proxy.rule = always(
+        Reply(400, "AuthorizationHeaderMalformed"),
+        lambda request: "/eu-west-1/s3/" in request.headers["authorization"],
+    )
+    await send_one(describe(bucket, endpointurl=proxy.endpoint, region=None), tmp_path)
+    regions = [each.headers["authorization"].split("/")[2] for each in proxy.requests]
+    assert regions[0] == "eu-west-1"
+    assert set(regions[1:]) == {"us-east-1"}
 
 
 async def test_an_option_counts_more_than_a_variable_that_dvc_does_not_read(

@@ -72,7 +72,7 @@ class StoreAccess:
                 self._renewed = True
                 may_help = await self._connection.renew()
             else:
-                may_help = failure.code in _WRONG_REGION and self._choose_region(failure.region)
+                may_help = await self._correct_region(failure)
             if may_help:
                 self._store = None
             return may_help
@@ -81,12 +81,15 @@ class StoreAccess:
         """Close the connections of credentials. obstore closes its own."""
         await self._azure.aclose()
 
-    def _choose_region(self, region: str | None) -> bool:
-        """Use another region from now on, unless the options name one."""
-        if region is None or region == self._region or self.remote.options.get("region"):
+    async def _correct_region(self, failure: Failure) -> bool:
+        """Use the region of the bucket from now on, unless the options name one."""
+        is_wrong = failure.code in _WRONG_REGION
+        if not is_wrong or self._connection is None or self.remote.options.get("region"):
             return False
+        region = failure.region or await self._connection.ask_for_region()
+        is_new = region != self._region
         self._region = region
-        return True
+        return is_new
 
     async def _open(self) -> Any:
         arguments, provider = await self._find_arguments()

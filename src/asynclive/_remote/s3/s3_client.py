@@ -224,12 +224,12 @@ class S3Connection:
             self._clients.append(client)
             endpoint_url = client.meta.endpoint_url
         if not region:
-            region = _FALLBACK_REGION if endpoint_url else await self._ask_for_region()
+            region = _FALLBACK_REGION if endpoint_url else await self.ask_for_region()
         style = (session.get_config_variable("s3") or {}).get("addressing_style")
         path_style = style != "virtual" if endpoint_url else style == "path"
         return S3Address(endpoint_url, region, path_style)
 
-    async def _ask_for_region(self) -> str:
+    async def ask_for_region(self) -> str:
         """Return the region of a bucket of AWS. Even a refusal names it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
