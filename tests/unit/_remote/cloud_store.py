@@ -44,7 +44,7 @@ class FixedAccess(StoreAccess):
 
     def __init__(self, store: Any, helps: bool = False) -> None:
         super().__init__(REMOTE)
-        self._store = store
+        self._store = store or object()
         self._helps = helps
         self.renewals: list[Refusal] = []
 

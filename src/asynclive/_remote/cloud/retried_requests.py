@@ -27,8 +27,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 OUTAGE_SECONDS = 30.0
 FIRST_OUTAGE_SECONDS = 6.0
 # A body may take this much longer than a request without one.
-_BYTES_PER_SECOND = 128 * 1024
-READ_TIMEOUT = 60.0
+_BYTES_PER_SECOND = 64 * 1024
+READ_TIMEOUT = 30.0
+# If a body of this size takes too long, the network may be slow. Fewer requests at a time are then
+# tried, before the remote counts as gone.
+_SLOW_BODY = 2**20
+_SLOW_TRIES = 4
 
 
 class MissingInRemoteError(Exception):
@@ -107,7 +111,9 @@ class RetriedRequests:
             if failure.is_unexplained:
                 failure = await self._explain(store, failure)
             refusal = refusal_of(failure)
-            await self._prepare_next(failure, refusal, tries, began, store)
+            if not (failure.is_slow and sent_bytes >= _SLOW_BODY and tries < _SLOW_TRIES):
+                self._check_outage(failure, refusal, began)
+            await self._prepare_next(failure, refusal, tries, store)
         raise AssertionError  # the loop does not end
 
     def error_of(self, error: Exception) -> Exception:
@@ -118,13 +124,10 @@ class RetriedRequests:
         return error_of(self._remote, failure)
 
     async def _prepare_next(
-        self, failure: Failure, refusal: Refusal, tries: int, began: float, store: Any
+        self, failure: Failure, refusal: Refusal, tries: int, store: Any
     ) -> None:
         """Wait until another try may succeed, or raise the error that ends the request."""
         if refusal in (Refusal.BUSY, Refusal.TEMPORARY):
-            if failure.status not in (None, 429, 503):
-                self._answered = time.monotonic()
-            self._check_outage(failure, began)
             if tries == _TRIES:
                 raise RequestFailedError(
                     f"the remote failed {tries} times ({failure.code or failure.status}"
@@ -150,8 +153,12 @@ class RetriedRequests:
         # not there that it is forbidden.
         return failure if failure.status == 400 else failure._replace(code="AccessDenied")
 
-    def _check_outage(self, failure: Failure, began: float) -> None:
+    def _check_outage(self, failure: Failure, refusal: Refusal, began: float) -> None:
         """Raise the error of a remote that is gone, if it has answered nothing for too long."""
+        if refusal not in (Refusal.BUSY, Refusal.TEMPORARY):
+            return
+        if failure.status not in (None, 429, 503):
+            self._answered = time.monotonic()
         if self._answered is None:
             since, limit = began, self._first_outage_seconds
         else:
