@@ -6,10 +6,13 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 from backends import on_asyncio
 from object_storages import describe, ignore_bytes, key_of, make_object, open_storage
-from s3_proxy import SLOW_DOWN, Cut, Reply, Rule, S3Proxy, every, first
+from psutil import Process
+from s3_proxy import SLOW_DOWN, Cut, Hold, Reply, Rule, S3Proxy, every, first
 from s3_server import Bucket
 
 from asynclive._artifact.push_policy import PushPolicy
@@ -65,3 +68,22 @@ async def test_a_clock_that_is_20_minutes_off_is_corrected(
     assert (await send(bucket, proxy, tmp_path, obj, RequestBudget(4))).verified_by == "etag"
     assert [each.status for each in proxy.requests].count(403) == 1
     assert bucket.uploads() == []
+
+
+async def test_a_cancelled_push_leaves_no_connection_open(
+    bucket: Bucket, proxy: S3Proxy, tmp_path: Path, obj: PushObject
+) -> None:
+    hold = Hold()
+    proxy.rule = lambda request: hold if request.part is not None else None
+    remote = describe(bucket, endpointurl=proxy.endpoint)
+    async with (
+        open_storage(remote, tmp_path / "state", policy=POLICY) as store,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(store.send, obj, str(tmp_path / obj.md5), ignore_bytes)
+        # The server reads no body, so the bytes of each part wait in a connection.
+        await anyio.to_thread.run_sync(hold.wait_until_reached)
+        tasks.cancel_scope.cancel()
+    left = [each for each in Process().net_connections("tcp") if each.raddr[1:] == (proxy.port,)]
+    assert left == []
+    hold.drop()

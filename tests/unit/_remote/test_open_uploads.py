@@ -59,18 +59,23 @@ def test_an_upload_is_aborted_if_no_push_goes_on_with_it(
     assert bool(bucket.uploads()) == bool(journal.entries()) == is_kept
 
 
-def test_uploads_to_a_remote_that_is_configured_no_more_are_reported_and_forgotten(
-    tmp_path: Path,
+def test_old_uploads_to_a_remote_that_is_not_used_any_more_are_reported_and_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    upload = new_upload("storage", None, "bucket", KEY, 100, 10, uses_sha256=False)
+    upload = new_upload("gone", None, "bucket", KEY, 100, 10, uses_sha256=False)
     journal = UploadJournal(str(tmp_path))
     for remote in ("storage", "gone"):
         with journal.claim(None, "bucket", f"dvc/files/md5/ab/{remote}") as slot:
             slot.begin(upload._replace(remote=remote))
-            slot.opened("id")
+            slot.opened("the-id")
+    forget_lost(journal, "storage", upload.begun + 29 * DAY)
+    assert len(journal.entries()) == 2
+    assert not caplog.records
     with journal.claim(None, "bucket", "dvc/files/md5/ab/sent-now") as slot:
-        slot.begin(upload._replace(remote="gone"))
-        assert [lost.remote for lost in forget_lost(journal, {"storage"})] == ["gone"]
+        slot.begin(upload)
+        forget_lost(journal, "storage", upload.begun + 31 * DAY)
         assert len(journal.entries()) == 2
         slot.forget()
     assert [left.remote for left in journal.entries().values()] == ["storage"]
+    [record] = caplog.records
+    assert "the-id" in record.getMessage()

@@ -81,18 +81,21 @@ class LazyUploader:
             source_of: the path of an object in the cache.
             proven: the MD5s of objects that are in the remote.
         """
+        entries = self._journal.entries()
+        if not entries:
+            return
+        from .open_uploads import abort_uploads, forget_lost
+
         now = time.time()
 
         def is_needless(upload: OpenUpload) -> bool:
             source = source_of(PushObject(upload.md5, upload.size, ""))
             return upload.md5 in proven or upload.is_old(now) or not os.path.exists(source)
 
-        if not any(map(is_needless, self._journal.entries().values())):
-            return
-        from .open_uploads import abort_uploads
-
-        for upload in await abort_uploads(self._requests(), self._journal, is_needless):
-            logger.info("Aborted an upload of '%s' that no push goes on with", upload.key)
+        if any(map(is_needless, entries.values())):
+            for upload in await abort_uploads(self._requests(), self._journal, is_needless):
+                logger.info("Aborted an upload of '%s' that no push goes on with", upload.key)
+        forget_lost(self._journal, self._connection.remote.name, now)
 
     async def aclose(self) -> None:
         """Close the connections of the client."""

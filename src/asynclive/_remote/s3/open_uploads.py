@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import RequestFailedError
-from ..request_budget import RequestBudget
-from .s3_client import S3Client, S3Connection
+from .s3_client import S3Client
 from .s3_requests import RefusedError, S3Requests
 from .upload_journal import OpenUpload, UploadJournal
 
 logger = logging.getLogger(__name__)
+
+_LOST_SECONDS = 30 * 24 * 3600.0
 
 
 async def abort_uploads(
@@ -51,44 +50,30 @@ async def abort_uploads(
     return aborted
 
 
-def abort_all(remote: RemoteDescription, state_dir: str) -> list[OpenUpload]:
-    """Abort the open uploads to one S3 remote that no process sends now; return them.
+def forget_lost(journal: UploadJournal, remote: str, now: float) -> None:
+    """Remove the uploads to other remotes that no push went to for a month, and warn of them.
 
-    It blocks, and runs an event loop of its own.
-
-    Raises:
-        RemoteAccessError: the address of the remote is not found.
-    """
-
-    async def abort() -> list[OpenUpload]:
-        budget = RequestBudget(1)
-        connection = S3Connection(remote, budget.max_requests)
-        try:
-            requests = S3Requests(connection, budget)
-            return await abort_uploads(requests, UploadJournal(state_dir), lambda _: True)
-        finally:
-            await connection.aclose()
-
-    return asyncio.run(abort())
-
-
-def forget_lost(journal: UploadJournal, remotes: Container[str]) -> list[OpenUpload]:
-    """Remove the uploads to remotes that are configured no more, and return them.
-
-    There are no credentials to abort them with, so the caller reports them.
+    Such a remote is likely configured no more, so there are no credentials to abort them with.
 
     Args:
-        remotes: the names of the remotes of the configuration.
+        journal: has the open uploads.
+        remote: the name of the remote that is pushed to now.
+        now: seconds since the epoch.
     """
-    lost = []
     for path, upload in journal.entries().items():
-        if upload.remote in remotes:
+        if upload.remote == remote or now - upload.begun < _LOST_SECONDS:
             continue
         with journal.claim_abandoned(path) as slot:
             if slot is not None and slot.upload is not None:
-                lost.append(slot.upload)
+                logger.warning(
+                    "An open upload of '%s' in the bucket '%s' may cost money. No push went to its "
+                    "remote '%s' for a month. Abort it with a tool of the store; its id is '%s'",
+                    upload.key,
+                    upload.bucket,
+                    upload.remote,
+                    upload.upload_id,
+                )
                 slot.forget()
-    return lost
 
 
 async def try_to_abort(requests: S3Requests, key: str, upload_id: str) -> bool:

@@ -10,8 +10,11 @@ import asyncio
 import base64
 import datetime
 import os
+import socket
 import time
+import weakref
 from collections.abc import Container
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -26,6 +29,8 @@ _FALLBACK_REGION = "us-east-1"
 # Seconds that a store may use credentials before it asks for them again. botocore renews those that
 # expire in the next 10 minutes, so they are valid for as long.
 _CREDENTIALS_LAST = 600
+# In these turns, an event loop notices that a socket is shut down, and closes it.
+_TURNS_TO_CLOSE = 4
 # These variables say nothing about the address of a bucket.
 _SAY_NOT_WHERE = {
     "AWS_ACCESS_KEY_ID",
@@ -68,6 +73,7 @@ class S3Connection:
         self._max_requests = max_requests
         self._session: Any = None
         self._clients: list[S3Client] = []  # the last one is used; the others may have requests
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._opening = asyncio.Lock()  # protects _address and _clients from a second maker
         self._address: S3Address | None = None
 
@@ -166,6 +172,13 @@ class S3Connection:
         """Close all connections."""
         while self._clients:
             await self._clients.pop().__aexit__(None, None, None)
+        # A request that was cancelled while it sent a body leaves bytes that the event loop would
+        # still send, for as long as the server takes them.
+        for sock in self._sockets:
+            with suppress(OSError):  # it is closed already
+                sock.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
 
     def sse_options(self) -> dict[str, Any]:
         """Return the parameters of a new object: how the store encrypts it."""
@@ -260,6 +273,7 @@ class S3Connection:
             max_pool_connections=self._max_requests,
             # A retry in there would wait with a permit, and would not read the file again.
             retries={"total_max_attempts": 1, "mode": "standard"},
+            **self._connector_args(AioConfig),
             **_no_other_checksums(AioConfig.OPTION_DEFAULTS),
             **({"signature_version": UNSIGNED} if self.is_anonymous else {}),
         )
@@ -281,6 +295,22 @@ class S3Connection:
         client.meta.events.unregister("before-call.s3", add_expect_header)
         install_clock(client, self._get_clock_offset, self.credentials)
         return client
+
+    def _connector_args(self, config: Any) -> dict[str, Any]:
+        """Return the options with which the sockets of a client are known here."""
+        from botocore.exceptions import ParamValidationError
+
+        options = {"connector_args": {"socket_factory": self._make_socket}}
+        try:
+            config(**options)
+        except ParamValidationError:  # an older version of aiobotocore
+            return {}
+        return options
+
+    def _make_socket(self, address: tuple[Any, ...]) -> socket.socket:
+        made = socket.socket(*address[:3])
+        self._sockets.add(made)
+        return made
 
 
 def _configures_an_endpoint(session: Any) -> bool:
