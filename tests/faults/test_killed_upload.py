@@ -36,7 +36,7 @@ async def main():
             S3Requests(connection, budget), UploadJournal("journal"), part_size
         )
         sent = await uploader.send(PushObject(md5, size, "model.pt"), source, lambda _: None)
-        print(json.dumps(sent[:2]))
+        print(json.dumps([sent.verified_by, sent.resumed_bytes]))
     finally:
         await connection.aclose()
 
