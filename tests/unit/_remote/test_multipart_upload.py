@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import os
 import random
@@ -21,7 +22,7 @@ from asynclive._remote.remote_errors import RequestFailedError
 from asynclive._remote.request_budget import RequestBudget
 from asynclive._remote.s3.multipart_etag import multipart_etag
 from asynclive._remote.s3.multipart_upload import MultipartUploader, count_in_flight
-from asynclive._remote.s3.open_uploads import abort_uploads
+from asynclive._remote.s3.open_uploads import abort_all, abort_uploads
 from asynclive._remote.s3.s3_client import S3Connection
 from asynclive._remote.s3.s3_requests import Patience, S3Requests
 from asynclive._remote.s3.upload_journal import OpenUpload, UploadJournal
@@ -277,6 +278,15 @@ def test_uploads_that_are_not_needed_any_more_are_aborted(sender: Sender) -> Non
         return [upload.md5 for upload in gone]
 
     assert sender.run(abort) == [sender.obj.md5]
+    sender.check_nothing_open()
+
+
+def test_all_open_uploads_of_a_remote_are_aborted_on_demand(sender: Sender) -> None:
+    sender.run_until(parts=1)
+    state_dir = str(sender.path.parent / "tmp")
+    other = dataclasses.replace(sender.remote, prefix="other/dvc/files/md5")
+    assert abort_all(other, state_dir) == []
+    assert [upload.key for upload in abort_all(sender.remote, state_dir)] == [sender.key]
     sender.check_nothing_open()
 
 

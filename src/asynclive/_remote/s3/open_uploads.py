@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..._artifact.push_records import RemoteDescription
 from ..._errors import RemoteAccessError
 from ..remote_errors import RequestFailedError
-from .s3_client import S3Client
+from ..request_budget import RequestBudget
+from .s3_client import S3Client, S3Connection
 from .s3_requests import RefusedError, S3Requests
 from .upload_journal import OpenUpload, UploadJournal
 
@@ -48,6 +51,27 @@ async def abort_uploads(
                 slot.forget()
                 aborted.append(upload)
     return aborted
+
+
+def abort_all(remote: RemoteDescription, state_dir: str) -> list[OpenUpload]:
+    """Abort the open uploads to one S3 remote that no process sends now; return them.
+
+    It blocks, and runs an event loop of its own.
+
+    Raises:
+        RemoteAccessError: the address of the remote is not found.
+    """
+
+    async def abort() -> list[OpenUpload]:
+        budget = RequestBudget(1)
+        connection = S3Connection(remote, budget.max_requests)
+        try:
+            requests = S3Requests(connection, budget)
+            return await abort_uploads(requests, UploadJournal(state_dir), lambda _: True)
+        finally:
+            await connection.aclose()
+
+    return asyncio.run(abort())
 
 
 def forget_lost(journal: UploadJournal, remote: str, now: float) -> None:
