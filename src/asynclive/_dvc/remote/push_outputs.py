@@ -15,49 +15,16 @@ from ..._artifact.records import StagedArtifact, TrackedArtifact
 from ..._errors import (
     ArtifactNotFoundError,
     ArtifactPathError,
-    RemoteAccessError,
     RemoteNotFoundError,
 )
 from ..._fs.paths import is_inside
-from ..._index.dvc_file_reader import DvcFileOutput
 from ..._index.dvc_rules import DvcRules
 from ..._index.tracked_outputs import OutputIndex
 from ..._index.workspace_index import WorkspaceIndex
-from ..dvc_errors import plain_text
 from .artifact_names import find_named_path
+from .configured_remotes import ConfiguredRemotes
 from .listed_objects import read_listed_objects, size_of
-from .remote_description import LEGACY_HASH_NAME, describe_remote, legacy_description
-
-
-class FileState(NamedTuple):
-    """A file that an output names itself, as of a cloud-versioned remote."""
-
-    key: str
-    """Its path in the output, with slashes; empty if the output is the file."""
-    md5: str
-    size: int
-    remote: str | None
-    version: str | None
-
-
-class OutputState(NamedTuple):
-    """The state of an output for a push, read while no other thread uses DVC."""
-
-    path: str
-    md5: str
-    dvc_file: str
-    """The file that declares it."""
-    size: int | None = None
-    """Of a file. None: it is unknown, or the output is a directory."""
-    remote: str | None = None
-    """The remote that its ``.dvc`` file names."""
-    is_legacy: bool = False
-    files: tuple[FileState, ...] = ()
-    """The files that it names, if it has been in a cloud-versioned remote."""
-
-    @property
-    def isdir(self) -> bool:
-        return self.md5.endswith(".dir")
+from .output_state import OutputState, state_of
 
 
 class PlannedUnit(NamedTuple):
@@ -81,6 +48,7 @@ class PushOutputs:
         self._root: str = repo.root_dir
         self._index = index
         self._rules = rules
+        self._remotes = ConfiguredRemotes(repo)
         self._cache_dir: str = repo.cache.local.path
         self._legacy_cache_dir: str = repo.cache.legacy.path
 
@@ -91,7 +59,8 @@ class PushOutputs:
             RemoteNotFoundError: there is none of this name; with None, no default remote.
             RemoteAccessError: DVC cannot use it.
         """
-        return describe_remote(self._read_config(), name)
+        self._remotes.refresh()
+        return self._remotes.describe(name)
 
     def plan(self, request: PushRequest) -> list[PlannedUnit]:
         """Find the outputs that ``dvc push`` would push.
@@ -110,7 +79,7 @@ class PushOutputs:
             found = [
                 each for target in request.targets for each in self._find_target(target, outputs)
             ]
-        states = dict.fromkeys(filter(None, map(_state_of, self._reload_stages(found))))
+        states = dict.fromkeys(filter(None, map(state_of, self._reload_stages(found))))
         return self._with_remotes(states, request.remote)
 
     def plan_tracked(self, tracked: TrackedArtifact, remote: str | None) -> PlannedUnit | None:
@@ -142,7 +111,7 @@ class PushOutputs:
                 staged.request.path, md5, f"{staged.request.path}.dvc"
             )
         else:
-            state = _state_of(output)
+            state = state_of(output)
         if state is None:
             return None
         if state.md5 != md5:
@@ -190,43 +159,23 @@ class PushOutputs:
 
         An output that names another remote than the wanted one is left out.
         """
-        config = self._read_config()
-        described: dict[tuple[str | None, bool], RemoteDescription] = {}
+        self._remotes.refresh()
         planned = []
         for state in states:
             if wanted and state.remote and state.remote.lower() != wanted.lower():
                 continue
-            key = state.remote or wanted, state.is_legacy
-            if key not in described:
-                try:
-                    remote = describe_remote(config, key[0])
-                except RemoteNotFoundError as error:
-                    if state.remote is None:
-                        raise
-                    raise RemoteNotFoundError(
-                        state.remote,
-                        f"the output '{os.path.relpath(state.path, self._root)}' names it: {error}",
-                        option="remote",
-                    ) from error
-                described[key] = legacy_description(remote) if state.is_legacy else remote
-            planned.append(PlannedUnit(state, described[key]))
+            try:
+                remote = self._remotes.describe(state.remote or wanted, is_legacy=state.is_legacy)
+            except RemoteNotFoundError as error:
+                if state.remote is None:
+                    raise
+                raise RemoteNotFoundError(
+                    state.remote,
+                    f"the output '{os.path.relpath(state.path, self._root)}' names it: {error}",
+                    option="remote",
+                ) from error
+            planned.append(PlannedUnit(state, remote))
         return planned
-
-    def _read_config(self) -> Any:
-        """Return DVC's configuration of this moment.
-
-        Raises:
-            RemoteAccessError: it is not valid.
-        """
-        from dvc.config import ConfigError
-
-        self._repo._reset()  # DVC reads the files again
-        try:
-            return self._repo.config
-        except ConfigError as error:
-            raise RemoteAccessError(
-                None, f"DVC cannot read its configuration: {plain_text(error)}"
-            ) from error
 
     def read_units(self, planned: Iterable[PlannedUnit]) -> list[PushUnit]:
         """Read the listings of directories, and return the units to push. Needs no guard.
@@ -302,48 +251,6 @@ def _missing_reason(target: PushTarget) -> str:
         f"does not exist, and no artifact is named '{target.given}'. For an entry of a dvc.yaml in "
         "a directory, pass 'directory:name'."
     )
-
-
-def _state_of(output: Any) -> OutputState | None:
-    """Return the state of an output; None: ``dvc push`` does not push it."""
-    if isinstance(output, DvcFileOutput):
-        size = None if output.md5.endswith(".dir") else output.size
-        return OutputState(output.fs_path, output.md5, output.stage.path, size)
-    if not (output.is_in_repo and output.use_cache and output.can_push and output.hash_info):
-        return None
-    stage = output.stage
-    # dvc import: another repository has it. import-url of a versioned object: its source has it.
-    if stage.is_repo_import or (stage.is_versioned_import and not stage.is_db_import):
-        return None
-    md5: str = output.hash_info.value
-    return OutputState(
-        output.fs_path,
-        md5,
-        stage.path,
-        None if output.hash_info.isdir else output.meta.size,
-        output.remote,
-        output.hash_name == LEGACY_HASH_NAME,
-        _files_of(output),
-    )
-
-
-def _files_of(output: Any) -> tuple[FileState, ...]:
-    """Return the files that an output names itself."""
-    if output.files is not None:
-        return tuple(
-            FileState(
-                file["relpath"],
-                file["md5"],
-                file.get("size", -1),
-                file.get("remote"),
-                file.get("version_id"),
-            )
-            for file in output.files
-        )
-    meta = output.meta
-    if output.hash_info.isdir or meta.version_id is None:
-        return ()
-    return (FileState("", output.hash_info.value, meta.size, meta.remote, meta.version_id),)
 
 
 def _path_below(label: str, key: str) -> str:
