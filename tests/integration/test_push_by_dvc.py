@@ -17,6 +17,7 @@ from s3_server import Bucket
 from twin import dvc
 
 from asynclive import AsyncLive
+from asynclive._dvc.remote.by_dvc import dvc_store
 from asynclive._errors import PushError, RemoteAccessError, RemoteVerifyError
 from asynclive._instrumentation.push_progress import PushCounts
 
@@ -189,6 +190,31 @@ async def test_objects_in_s3_get_the_permissions_of_the_remote(
     assert ((await push_all(tracked)).objects, bucket.get(key)) == (1, b"model")
     assert "in sync" in dvc(tracked, "status", "--cloud")
     assert pulled(tracked, tmp_path) == FILES
+
+
+@pytest.mark.parametrize("kind", ["http", "s3", "directory"])
+async def test_many_objects_are_looked_for_by_listings(
+    tracked: Path,
+    tmp_path: Path,
+    kind: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A remote by HTTP has none: each object is asked for."""
+    monkeypatch.setattr(dvc_store, "MANY_OBJECTS", 2)
+    if kind == "http":
+        request.getfixturevalue("to_http")
+    elif kind == "s3":
+        request.getfixturevalue("bucket").add_remote(tracked, acl="private")
+    else:
+        dvc(tracked, "remote", "add", "-d", "dir", str(tmp_path / "remote"))
+    assert (await push_all(tracked)).objects == 5
+    again = await push_all(tracked)
+    assert (again.objects, again.skipped) == (0, 5)
+    if kind == "s3":
+        request.getfixturevalue("bucket").put(path_of("model"), b"mOdel")
+        request.getfixturevalue("bucket").delete(path_of("a"))
+        assert (await push_all(tracked)).objects == 2
 
 
 async def test_a_bucket_that_does_not_exist_is_named(tracked: Path, bucket: Bucket) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -22,6 +22,9 @@ from .byte_counter import ByteCounter
 from .object_database import ObjectDatabase, hash_of, translate
 
 T = TypeVar("T")
+
+# So many objects are looked for by the 256 listings of a remote. Fewer are asked for one by one.
+MANY_OBJECTS = 1024
 
 
 class DvcStore:
@@ -60,10 +63,18 @@ class DvcStore:
     async def find(
         self, objects: Sequence[PushObject], verify: Verify | None, _source_of: SourceOf
     ) -> Mapping[str, VerifiedBy | None]:
-        """Look for objects, as ``RemoteStore`` says: one request each."""
+        """Look for objects, as ``RemoteStore`` says: by listings if there are many."""
         self._objects.forget_listings()
         found: dict[str, VerifiedBy | None] = {}
-        jobs = (partial(self._find, obj, verify, found) for obj in objects)
+        jobs = [partial(self._find_one, obj, verify, found) for obj in objects]
+        if len(objects) >= MANY_OBJECTS:
+            by_prefix: dict[str, list[PushObject]] = {}
+            for obj in objects:
+                by_prefix.setdefault(obj.md5[:2], []).append(obj)
+            jobs = [
+                partial(self._find_listed, prefix, some, verify, found)
+                for prefix, some in by_prefix.items()
+            ]
         await run_together(jobs, self._budget.max_requests)
         return found
 
@@ -112,12 +123,36 @@ class DvcStore:
                 await run_in_any_thread(self._opened.close, self._limiter)
             self._opened = None
 
-    async def _find(
+    async def _find_listed(
+        self,
+        prefix: str,
+        objects: Sequence[PushObject],
+        verify: Verify | None,
+        found: dict[str, VerifiedBy | None],
+    ) -> None:
+        """Look for objects whose names begin with ``prefix``, by one listing."""
+        listed = await self._request(partial(self._objects.list_prefix, prefix))
+        for obj in objects:
+            if listed is None:
+                await self._find_one(obj, verify, found)
+            elif obj.md5 in listed:
+                await self._prove(obj, listed[obj.md5], verify, found)
+
+    async def _find_one(
         self, obj: PushObject, verify: Verify | None, found: dict[str, VerifiedBy | None]
     ) -> None:
         info = await self._request(partial(self._objects.look_at, obj))
-        if info is None:
-            return
+        if info is not None:
+            await self._prove(obj, info, verify, found)
+
+    async def _prove(
+        self,
+        obj: PushObject,
+        info: Mapping[str, Any],
+        verify: Verify | None,
+        found: dict[str, VerifiedBy | None],
+    ) -> None:
+        """Put the proof of an object that is there into ``found``."""
         proof = self._objects.compare(obj, info)
         if proof == "read":
             if verify == "read":

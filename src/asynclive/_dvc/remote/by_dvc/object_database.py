@@ -81,6 +81,22 @@ class ObjectDatabase:
             return None
         return info
 
+    def list_prefix(self, prefix: str) -> Mapping[str, Mapping[str, Any]] | None:
+        """Return the reports about all objects whose names begin so, by name.
+
+        None: the remote has no listings.
+
+        Args:
+            prefix: the first two letters.
+        """
+        fs, directory = self._odb.fs, self._odb.fs.join(self._odb.path, prefix)
+        try:
+            return {prefix + fs.name(info["name"]): info for info in fs.ls(directory, detail=True)}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except NotImplementedError:
+            return None
+
     def put(self, obj: PushObject, source: str, counter: ByteCounter) -> None:
         odb, path = self._odb, self.path_of(obj)
         directory = odb.fs.parent(path)
