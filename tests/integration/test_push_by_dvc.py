@@ -121,6 +121,12 @@ async def test_a_refused_request_names_the_remote(to_http: Path, http_remote: Ht
     assert (await push_all(to_http)).objects == 5
 
 
+async def test_a_remote_that_is_gone_is_named(to_http: Path, http_remote: HttpRemote) -> None:
+    http_remote.stop()
+    with pytest.raises(RemoteAccessError, match=http_remote.url):
+        await push_all(to_http)
+
+
 async def test_one_failed_object_keeps_its_listing_back(
     to_http: Path, http_remote: HttpRemote
 ) -> None:

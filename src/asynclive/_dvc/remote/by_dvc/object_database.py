@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from inspect import iscoroutinefunction
@@ -20,12 +21,13 @@ from .byte_counter import ByteCounter
 # After these, no other request succeeds.
 _NO_REMOTE = {
     errno.ECONNREFUSED,
-    errno.ECONNRESET,
     errno.EHOSTUNREACH,
     errno.ENETUNREACH,
     errno.ENOSPC,
     errno.EROFS,
     getattr(errno, "EDQUOT", errno.ENOSPC),
+    socket.EAI_NONAME,
+    socket.EAI_AGAIN,
 }
 _REFUSED_STATUS = {401, 403, 407}
 _MD5 = re.compile("[0-9a-f]{32}")
@@ -178,7 +180,7 @@ def translate(remote: RemoteDescription, error: Exception) -> Exception:
             remote.name, f"DVC needs other packages for it. Run: pip install {missing}"
         )
     if (
-        isinstance(error, AuthError | ConfigError | ConnectionError | PermissionError)
+        isinstance(error, AuthError | ConfigError | PermissionError)
         or (isinstance(error, OSError) and error.errno in _NO_REMOTE)
         or getattr(error, "status", None) in _REFUSED_STATUS
     ):
