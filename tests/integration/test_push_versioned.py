@@ -163,8 +163,8 @@ async def test_an_output_that_has_changed_since_is_left_alone(tracked: Path) -> 
     try:
         path = str(tracked.resolve() / "model.pt")
         infos = {"model.pt": {"type": "file", "size": 5, "VersionId": "1", "ETag": "2"}}
-        other = RecordedOutput(path, "of other bytes", f"{path}.dvc", infos)
-        gone = RecordedOutput(f"{path}2", "of other bytes", f"{path}2.dvc", infos)
+        other = RecordedOutput(path, "of other bytes", f"{path}.dvc", "s3", infos)
+        gone = RecordedOutput(f"{path}2", "of other bytes", f"{path}2.dvc", "s3", infos)
         repository.record_versions(60, "storage", [other, gone])
     finally:
         repository.close()

@@ -1,14 +1,18 @@
-"""LockBreaks: sessions that alternate leave the lock free together, and long enough."""
+"""Sessions that alternate leave DVC's lock free together; threads of one session take turns."""
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from twin import dvc
 
 from asynclive._dvc.repository import repository_lock
+from asynclive._dvc.repository.dvc_repository import DvcRepository
 from asynclive._dvc.repository.repository_lock import BREAK, LONGEST_HOLD, LockBreaks
+from asynclive._errors import LockTimeoutError
 
 
 class Clock:
@@ -83,3 +87,23 @@ def test_a_file_that_cannot_be_written_is_no_error(clock: Clock, tmp_path: Path)
     breaks = LockBreaks(str(tmp_path / "file" / "lock-use"))
     hold(breaks, clock, 2 * LONGEST_HOLD)
     assert breaks.break_seconds() == 0
+
+
+@pytest.mark.parametrize("hardlink_lock", ["false", "true"])
+def test_a_second_thread_waits_for_the_lock_of_its_process(repo: Path, hardlink_lock: str) -> None:
+    """DVC's own object takes no note of the first thread, and fails to unlock after the second."""
+    dvc(repo, "config", "core.hardlink_lock", hardlink_lock)
+    repository = DvcRepository.open(str(repo.resolve()))
+    try:
+        assert repository.acquire()
+        assert not repository.acquire()
+        with ThreadPoolExecutor(1) as pool:
+            recording = pool.submit(repository.record_versions, 60, "storage", [])
+            with pytest.raises(LockTimeoutError):
+                repository.record_versions(0, "storage", [])
+            repository.release()
+            recording.result()
+        assert repository.acquire()
+        repository.release()
+    finally:
+        repository.close()

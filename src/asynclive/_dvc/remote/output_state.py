@@ -48,7 +48,7 @@ def state_of(output: Any) -> OutputState | None:
         return None
     stage = output.stage
     # dvc import: another repository has it. import-url of a versioned object: its source has it.
-    if stage.is_repo_import or (stage.is_versioned_import and not stage.is_db_import):
+    if stage.is_repo_import or stage.is_versioned_import:
         return None
     md5: str = output.hash_info.value
     return OutputState(

@@ -260,8 +260,8 @@ class DvcRepository:
     ) -> None:
         """Write the versions of pushed files into ``.dvc`` files, under DVC's lock.
 
-        Blocks until the lock is free. Call it in another thread than that of ``commit``, which may
-        hold the lock.
+        Blocks until the lock is free. Call it in another thread than that of ``release``: the
+        session may hold the lock.
 
         Args:
             lock_timeout: seconds to wait for DVC's lock; None: no limit.
@@ -271,12 +271,15 @@ class DvcRepository:
         Raises:
             LockTimeoutError: another process held the lock all the time.
             StorageError: the lock file cannot be created or opened.
+            RepositoryError: DVC cannot read or write its files.
         """
         with self._lock.hold(lock_timeout), dvc_guard.hold():
             try:
                 self._rules.reset()
                 with self._repo.scm_context(quiet=True):
                     record_versions(self._repo, remote, outputs)
+            except Exception as error:
+                raise unreadable_error(self.layout.root, error) from error
             finally:
                 self._repo._reset()
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +18,7 @@ from ..tracking.git_staging import GitStaging
 
 
 class RepositoryLock:
-    """DVC's repository lock, which excludes other processes.
+    """DVC's repository lock. It excludes other processes, and threads that use the same object.
 
     Args:
         repo: DVC's ``Repo``.
@@ -31,13 +32,23 @@ class RepositoryLock:
         # Otherwise the lock draws a progress bar on stderr, and fails if stderr is closed.
         repo.lock._friendly = False
         self._breaks = LockBreaks(os.path.join(repo.tmp_dir, "asynclive.lock-use"))
+        # DVC's own object cannot be unlocked any more after a thread has tried to lock it twice.
+        self._is_held = False
+        self._turn = threading.Lock()  # protects _is_held, while the lock is tried
 
     def acquire(self) -> bool:
-        """Acquire the lock if it is free now; return whether this process holds it. Never waits.
+        """Acquire the lock if it is free now; return whether this call did so. Never waits.
 
         Raises:
             StorageError: the lock file cannot be created or opened.
         """
+        with self._turn:
+            if self._is_held:
+                return False
+            self._is_held = self._try()
+            return self._is_held
+
+    def _try(self) -> bool:
         from dvc.lock import HardlinkLock, LockError
 
         if self._breaks.break_seconds():
@@ -102,6 +113,7 @@ class RepositoryLock:
             self._repo._lock_depth -= 1
             self._breaks.record_release()
             self._repo.lock.unlock()
+            self._is_held = False
 
 
 # Limit on how long sessions hold the lock before a break (seconds). Free time in between counts

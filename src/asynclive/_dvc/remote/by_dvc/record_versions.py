@@ -19,6 +19,8 @@ class RecordedOutput(NamedTuple):
     md5: str
     """As of the push: an output that has changed since is left alone."""
     dvc_file: str
+    scheme: str
+    """The scheme of the remote."""
     infos: Mapping[str, Mapping[str, Any]]
     """By the path of a file, relative to the repository: the report of the remote about it."""
 
@@ -32,7 +34,7 @@ class RecordedOutput(NamedTuple):
         """
         md5 = (unit.listing or unit.objects[0]).md5
         infos = {obj.path: found[obj.path] for obj in unit.objects}
-        return cls(unit.path, md5, unit.dvc_file, infos)
+        return cls(unit.path, md5, unit.dvc_file, unit.remote.scheme, infos)
 
 
 def record_versions(repo: Any, remote: str, outputs: Sequence[RecordedOutput]) -> None:
@@ -48,7 +50,6 @@ def record_versions(repo: Any, remote: str, outputs: Sequence[RecordedOutput]) -
     from dvc.repo.index import Index
     from dvc.repo.worktree import _merge_push_meta
 
-    protocol = repo.cloud.get_remote(remote).fs.protocol
     for dvc_file in dict.fromkeys(output.dvc_file for output in outputs):
         if not os.path.exists(dvc_file):
             continue
@@ -68,7 +69,7 @@ def record_versions(repo: Any, remote: str, outputs: Sequence[RecordedOutput]) -
                     )
                     continue
                 _forget_versions(out)
-                _merge_push_meta(out, _index_of(out, output.infos, protocol), remote)
+                _merge_push_meta(out, _index_of(out, output), remote)
                 changed = True
             if changed:
                 stage.dump(with_files=True, update_pipeline=False)
@@ -85,7 +86,7 @@ def _forget_versions(out: Any) -> None:
         out.meta.version_id = None
 
 
-def _index_of(out: Any, infos: Mapping[str, Mapping[str, Any]], protocol: str) -> Any:
+def _index_of(out: Any, output: RecordedOutput) -> Any:
     """Return DVC's index of an output in the remote (``dvc.repo.push._rebuild``)."""
     from dvc_data.hashfile.meta import Meta
     from dvc_data.index import DataIndex, DataIndexEntry
@@ -93,10 +94,10 @@ def _index_of(out: Any, infos: Mapping[str, Mapping[str, Any]], protocol: str) -
     index = DataIndex()
     _, start = out.index_key
     directories = {start} if out.hash_info.isdir else set()
-    for path, info in infos.items():
+    for path, info in output.infos.items():
         key = tuple(path.split(os.sep))
         directories |= {key[:end] for end in range(len(start), len(key)) if end > 0}
-        index.add(DataIndexEntry(key=key, meta=Meta.from_info(info, protocol)))
+        index.add(DataIndexEntry(key=key, meta=Meta.from_info(info, output.scheme)))
     for key in directories:
         index.add(DataIndexEntry(key=key, meta=Meta(isdir=True)))
     return index
