@@ -1,4 +1,4 @@
-"""Pushes in a worker process: it is killed, or its parent is. What is logged stays, and goes on."""
+"""Pushes in a worker process: it is killed, or its parent is. Logged artifacts stay committed."""
 
 from __future__ import annotations
 

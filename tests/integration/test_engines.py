@@ -18,27 +18,37 @@ import anyio.to_thread
 import pytest
 from backends import Isolation, each_way_once, on_asyncio, on_every_loop
 from cancelling import in_task, settled
+from directory_remote import DirectoryRemote
 from disk import dvc_file, leftovers, look, md5, objects, tree, write
 from gate import locked
 from invariants import assert_nothing_lost, entries
-from isolated import hold_worker, said_by_workers
+from isolated import hold_worker, in_worker, said_by_workers
 from twin import Templates, dvc
 
 from asynclive import (
     ArtifactCancelledError,
     ArtifactConflictError,
     ArtifactHandle,
+    ArtifactLogged,
     ArtifactNotFoundError,
+    ArtifactPathError,
     AsyncLive,
     BackPressureError,
     DvcYamlError,
+    Event,
     LockTimeoutError,
     LoggedArtifact,
     NotActiveError,
+    Pushed,
+    PushError,
+    PushStarted,
+    RemoteAccessError,
+    RemoteNotFoundError,
     RepositoryError,
     RepositoryNotFoundError,
 )
 from asynclive._isolation.portable_errors import RemoteError
+from asynclive._remote.local_remote import LocalRemote
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +103,10 @@ class EngineTests:
 
     def hold(self, patch: pytest.MonkeyPatch, go: Path, module: str, name: str) -> None:
         """Hold the engine at a method, ``Class.name``, until the pipe ``go`` is opened."""
+        raise NotImplementedError
+
+    def hold_sends(self, patch: pytest.MonkeyPatch) -> None:
+        """Let each object that is sent to a directory wait until it is cancelled."""
         raise NotImplementedError
 
     def assert_raised_by_dvc(self, error: BaseException | None) -> None:
@@ -339,6 +353,96 @@ class EngineTests:
         assert leftovers(repo) == []
         assert not (repo / "model.pt.dvc").exists()
 
+    # --- Pushes -------------------------------------------------------------------------------
+
+    async def test_pushes_have_their_results_events_and_counts(self, repo: Path) -> None:
+        make(repo)
+        remote = DirectoryRemote(repo)
+        events: list[Event] = []
+        async with self.live(repo, push=True, on_event=events.append) as live:
+            handle = await live.submit("data")
+            pushed = await handle.pushed()
+            assert (pushed.remote, pushed.objects, pushed.skipped) == ("store", 21, 0)
+            again = await live.push(await handle, verify="read")
+            assert (again.objects, again.skipped, again.verified_by) == (0, 21, "read")
+            now = live.statistics()
+            assert (now.pushed, now.objects_pushed, now.bytes_pushed) == (2, 21, pushed.bytes)
+        ends = [
+            (type(event), event.push, event.call, event.path)
+            for event in events
+            if isinstance(event, PushStarted | Pushed)
+        ]
+        assert ends == [
+            *((kind, 1, 1, repo / "data") for kind in (PushStarted, Pushed)),
+            *((kind, 2, 0, repo) for kind in (PushStarted, Pushed)),
+        ]
+        stages = [type(event) for event in events]
+        assert stages.index(ArtifactLogged) < stages.index(PushStarted)
+        assert len(remote.objects) == 21
+        assert_nothing_lost(repo)
+
+    async def test_the_errors_of_pushes_reach_their_callers_alone(self, repo: Path) -> None:
+        make(repo)
+        with pytest.raises(RemoteNotFoundError, match="dvc remote add") as unknown:
+            async with self.live(repo, push="nowhere"):
+                pytest.fail("entered, where there is no such remote")
+        assert unknown.value.remote == "nowhere"
+        DirectoryRemote(repo).path.write_text("no directory")
+
+        async def push_all() -> None:
+            async with self.live(repo, push=True) as live:
+                handle = await live.submit("model.pt")
+                for push in (handle.pushed, live.push):
+                    with pytest.raises(RemoteAccessError) as refused:
+                        await push()
+                    assert refused.value.remote == "store"
+                with pytest.raises(ArtifactPathError):
+                    await live.push("sub")
+                await live.submit("sub/plain.txt")
+                assert live.statistics().logged == 1
+
+        with pytest.raises(Exception, match="no task awaited") as caught:
+            await push_all()
+        errors = caught.value.exceptions  # type: ignore[attr-defined]  # of an ExceptionGroup
+        assert [type(error) for error in errors] == [RemoteAccessError]
+        assert_nothing_lost(repo)
+
+    @each_way_once
+    async def test_a_cancelled_push_ends_alone(
+        self, repo: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    ) -> None:
+        make(repo)
+        remote = DirectoryRemote(repo)
+        self.hold_sends(monkeypatch)
+        async with self.live(repo) as live:
+            await live.log_artifact("data")
+            async with in_task(way, live.push) as call:
+                await stage_of(live, "pushing")
+                call.cancel()
+            assert call.cancelled
+            assert live.statistics().push_cancelled == 1
+            await live.log_artifact("model.pt")
+        assert remote.objects == {}
+        assert_nothing_lost(repo)
+
+    async def test_drain_cancels_and_names_the_pushes_that_do_not_end_in_time(
+        self, repo: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make(repo)
+        DirectoryRemote(repo)
+        self.hold_sends(monkeypatch)
+        async with self.live(repo, push=True) as live:
+            handle = await live.submit("model.pt")
+            await stage_of(live, "pushing")
+            result = await live.drain(0)
+            assert [(one.path, one.name) for one in result.not_pushed] == [
+                (str(repo / "model.pt"), "model")
+            ]
+        with pytest.raises(PushError, match="the deadline of drain"):
+            await handle.pushed()
+        assert (await handle).path == repo / "model.pt"
+        assert_nothing_lost(repo)
+
 
 class TestThreadEngine(EngineTests):
     isolation: Isolation = "thread"
@@ -356,6 +460,12 @@ class TestThreadEngine(EngineTests):
 
         patch.setattr(found, method, held)
 
+    def hold_sends(self, patch: pytest.MonkeyPatch) -> None:
+        async def held(*_: Any) -> None:
+            await anyio.sleep_forever()
+
+        patch.setattr(LocalRemote, "send", held)
+
     def assert_raised_by_dvc(self, error: BaseException | None) -> None:
         assert type(error).__module__.startswith("dvc.")
 
@@ -372,6 +482,18 @@ class TestProcessEngine(EngineTests):
 
     def hold(self, patch: pytest.MonkeyPatch, go: Path, module: str, name: str) -> None:
         hold_worker(patch, go, module, *name.split("."))
+
+    def hold_sends(self, patch: pytest.MonkeyPatch) -> None:
+        in_worker(
+            patch,
+            """
+import anyio
+from asynclive._remote.local_remote import LocalRemote
+async def held(*_):
+    await anyio.sleep_forever()
+LocalRemote.send = held
+""",
+        )
 
     def assert_raised_by_dvc(self, error: BaseException | None) -> None:
         # An error of DVC itself would make this process import DVC.
