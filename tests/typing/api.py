@@ -38,11 +38,23 @@ from asynclive import (
     Event,
     EventsDropped,
     EventStream,
+    FailedObject,
     InvalidMetadataError,
     LockTimeoutError,
     LoggedArtifact,
     NotActiveError,
     NotLogged,
+    NotPushed,
+    Pushed,
+    PushError,
+    PushFailed,
+    PushPolicy,
+    PushProgress,
+    PushResult,
+    PushStarted,
+    RemoteAccessError,
+    RemoteNotFoundError,
+    RemoteVerifyError,
     StorageError,
     WorkerDiedError,
 )
@@ -136,6 +148,54 @@ async def submit(path: Path) -> None:
             assert_type(one.error, Exception)
 
 
+# --- Pushes ---------------------------------------------------------------------------------
+
+
+async def push(path: Path) -> None:
+    policy = PushPolicy(remote="backup", when="before_commit", verify=None, max_requests=4)
+    PushPolicy(when="after")  # type: ignore[arg-type]
+    PushPolicy("backup")  # type: ignore[call-arg]
+    AsyncLive(push=True)
+    AsyncLive(push="backup")
+    AsyncLive(push=3)  # type: ignore[arg-type]
+    async with AsyncLive(push=policy) as live:
+        handle = await live.submit(path)
+        result = await handle.pushed()
+        assert_type(result, PushResult)
+        assert_type(result.remote, str)
+        assert_type(result.objects, int)
+        assert_type(result.resumed_bytes, int)
+        assert_type(result.seconds, float)
+        if result.verified_by == "hash":  # type: ignore[comparison-overlap]
+            print(result)
+        logged = await handle
+        assert_type(await live.push(), PushResult)
+        assert_type(await live.push(logged, "data", path, remote="backup"), PushResult)
+        await live.push(verify="read")
+        await live.push(verify="all")  # type: ignore[arg-type]
+        assert_type((await live.drain(5)).not_pushed, tuple[NotPushed, ...])
+
+
+def blocking_push(path: Path) -> None:
+    with AsyncLive.blocking(push=True) as live:
+        handle = live.submit(path)
+        assert_type(handle.pushed(), PushResult)
+        assert_type(handle.pushed(timeout=5), PushResult)
+        assert_type(live.push(handle.result(), "data", remote="backup", verify=None), PushResult)
+        live.push(3)  # type: ignore[arg-type]
+
+
+def push_event(event: Event) -> None:
+    if isinstance(event, PushStarted):
+        assert_type(event.push, int)
+    elif isinstance(event, PushProgress):
+        assert_type(event.bytes_total, int)
+    elif isinstance(event, Pushed):
+        assert_type(event.result, PushResult)
+    elif isinstance(event, PushFailed):
+        assert_type(event.error, Exception)
+
+
 # --- Statistics and events ------------------------------------------------------------------
 
 
@@ -207,6 +267,13 @@ async def errors(live: AsyncLive) -> None:
         assert_type(error.errno, int | None)
     except (ArtifactCancelledError, ArtifactChangedError, ArtifactPathError) as error:
         assert_type(error.path, str)
+    except (RemoteAccessError, RemoteNotFoundError, RemoteVerifyError) as error:
+        any_of: PushError = error
+        assert_type(any_of.remote, str | None)
+        assert_type(any_of.option, str | None)
+        assert_type(any_of.failed, tuple[FailedObject, ...])
+        for one in any_of.failed:
+            assert_type(one.path, str)
     except (BackPressureError, DvcYamlError, WorkerDiedError) as error:
         ours: AsyncLiveError = error
         print(ours)
