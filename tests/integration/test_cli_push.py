@@ -225,7 +225,7 @@ def test_a_wrong_command_line_is_explained(
         (["log", "a.bin", "--push"], "Stopped: 1 logged and not pushed: 'a.bin'."),
     ],
 )
-def test_ctrl_c_in_a_push_says_what_is_left_and_the_next_push_goes_on(
+def test_ctrl_c_in_a_push_names_the_artifacts_and_the_next_push_goes_on(
     repo: Path, remote: Path, arguments: list[str], said: str
 ) -> None:
     write(repo, {"a.bin": "a"})
@@ -252,7 +252,7 @@ def test_ctrl_c_in_a_push_says_what_is_left_and_the_next_push_goes_on(
     assert stored(remote) == {md5("a")}
 
 
-def test_a_clone_pulls_what_was_pushed(repo: Path, remote: Path) -> None:
+def test_dvc_pulls_the_pushed_directory(repo: Path, remote: Path) -> None:
     write(repo, {"data/a.txt": "a", "data/b.txt": "bb"})
     assert run(["log", "data", "--push"]) == 0
     shutil.rmtree(repo / ".dvc" / "cache")

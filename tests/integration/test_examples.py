@@ -154,3 +154,15 @@ def test_a_preempted_training_names_the_checkpoints_it_had_no_time_for(repo: Pat
     assert printed.count("not logged: 'preempted.ckpt' was not logged: the deadline") >= 3
     assert printed.endswith("0 logged in total\n")
     assert not (repo / "preempted.ckpt.dvc").exists()
+
+
+def test_checkpoints_are_pushed_while_the_training_goes_on(repo: Path) -> None:
+    dvc(repo, "remote", "add", "--quiet", "--default", "storage", str(repo.parent / "storage"))
+
+    printed = run(str(EXAMPLES / "push_checkpoints.py"), "--steps", "3", cwd=repo)
+
+    logged, pushed, total = printed.splitlines()
+    assert pushed == "pushed to storage, verified by checksum"
+    assert total == "3 checkpoints sent in total"
+    digest = logged.removeprefix("logged: ")
+    assert (repo.parent / "storage" / "files" / "md5" / digest[:2] / digest[2:]).is_file()

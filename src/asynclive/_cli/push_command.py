@@ -109,7 +109,7 @@ def push(
     NAME the name of an artifact in dvc.yaml. Objects that are in the remote already are checked,
     and sent again if they are wrong. After an interruption, the same command goes on.
 
-    Prints to stdout what was sent, and to stderr what could not be pushed.
+    Prints the result to stdout, and an error to stderr.
     """
     policy = make_push_policy(remote, verify, max_bandwidth)
     with library_logs_to_stderr(logging.INFO if verbose else logging.WARNING):
@@ -130,8 +130,8 @@ async def _push(targets: Sequence[str], policy: PushPolicy, progress: bool | Non
     report = PushReport()
     work = anyio.CancelScope()
     session = AsyncLive(
-        # A session with a policy also pushes what earlier sessions left. Here the caller says what
-        # is pushed, so that the policy only serves to limit the bandwidth.
+        # A session with a policy also pushes the artifacts that earlier sessions left. Here the
+        # caller names the artifacts, so a policy is passed only to limit the bandwidth.
         push=None if policy.max_bandwidth is None else policy,
         progress=progress,
         # This command has no event loop to keep free, and a worker process would cost more time

@@ -178,7 +178,7 @@ class Bars:
     ) -> Fields:
         done = ended_bytes + sum(row.bytes_done for row in rows)
         total = ended_bytes + sum(row.bytes_total for row in rows)
-        rate = self._rates.update(key, done, now)
+        rate = self._rates.update(key, done, now) if rows else None  # all have ended
         total_is_known = all(row.is_size_known for row in rows)
         return Fields(
             name=name,
