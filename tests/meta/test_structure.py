@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "_cache _instrumentation _workers _artifact _fs _errors",
     "_engine.pushing": "_remote _dvc.remote _calls _instrumentation _workers _artifact _fs _errors",
     "_dvc.remote": "_remote _dvc _index _dvcyaml _cache _workers _artifact _fs _errors",
-    "_doctor": "_dvc.repository _workspace _fs _errors",
+    "_doctor": "_remote _dvc.remote _dvc.repository _workspace _artifact _fs _errors",
     "_stage": "_ingest _workspace _cache _instrumentation _workers _artifact _fs",
     "_dvc.repository": "_dvc.tracking _dvc.remote _dvc _index _workspace _cache _artifact "
     "_fs _errors",

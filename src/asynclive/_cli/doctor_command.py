@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 
 import click
 from click.exceptions import Exit
@@ -11,6 +12,8 @@ from click.exceptions import Exit
 from .._doctor.diagnosis import Diagnosis, diagnose
 from .._doctor.file_systems import Disk
 from .._doctor.lock_holders import LockHolder
+from .._doctor.remote_check import RemoteCheck
+from .option_values import parse_remote
 from .output import print_problem, write, write_json
 from .terminal_text import escape_unprintable, format_message, format_size
 
@@ -24,15 +27,29 @@ _WIDTH = 19
 @click.argument(
     "directory", default=".", type=click.Path(exists=True, file_okay=False), metavar="[DIRECTORY]"
 )
+@click.option(
+    "--remote",
+    metavar="NAME",
+    callback=parse_remote,
+    help="Look into this DVC remote, too: whether it can be reached, which tracked objects are "
+    "missing or wrong there, and which uploads are open.",
+)
+@click.option(
+    "--abort-uploads",
+    is_flag=True,
+    help="With --remote: abort uploads that interrupted pushes of this repository have left open.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def doctor(directory: str, as_json: bool) -> None:
+def doctor(directory: str, remote: str | None, abort_uploads: bool, as_json: bool) -> None:
     """Report the state and the problems of a repository.
 
     Looks at the repository that contains DIRECTORY (by default, the working directory): its
     cache, the link types that work, the file systems and their free space, the processes that
     hold DVC's locks, temp files of killed sessions, and installed versions. Changes nothing.
     """
-    diagnosis = diagnose(directory)
+    if abort_uploads and remote is None:
+        raise click.UsageError("--abort-uploads needs --remote.")
+    diagnosis = diagnose(directory, remote, abort_uploads=abort_uploads)
     if as_json:
         write_json({"healthy": not diagnosis.problems, **asdict(diagnosis)})
     else:
@@ -86,8 +103,27 @@ def _facts(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         yield "sessions", f"{_session_count(living)} running, {len(dead)} killed"
         for path in dead:
             yield "", path
+    if diagnosis.remote is not None:
+        yield from _remote_facts(diagnosis.remote)
     for name, version in diagnosis.versions.items():
         yield name, version or "not installed"
+
+
+def _remote_facts(check: RemoteCheck) -> Iterator[tuple[str, str]]:
+    yield "remote", f"{check.name}: {check.url}" if check.url else check.name
+    if check.sent_by:
+        yield "", f"sent to by {check.sent_by}"
+    if check.problem is None:
+        yield (
+            "",
+            f"{check.objects:,} objects belong there: {len(check.missing):,} missing, "
+            f"{len(check.wrong):,} wrong",
+        )
+        if check.aborted_uploads:
+            yield "", f"{check.aborted_uploads:,} open uploads aborted"
+        for upload in check.open_uploads:
+            begun = datetime.fromtimestamp(upload.begun).isoformat(" ", "minutes")
+            yield "", f"open upload: {upload.key}, {format_size(upload.size)}, begun {begun}"
 
 
 def _lock_text(holder: LockHolder) -> str:

@@ -27,12 +27,15 @@ from .._workspace.crash_recovery import FoundSession, find_sessions
 from .._workspace.temp_session import TempSession
 from .file_systems import Disk, disk_under, nearest_existing
 from .lock_holders import LockHolder, find_lock_holders
+from .remote_check import RemoteCheck, check_remote
 
 LINKS = ("reflink", "hardlink", "symlink", "copy")
 _NEEDED = ("dvc", "dvc-data", "dvc-objects", "anyio", "aiofiles", "ruamel.yaml", "click", "rich")
 _OPTIONAL = ("trio", "uvloop", "dvclive", "opentelemetry-api")
 # With less free space than this (bytes) there is a note: a checkpoint may be larger.
 _LOW_SPACE = 2**30
+# A message names so many paths.
+_NAMED_PATHS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,10 @@ class Diagnosis:
     links: Links | None = None
     sessions: list[FoundSession] = field(default_factory=list)
     locks: list[LockHolder] = field(default_factory=list)
+    remote: RemoteCheck | None = None
+    """None: no remote was asked for, or there is no DVC repository."""
     problems: list[str] = field(default_factory=list)
-    """Each keeps artifacts from being logged."""
+    """Each keeps artifacts from being logged, or from being in the remote."""
     notes: list[str] = field(default_factory=list)
     """Worth knowing, but no problem."""
 
@@ -79,8 +84,16 @@ class _Messages:
     notes: list[str] = field(default_factory=list)
 
 
-def diagnose(directory: str) -> Diagnosis:
-    """Examine the repository at or above ``directory``. Blocks; errors become problems."""
+def diagnose(
+    directory: str, remote: str | None = None, *, abort_uploads: bool = False
+) -> Diagnosis:
+    """Examine the repository at or above ``directory``. Blocks; errors become problems.
+
+    Args:
+        directory: where the search for the repository begins.
+        remote: the name of a remote to look into; None: no remote is contacted.
+        abort_uploads: abort the open uploads to the remote.
+    """
     versions = _versions()
     messages = _Messages(find_unfit_versions(versions, _requirements()))
     report = partial(
@@ -124,7 +137,33 @@ def diagnose(directory: str) -> Diagnosis:
         links=_try_links(messages, repository),
         sessions=_examine_sessions(messages, repository),
         locks=find_lock_holders(repository.lock, repository.tmp_dir),
+        remote=None
+        if remote is None
+        else _examine_remote(messages, repository, remote, abort_uploads=abort_uploads),
     )
+
+
+def _examine_remote(
+    messages: _Messages, repository: RepositoryFacts, name: str, *, abort_uploads: bool
+) -> RemoteCheck:
+    check = check_remote(repository.root, repository.tmp_dir, name, abort_uploads=abort_uploads)
+    if check.problem is not None:
+        messages.problems.append(check.problem)
+    for state, failed in (("are missing", check.missing), ("have wrong bytes", check.wrong)):
+        if failed:
+            paths = list(dict.fromkeys(each.path for each in failed))
+            more = f" and {len(paths) - _NAMED_PATHS:,} more" if len(paths) > _NAMED_PATHS else ""
+            messages.problems.append(
+                f"{len(failed):,} objects {state} in the remote '{check.name}', of "
+                f"{', '.join(map(repr, paths[:_NAMED_PATHS]))}{more}. Run 'asynclive push --remote "
+                f"{check.name}'."
+            )
+    if check.open_uploads:
+        messages.notes.append(
+            f"{len(check.open_uploads)} uploads to the remote '{check.name}' are open. 'asynclive "
+            "push' goes on with them, and --abort-uploads aborts them."
+        )
+    return check
 
 
 def _examine_git(messages: _Messages, repository: RepositoryFacts) -> None:

@@ -12,11 +12,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from ..._errors import RepositoryError, RepositoryNotFoundError
+from ..._artifact.push_records import PushRequest, PushUnit, RemoteDescription
+from ..._errors import AsyncLiveError, RepositoryError, RepositoryNotFoundError
+from ..._index.directory_watch import StatWatch
 from ..._index.git_index import GitIndex
+from ..._index.workspace_index import WorkspaceIndex
 from ..dvc_errors import plain_text
 from ..process_guard import preserve_process_settings
+from ..remote.push_outputs import PushOutputs
 from .git_checks import explain, libgit2_refusal
+from .index_setup import make_dvc_rules
 from .user_environment import (
     explain_environment,
     find_site_cache_problem,
@@ -101,6 +106,36 @@ def inspect_repository(directory: str) -> RepositoryFacts:
             raise RepositoryError(root, f"DVC cannot open '{root}': {reason}") from error
 
 
+def read_push_units(root: str, remote: str) -> tuple[RemoteDescription, list[PushUnit]]:
+    """Return a remote, and what ``dvc push -r`` would push to it. Changes nothing.
+
+    Args:
+        root: the root of the DVC repository.
+        remote: the name of the remote.
+
+    Raises:
+        RemoteNotFoundError: there is none of this name.
+        PushError: DVC cannot use it, or a listing in the cache is damaged.
+        RepositoryError: DVC cannot read its files.
+    """
+    with preserve_process_settings():
+        from dvc.dvcfile import is_valid_filename
+
+        repo = _read_only_repo(root)
+        try:
+            # Without inotify: the workspace is read once.
+            index: WorkspaceIndex[Any] = WorkspaceIndex(root, StatWatch(is_valid_filename))
+            outputs = PushOutputs(repo, index, make_dvc_rules(repo, None))
+            description = outputs.describe_remote(remote)
+            return description, outputs.read_units(outputs.plan(PushRequest(remote=remote)))
+        except AsyncLiveError:
+            raise
+        except Exception as error:
+            raise RepositoryError(
+                root, f"DVC cannot read its files: {plain_text(error)}"
+            ) from error
+
+
 def find_working_links(cache_dir: str, workspace_dir: str, kinds: Sequence[str]) -> tuple[str, ...]:
     """Return those of ``kinds`` of links that work from one directory to the other.
 
@@ -172,6 +207,7 @@ def _read_only_repo(root: str) -> Any:
     from dvc.fs import localfs
     from dvc.lock import LockNoop
     from dvc.repo import Repo
+    from dvc.repo.datasets import Datasets
     from dvc.repo.stage import StageLoad
     from dvc_data.hashfile.state import StateNoop
 
@@ -185,6 +221,7 @@ def _read_only_repo(root: str) -> Any:
     repo._lock_depth = 0
     repo.lock, repo.state = LockNoop(), StateNoop()
     repo.stage, repo.cache = StageLoad(repo), CacheManager(repo)
+    repo.datasets = Datasets(repo)
     return repo
 
 
