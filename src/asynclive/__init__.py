@@ -18,7 +18,9 @@ The way of one artifact through the code. Each step makes the record that is nam
    ``_workspace/apply_placement.py`` make a TrackedArtifact.
 8. Record: ``_engine/record_group.py``, ``_dvcyaml/dvcyaml_file.py`` and
    ``_dvcyaml/merge_entries.py`` write the entry. The pipeline makes a LoggedArtifact.
-9. Notify: ``_calls/observer.py`` makes events (``_instrumentation/events.py``), which
+9. Push, with ``push=``: ``_engine/pushing/artifact_pushes.py`` finds the objects, and
+   ``_remote/pusher.py`` sends them and makes a PushResult.
+10. Notify: ``_calls/observer.py`` makes events (``_instrumentation/events.py``), which
    ``_progress/display.py`` draws.
 """
 

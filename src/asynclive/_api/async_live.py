@@ -128,6 +128,7 @@ class AsyncLive:
             is no default remote.
         RepositoryError: the working directory was removed, and ``root`` is not absolute. On
             entering: DVC cannot open its repository, or cannot read Git's index.
+        PushError: on leaving: an artifact could not be pushed, and no task awaited its push.
         LockTimeoutError: on entering: DVC must be initialised first, and another process held the
             lock of Git's index for ``lock_timeout`` seconds.
         StorageError: on entering: temp files cannot be made.
@@ -475,7 +476,7 @@ class AsyncLive:
             deadline: seconds; None: no limit.
 
         Returns:
-            The outcomes of all artifacts that were in flight.
+            The outcomes of all artifacts and pushes that were in flight.
 
         Raises:
             NotActiveError: the call is outside of the ``async with`` block, or in another event

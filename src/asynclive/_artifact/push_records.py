@@ -128,5 +128,8 @@ class PushResult:
     verified_by: VerifiedBy
     """The weakest proof among all objects."""
     backend: str
-    """What sent the objects: ``"obstore"``, ``"local"`` or ``"dvc"``."""
+    """The way to the remote: ``"obstore"`` (with large files to S3 in parts), ``"local"`` for a
+    directory, or ``"dvc"`` for DVC's own classes. Several are joined as in ``remote``; empty if
+    there was nothing to push."""
     seconds: float
+    """The time from the first look into the remote to the last proof."""

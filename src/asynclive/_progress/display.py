@@ -151,5 +151,7 @@ def format_summary(tally: Tally) -> str:
     seconds = tally.seconds
     time_text = f"{seconds:.1f} s" if seconds < 60 else format_duration(seconds)
     size = tally.bytes_logged or tally.bytes_pushed
+    if tally.not_pushed and not size:
+        return f"asynclive: {outcomes}, in {time_text}"
     rate = f" ({format_size(size / seconds)}/s)" if seconds > 0.1 else ""
     return f"asynclive: {outcomes}, {format_size(size)} in {time_text}{rate}"
