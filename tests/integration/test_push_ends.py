@@ -49,6 +49,14 @@ def remote(repo: Path) -> DirectoryRemote:
     return DirectoryRemote(repo)
 
 
+async def until_cancelled(live: AsyncLive) -> None:
+    """Wait until the cancellation of the only push in flight is on its way to the push thread."""
+    (push,) = live._session._pushes.in_flight
+    while not push.cancel_requested:
+        await anyio.lowlevel.checkpoint()
+    await settled()
+
+
 def pending(repo: Path) -> list[str]:
     directory = repo / ".dvc" / "tmp" / "asynclive" / "pending"
     return os.listdir(directory) if directory.exists() else []
@@ -79,6 +87,7 @@ async def test_a_cancelled_push_has_ended_when_its_caller_resumes(
         async with in_task(way, live.push) as call:
             await gate.reached.wait()
             call.cancel()
+            await until_cancelled(live)
             assert not call.ended
             gate.open()
         assert call.cancelled
@@ -113,6 +122,7 @@ async def test_a_call_cancelled_while_it_is_pushed_before_its_commit_leaves_noth
         async with in_task(way, partial(live.log_artifact, "a.pt", "model")) as call:
             await gate.reached.wait()
             call.cancel()
+            await settled()
             gate.open()
         assert call.cancelled
         assert live.statistics().cancelled == live.statistics().push_cancelled == 1
@@ -260,8 +270,7 @@ async def test_drain_names_the_pushes_that_it_cancels(
                 results.append(await live.drain(0))
 
             tasks.start_soon(drain)
-            while not handle._call.push or not handle._call.push.cancel_requested:
-                await anyio.lowlevel.checkpoint()
+            await until_cancelled(live)
             gate.open()
         (not_pushed,) = results[0].not_pushed
         assert (not_pushed.path, not_pushed.name) == (str(repo / "a.pt"), "a")

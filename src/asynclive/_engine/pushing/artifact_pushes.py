@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from logging import getLogger
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import anyio
 
@@ -17,7 +17,8 @@ from ..._artifact.records import StagedArtifact, TrackedArtifact
 from ..._calls.call import Call
 from ..._calls.push import Push
 from ..._errors import ArtifactPathError, PushError, RemoteNotFoundError
-from ..._workers.thread_start import run_in_any_thread, run_in_thread
+from ..._workers.shared_hops import SharedHops
+from ..._workers.thread_start import run_in_any_thread
 from .pending_pushes import PendingPush, PendingPushes
 from .push_room import PushRoom
 from .push_service import PushService
@@ -29,6 +30,9 @@ logger = getLogger(__name__)
 # Threads that find units, and write or remove files of pending pushes. DVC runs in one of them at a
 # time; the other one reads the listing of a directory.
 _THREADS = 2
+# The most functions in one hop to such a thread, and the most files of their artifacts: some
+# milliseconds.
+_HOP_CALLS, _HOP_FILES = 32, 1000
 # How often objects are stored and pushed again that `dvc gc` keeps removing before the commit.
 _MAX_PUSHES = 5
 
@@ -98,7 +102,12 @@ class ArtifactPushes:
         self._pending = pending
         self._adopt = adopt
         self._start_soon = start_soon
-        self._limiter = anyio.CapacityLimiter(_THREADS)
+        limiter = anyio.CapacityLimiter(_THREADS)
+
+        async def run(func: Callable[[], None], _: int) -> None:
+            await run_in_any_thread(func, limiter)
+
+        self._hops: SharedHops[Any] = SharedHops(run, _THREADS, _HOP_CALLS, _HOP_FILES)
         self._room = PushRoom()
         self._remote = ""  # the name of the remote of the policy, once it is known
         # Held from the listing of a directory to the commit of an artifact in it: two artifacts
@@ -148,14 +157,18 @@ class ArtifactPushes:
         if push is None or self._policy is None or self._policy.when != "before_commit":
             yield
             return
-        find = partial(self._source.unit_of_staged, staged, push.request.remote)
+        find = partial(
+            self._in_thread,
+            partial(self._source.unit_of_staged, staged, push.request.remote),
+            staged.nfiles,
+        )
         async with AsyncExitStack() as stack:
             with _ending(push):
                 push.begin()
-                unit = await self._in_thread(find)
+                unit = await find()
                 if unit is not None and unit.path != staged.request.path:
                     await stack.enter_async_context(self._inside_directory)
-                    unit = await self._in_thread(find)
+                    unit = await find()
                 push.complete(await self._push_restoring(push, unit, find, restore))
             if unit is not None:
                 self._pushed_first[call] = unit
@@ -190,13 +203,13 @@ class ArtifactPushes:
         except anyio.get_cancelled_exc_class():
             pass
         find = partial(self._find_artifact, tracked, push.request)
-        self._start(push, find, call.wait_until_done)
+        self._start(push, find, tracked.staged.nfiles, call.wait_until_done)
 
     async def _note(self, tracked: TrackedArtifact) -> None:
         pending = self._pending_of(tracked)
         if pending is not None:
             with anyio.CancelScope(shield=True):
-                await run_in_any_thread(partial(self._pending.add, pending), self._limiter)
+                await self._in_thread(partial(self._pending.add, pending))
 
     def _pending_of(self, tracked: TrackedArtifact) -> PendingPush | None:
         if tracked.output_md5 is None:
@@ -207,7 +220,7 @@ class ArtifactPushes:
         self,
         push: Push,
         unit: PushUnit | None,
-        find: Callable[[], PushUnit | None],
+        find: Callable[[], Awaitable[PushUnit | None]],
         restore: Callable[[], Awaitable[bool]],
     ) -> PushResult:
         """Push a unit; store and push objects again that ``dvc gc`` has removed in between."""
@@ -217,7 +230,7 @@ class ArtifactPushes:
             except PushError:
                 if not await restore():
                     raise
-                unit = await self._in_thread(find)
+                unit = await find()
         return await self._send(push, self._remote, () if unit is None else (unit,))
 
     async def _send(self, push: Push, remote: str, units: Sequence[PushUnit]) -> PushResult:
@@ -227,16 +240,17 @@ class ArtifactPushes:
         self,
         push: Push,
         find: Callable[[], _Work],
+        files: int = _HOP_FILES,
         wait: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         scope = anyio.CancelScope()
         push.bind_work(scope.cancel)
-        self._start_soon(self._work_on, push, find, wait, scope)
+        self._start_soon(self._work_on, push, partial(self._in_thread, find, files), wait, scope)
 
     async def _work_on(
         self,
         push: Push,
-        find: Callable[[], _Work],
+        find: Callable[[], Awaitable[_Work]],
         wait: Callable[[], Awaitable[None]] | None,
         scope: anyio.CancelScope,
     ) -> None:
@@ -246,18 +260,20 @@ class ArtifactPushes:
                 if wait is not None:
                     await wait()
                 push.begin()
-                work = await self._in_thread(find)
+                work = await find()
                 result = await self._send(push, work.remote, work.units)
                 with anyio.CancelScope(shield=True):
-                    await run_in_any_thread(work.pushed, self._limiter)
+                    await self._in_thread(work.pushed)
                 push.complete(result)
         except Exception:
             pass  # the waiters of the push get it
         finally:
             self._room.give_back(push)
 
-    async def _in_thread(self, func: Callable[[], T]) -> T:
-        return await run_in_thread(func, self._limiter)
+    async def _in_thread(self, func: Callable[[], T], files: int = 1) -> T:
+        """Run a function that concerns so many files in a thread."""
+        result: T = await self._hops.call(func, files)
+        return result
 
     # The methods from here on block.
 
