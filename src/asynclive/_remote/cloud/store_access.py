@@ -7,6 +7,7 @@ finds those of Google Cloud Storage.
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -24,6 +25,27 @@ _WRONG_REGION = {
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
 }
+
+
+class _Threads:
+    """The threads of obstore. They belong to the process that has used it first."""
+
+    def __init__(self) -> None:
+        self._process: int | None = None
+
+    def claim(self, remote: RemoteDescription) -> None:
+        """Raise an error in a forked child: its requests would never be answered."""
+        process = os.getpid()
+        if self._process not in (None, process):
+            raise RemoteAccessError(
+                remote.name,
+                "this process was forked from one that has pushed, and obstore has no threads "
+                "here. Use isolation='process', or start this process by 'spawn'.",
+            )
+        self._process = process
+
+
+_threads = _Threads()
 
 
 class StoreAccess:
@@ -92,6 +114,7 @@ class StoreAccess:
         return is_new
 
     async def _open(self) -> Any:
+        _threads.claim(self.remote)
         arguments, provider = await self._find_arguments()
         try:
             return getattr(obstore.store, arguments.kind)(
