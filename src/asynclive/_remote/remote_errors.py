@@ -130,7 +130,12 @@ _FAILING = _Advice("it fails again and again", None, instead="Push later.")
 _ADVICE = {
     **dict.fromkeys(_BUSY, _BUSY_ADVICE),
     **dict.fromkeys(_TEMPORARY, _FAILING),
-    NO_ANSWER: _Advice("it does not answer", "endpointurl", ("{name} endpointurl URL",)),
+    NO_ANSWER: _Advice(
+        "it does not answer",
+        "endpointurl",
+        ("{name} endpointurl URL",),
+        "Or check the network, and push again: it goes on where it was.",
+    ),
     NO_CREDENTIALS: _Advice(
         "no credentials are found",
         "access_key_id",
