@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import hashlib
 import os
@@ -467,10 +468,20 @@ def test_an_object_that_is_wrong_after_all_is_removed(sender: Sender) -> None:
     sender.check_nothing_open()
 
 
-def test_a_key_of_the_remote_makes_checksums_the_proof(sender: Sender) -> None:
-    sender.options["sse"] = "aws:kms"
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sse": "aws:kms"},
+        {"sse": "aws:kms", "sse_kms_key_id": "a-key"},
+        {"sse_customer_key": base64.b64encode(bytes(32)).decode()},
+    ],
+)
+def test_objects_that_a_key_encrypts_are_proven_by_checksums(
+    sender: Sender, options: dict[str, str]
+) -> None:
+    sender.options.update(options)
     assert sender.run() == ("checksum", 0)
-    sender.check_sent()
+    sender.check_nothing_open()
 
 
 def test_a_bucket_that_encrypts_with_a_key_of_its_own_is_noticed(sender: Sender) -> None:
