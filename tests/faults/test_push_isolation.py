@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import anyio.to_thread
@@ -25,6 +26,7 @@ from test_isolation_killed import DIE
 from twin import dvc
 
 from asynclive import AsyncLive, PushError, PushPolicy, PushResult, WorkerDiedError
+from asynclive._calls import drain
 from asynclive._isolation import worker_watch
 
 pytestmark = [
@@ -96,6 +98,70 @@ async def test_pushes_of_a_killed_worker_fail_and_a_new_worker_takes_the_next(
     assert_pushed(repo)
     assert_nothing_lost(repo)
     SURVIVED["workers of isolation='process' killed by SIGKILL"] += 1
+
+
+@on_asyncio
+@pytest.mark.parametrize("on_error", ["raise", "keep"])
+async def test_leaving_raises_that_the_worker_was_killed_while_the_block_waited_for_pushes(
+    repo: Path,
+    far: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    on_error: Literal["raise", "keep"],
+) -> None:
+    write(repo, {"one": "1"})
+    said = Said(tmp_path / "said")
+    in_worker(monkeypatch, said.code + HELD_SENDS.format(marker=str(tmp_path / "held")))
+    policy = PushPolicy(on_error=on_error)
+
+    async def kill(live: AsyncLive) -> None:
+        await said.until("h")
+        os.kill(pid_of(live), signal.SIGKILL)
+
+    async def log() -> None:
+        async with AsyncLive(root=repo, isolation="process", push=policy) as live:
+            await live.log_artifact("one")
+            tasks.start_soon(kill, live)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            if on_error == "raise":
+                with pytest.raises(Exception, match="no task awaited") as caught:
+                    await log()
+                (error,) = caught.value.exceptions  # type: ignore[attr-defined]
+                assert isinstance(error, PushError)
+            else:
+                await log()
+                assert "was committed and not pushed" in caplog.text
+    finally:
+        said.close()
+    assert_sound(repo)
+
+
+@on_asyncio
+async def test_drain_and_leaving_end_though_the_worker_is_stopped_while_it_pushes(
+    repo: Path, far: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr(worker_watch, "HURRY_SECONDS", 3)
+    write(repo, {"one": "1"})
+    said = Said(tmp_path / "said")
+    in_worker(monkeypatch, said.code + HELD_SENDS.format(marker=str(tmp_path / "held")))
+    try:
+        async with AsyncLive(root=repo, isolation="process", push=True, leave_timeout=None) as live:
+            handle = await live.submit("one")
+            await said.until("h")
+            os.kill(pid_of(live), signal.SIGSTOP)
+            (not_pushed,) = (await live.drain(0)).not_pushed
+            assert not_pushed.path == str(repo / "one")
+        with pytest.raises(PushError, match="did not answer for 3 s, so it was killed"):
+            await handle.pushed()
+        async with AsyncLive(root=repo, isolation="process", push=True):
+            pass
+    finally:
+        said.close()
+    assert_pushed(repo)
 
 
 @on_asyncio
