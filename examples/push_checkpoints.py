@@ -13,26 +13,27 @@ import asyncio
 import os
 from pathlib import Path
 
-from asynclive import AsyncLive, PushError
+from asynclive import ArtifactHandle, AsyncLive, PushError
 
 CHECKPOINT = Path("pushed.ckpt")
 
 
 async def main(steps: int) -> None:
+    handles: list[ArtifactHandle] = []
     async with AsyncLive(push=True) as live:
         for step in range(steps):
             await asyncio.sleep(0.02)  # stands for training
             await asyncio.to_thread(CHECKPOINT.write_bytes, os.urandom(1_000_000))
-            handle = await live.submit(CHECKPOINT, type="model", meta={"step": step})
-        logged = await handle
-        print(f"logged: {logged.md5}")
-        try:
-            result = await handle.pushed()
-        except PushError as error:
-            print(f"not pushed: {error}")
-        else:
-            print(f"pushed to {result.remote}, verified by {result.verified_by}")
-    print(f"{live.statistics().objects_pushed} checkpoints sent in total")
+            handles.append(await live.submit(CHECKPOINT, type="model", meta={"step": step}))
+        for handle in handles:
+            logged = await handle
+            try:
+                result = await handle.pushed()
+            except PushError as error:
+                print(f"{logged.md5} is logged, but not pushed: {error}")
+            else:
+                print(f"{logged.md5} pushed to {result.remote}, verified by {result.verified_by}")
+    print(f"{live.statistics().objects_pushed} objects sent in total")
 
 
 if __name__ == "__main__":
