@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,35 @@ def test_missing_and_wrong_objects_are_named_and_left_alone(
     assert damaged.read_text() == "cc"
     assert run(["push"]) == 0
     assert check(capsys, "storage")["wrong"] == []
+
+
+def test_objects_that_are_not_in_the_cache_are_looked_for(
+    repo: Path, remote: DirectoryRemote, capsys: Captured
+) -> None:
+    object_in(remote, "weights").unlink()
+    shutil.rmtree(repo / ".dvc" / "cache" / "files" / "md5" / md5("weights")[:2])
+    shutil.rmtree(repo / ".dvc" / "cache" / "files" / "md5" / md5("a")[:2])
+
+    found = check(capsys, "storage", code=1)
+
+    assert [each[1] for each in found["missing"]] == ["model.pt"]
+    assert found["wrong"] == []
+
+
+def test_objects_of_a_cloud_versioned_remote_are_looked_for(
+    repo: Path, bucket: Bucket, capsys: Captured
+) -> None:
+    bucket.client.put_bucket_versioning(
+        Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
+    )
+    bucket.add_remote(repo, "versions", version_aware="true")
+    write(repo, {"model.pt": "weights", "data/a.txt": "a"})
+    assert run(["log", "model.pt", "data", "--push"]) == 0
+
+    found = check(capsys, "versions")
+
+    assert (found["missing"], found["wrong"]) == ([], [])
+    assert "version_aware" in found["sent_by"]
 
 
 def test_a_remote_that_is_not_configured_is_a_problem(

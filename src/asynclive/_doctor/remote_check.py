@@ -73,8 +73,11 @@ def check_remote(root: str, tmp_dir: str, name: str, *, abort_uploads: bool) -> 
         check.name, check.url, check.sent_by = remote.name, remote.url, "asynclive"
         if remote.only_dvc is not None:
             check.sent_by = f"DVC's own classes, because of '{remote.only_dvc}'"
-        objects = _objects_of(units, remote)
-        anyio.run(_look, check, remote, objects, backend_options={"loop_factory": PushLoop})
+        # Outputs of DVC 2 have another place in the same remote.
+        places = {unit.remote.key: unit.remote for unit in units if unit.remote.name == check.name}
+        for place in {remote.key: remote, **places}.values():
+            objects = _objects_of(units, place)
+            anyio.run(_look, check, place, objects, backend_options={"loop_factory": PushLoop})
         if remote.scheme == "s3" and remote.only_dvc is None:
             _find_uploads(check, remote, os.path.join(tmp_dir, "asynclive"), abort_uploads)
     except AsyncLiveError as error:
@@ -84,12 +87,15 @@ def check_remote(root: str, tmp_dir: str, name: str, *, abort_uploads: bool) -> 
 
 def _objects_of(units: Sequence[PushUnit], remote: RemoteDescription) -> dict[PushObject, str]:
     """Return the objects that belong into a remote, with their paths in the cache."""
-    return {
-        obj: unit.object_path(obj)
-        for unit in units
-        if unit.remote == remote
-        for obj in (*unit.objects, *([] if unit.listing is None else [unit.listing]))
-    }
+    objects = {}
+    for unit in units:
+        if unit.remote.key != remote.key:
+            continue
+        objects.update({obj: unit.object_path(obj) for obj in unit.objects})
+        # A cloud-versioned remote has no listings.
+        if unit.listing is not None and not remote.is_cloud_versioned:
+            objects[unit.listing] = unit.object_path(unit.listing)
+    return objects
 
 
 async def _look(
@@ -109,11 +115,11 @@ async def _look(
             found = await store.find([*distinct], "store", objects.__getitem__)
         finally:
             await store.aclose()
-    check.objects = len(distinct)
+    check.objects += len(distinct)
     for obj in distinct:
         if obj.md5 not in found:
             check.missing.append(FailedObject(obj.md5, obj.path, "it is not in the remote"))
-        elif found[obj.md5] is None and obj.size >= 0:  # a negative one is not in the cache
+        elif found[obj.md5] is None and obj.known_size == obj.size:  # else it is not in the cache
             reason = "it has another size or checksum"
             check.wrong.append(FailedObject(obj.md5, obj.path, reason))
 
