@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,25 @@ async def test_without_cache_and_where_dvc_pushes_nothing_no_object_is_pushed(
         ):
             result = await handle.pushed()
             assert (result.remote, result.objects, result.skipped) == ("store", 0, 0)
+    assert not remote.objects
+
+
+@in_both_orders
+async def test_an_artifact_goes_to_the_remote_that_its_dvc_file_names(
+    repo: Path, remote: DirectoryRemote, policy: PushPolicy
+) -> None:
+    own = DirectoryRemote(repo, "own", default=False)
+    backup = DirectoryRemote(repo, "backup", default=False)
+    dvc(repo, "add", "model.pt")
+    declared = repo / "model.pt.dvc"
+    declared.write_text(declared.read_text() + "  remote: own\n")
+    async with AsyncLive(root=repo, push=replace(policy, remote="backup")) as live:
+        write(repo, {"model.pt": "newer"})
+        handle = await live.submit("model.pt")
+        assert (await handle.pushed()).remote == "own"
+        await live.log_artifact("data")
+    assert set(own.objects) == {md5("newer")}
+    assert backup.has_listing()
     assert not remote.objects
 
 

@@ -32,8 +32,8 @@ class PushPolicy:
     """
 
     remote: str | None = None
-    """The name of a DVC remote. None: the default remote, ``core.remote``. An output whose ``.dvc``
-    file names a ``remote`` goes there in any case."""
+    """The name of a DVC remote. None: the default remote, ``core.remote``. An artifact whose
+    ``.dvc`` file names a ``remote`` goes there in any case."""
     when: When = "after_commit"
     """``"after_commit"``: a call returns once its artifact is committed, and the push goes on.
     ``"before_commit"``: a call returns once its artifact is in the remote and committed. If the

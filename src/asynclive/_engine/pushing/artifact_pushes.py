@@ -24,6 +24,7 @@ from .push_room import PushRoom
 from .push_service import PushService
 
 T = TypeVar("T")
+ArtifactT = TypeVar("ArtifactT", StagedArtifact, TrackedArtifact)
 
 logger = getLogger(__name__)
 
@@ -159,7 +160,7 @@ class ArtifactPushes:
             return
         find = partial(
             self._in_thread,
-            partial(self._source.unit_of_staged, staged, push.request.remote),
+            partial(_in_its_remote, self._source.unit_of_staged, staged, push.request.remote),
             staged.nfiles,
         )
         async with AsyncExitStack() as stack:
@@ -291,7 +292,7 @@ class ArtifactPushes:
         pending = self._pending_of(tracked)
         if pending is None:
             return _Work(self._remote, (), _do_nothing)
-        unit = self._source.unit_of_tracked(tracked, request.remote)
+        unit = _in_its_remote(self._source.unit_of_tracked, tracked, request.remote)
         units = () if unit is None else (unit,)
         return _Work(self._remote, units, partial(self._pending.remove, pending))
 
@@ -301,6 +302,7 @@ class ArtifactPushes:
         target = PushTarget(pending.path, pending.path, may_be_name=False)
         try:
             units = self._source.units_to_push(PushRequest((target,), pending.remote))
+            units = units or self._source.units_to_push(PushRequest((target,)))
         except (ArtifactPathError, RemoteNotFoundError) as error:
             logger.info("A push of an earlier session is dropped: %s", error)
             units = ()
@@ -323,6 +325,18 @@ def _ending(push: Push) -> Iterator[None]:
     finally:
         if not push.is_done:
             push.abandon(push.cancellation or _dropped(push))
+
+
+def _in_its_remote(
+    find: Callable[[ArtifactT, str | None], PushUnit | None],
+    artifact: ArtifactT,
+    remote: str | None,
+) -> PushUnit | None:
+    """Return the output of an artifact, for the remote that its ``.dvc`` file names if it does.
+
+    ``dvc push -r`` leaves such an output out, and so does ``find``.
+    """
+    return find(artifact, remote) or find(artifact, None)
 
 
 def _md5_of(unit: PushUnit) -> str:
