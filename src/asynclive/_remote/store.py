@@ -107,8 +107,9 @@ class RemoteStore(Protocol):
 class VersionedStore(RemoteStore, Protocol):
     """A cloud-versioned remote: files lie under their paths, and each write makes a version."""
 
-    turns: asyncio.Lock
-    """Held by the push that uses the store."""
+    def turn(self, path: str) -> asyncio.Lock:
+        """Return the lock that a push of the output at ``path`` holds."""
+        ...
 
     def note_version(self, path: str, version: str | None) -> None:
         """Take note of the version of an object that its ``.dvc`` file names, before ``find``."""

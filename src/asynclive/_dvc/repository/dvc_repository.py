@@ -276,7 +276,8 @@ class DvcRepository:
         with self._lock.hold(lock_timeout), dvc_guard.hold():
             try:
                 self._rules.reset()
-                with self._repo.scm_context(quiet=True):
+                # As `dvc push` does, which adds nothing to Git's index.
+                with self._repo.scm_context(autostage=False, quiet=True):
                     record_versions(self._repo, remote, outputs)
             except Exception as error:
                 raise unreadable_error(self.layout.root, error) from error

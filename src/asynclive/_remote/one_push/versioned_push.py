@@ -7,6 +7,7 @@ all files of their output are proven.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import cast
 
@@ -46,8 +47,11 @@ class VersionedPush(RemotePush):
         """
         versioned = cast("VersionedStore", store)
         self.backend = store.backend
-        # One at a time: a version is that of the path, whichever push has sent it.
-        async with versioned.turns:
+        async with AsyncExitStack() as turns:
+            # One push of an output at a time: a version is that of the path, whichever push has
+            # sent it. In order, so that two pushes never wait for each other.
+            for path in sorted({unit.path for unit in self.units}):
+                await turns.enter_async_context(versioned.turn(path))
             jobs = (
                 partial(self._push_file, versioned, obj, unit)
                 for unit in self.units

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ...._artifact.push_records import PushObject, PushUnit, RemoteDescription, VerifiedBy
 from ...._remote.request_budget import RequestBudget
@@ -112,13 +113,18 @@ class VersionedDvcStore(DvcStore):
 
     def __init__(self, remote: RemoteDescription, budget: RequestBudget, record: Record) -> None:
         super().__init__(remote, budget, VersionedObjects)
-        self.turns = asyncio.Lock()
+        # By the path of an output, as long as a push holds it or waits for it.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._record = record
 
     @property
     def _files(self) -> VersionedObjects:
         assert isinstance(self._objects, VersionedObjects)
         return self._objects
+
+    def turn(self, path: str) -> asyncio.Lock:
+        """Return the lock that a push of the output at ``path`` holds."""
+        return self._turns.setdefault(path, asyncio.Lock())
 
     def note_version(self, path: str, version: str | None) -> None:
         """Take note of the version of a file that its ``.dvc`` file names."""
