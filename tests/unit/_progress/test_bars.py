@@ -237,6 +237,13 @@ def test_of_pushes_alone_the_summary_counts_the_bytes_sent() -> None:
     )
 
 
+def test_the_summary_of_a_failed_push_alone_has_no_bytes() -> None:
+    story = Story()
+    story.push(1, 0, 0, MIB)
+    story.take(PushFailed(*story.push_head(1, 0), PushError("storage", "it is gone.")))
+    assert format_summary(story.tally).startswith("asynclive: 1 not pushed, in 0.")
+
+
 def test_a_log_file_gets_the_sums_of_artifacts_and_of_pushes() -> None:
     story = Story()
     for call in (1, 2):
