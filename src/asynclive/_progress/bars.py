@@ -184,7 +184,7 @@ class Bars:
             name=name,
             stage="",
             done=done,
-            total=total,
+            total=total if total or total_is_known else None,
             rate=rate,
             remaining=total - done if total_is_known else None,
             is_sum=True,

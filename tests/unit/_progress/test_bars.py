@@ -237,6 +237,13 @@ def test_of_pushes_alone_the_summary_counts_the_bytes_sent() -> None:
     )
 
 
+def test_pushes_of_unknown_size_are_not_shown_as_done() -> None:
+    story = Story()
+    for number in (1, 2):
+        story.take(PushStarted(*story.push_head(number, 0)))
+    assert "0/0" not in story.lines()[-1]
+
+
 def test_the_summary_of_a_failed_push_alone_has_no_bytes() -> None:
     story = Story()
     story.push(1, 0, 0, MIB)
