@@ -30,7 +30,9 @@ class Docstrings(Extension):
         for parameter in func.parameters:
             default = str(parameter.default)
             if _CONSTANT.match(default):
-                constant = func.module[default]
+                constant = func.module.all_members.get(default)
+                if constant is None:  # griffe sees no names that are assigned together
+                    continue
                 if constant.is_alias:  # imported
                     constant = constant.final_target
                 value = constant.value
