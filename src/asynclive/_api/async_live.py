@@ -63,10 +63,11 @@ class AsyncLive:
             ``core.autostage``, the same limit holds for the lock of Git's index. None: no limit.
         leave_timeout: seconds that leaving the block waits for a worker process that does not
             answer, because it was stopped or its machine is overloaded. A worker that answers but
-            makes no progress, because its disk is stuck, gets ten times as long. Then it is killed:
-            its artifacts raise WorkerDiedError, and the next session clears up. After an exception,
-            or a :meth:`drain` that left outcomes unknown, both limits are 10 seconds at most. None:
-            no limit. A thread cannot be killed, so ``isolation="thread"`` has no limit.
+            makes no progress, because its disk is stuck, gets ten times as long; a push whose bytes
+            move makes progress. Then it is killed: its artifacts raise WorkerDiedError, its pushes
+            PushError, and the next session clears up. After an exception, or a :meth:`drain` that
+            left outcomes unknown, both limits are 10 seconds at most. None: no limit. A thread
+            cannot be killed, so ``isolation="thread"`` has no limit.
         durable: make each logged artifact survive a power cut. The objects, the ``.dvc`` file,
             ``.gitignore``, ``dvc.yaml`` and a copy are fsynced with their directories, each before
             a file that names it. This costs as much time as the disk takes. If the
