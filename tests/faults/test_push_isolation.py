@@ -213,7 +213,8 @@ async def test_a_worker_killed_at_a_moment_of_its_pushes_leaves_no_listing_witho
             await live.push()
         assert marker.is_dir()
         assert_listings_complete(far)
-        for path in paths:
+        write(repo, {"last": "a push that sends removes the temp files of a killed one"})
+        for path in (*paths, "last"):
             await live.log_artifact(path)
         assert isinstance(await live.push(), PushResult)
     assert_listings_complete(far)
