@@ -262,6 +262,7 @@ class ArtifactPushes:
                     await wait()
                 push.begin()
                 work = await find()
+                del find  # it holds the staged files, which the units repeat
                 result = await self._send(push, work.remote, work.units)
                 with anyio.CancelScope(shield=True):
                     await self._in_thread(work.pushed)
