@@ -16,7 +16,8 @@ from twin import Templates, dvc
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL and fork")
 
-ALL_STAGES = set(STAGES.values()) - {"stage in processes", "move"}
+# These scenarios push nothing: ``test_push_isolation`` and ``test_push_killed`` kill pushes.
+ALL_STAGES = set(STAGES.values()) - {"stage in processes", "move", "push"}
 
 
 @each_kill
