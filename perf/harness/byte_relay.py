@@ -32,6 +32,11 @@ class ByteRelay:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def count_anew(self) -> None:
+        """Count from here, without a limit. Connections that were stopped stay so."""
+        self._stop_after = None
+        self.sent_bytes = 0
+
     async def listen(self) -> asyncio.Server:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
         self.port = server.sockets[0].getsockname()[1]

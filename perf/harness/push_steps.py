@@ -115,12 +115,18 @@ def run_and_kill(
 
 
 def kill_all(pid: int) -> None:
-    """Kill a process and its helper processes. None of them sees another one end."""
+    """Kill a process, which the caller waits for, and its helper processes.
+
+    None of them sees another one end. The helper processes have ended: they hold no lock.
+    """
     import psutil  # DVC needs it as well
 
     process = psutil.Process(pid)
-    killed = [process, *process.children(recursive=True)]
-    for each in killed:
+    helpers = process.children(recursive=True)
+    for each in (process, *helpers):
         each.suspend()
-    for each in killed:
+    for each in (process, *helpers):
         each.kill()
+    _, alive = psutil.wait_procs(helpers, timeout=_SECONDS)
+    if alive:
+        raise RunFailedError(f"{alive} did not end")
