@@ -15,6 +15,10 @@ class Process:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def line(self) -> str:
         """Return the next line that the program writes."""
         assert self._process.stdout is not None

@@ -249,6 +249,17 @@ def test_a_push_is_compared_with_the_other_programs_and_its_goals(tmp_path: Path
     ]
 
 
+@pytest.mark.long
+def test_a_push_is_measured_in_each_case(tmp_path: Path) -> None:
+    only = ("--scale", "0.01", "--pairs", "1", "--server", "moto", "--side", "asynclive")
+    run("push", *only, "--side", "dvc push", "--out", tmp_path, cwd=tmp_path)
+    for case in set(push.CASES) - {"overlap"}:
+        document = json.loads((tmp_path / f"push-{case}.json").read_text())
+        assert document["full"] is False
+        assert document["sides"]["asynclive"]["seconds"]["median"] > 0
+    assert "| --- |" in markers.PARTS["push"](tmp_path)
+
+
 def test_a_relay_counts_bytes_and_stops_at_half() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
