@@ -82,13 +82,14 @@ def describe_remote(config: Any, name: str | None) -> RemoteDescription:
     named = {key: value for key, value in options.items() if key in configured}
     if options.get("version_aware") and not options.get("worktree"):  # the url may say so too
         named["version_aware"] = True
+    prefix = _objects_in(fs_class, path)
     return RemoteDescription(
         name=name,
         url=_without_password(configured["url"]),
         scheme=scheme,
-        prefix=_objects_in(fs_class, path),
+        prefix=prefix,
         options=options,
-        only_dvc=find_only_dvc(scheme, named),
+        only_dvc=find_only_dvc(scheme, named) or _find_unusual_url(scheme, prefix),
     )
 
 
@@ -110,6 +111,15 @@ def remote_path(remote: RemoteDescription) -> str:
     if remote.hash_name == LEGACY_HASH_NAME:
         return remote.prefix
     return remote.prefix[: -len(_OBJECTS)] or _OBJECTS[0]
+
+
+def _find_unusual_url(scheme: str, prefix: str) -> str | None:
+    """Return the option ``url`` if obstore would put the objects elsewhere than DVC, or refuse.
+
+    DVC keeps parts of the path that are empty, ``.`` or ``..``, since a key may have them.
+    """
+    is_unusual = scheme in _EXTRAS and not {"", ".", ".."}.isdisjoint(prefix.split("/"))
+    return "url" if is_unusual else None
 
 
 def _objects_in(fs_class: Any, path: str) -> str:
