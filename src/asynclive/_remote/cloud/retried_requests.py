@@ -52,6 +52,7 @@ class RetriedRequests:
         read_timeout: maximum number of seconds without a byte of the reply.
         outage_seconds: see ``OUTAGE_SECONDS``.
         first_outage_seconds: the same, as long as the remote has not answered at all.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RetriedRequests:
         read_timeout: float = READ_TIMEOUT,
         outage_seconds: float = OUTAGE_SECONDS,
         first_outage_seconds: float = FIRST_OUTAGE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = budget
         self._remote = access.remote
@@ -68,6 +70,8 @@ class RetriedRequests:
         self._read_timeout = read_timeout
         self._outage_seconds = outage_seconds
         self._first_outage_seconds = first_outage_seconds
+        self._clock = clock
+        # When the remote last answered a request, and not that it is busy or fails.
         self._answered: float | None = None
 
     async def run(
@@ -86,11 +90,12 @@ class RetriedRequests:
             RequestFailedError: it is refused for this object, or each try failed.
             RemoteAccessError: no other request will succeed either.
         """
-        began = time.monotonic()
+        failing_since: float | None = None
         seconds = self._read_timeout + (sent_bytes + replied_bytes) / _BYTES_PER_SECOND
         for tries in count(1):
             store = await self._access.store()
             async with self.budget.request(sent_bytes):
+                tried = self._clock()
                 try:
                     with anyio.fail_after(seconds):
                         reply = await request(store)
@@ -99,21 +104,26 @@ class RetriedRequests:
                         raise
                     failure = read_failure(error)
                 else:
-                    self._answered = time.monotonic()
+                    self._answered = self._clock()
                     return reply
                 # In the task and the permit of the request that failed.
                 if failure.is_slow or refusal_of(failure) is Refusal.BUSY:
                     self.budget.slow_down()
             # No error has obstore's as its cause: that names URLs, which may hold a signature.
             if failure.is_missing:
-                self._answered = time.monotonic()
+                self._answered = self._clock()
                 raise MissingInRemoteError
             if failure.is_unexplained:
                 failure = await self._explain(store, failure)
             refusal = refusal_of(failure)
+            if failing_since is None:
+                # A large body may have been on its way for minutes before the connection broke.
+                failing_since = tried if failure.is_slow else self._clock()
             if not (failure.is_slow and sent_bytes >= _SLOW_BODY and tries < _SLOW_TRIES):
-                self._check_outage(failure, refusal, began)
-            await self._prepare_next(failure, refusal, tries, store)
+                self._check_outage(failure, refusal, failing_since)
+            # While the remote answers no request at all, there is nothing wrong with this one.
+            is_last = tries >= _TRIES and (self._answered or 0.0) > failing_since
+            await self._prepare_next(failure, refusal, tries, is_last, store)
         raise AssertionError  # the loop does not end
 
     def error_of(self, error: Exception) -> Exception:
@@ -124,11 +134,11 @@ class RetriedRequests:
         return error_of(self._remote, failure)
 
     async def _prepare_next(
-        self, failure: Failure, refusal: Refusal, tries: int, store: Any
+        self, failure: Failure, refusal: Refusal, tries: int, is_last: bool, store: Any
     ) -> None:
         """Wait until another try may succeed, or raise the error that ends the request."""
         if refusal in (Refusal.BUSY, Refusal.TEMPORARY):
-            if tries == _TRIES:
+            if is_last:
                 raise RequestFailedError(
                     f"the remote failed {tries} times ({failure.code or failure.status}"
                     f"{': ' if failure.detail else ''}{failure.detail})"
@@ -153,25 +163,32 @@ class RetriedRequests:
         # not there that it is forbidden.
         return failure if failure.status == 400 else failure._replace(code="AccessDenied")
 
-    def _check_outage(self, failure: Failure, refusal: Refusal, began: float) -> None:
-        """Raise the error of a remote that is gone, if it has answered nothing for too long."""
+    def _check_outage(self, failure: Failure, refusal: Refusal, failing_since: float) -> None:
+        """Raise the error of a remote that is gone, if it has answered nothing for too long.
+
+        Args:
+            failing_since: when the tries of one request began to fail.
+        """
         if refusal not in (Refusal.BUSY, Refusal.TEMPORARY):
             return
-        if failure.status not in (None, 429, 503):
-            self._answered = time.monotonic()
-        if self._answered is None:
-            since, limit = began, self._first_outage_seconds
-        else:
-            since, limit = max(began, self._answered), self._outage_seconds
-        if time.monotonic() - since < limit:
+        limit = self._outage_seconds
+        if self._answered is None and failure.status in (None, 429, 503):
+            limit = self._first_outage_seconds
+        if self._clock() - max(failing_since, self._answered or failing_since) < limit:
             return
         if failure.code == NO_ANSWER:
             raise error_of(self._remote, failure)
+        said = failure.code or failure.status
+        if refusal is Refusal.TEMPORARY:
+            raise RemoteAccessError(
+                self._remote.name,
+                f"each request has failed for {limit:.0f} s ({said}"
+                f"{': ' if failure.detail else ''}{failure.detail}). Push again later.",
+            )
         raise RemoteAccessError(
             self._remote.name,
-            f"it asks for fewer requests ({failure.code or failure.status}) and has answered none "
-            f"for {limit:.0f} s. Push again later, or run "
-            f"'dvc remote modify {self._remote.name} jobs 1'.",
+            f"it asks for fewer requests ({said}) and has answered none for {limit:.0f} s. "
+            f"Push again later, or run 'dvc remote modify {self._remote.name} jobs 1'.",
             option="jobs",
         )
 
