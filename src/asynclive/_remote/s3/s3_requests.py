@@ -45,6 +45,9 @@ T = TypeVar("T")
 # A body that is sent more slowly is cut off, and sent again with fewer at a time: no other limit
 # ends a request whose server has stopped reading.
 _SLOWEST_BYTES_PER_SECOND = 64 * 1024
+# If a body of this size takes too long, the network may be slow. It is then tried so often, with
+# fewer requests at a time, before the remote counts as gone.
+_SLOW_BODY, _SLOW_TRIES = 2**20, 4
 
 
 class Patience(NamedTuple):
@@ -84,14 +87,20 @@ class S3Requests:
         connection: gives the client.
         budget: gives the permits.
         patience: how long a request is repeated.
+        clock: returns seconds.
     """
 
     def __init__(
-        self, connection: S3Connection, budget: RequestBudget, patience: Patience | None = None
+        self,
+        connection: S3Connection,
+        budget: RequestBudget,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connection = connection
         self.budget = budget
         self._patience = patience or Patience()
+        self._clock = clock
         self._answered: float | None = None
         """When the remote last answered a request that was not refused for being one too many."""
 
@@ -108,11 +117,12 @@ class S3Requests:
             RequestFailedError: each try failed.
             RemoteAccessError: no other request succeeds either.
         """
-        began = time.monotonic()
+        failing_since: float | None = None
         seconds = self.connection.read_timeout + sent_bytes / _SLOWEST_BYTES_PER_SECOND
         for tries in count(1):
             client = None
             async with self.budget.request(sent_bytes):
+                tried = self._clock()
                 try:
                     client = await self.connection.client()
                     with anyio.fail_after(seconds):
@@ -120,27 +130,47 @@ class S3Requests:
                 except (ClientError, BotoCoreError, TimeoutError) as error:
                     failure = _read(error)
                 else:
-                    self._answered = time.monotonic()
+                    self._answered = self._clock()
                     return reply
                 refusal = classify(failure.code, failure.status)
                 if refusal is Refusal.BUSY or failure.is_slow:
                     self.budget.slow_down()
-            await self._prepare_next(failure, refusal, tries, began, client)
+            if failing_since is None:
+                # A large body may have been on its way for minutes before the connection broke.
+                failing_since = tried if failure.is_slow else self._clock()
+            if not (failure.is_slow and sent_bytes >= _SLOW_BODY and tries < _SLOW_TRIES):
+                self._check_outage(failure, refusal, failing_since)
+            await self._prepare_next(failure, refusal, tries, failing_since, client)
         raise AssertionError  # the loop does not end
 
+    def _check_outage(self, failure: _Failure, refusal: Refusal, failing_since: float) -> None:
+        """Raise the error of a remote that is gone, if it has answered nothing for too long."""
+        if refusal not in (Refusal.BUSY, Refusal.TEMPORARY):
+            return
+        if failure.code != NO_ANSWER and refusal is not Refusal.BUSY:
+            self._answered = self._clock()
+        patience = self._patience
+        limit = patience.first_outage if self._answered is None else patience.outage
+        if self._clock() - max(failing_since, self._answered or failing_since) > limit:
+            raise access_error(self.connection.remote, failure.code, failure.detail)
+
     async def _prepare_next(
-        self, failure: _Failure, refusal: Refusal, tries: int, began: float, client: S3Client
+        self,
+        failure: _Failure,
+        refusal: Refusal,
+        tries: int,
+        failing_since: float,
+        client: S3Client,
     ) -> None:
-        """Wait until another try may succeed, or raise the error that ends the request."""
+        """Wait until another try may succeed, or raise the error that ends the request.
+
+        Args:
+            failing_since: when the tries of this request began to fail.
+        """
         connection, patience = self.connection, self._patience
         if refusal in (Refusal.BUSY, Refusal.TEMPORARY):
-            if failure.code != NO_ANSWER and refusal is not Refusal.BUSY:
-                self._answered = time.monotonic()
-            limit = patience.first_outage if self._answered is None else patience.outage
-            if time.monotonic() - max(began, self._answered or began) > limit:
-                raise access_error(connection.remote, failure.code, failure.detail)
             # While no request is answered at all, there is nothing wrong with this one.
-            if tries >= patience.tries and self._answered is not None and self._answered > began:
+            if tries >= patience.tries and (self._answered or 0.0) >= failing_since:
                 raise RequestFailedError(
                     f"the remote failed {tries} times ({failure.code}): {failure.detail}"
                 )
