@@ -61,6 +61,18 @@ async def test_the_path_of_a_remote_may_have_any_characters(bucket: Bucket, tmp_
         assert bucket.keys() == {f"a b/ä~#%+/c/files/md5/{obj.md5[:2]}/{obj.md5[2:]}"}
 
 
+@pytest.mark.parametrize("name", ["a//b", "a/../b"])
+async def test_objects_of_other_programs_may_have_any_names(
+    bucket: Bucket, tmp_path: Path, name: str
+) -> None:
+    objects = [make_object(tmp_path, b"%d" % number) for number in range(60)]
+    bucket.put(f"dvc/files/md5/80/{name}", b"another")
+    for obj in objects[:2]:
+        bucket.put(key_of(obj), (tmp_path / obj.md5).read_bytes())
+    async with open_storage(describe(bucket), tmp_path) as store:
+        assert await find(store, objects, tmp_path) == {obj.md5: "etag" for obj in objects[:2]}
+
+
 async def test_looking_for_many_objects_takes_one_request_a_page(
     bucket: Bucket, proxy: S3Proxy, tmp_path: Path
 ) -> None:

@@ -86,3 +86,10 @@ async def test_a_remote_that_cannot_skip_and_is_large_is_asked_one_by_one() -> N
     keys = make_keys(60)
     stored = [*keys[:40], *make_keys(12_000, "other")]
     assert await search(stored, keys, skips=False) <= 61
+
+
+async def test_objects_of_other_programs_do_not_stop_the_search() -> None:
+    keys = make_keys(60)
+    stored = [*keys, *(f"80/another-{number:04}" for number in range(1_200))]
+    assert await search(stored, keys, skips=False) <= 61
+    assert await search(stored, keys) <= 61

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import obstore
+from obstore.exceptions import InvalidPathError
 
 from ..._workers.bounded_gather import run_together
 from .obstore_errors import REQUEST_ERRORS
@@ -22,6 +24,7 @@ _FEW = 50
 # A page of a listing must find so many objects to be worth it. Otherwise the remote has many others
 # between them, and the rest is asked for one by one.
 _WORTH_A_PAGE = 4
+_HASH = re.compile(r"[0-9a-f]{8}")
 
 
 class Listed(NamedTuple):
@@ -100,7 +103,7 @@ class ObjectSearch:
     async def _read_page(self, wanted: list[str]) -> list[str]:
         """Read the page that begins at the first key; return the keys after it."""
         page = await self._requests.run(partial(_list_after, after=wanted[0][:-1]))
-        if page != sorted(page, key=_path):
+        if page is None or page != sorted(page, key=_path):
             # S3 keeps the order of the keys, and a few other stores do not.
             await self._head(wanted)
             return []
@@ -145,11 +148,13 @@ class _Listing:
         self._pages = 0
 
     async def next_page(self, store: Any) -> Any:
-        """Return the next page; None: an earlier try has broken the listing off."""
+        """Return the next page; None: it cannot be read, or an earlier try has broken it off."""
         if self._pages == 0:
             self._stream = obstore.list(store, chunk_size=LARGEST_PAGE)
         try:
             page: Any = await anext(self._stream, [])
+        except InvalidPathError:
+            return None
         except REQUEST_ERRORS:
             if self._pages == 0:
                 raise
@@ -163,12 +168,19 @@ def _path(meta: Any) -> str:
 
 
 def _position(key: str) -> float:
-    """Return which part of all hashes comes before that of a key."""
-    return int(key[:2] + key[3:9], 16) / 16**8
+    """Return which part of all hashes comes before that of a key; 0: another program named it."""
+    digits = key[:2] + key[3:9]
+    return int(digits, 16) / 16**8 if _HASH.fullmatch(digits) else 0.0
 
 
 async def _list_after(store: Any, after: str) -> Any:
-    """Return the first page of the objects whose keys come after ``after``."""
-    async for page in obstore.list(store, offset=after, chunk_size=PAGE):
-        return page
+    """Return the first page of the objects whose keys come after ``after``.
+
+    None: the name of an object of another program, such as ``a//b``, is more than obstore can read.
+    """
+    try:
+        async for page in obstore.list(store, offset=after, chunk_size=PAGE):
+            return page
+    except InvalidPathError:
+        return None
     return []
