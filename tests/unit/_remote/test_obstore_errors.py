@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from backends import on_asyncio
 from cloud_store import REMOTE
@@ -108,3 +110,21 @@ async def test_the_region_of_a_reply_is_taken_unless_an_option_names_one() -> No
     )
     access = StoreAccess(named, S3Connection(named, 1))
     assert not await access.renew(await access.store(), failure, Refusal.REMOTE)
+
+
+@pytest.mark.anyio
+@on_asyncio
+async def test_credentials_that_expire_are_read_again_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    path.write_text("[default]\naws_access_key_id = id\naws_secret_access_key = key\n")
+    options = {"credentialpath": str(path), "endpointurl": "http://host", "region": "eu-west-1"}
+    remote = RemoteDescription("storage", "s3://bucket", "s3", "bucket/files/md5", options)
+    connection = S3Connection(remote, 1)
+    access = StoreAccess(remote, connection)
+    try:
+        for _ in range(3):
+            store = await access.store()
+            assert await access.renew(store, Failure("ExpiredToken", 400, ""), Refusal.EXPIRED)
+            assert await access.store() is not store
+    finally:
+        await connection.aclose()

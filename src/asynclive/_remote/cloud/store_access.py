@@ -61,7 +61,6 @@ class StoreAccess:
         self._connection = connection
         self._azure = AzureDefaultCredentials(remote)
         self._region: str | None = None
-        self._renewed = False
         self._store: Any = None
         self._opens = asyncio.Lock()  # protects the store: it is opened once for all requests
 
@@ -90,8 +89,7 @@ class StoreAccess:
         async with self._opens:
             if store is not self._store:
                 return True
-            if refusal is Refusal.EXPIRED and not self._renewed and self._connection is not None:
-                self._renewed = True
+            if refusal is Refusal.EXPIRED and self._connection is not None:
                 may_help = await self._connection.renew()
             else:
                 may_help = await self._correct_region(failure)
