@@ -115,6 +115,11 @@ def test_keys_of_the_options_cannot_be_read_again() -> None:
             "endpoint_url = http://localhost:2\n",
             S3Address("http://localhost:2", "eu-west-1", True),
         ),
+        (
+            {"region": "eu-west-1"},
+            "ca_bundle = /certificates.pem\n",
+            S3Address(None, "eu-west-1", False, "/certificates.pem"),
+        ),
     ],
 )
 def test_the_address_comes_from_the_options_and_the_configpath(

@@ -207,6 +207,21 @@ def test_certificates_are_not_checked_or_come_from_a_file(tmp_path: Path) -> Non
         s3_arguments(describe("s3", ssl_verify=str(tmp_path / "none.pem")), OWN)
 
 
+def test_the_certificates_of_the_configuration_of_aws_count_unless_an_option_says_more(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+    https = S3Address("https://host", "us-east-1", True, str(file))
+    assert s3_arguments(describe("s3"), https).client["root_certificate"] == file.read_text()
+    for address, options in (
+        (https, {"ssl_verify": True}),
+        (https, {"ssl_verify": False}),
+        (https._replace(endpoint_url="http://host"), {}),
+    ):
+        assert "root_certificate" not in s3_arguments(describe("s3", **options), address).client
+
+
 def test_secrets_are_not_in_the_representation() -> None:
     options = {"account_name": "a", "account_key": SECRET}
     assert SECRET not in repr(azure_arguments(describe("azure", **options)))

@@ -73,7 +73,7 @@ def s3_arguments(remote: RemoteDescription, address: S3Address) -> StoreArgument
         bucket=bucket,
         prefix=prefix,
         config=config,
-        client=_client_options(remote, endpoint, "connect_timeout"),
+        client=_client_options(remote, endpoint, "connect_timeout", address.ca_bundle),
         needs_credentials=not options.get("allow_anonymous_login"),
     )
 
@@ -225,7 +225,10 @@ def _bucket_and_prefix(remote: RemoteDescription) -> tuple[str, str]:
 
 
 def _client_options(
-    remote: RemoteDescription, endpoint: str | None, connect_timeout: str
+    remote: RemoteDescription,
+    endpoint: str | None,
+    connect_timeout: str,
+    ca_bundle: str | None = None,
 ) -> dict[str, Any]:
     options: Mapping[str, Any] = remote.options
     client: dict[str, Any] = {
@@ -234,7 +237,10 @@ def _client_options(
     }
     if endpoint and endpoint.startswith("http://"):
         client["allow_http"] = True
+        ca_bundle = None
     trusted = options.get("ssl_verify")
+    if trusted is None:
+        trusted = ca_bundle
     if trusted is False:
         client["allow_invalid_certificates"] = True
     elif isinstance(trusted, str):

@@ -54,6 +54,8 @@ class S3Address(NamedTuple):
     region: str
     path_style: bool
     """The bucket is part of the path, and not of the host's name."""
+    ca_bundle: str | None = None
+    """The file of the certificates to trust, by a variable or the configuration of AWS."""
 
 
 class S3Connection:
@@ -240,7 +242,8 @@ class S3Connection:
             region = _FALLBACK_REGION if endpoint_url else await self.ask_for_region()
         style = (session.get_config_variable("s3") or {}).get("addressing_style")
         path_style = style != "virtual" if endpoint_url else style == "path"
-        return S3Address(endpoint_url, region, path_style)
+        ca_bundle = session.get_config_variable("ca_bundle")
+        return S3Address(endpoint_url, region, path_style, ca_bundle)
 
     async def ask_for_region(self) -> str:
         """Return the region of a bucket of AWS. Even a refusal names it."""
