@@ -35,10 +35,16 @@ async def open_store(
             description.name,
             f"obstore is not installed. Run pip install 'asynclive[{description.scheme}]'.",
         )
-    from .cloud.known_etags import KnownEtags
-    from .cloud.object_storage import ObjectStorage
-    from .cloud.retried_requests import READ_TIMEOUT, RetriedRequests
-    from .cloud.store_access import StoreAccess
+    try:
+        from .cloud.known_etags import KnownEtags
+        from .cloud.object_storage import ObjectStorage
+        from .cloud.retried_requests import READ_TIMEOUT, RetriedRequests
+        from .cloud.store_access import StoreAccess
+    except ImportError as error:  # its binary part does not fit this machine
+        raise RemoteAccessError(
+            description.name,
+            f"obstore cannot be imported: {error}. Run pip install --force-reinstall obstore.",
+        ) from error
 
     part_size = policy.part_size or DEFAULT_PART_SIZE
     connection = uploader = None
