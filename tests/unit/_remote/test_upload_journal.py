@@ -38,6 +38,18 @@ def test_an_upload_that_is_left_open_is_found_again(journal: UploadJournal) -> N
     assert [*journal.entries().values()] == [UPLOAD._replace(upload_id="id")]
 
 
+@pytest.mark.usefixtures("unprivileged")
+def test_an_upload_of_another_user_is_left_alone(journal: UploadJournal, tmp_path: Path) -> None:
+    leave_open(journal)
+    [path] = (tmp_path / "uploads").iterdir()
+    path.chmod(0o444)
+    with journal.claim("http://localhost", "bucket", KEY) as slot:
+        assert slot.upload is None
+    with journal.claim_abandoned(str(path)) as abandoned:
+        assert abandoned is None
+    assert files(tmp_path) == [path.name]
+
+
 def test_an_upload_that_is_forgotten_leaves_no_file(journal: UploadJournal, tmp_path: Path) -> None:
     leave_open(journal)
     with journal.claim("http://localhost", "bucket", KEY) as slot:

@@ -104,7 +104,8 @@ class UploadJournal:
         free = (slot for slot in range(_MOST_SLOTS) if slot not in used)
         os.makedirs(self._directory, exist_ok=True)
         for slot in (*used, *free):
-            file = lock_if_free(os.path.join(self._directory, f"{name}-{slot}.jsonl"))
+            path = os.path.join(self._directory, f"{name}-{slot}.jsonl")
+            file = _lock_if_allowed(path) if slot in used else lock_if_free(path)
             if file is not None:
                 break
         else:
@@ -114,8 +115,11 @@ class UploadJournal:
 
     @contextmanager
     def claim_abandoned(self, path: str) -> Iterator[UploadSlot | None]:
-        """Hold one file of ``entries``; None: another process sends, or it is gone."""
-        file = lock_if_free(path) if os.path.exists(path) else None
+        """Hold one file of ``entries``; None: another process sends, or it is gone.
+
+        None as well: it is another user's.
+        """
+        file = _lock_if_allowed(path) if os.path.exists(path) else None
         if file is None:
             yield None
             return
@@ -140,6 +144,15 @@ class UploadJournal:
             return []
         matches = (_FILE.fullmatch(name) for name in names)
         return [(match[1], int(match[2])) for match in matches if match is not None]
+
+
+def _lock_if_allowed(path: str) -> LockedFile | None:
+    """Lock a file; None: it is locked already, or another user has made it."""
+    try:
+        return lock_if_free(path)
+    except OSError as error:
+        logger.info("An open upload is left to the user that has its journal: %s", error)
+        return None
 
 
 @contextmanager
