@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import anyio
 import pytest
 from backends import on_asyncio
 from cloud_store import REMOTE, CountingBudget, FixedAccess
@@ -15,6 +16,8 @@ from obstore.store import MemoryStore
 from asynclive._artifact.push_policy import Verify
 from asynclive._artifact.push_records import PushObject, VerifiedBy
 from asynclive._remote.cloud.known_etags import KnownEtags
+from asynclive._remote.cloud.object_proofs import ObjectProofs
+from asynclive._remote.cloud.object_search import Listed
 from asynclive._remote.cloud.object_storage import ObjectStorage
 from asynclive._remote.cloud.retried_requests import RetriedRequests
 from asynclive._remote.s3.lazy_uploader import LazyUploader, StoredAs
@@ -207,3 +210,29 @@ async def test_a_large_object_whose_sending_fails_is_not_there(memory: InMemory)
     with pytest.raises(KeyError):
         await memory.storage.send(obj, memory.source(obj), fail)
     assert memory.keys() == set()
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> PushObject:
+    """Return an object that takes minutes to hash. It uses no space."""
+    obj = PushObject("0" * 32, 2**38, "endless")
+    with (tmp_path / obj.md5).open("wb") as file:
+        file.truncate(obj.size)
+    return obj
+
+
+async def test_a_cancelled_push_does_not_wait_until_a_large_file_is_hashed(
+    tmp_path: Path, endless: PushObject
+) -> None:
+    uploader = Uploader(StoredAs(by_key=False, sha256=None), tmp_path)
+    requests = RetriedRequests(FixedAccess(None), CountingBudget())
+    known = KnownEtags(str(tmp_path), "memory")
+    proofs = ObjectProofs(requests, known, uploader, part_size=1000, has_md5_etags=True)
+    source = str(tmp_path / endless.md5)
+    in_parts = {endless.md5: (endless, Listed(endless.size, f"{'0' * 32}-4096"))}
+    with anyio.move_on_after(0.01) as proving:
+        await proofs.prove_listed(in_parts, "store", lambda _: source)
+    with anyio.move_on_after(0.01) as hashing:
+        await proofs.hash_source(source)
+    assert proving.cancelled_caught
+    assert hashing.cancelled_caught

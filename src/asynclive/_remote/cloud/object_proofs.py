@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import obstore
 
 from ..._artifact.push_policy import Verify
 from ..._artifact.push_records import PushObject, VerifiedBy
 from ..._workers.bounded_gather import run_together
+from ..._workers.fairness import checkpoint_in_thread
+from ..._workers.thread_start import run_in_thread
 from ..remote_errors import RequestFailedError
 from ..s3.lazy_uploader import LazyUploader
 from ..s3.multipart_etag import has_multipart_etag, is_in_parts
@@ -153,13 +154,13 @@ class ObjectProofs:
                 raise WrongObjectError("it is not in the remote") from None
             if size != obj.size:
                 raise WrongObjectError(f"the remote has {size} bytes of {obj.size}")
-            await anyio.to_thread.run_sync(digest.update, data, limiter=self._hashers)
+            await run_in_thread(partial(digest.update, data), self._hashers)
         if digest.hexdigest() != md5_of(obj):
             raise WrongObjectError(f"the remote has other bytes: their MD5 is {digest.hexdigest()}")
 
     async def hash_source(self, source: str) -> tuple[str, str]:
         """Return the MD5 and, in base64, the SHA-256 of a file."""
-        return await anyio.to_thread.run_sync(_hash_file, source, limiter=self._hashers)
+        return await run_in_thread(partial(_hash_file, source), self._hashers)
 
     async def has_opaque_etag(self, obj: PushObject) -> bool:
         """Tell whether the ETag of an object, which is not its MD5, says nothing about its bytes.
@@ -188,11 +189,16 @@ class ObjectProofs:
         """
         proof = self._known_etags.proof_of(obj.md5, meta.etag)
         if proof is None:
-            check = partial(
-                has_multipart_etag, source_of(obj), obj.size, meta.etag, self._part_size
+            compare = partial(
+                has_multipart_etag,
+                source_of(obj),
+                obj.size,
+                meta.etag,
+                self._part_size,
+                checkpoint_in_thread,
             )
             try:
-                if await anyio.to_thread.run_sync(check, limiter=self._hashers):
+                if await run_in_thread(compare, self._hashers):
                     proof = "etag"
                     self._known_etags.add(obj.md5, meta.etag, proof)
             except FileNotFoundError:
@@ -253,6 +259,7 @@ def _hash_file(path: str) -> tuple[str, str]:
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
+            checkpoint_in_thread()
             md5.update(chunk)
             sha256.update(chunk)
     return md5.hexdigest(), base64.b64encode(sha256.digest()).decode()
