@@ -22,6 +22,7 @@ class PushPolicy:
     """How an :class:`AsyncLive` pushes the artifacts that it logs.
 
     Raises:
+        TypeError: a value has another type.
         ValueError: a value is out of its range.
 
     Example::
@@ -54,6 +55,10 @@ class PushPolicy:
     it does not; the next session or ``asynclive push`` goes on."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.remote, str | None):
+            raise TypeError(f"remote must be the name of a remote, not {self.remote!r}")
+        if self.remote == "":
+            raise ValueError("remote must name a remote, and not be empty")
         for name, value, allowed in (
             ("when", self.when, get_args(When)),
             ("verify", self.verify, (*get_args(Verify), None)),
@@ -66,7 +71,11 @@ class PushPolicy:
             ("max_bandwidth", self.max_bandwidth, 1),
             ("part_size", self.part_size, MIN_PART_SIZE),
         ):
-            if number is not None and not number >= least:
+            if number is None:
+                continue
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise TypeError(f"{name} must be a whole number, not {number!r}")
+            if number < least:
                 raise ValueError(f"{name} must be at least {least}, not {number}")
 
 
