@@ -4,9 +4,10 @@
     python -m perf push --case small-10k --case large-4
     python -m perf push --scale 0.01 --pairs 1            # does the bench itself work?
 
-The remote is a server of S3 on this machine: s3rver, which the bench installs with npm, or moto's
-where there is no npm. Each run has a fresh repository and an empty server. All is logged, and
-lies in the cache, before the clock starts. s5cmd and rclone take part where they are installed.
+The remote is a server of S3 on this machine: that of rclone, else s3rver, which the bench installs
+with npm, else that of moto. Its objects lie in memory where that is possible. Each run has a fresh
+repository and an empty server. All is logged, and lies in the cache, before the clock starts.
+s5cmd and rclone take part where they are installed.
 
 - ``nothing-new`` and ``one-new`` push a repository whose 1,000 artifacts are in the remote already
 - ``overlap`` logs, pushes, and does both in one session, with the lag of the event loop
@@ -85,7 +86,9 @@ class Push(Bench):
     can_choose_sides = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--server", choices=("s3rver", "moto"), help="(default: s3rver)")
+        parser.add_argument(
+            "--server", choices=("rclone", "s3rver", "moto"), help="(default: rclone)"
+        )
 
     def results(self, args: Namespace) -> list[str]:
         return [f"{PREFIX}{case}" for case in args.case or self.cases]

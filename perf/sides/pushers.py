@@ -68,7 +68,7 @@ def push_rclone(endpoint: str) -> dict[str, Any]:
         "checkers": str(RCLONE_TRANSFERS),
     }
     given = [f"--{name}={value}" for name, value in options.items()]
-    command = ["rclone", "copy", CACHE, f":s3:{TARGET}", "--s3-no-check-bucket", "--config="]
+    command = [str(rclone()), "copy", CACHE, f":s3:{TARGET}", "--s3-no-check-bucket", "--config="]
     return _command([*command, *given])
 
 
@@ -84,7 +84,7 @@ def missing(side: str) -> str | None:
     """Return why a side cannot run on this machine; None if it can."""
     if side == "s5cmd" and not Path(s5cmd()).exists():
         return "s5cmd is not installed"
-    if side == "rclone" and shutil.which("rclone") is None:
+    if side == "rclone" and rclone() is None:
         return "rclone is not installed"
     return None
 
@@ -92,11 +92,16 @@ def missing(side: str) -> str | None:
 def versions() -> dict[str, str]:
     """Return the first line that each command says about its version."""
     found = {}
-    for side, command in (("s5cmd", [s5cmd(), "version"]), ("rclone", ["rclone", "version"])):
+    for side, command in (("s5cmd", [s5cmd(), "version"]), ("rclone", [str(rclone()), "version"])):
         if not missing(side):
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found[side] = done.stdout.splitlines()[0]
     return found
+
+
+def rclone() -> str | None:
+    """Return the path of rclone: that of its package next to Python, or that of the system."""
+    return shutil.which("rclone", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 def s5cmd() -> str:
