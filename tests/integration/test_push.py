@@ -179,6 +179,7 @@ async def test_without_cache_and_where_dvc_pushes_nothing_no_object_is_pushed(
         ):
             result = await handle.pushed()
             assert (result.remote, result.objects, result.skipped) == ("store", 0, 0)
+            assert result.verified_by == "size"  # no more is claimed than was compared
     assert not remote.objects
 
 

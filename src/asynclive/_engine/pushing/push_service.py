@@ -52,7 +52,7 @@ class PushService:
         Cancellation: stops the push, and waits until nothing of it is in flight.
         """
         if not units:
-            return PushResult(remote, 0, 0, 0, 0, "checksum", "", 0.0)
+            return PushResult(remote, 0, 0, 0, 0, "size", "", 0.0)
         return await self._thread.run(partial(self._push, units, verify, counts))
 
     async def aclose(self) -> None:
