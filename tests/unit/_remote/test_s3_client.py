@@ -92,6 +92,22 @@ def test_credentials_that_were_changed_on_disk_are_read_again(tmp_path: Path) ->
     assert ask({"credentialpath": path, "region": "eu-west-1"}, question) == ("old", True, "new")
 
 
+def test_renewed_credentials_keep_few_clients(tmp_path: Path) -> None:
+    path = write_credentials(tmp_path / "credentials", default="id")
+
+    async def question(connection: S3Connection) -> tuple[list[int], bool]:
+        kept = []
+        for _ in range(4):
+            used = await connection.client()
+            assert await connection.renew()  # for obstore
+            assert await connection.client() is used
+            assert await connection.renew(used)
+            kept.append(len(connection._clients))
+        return kept, await connection.client() is used
+
+    assert ask({"credentialpath": path, "region": "eu-west-1"}, question) == ([2] * 4, False)
+
+
 def test_keys_of_the_options_cannot_be_read_again() -> None:
     assert not ask({"access_key_id": "id", "secret_access_key": "key"}, S3Connection.renew)
 

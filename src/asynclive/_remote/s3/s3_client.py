@@ -29,6 +29,8 @@ _FALLBACK_REGION = "us-east-1"
 # Seconds that a store may use credentials before it asks for them again. botocore renews those that
 # expire in the next 10 minutes, so they are valid for as long.
 _CREDENTIALS_LAST = 600
+# The client that is used, and the one before, which may have requests. Each takes megabytes.
+_CLIENTS_KEPT = 2
 # In these turns, an event loop notices that a socket is shut down, and closes it.
 _TURNS_TO_CLOSE = 4
 # These variables say nothing about the address of a bucket.
@@ -142,14 +144,19 @@ class S3Connection:
 
         Args:
             used: the client that was refused. If it has been replaced already, nothing is read.
+                None: a store of obstore was refused.
         """
         if self._options.get("access_key_id") or self.is_anonymous:
             return False
         address = await self.address()
         async with self._opening:
-            if used is None or used in self._clients[-1:]:
+            if used is None:  # another client finds out itself that it is refused
+                self._session = None
+            elif used in self._clients[-1:]:
                 self._session = None
                 self._clients.append(await self._new_client(address.region))
+                while len(self._clients) > _CLIENTS_KEPT:
+                    await self._clients.pop(0).__aexit__(None, None, None)
         return True
 
     def correct_clock(self, date: str) -> bool:
